@@ -1,0 +1,26 @@
+# Six targets. setup, demo and test need nothing typed before them; everything lives in .venv.
+VENV ?= .venv
+DATA ?= ../shared/data
+BIN := $(abspath $(VENV))/bin
+export VENV DATA
+
+.PHONY: setup demo check test test-full bench
+
+setup:  ## .venv with what constraints.txt pins; nothing to do when it is up to date
+	@tools/setup
+
+demo: setup  ## the whole loop on generated defect reports, in a new folder under demo/
+	@$(BIN)/insource demo --dir demo
+
+check: setup  ## style, types, import contract, the house's budgets, docs
+	@tools/check
+
+test: setup  ## everything that takes seconds
+	@$(BIN)/python -m pytest
+
+test-full: setup  ## real weights, real servers, minutes; under an hour on 2 cores
+	@$(BIN)/python -m pytest -m slow --timeout 1500 --durations 15
+
+bench: setup  ## the figures in the README; DATA is the folder of data sets, BENCH="banking77 format" picks some
+	@$(BIN)/python bench/run.py $(DATA) $(BENCH)
+	@$(BIN)/python tools/readme_figures.py --write

@@ -1,0 +1,1 @@
+"""The terminal door: one small file per verb."""

@@ -1,0 +1,85 @@
+"""`insource answer`: one input, the answer, and why."""
+
+import sys
+import uuid
+
+import click
+
+from insource.cli.door import Door, run, verb
+from insource.cli.words import dim
+from insource.decode.check import render
+from insource.errors import Invalid
+from insource.journeys.answer import Path, answer
+from insource.journeys.batch import Row, row_of
+from insource.journeys.serve import close_path, open_path
+from insource.nouns import JsonObject, Record, ask
+from insource.store import Store
+
+EXAMPLE = """
+\b
+Examples:
+  insource answer tickets --input "where is my order?"
+  insource answer tickets@1.0.0 --input - < message.txt
+"""
+
+
+@verb("answer", epilog=EXAMPLE)
+@click.argument("task")
+@click.option("--input", "text", metavar="TEXT|-", help="The input; - reads standard input.")
+def command(door: Door, task: str, text: str | None) -> None:
+    """Put one input to TASK, or to TASK@VERSION, the way the gateway would, and explain the decision."""
+    record, path = run(_answer(door, task, _input(text)))
+    row = row_of(record.id, record, path)
+    door.show(_shown(row, record), _words(row, record, path))
+    if row.error is not None:
+        click.get_current_context().exit(4)
+
+
+async def _answer(door: Door, name: str, text: str) -> tuple[Record, Path]:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        with door.progress() as progress:
+            path = await open_path(name, settings, store, progress=progress)
+        try:
+            if path.task is None:
+                raise Invalid(f"{name} is no task")
+            return await answer(ask(path.task, text, id=uuid.uuid4().hex), path, store.append), path
+        finally:
+            await close_path(path)
+
+
+def _input(text: str | None) -> str:
+    if text is None and sys.stdin.isatty():
+        raise Invalid("there is no input", hint='--input "…", or --input - for standard input')
+    if text is not None and text != "-":
+        return text
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the input is not UTF-8 text (byte {error.start})") from error
+
+
+def _shown(row: Row, record: Record) -> JsonObject:
+    return {
+        "id": record.id,
+        "output": row.output,
+        "confidence": row.confidence,
+        "decision": row.decision,
+        "release": row.release,
+        "record": record.id,
+        "tier": record.tier,
+        "reason": record.attempts[-1].decision.reason,
+        "error": row.error,
+    }
+
+
+def _words(row: Row, record: Record, path: Path) -> str:
+    said = render(path.task, row.output) if path.task and row.output is not None else f"no answer: {row.error}"
+    lines = [said, ""]
+    for number, attempt in enumerate(record.attempts, 1):
+        lines.append(f"  {number}. {attempt.decision.engine}: {attempt.decision.reason}")
+    lines += [f"  not asked: {choice.reason}" for choice in path.refused]
+    lines.append(f"  decision: {record.outcome}, {record.latency_ms:.0f} ms")
+    if record.outcome == "review":
+        lines.append(f"  it waits for a person: insource review {record.task}")
+    return "\n".join([*lines, dim(f"  record {record.id}")])

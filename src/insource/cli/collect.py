@@ -1,0 +1,85 @@
+"""`insource collect`: labelled rows in."""
+
+from pathlib import Path
+
+import click
+
+from insource.cli.door import Door, run, verb
+from insource.cli.words import bold, dim, table
+from insource.collect.columns import Wish
+from insource.collect.findings import Finding
+from insource.errors import Refused
+from insource.journeys.collect import Collected, collect
+from insource.store import Store
+
+EXAMPLE = """
+\b
+Examples:
+  insource collect tickets rows.csv --input text --target intent
+  insource collect tickets train.csv --split train && insource collect tickets test.csv --split test
+  insource collect defects reports.parquet --input report --target category=kind --target urgency
+  insource collect tickets chats.jsonl        OpenAI fine-tune form, no columns to name
+"""
+COLOURS = {"serious": "red", "care": "yellow", "note": "blue"}
+SIGNS = {"serious": "✗", "care": "!", "note": "·"}
+TONES = {"not ready": "red", "ready with care": "yellow", "ready": "green"}
+
+
+@verb("collect", epilog=EXAMPLE)
+@click.argument("task")
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--input", "source", metavar="COL", default="", help="The column of the input (default: input or text).")
+@click.option("--target", "targets", metavar="COL", multiple=True, help="A target's column, or OUTPUT=COL; repeatable.")
+@click.option("--tag", "tags", metavar="COL", multiple=True, help="Keep a column as a slice; repeatable.")
+@click.option("--split", metavar="NAME", default="", help="train, dev or test for all rows of this call.")
+@click.option("--replace", is_flag=True, help="Start over instead of adding to the rows kept before.")
+@click.option("--drop-leaks", is_flag=True, help="Take out of train what has a near duplicate in another split.")
+@click.option("--strict", is_flag=True, help="Exit 1 and keep nothing if a row is rejected or a finding is serious.")
+def command(door: Door, task: str, files: tuple[Path, ...], **asked: object) -> None:
+    """Bring labelled rows in: csv, jsonl, parquet or OpenAI fine-tune jsonl.
+
+    The rows are checked, near duplicates are kept together, and rows without a split get one (80/10/10, by content).
+    The check is a page. Rows that cannot be used are named by file, line and reason, and set aside. Without a task
+    file, --input and --target make one from the data.
+    """
+    asked["input"] = asked.pop("source")
+    collected = run(_collect(door, task, files, Wish(**asked)))  # type: ignore[arg-type]
+    door.show(collected, _words(collected))
+    if collected.refused:
+        door.say("error: --strict: nothing was kept\n" + "\n".join(f"       {why}" for why in collected.refused))
+        click.get_current_context().exit(Refused.exit_code)
+
+
+async def _collect(door: Door, name: str, files: tuple[Path, ...], wish: Wish) -> Collected:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        with door.progress() as progress:
+            return await collect(name, files, settings, store, wish=wish, progress=progress)
+
+
+def _words(collected: Collected) -> str:
+    rows = collected.rows
+    splits = ", ".join(f"{split} {count:,}" for split, count in collected.splits.items())
+    facts = [
+        ("rows", f"{rows.read:,} read: {rows.kept:,} new, {rows.duplicates:,} repeated, {rows.rejected:,} set aside"),
+        ("dataset", f"{sum(collected.splits.values()):,} rows: {splits}  {dim(collected.dataset[:12])}"),
+        *[("", note) for note in collected.notes],
+    ]
+    verdict = click.style(collected.verdict, fg=TONES[collected.verdict], bold=True)
+    lines = [f"{bold(collected.task)}: {verdict}", "", *(f"  {name:<8} {words}" for name, words in facts), ""]
+    for finding in collected.findings:
+        lines += _finding(finding)
+    if collected.rejects:
+        lines.append(f"  set aside: {collected.rejects}")
+    lines.append(f"  page:      {collected.page}")
+    after = "" if collected.refused else f"\n\nnext: insource train {collected.task}, or read the page first"
+    return "\n".join(lines) + after
+
+
+def _finding(finding: Finding) -> list[str]:
+    sign = click.style(SIGNS[finding.severity], fg=COLOURS[finding.severity], bold=True)
+    lines = [f"  {sign} {finding.message}", dim(f"    {finding.do}")]
+    if finding.kind == "rejected":
+        where = [(f"{e['file']}:{e['line']}", str(e["reason"])) for e in finding.examples[:5]]
+        lines.append(table(("where", "why"), where, indent="    "))
+    return [*lines, ""]

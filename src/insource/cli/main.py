@@ -1,0 +1,112 @@
+"""`insource`: the table of verbs, and the one place where an error becomes words and an exit code.
+
+A verb's file is imported only when the verb is typed, so `insource --help` stays instant.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from insource import __version__
+from insource.errors import InsourceError
+
+VERBS = {
+    "init": "Make a workspace.",
+    "status": "Where each task stands, and what its next gate needs.",
+    "collect": "Bring labelled rows in, checked and split.",
+    "measure": "Measure every candidate on the same rows.",
+    "train": "Make a specialist: a candidate release.",
+    "release": "List, show, gate, promote, roll back and verify releases.",
+    "serve": "Serve the OpenAI API at /v1.",
+    "answer": "Put one input to a task and see the decision explained.",
+    "batch": "Answer a file of inputs; a second run does only what is missing.",
+    "review": "See and settle what waits for a person.",
+    "models": "List, pull and verify base models.",
+    "store": "Migrate, back up and restore the state.",
+    "demo": "The whole loop on generated defect reports, on this machine.",
+}
+
+EXAMPLES = """
+\b
+Examples:
+  insource demo                                   the whole loop in minutes
+  insource collect tickets rows.csv --input text --target intent
+  insource train tickets && insource release gate tickets
+"""
+
+
+class Verbs(click.Group):
+    """Finds a verb's command in `insource.cli.VERB`, suggests the nearest one, prints errors as people read them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the loop."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, imported now."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"insource.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the verbs from the table, importing none of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest verb when there is no such one."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"Did you mean {near[0]}?" if near else "insource --help lists the verbs."
+            raise click.UsageError(f"There is no verb {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the verb; our errors become a message on stderr and their exit code."""
+        try:
+            return super().invoke(ctx)
+        except InsourceError as error:
+            _complain(error)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; nothing half-written. Run the same command to go on.", err=True)
+            ctx.exit(130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+def _complain(error: InsourceError) -> None:
+    if "--json" in sys.argv:
+        body = {"error": {"message": str(error), "code": error.code, "hint": error.hint, "at": error.at}}
+        click.echo(json.dumps(body))
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint:  {error.hint}", err=True)
+
+
+@click.group(
+    cls=Verbs, epilog=EXAMPLES, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="insource", message="%(prog)s %(version)s")
+@click.option("-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="The workspace (default: here).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
+@click.pass_context
+def main(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
+    """Bring LLM work in-house, one task at a time.
+
+    collect labelled rows, measure every candidate, train a specialist, release it behind a gate, serve it over the
+    OpenAI API, and send what it doubts to a person.
+    """
+    ctx.obj = {"directory": directory, "json": as_json}
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

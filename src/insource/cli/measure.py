@@ -1,0 +1,93 @@
+"""`insource measure`: every candidate on the same rows."""
+
+from pathlib import Path
+
+import click
+
+from insource.cli.door import Door, run, verb
+from insource.cli.words import bold, dim, table
+from insource.errors import Invalid
+from insource.journeys.lineup import SHOTS
+from insource.journeys.measure import SPLIT, measure, publish, write_page
+from insource.measure.words import called, leading
+from insource.nouns import Candidate, Report, Task
+from insource.settings import load_task
+from insource.store import Store
+
+EXAMPLE = """
+\b
+Examples:
+  insource measure tickets
+  insource measure tickets --candidate baseline --candidate tickets@1.0.0 --report report.html
+  insource measure tickets --rows 500 --json
+"""
+
+
+@verb("measure", epilog=EXAMPLE)
+@click.argument("task")
+@click.option("--candidate", "candidates", metavar="ID", multiple=True,
+              help="baseline, zero-shot[:MODEL], few-shot[:MODEL], TASK@VERSION or an engine; repeatable.")  # fmt: skip
+@click.option("--shots", metavar="K", type=click.IntRange(1, 64), default=SHOTS, show_default=True,
+              help="Examples in the few-shot prompt.")  # fmt: skip
+@click.option("--split", default=SPLIT, show_default=True, help="The rows to ask.")
+@click.option("--rows", metavar="N", type=click.IntRange(1), help="Ask a stratified sample of N rows only.")
+@click.option("--report", "page", metavar="FILE.html", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write the report there too.")  # fmt: skip
+def command(door: Door, task: str, candidates: tuple[str, ...], page: Path | None, **plan: int | str | None) -> None:
+    """Measure the candidates of TASK on the same rows, and compare them pair by pair.
+
+    Without --candidate: the linear baseline, the base model without and with examples, the newest release and the
+    engines of insource.toml. The untuned model is slow on a processor: it is asked 200 rows unless --rows says more.
+    """
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise Invalid(f"the report is an HTML page, {page} does not end in .html", hint="--report report.html")
+    page = page.expanduser() if page else None
+    report, found, path = run(_measure(door, task, candidates, page, plan))
+    door.show(report, _words(report, found, path))
+
+
+async def _measure(
+    door: Door, name: str, candidates: tuple[str, ...], page: Path | None, plan: dict[str, int | str | None]
+) -> tuple[Report, Task, Path]:
+    settings = door.settings()
+    task = load_task(settings, name)
+    shots, rows = plan.get("shots"), plan.get("rows")
+    async with await Store.open(settings) as store:
+        with door.progress() as progress:
+            report = await measure(
+                task,
+                settings,
+                store,
+                candidates=candidates,
+                split=str(plan.get("split") or SPLIT),
+                shots=int(shots or SHOTS),
+                rows=None if rows is None else int(rows),
+                progress=progress,
+            )
+    path = publish(report, task, settings)
+    if page is not None:
+        path = write_page(report, task, page)
+    return report, task, path
+
+
+def _words(report: Report, task: Task, path: Path) -> str:
+    metric = leading(task, report)
+    rows = [_row(candidate, metric) for candidate in report.candidates]
+    head = ("candidate", called(metric), "95% interval", "n", "p50 ms", "p95 ms", "rows/s", "calibration", "invalid")
+    first, *rest = report.summary
+    lines = [bold(first), "", table(head, rows), "", *[dim(line) for line in rest]]
+    return "\n".join([*lines, "", f"report {report.id[:8]}: {path}"])
+
+
+def _row(candidate: Candidate, metric: str) -> tuple[str, ...]:
+    score, ece, time = candidate.score(metric), candidate.score("ece"), candidate.latency_ms
+    figures = (f"{score.value:.1%}", f"{score.low:.1%} to {score.high:.1%}", f"{score.n:,}") if score else ("", "", "0")
+    return (
+        candidate.candidate,
+        *figures,
+        f"{time.p50:,.1f}",
+        f"{time.p95:,.1f}",
+        f"{candidate.rows_per_s:,.1f}",
+        f"{ece.value:.3f}" if ece else "unknown",
+        f"{candidate.failures.invalid:,}",
+    )

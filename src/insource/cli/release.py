@@ -1,0 +1,248 @@
+"""`insource release`: list, show, gate, promote, roll back, verify and export releases."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import click
+import msgspec
+
+from insource.cli import release_words as words
+from insource.cli.door import Door, run, verb
+from insource.engines.artefact import Manifest, read_manifest
+from insource.errors import InsourceError, Invalid, Missing, Refused
+from insource.journeys import promote as journey
+from insource.journeys.gate import gate as ask_gate
+from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
+from insource.release.export import export as copy_out
+from insource.settings import Settings, load_task, task_names
+from insource.store import Store
+
+T = TypeVar("T")
+WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
+HELP = """List, show, gate, promote, roll back and verify releases.
+
+A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
+verify, export), or the newest (show).
+"""
+EXAMPLE = """
+\b
+Examples:
+  insource release gate tickets              ask the newest candidate every question
+  insource release promote tickets           the newest candidate answers traffic
+  insource release rollback tickets --why "urgency is wrong since noon"
+"""
+
+
+@verb("list", epilog="\b\nExample:\n  insource release list tickets")
+@click.argument("task", required=False, default="")
+def list_releases(door: Door, task: str) -> None:
+    """Every release of TASK, or of each task, oldest first."""
+
+    async def work(settings: Settings, store: Store) -> list[tuple[Release, Gate | None]]:
+        names = [load_task(settings, task).name] if task else task_names(settings)
+        found = [release for name in names for release in await store.releases(name)]
+        return [(release, await _newest_gate(release, store)) for release in found]
+
+    found = _with_store(door, work)
+    door.show(
+        {"releases": [_plain(r) | {"name": r.name, "gate": g.passed if g else None} for r, g in found]},
+        words.list_words([r for r, _ in found], {r.name: g for r, g in found}),
+    )
+
+
+@verb("show", epilog="\b\nExample:\n  insource release show tickets@1.0.0")
+@click.argument("name", metavar="TASK[@VERSION]")
+def show(door: Door, name: str) -> None:
+    """One release: rows, recipe, digests, changelog, gate and stages."""
+
+    async def work(settings: Settings, store: Store) -> tuple[Release, Manifest | None, Gate | None, list[StageChange]]:
+        release = await _pick(name, settings, store, _newest)
+        changes = [c for c in await store.stage_changes(release.task) if c.release == release.name]
+        return release, _manifest(release, settings), await _newest_gate(release, store), changes
+
+    release, manifest, gate, changes = _with_store(door, work)
+    made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev} if manifest else None
+    door.show(
+        {"release": _plain(release) | {"name": release.name}, "trained": made,
+         "gate": _gate_document(gate) if gate else None, "changes": [_plain(change) for change in changes]},
+        words.show_words(release, manifest, gate, changes),
+    )  # fmt: skip
+
+
+@verb("gate", epilog="\b\nExample:\n  insource release gate tickets")
+@click.argument("name", metavar="TASK[@VERSION]")
+def gate(door: Door, name: str) -> None:
+    """Measure the artefact as it will be served, and check it against what the task demands.
+
+    Ends with exit code 1 when a check does not hold.
+    """
+
+    async def work(settings: Settings, store: Store) -> Gate:
+        release = await _pick(name, settings, store, _candidate)
+        with door.progress() as progress:
+            return await ask_gate(load_task(settings, release.task), release, settings, store, progress=progress)
+
+    answer = _with_store(door, work)
+    hint = f"\n\nnext: insource release promote {answer.release}" if answer.passed else ""
+    door.show(_gate_document(answer), words.gate_words(answer) + hint)
+    if not answer.passed:
+        failed = ", ".join(check.name for check in answer.checks if not check.passed)
+        _end(door, Refused(f"the gate said no to {answer.release}: {failed}", hint=_next_step(answer)))
+
+
+@verb("promote", epilog='\b\nExample:\n  insource release promote tickets@1.1.0 --why "33% fewer errors on urgency"')
+@click.argument("name", metavar="TASK[@VERSION]")
+@click.option("--to", metavar="STAGE", default="live", show_default=True, help="live, candidate or retired.")
+@WHY
+def promote(door: Door, name: str, to: str, why: str) -> None:
+    """Let a release answer traffic; the one that did is retired. Needs a passed gate on the same artefact."""
+
+    async def work(settings: Settings, store: Store) -> StageChange:
+        release = await _pick(name, settings, store, _candidate)
+        return await journey.promote(release, settings, store, to=to, why=why)
+
+    change = _with_store(door, work)
+    hint = f"\nnext: insource serve, or insource answer {change.release.partition('@')[0]} --input TEXT"
+    door.show(change, words.change_words(change) + (hint if change.after == "live" else ""))
+
+
+@verb("rollback", epilog='\b\nExample:\n  insource release rollback tickets --why "urgency is wrong since noon"')
+@click.argument("name", metavar="TASK[@VERSION]")
+@WHY
+def rollback(door: Door, name: str, why: str) -> None:
+    """Go back to the release that was live before; the present one is retired."""
+
+    async def work(settings: Settings, store: Store) -> StageChange:
+        task, _, version = name.partition("@")
+        load_task(settings, task)
+        return await journey.rollback(task, settings, store, version=version, why=why)
+
+    change = _with_store(door, work)
+    door.show(change, words.change_words(change))
+
+
+@verb("verify", epilog="\b\nExample:\n  insource release verify tickets@1.0.0")
+@click.argument("name", metavar="TASK[@VERSION]")
+def verify(door: Door, name: str) -> None:
+    """Compare every file of a release with what was released. Ends with exit code 1 when one differs."""
+
+    async def work(settings: Settings, store: Store) -> journey.Verified:
+        return await journey.verify(await _pick(name, settings, store, _live), settings)
+
+    found = _with_store(door, work)
+    door.show(_plain(found) | {"whole": found.whole}, words.verify_words(found))
+    if not found.whole:
+        hint = "restore its files from a backup, or train again"
+        _end(door, Refused(f"{found.release} is not what was released: {'; '.join(found.faults)}", hint=hint))
+
+
+@verb("export", epilog="\b\nExample:\n  insource release export tickets@1.0.0 --out tickets-1.0.0")
+@click.argument("name", metavar="TASK[@VERSION]")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
+def export(door: Door, name: str, out: Path | None) -> None:
+    """Copy the merged model out as safetensors, with the manifest that says which token each label is."""
+
+    async def work(settings: Settings, store: Store) -> tuple[Release, Path, list[Path]]:
+        release = await _pick(name, settings, store, _live_or_newest)
+        place = out or Path(f"{release.task}-{release.version}")
+        return release, place, copy_out(release, settings.state / release.folder, place)
+
+    release, place, files = _with_store(door, work)
+    sizes = {path.relative_to(place).as_posix(): path.stat().st_size for path in files}
+    lines = [f"  {name}  {size:,} bytes" for name, size in sizes.items()]
+    door.show(
+        {"release": release.name, "folder": str(place), "files": sizes},
+        "\n".join([f"{release.name} is in {place}", *lines]),
+    )
+
+
+command = click.Group(
+    "release",
+    commands=[list_releases, show, gate, promote, rollback, verify, export],
+    help=HELP,
+    epilog=EXAMPLE,
+    short_help="List, show, gate, promote, roll back and verify releases.",
+)
+
+
+def _with_store(door: Door, work: Callable[[Settings, Store], Awaitable[T]]) -> T:
+    async def opened() -> T:
+        settings = door.settings()
+        async with await Store.open(settings) as store:
+            return await work(settings, store)
+
+    return run(opened())
+
+
+async def _pick(
+    name: str, settings: Settings, store: Store, default: Callable[[str, Store], Awaitable[Release]]
+) -> Release:
+    """The release called TASK@VERSION; of TASK alone the one that `default` chooses."""
+    task, at, version = name.partition("@")
+    load_task(settings, task)
+    if at and not version:
+        raise Invalid(f"{name!r} names no version", hint=f"{task} alone, or {task}@1.0.0")
+    return await store.release(task, version) if version else await default(task, store)
+
+
+async def _newest(task: str, store: Store) -> Release:
+    releases = await store.releases(task)
+    if not releases:
+        raise Missing(f"{task} has no release yet", hint=f"insource train {task} makes a candidate")
+    return releases[-1]
+
+
+async def _candidate(task: str, store: Store) -> Release:
+    await _newest(task, store)
+    candidates = [release for release in await store.releases(task) if release.stage == "candidate"]
+    if not candidates:
+        raise Missing(f"{task} has no candidate", hint=f"name a release of insource release list {task}, or train one")
+    return candidates[-1]
+
+
+async def _live(task: str, store: Store) -> Release:
+    live = await store.live(task)
+    if live is None:
+        raise Missing(f"{task} has no live release", hint=f"name one of insource release list {task}")
+    return live
+
+
+async def _live_or_newest(task: str, store: Store) -> Release:
+    return await store.live(task) or await _newest(task, store)
+
+
+async def _newest_gate(release: Release, store: Store) -> Gate | None:
+    gates = await store.gates(release.name)
+    return gates[-1] if gates else None
+
+
+def _manifest(release: Release, settings: Settings) -> Manifest | None:
+    """The manifest, None where it cannot be read: `verify` says why."""
+    try:
+        return read_manifest(settings.state / release.folder)
+    except InsourceError:
+        return None
+
+
+def _plain(noun: Noun) -> JsonObject:
+    plain: JsonObject = msgspec.to_builtins(noun)
+    return plain
+
+
+def _gate_document(gate: Gate) -> JsonObject:
+    return {"release": gate.release, "passed": gate.passed} | _plain(gate)
+
+
+def _next_step(gate: Gate) -> str:
+    damaged = any(check.name == "artefact" and not check.passed for check in gate.checks)
+    task = gate.release.partition("@")[0]
+    return f"insource release verify {gate.release}" if damaged else f"insource measure {task} --report report.html"
+
+
+def _end(door: Door, error: Refused) -> NoReturn:
+    """Ends the verb with the error's exit code; with --json the result on stdout stays the only document."""
+    if not door.json:
+        raise error
+    door.say(f"error: {error}")
+    click.get_current_context().exit(error.exit_code)

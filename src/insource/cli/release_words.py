@@ -1,0 +1,86 @@
+"""What `insource release` says to people. Values in, text out."""
+
+from collections.abc import Sequence
+
+from insource.cli.words import NO, YES, bold, dim, mark, short, table
+from insource.engines.artefact import Manifest
+from insource.journeys.promote import Verified
+from insource.nouns import Check, Gate, Release, StageChange
+
+
+def gate_words(gate: Gate) -> str:
+    """The checks as a table, each remark under its check, and the verdict."""
+    held = sum(check.passed for check in gate.checks)
+    says = "yes" if gate.passed else "NO"
+    title = f"{bold(gate.release)}: the gate says {mark(gate.passed, says)}, {held} of {len(gate.checks)} checks hold"
+    evidence = dim(f"  artefact {short(gate.artefact)}, report {short(gate.report)}")
+    return "\n".join([title, evidence, "", _checks(gate.checks)])
+
+
+def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> str:
+    """One line a release, the newest last."""
+    if not releases:
+        return "no releases yet. insource train TASK makes one"
+    head = ("release", "stage", "engine", "base", "gate", "made", "approved by")
+    rows = [
+        (r.name, r.stage, r.engine, r.base, _gated(gates.get(r.name)), r.created[:16].replace("T", " "), r.approved_by)
+        for r in releases
+    ]
+    return table(head, rows)
+
+
+def show_words(release: Release, manifest: Manifest | None, gate: Gate | None, changes: Sequence[StageChange]) -> str:
+    """A release's card: what it is, where it came from, what it promises, how it got where it is."""
+    facts = [
+        ("stage", release.stage),
+        ("engine", f"{release.engine}, base {release.base}"),
+        ("made", release.created),
+        ("dataset", short(release.dataset)),
+        ("recipe", short(release.recipe)),
+        ("artefact", f"{short(release.artefact)} in {release.folder}"),
+        ("gate", _gated(gate)),
+    ]
+    if manifest is not None:
+        trainer = ", ".join(f"{name} {value:g}" for name, value in manifest.dev.items())
+        facts += [("promise", manifest.promise or "none"), ("dev rows", trainer or "not evaluated")]
+    lines = [bold(release.name), *[f"  {dim(name.ljust(9))} {value}" for name, value in facts]]
+    lines += ["", "  changelog", *[f"    {line}" for line in release.changelog.splitlines() or ["nothing written"]]]
+    if changes:
+        lines += ["", "  stages", *[f"    {change_words(change)}" for change in changes]]
+    return "\n".join(lines)
+
+
+def change_words(change: StageChange) -> str:
+    """One change of stage in a line."""
+    why = f": {change.why}" if change.why else ""
+    when = change.created[:16].replace("T", " ")
+    return f"{when}  {change.release} {change.before} → {change.after} by {change.who}{why}"
+
+
+def verify_words(found: Verified) -> str:
+    """Whole, or each file that is not."""
+    head = f"{mark(found.whole)} {bold(found.release)} is {'' if found.whole else 'NOT '}what was released"
+    faults = [f"  {mark(False, fault)}" for fault in found.faults]
+    return "\n".join([head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}")])
+
+
+def _gated(gate: Gate | None) -> str:
+    if gate is None:
+        return "not asked"
+    return f"{YES} yes" if gate.passed else f"{NO} no"
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    names, demands = (max(len(text) for text in column) for column in zip(*_columns(checks), strict=True))
+    lines = [dim(f"    {'check'.ljust(names)}  {'demanded'.ljust(demands)}  found")]
+    for check in checks:
+        lines.append(
+            f"  {mark(check.passed)} {check.name.ljust(names)}  {check.demanded.ljust(demands)}  {check.found}"
+        )
+        if check.detail.get("remark"):
+            lines.append(dim(f"    {' ' * names}  {check.detail['remark']}"))
+    return "\n".join(lines)
+
+
+def _columns(checks: Sequence[Check]) -> list[tuple[str, str]]:
+    return [("check", "demanded"), *[(check.name, check.demanded) for check in checks]]

@@ -1,0 +1,100 @@
+"""`insource review`: what waits for a person."""
+
+import getpass
+import sys
+
+import click
+
+from insource.cli.door import Door, run, verb
+from insource.cli.review_keys import Desk
+from insource.cli.words import dim
+from insource.errors import Invalid
+from insource.journeys.review import Said, queue, settle
+from insource.nouns import Pending, Review, Task, Verdict
+from insource.settings import load_task
+from insource.store import Store
+
+EXAMPLE = """
+\b
+Examples:
+  insource review tickets                  on a terminal: one key settles one answer
+  insource review tickets --json           the queue
+  insource review tickets --settle RECORD --verdict wrong --correct refund
+"""
+
+
+@verb("review", epilog=EXAMPLE)
+@click.argument("task")
+@click.option("--settle", "record", metavar="RECORD", help="Settle one answer.")
+@click.option("--verdict", type=click.Choice(["right", "wrong", "unsure"]), help="What you say of it.")
+@click.option("--correct", multiple=True, metavar="LABEL|FIELD=VALUE", help="What is right; once for each field.")
+@click.option("--note", default="", help="Why.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many to show.")
+def command(door: Door, task: str, limit: int, record: str | None, **said: object) -> None:
+    """See and settle the answers of TASK that were not sure enough. On a terminal, key by key."""
+    if record is not None:
+        review = run(_settle(door, task, record, _said(said)))
+        return door.show(review, f"{record}: {review.verdict}{_now(review)}")
+    if said["verdict"] or said["correct"]:
+        raise Invalid("which answer?", hint=f"insource review {task} --settle RECORD --verdict …")
+    if not door.json and sys.stdin.isatty() and sys.stdout.isatty():
+        return run(_by_keys(door, task))
+    name, waiting = run(_queue(door, task, limit))
+    return door.show({"task": name, "pending": waiting}, _listed(name, waiting))
+
+
+def _said(options: dict[str, object]) -> Said:
+    correct = tuple(str(word) for word in options["correct"] or ())  # type: ignore[attr-defined]
+    given = options["verdict"] or ("wrong" if correct else None)
+    if given is None:
+        raise Invalid("what do you say of it?", hint="--verdict right, wrong or unsure")
+    verdict: Verdict = given  # type: ignore[assignment]
+    return Said(verdict=verdict, correct=correct, note=str(options["note"]), reviewer=getpass.getuser())
+
+
+async def _settle(door: Door, name: str, record: str, said: Said) -> Review:
+    settings = door.settings()
+    task = load_task(settings, name)
+    async with await Store.open(settings) as store:
+        return await settle(task, store, record, said)
+
+
+async def _queue(door: Door, name: str, limit: int) -> tuple[str, list[Pending]]:
+    settings = door.settings()
+    task = load_task(settings, name)
+    async with await Store.open(settings) as store:
+        return task.name, await queue(task, store, limit)
+
+
+async def _by_keys(door: Door, name: str) -> None:
+    settings = door.settings()
+    task: Task = load_task(settings, name)
+    async with await Store.open(settings) as store:
+        desk = Desk(task, store, getpass.getuser(), say=click.echo, key=click.getchar, line=_line)
+        settled = await desk.work()
+        left = len(await store.pending(task.name, 1000))
+    door.say(f"{settled} settled, {left} wait")
+
+
+def _line(question: str) -> str:
+    return str(click.prompt(question, default="", show_default=False))
+
+
+def _listed(task: str, waiting: list[Pending]) -> str:
+    if not waiting:
+        return f"nothing of {task} waits for a person"
+    lines = []
+    for pending in waiting:
+        text = " ".join(pending.input.split())
+        lines.append(text if len(text) <= 100 else text[:99] + "…")
+        value = ", ".join(f"{name}: {said}" for name, said in (pending.value or {}).items()) or "no valid answer"
+        lines.append(f"  proposed {value}   {dim(pending.reason)}")
+        lines.append(f"  {dim(pending.record)}")
+    lines.append(f"\nnext: insource review {task} --settle RECORD --verdict right|wrong|unsure [--correct LABEL]")
+    return "\n".join(lines)
+
+
+def _now(review: Review) -> str:
+    if review.corrected is None:
+        return ""
+    return ", it is " + ", ".join(f"{name}: {said}" for name, said in review.corrected.items())

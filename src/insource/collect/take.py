@@ -1,0 +1,100 @@
+"""Files to Examples: each row taken in or set aside, and what each file gave."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from insource.collect.columns import Wish, mapping
+from insource.collect.intake import Intake, split_name
+from insource.collect.lines import LIMIT, fingerprint
+from insource.collect.read import Raw, read
+from insource.collect.rejects import Rejects, peek
+from insource.errors import Invalid
+from insource.nouns import Example, JsonObject, Noun, Task
+
+STRIDE = 2_000
+Progress = Callable[[str, int, int], None]
+
+
+class Taken(Noun, frozen=True, kw_only=True):
+    """What one file gave: its rows in its order, how many were read and set aside, and its mapping."""
+
+    file: str
+    sha256: str
+    read: int
+    rejected: int
+    columns: JsonObject
+    split: str
+    rows: tuple[Example, ...]
+
+    def lineage(self, known: set[str]) -> JsonObject:
+        """The file as the dataset remembers it. `known` are the ids kept before it; its own are added."""
+        fresh = {row.id for row in self.rows} - known
+        known |= fresh
+        return {
+            "file": self.file,
+            "sha256": self.sha256,
+            "read": self.read,
+            "kept": len(fresh),
+            "rejected": self.rejected,
+            "columns": self.columns,
+            **({"split": self.split} if self.split else {}),
+        }
+
+
+def take_file(
+    task: Task, path: Path, wish: Wish, rejects: Rejects, *, progress: Progress = lambda *_: None, limit: int = LIMIT
+) -> Taken:
+    """The rows of one file. What cannot be used goes to `rejects`, named by file, line and reason.
+
+    Raises `Missing` or `Invalid` when the file as a whole cannot be used.
+    """
+    sha256, total = fingerprint(path)
+    seen, rest = peek(read(path, wanted=wish.named, limit=limit))
+    if not seen:
+        raise Invalid(f"{path} has a header but no rows", hint="a csv needs a header and at least two rows")
+    plan = mapping(task, seen, wish, name=str(path))
+    split = split_name(wish.split) if wish.split else ""
+    intake = Intake(task, plan, split)
+    rows, count, before = [], 0, rejects.count
+    for raw in rest:
+        count += 1
+        example = _taken(intake, raw, path.name, rejects)
+        if example is not None:
+            rows.append(example)
+        if count % STRIDE == 0:
+            progress(f"reading {path.name}", min(raw.line, total), total)
+    progress(f"reading {path.name}", total, total)
+    return Taken(
+        file=path.name,
+        sha256=sha256,
+        read=count,
+        rejected=rejects.count - before,
+        columns=plan.described(),
+        split=split,
+        rows=tuple(rows),
+    )
+
+
+def _taken(intake: Intake, raw: Raw, file: str, rejects: Rejects) -> Example | None:
+    """The row as an Example, or None when it was set aside."""
+    if raw.fault:
+        rejects.add(file, raw, raw.fault)
+        return None
+    try:
+        return intake.take(raw.cells)
+    except Invalid as error:
+        rejects.add(file, raw, str(error))
+        return None
+
+
+def lineage(before: Iterable[JsonObject], taken: Sequence[Taken], known: set[str]) -> tuple[JsonObject, ...]:
+    """Where the rows come from: the files before and these, a file that was taken again in the same way once."""
+    listed = {_same(entry): entry for entry in before}
+    for one in taken:
+        entry = one.lineage(known)
+        listed.setdefault(_same(entry), entry)
+    return tuple(listed.values())
+
+
+def _same(entry: JsonObject) -> tuple[str, str, str]:
+    return str(entry.get("sha256")), str(entry.get("columns")), str(entry.get("split", ""))

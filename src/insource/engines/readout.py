@@ -1,0 +1,188 @@
+"""Reading labels off a language model: each label of a closed set is one token of the vocabulary.
+
+The input is the text and one end token. At that position the model's next-token logits, kept to the label tokens of
+the first output, are a softmax over its labels: an exact distribution from one forward pass. The chosen label's token
+is appended and the next output is read there, so each output is conditioned on those before it. Training and serving
+both read through this file.
+
+Control tokens in a text are encoded as plain text: a document can never end itself.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from insource.errors import EngineDown, Invalid
+
+TOKENS_PER_BATCH = 2048
+
+
+class Encoder:
+    """Text → token ids, at most `max_tokens` with the end token; a longer text loses its middle, not its ends."""
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        from tokenizers import Tokenizer
+
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        end = config.get("eos_token_id")
+        self.end: int = end[0] if isinstance(end, list) else end
+        self.max_tokens = max_tokens
+        self.vocabulary: int = config.get("vocab_size") or config["text_config"]["vocab_size"]
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def encode(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
+        """For each text its ids, end token last, and how many tokens were cut."""
+        room = self.max_tokens - 1
+        rows = []
+        for encoding in self._tokenizer.encode_batch([printable(text) for text in texts]):
+            ids: list[int] = encoding.ids
+            tail = room // 4
+            kept = ids if len(ids) <= room else ids[: room - tail] + ids[len(ids) - tail :]
+            rows.append(([*kept, self.end], len(ids) - len(kept)))
+        return rows
+
+    def plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text alone, uncut and without an end token."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def spare_tokens(self, count: int, used: Iterable[int]) -> list[int]:
+        """`count` ids, rarest first, that are no control tokens and not in `used`. Raises `Invalid` if too few."""
+        taken = set(used) | set(self._tokenizer.get_added_tokens_decoder()) | {self.end}
+        top = min(self.vocabulary, self._tokenizer.get_vocab_size())
+        spare = [token for token in range(top - 1, 255, -1) if token not in taken][:count]
+        if len(spare) < count:
+            raise Invalid(f"the base model's vocabulary has room for {len(spare)} labels, the task has {count}")
+        return spare
+
+
+def printable(text: str) -> str:
+    """The text with lone surrogates replaced, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def pick_device() -> str:
+    """Where to compute: "cuda" if torch sees a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pick_dtype(device: str) -> Any:
+    """bfloat16 where it multiplies at least 1.3 times as fast as float32 on this machine, by trial; else float32."""
+    import time
+
+    import torch
+
+    if device != "cpu":
+        return torch.bfloat16
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(256, 576, dtype=dtype), torch.ones(1536, 576, dtype=dtype)
+        best = float("inf")
+        for _ in range(4):
+            start = time.perf_counter()
+            torch.nn.functional.linear(a, b)
+            best = min(best, time.perf_counter() - start)
+        seconds[dtype] = best
+    return torch.bfloat16 if seconds[torch.bfloat16] * 1.3 < seconds[torch.float32] else torch.float32
+
+
+def load_body(folder: Path, *, device: str, dtype: Any, threads: int = 0) -> Any:
+    """The transformer without its vocabulary head, in `dtype` on `device`, not training.
+
+    Raises `EngineDown` when torch or the files are missing.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[train]'") from error
+    if threads:
+        torch.set_num_threads(threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        body = transformers.AutoModel.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineDown(f"the model in {folder} cannot be loaded: {error}") from error
+    return body.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def pad(rows: Sequence[Sequence[int]], filler: int, device: str) -> tuple[Any, Any]:
+    """Right-padded ids [B, T] and lengths [B]. Causal attention never looks right, so padding needs no mask."""
+    import torch
+
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), filler, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return ids.to(device), torch.tensor([len(row) for row in rows], device=device)
+
+
+def by_length(lengths: Sequence[int], budget: int = TOKENS_PER_BATCH) -> list[list[int]]:
+    """Row numbers in batches of like length, each at most `budget` tokens when padded (a long row goes alone)."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    batches: list[list[int]] = []
+    for i in order:
+        if batches and (len(batches[-1]) + 1) * lengths[i] <= budget:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+class Reader:
+    """Reads every output of rows that are already encoded.
+
+    `rows` are label rows of the vocabulary head, one tensor [labels, hidden] per output in float32; `tokens` the ids
+    those labels have in the vocabulary.
+    """
+
+    def __init__(self, body: Any, rows: Sequence[Any], tokens: Sequence[Sequence[int]], *, end: int) -> None:
+        self.body, self.rows, self.end = body, list(rows), end
+        self.device = next(body.parameters()).device
+        import torch
+
+        self.tokens = [torch.tensor(ids, device=self.device) for ids in tokens]
+
+    def logits(self, encoded: Sequence[Sequence[int]]) -> list[Any]:
+        """Per output a float32 CPU tensor [rows, labels]; a later output follows the likeliest earlier label."""
+        import torch
+
+        results = [torch.empty(len(encoded), len(rows)) for rows in self.rows]
+        with torch.inference_mode():
+            for batch in by_length([len(row) for row in encoded]):
+                for output, logits in enumerate(self._batch([encoded[i] for i in batch])):
+                    results[output][batch] = logits
+        return results
+
+    def _batch(self, encoded: Sequence[Sequence[int]]) -> list[Any]:
+        import torch
+
+        ids, lengths = pad(encoded, self.end, str(self.device))
+        several = len(self.rows) > 1
+        out = self.body(input_ids=ids, use_cache=several)
+        at = torch.arange(len(encoded), device=self.device)
+        hidden = out.last_hidden_state[at, lengths - 1]
+        mask = torch.arange(ids.shape[1], device=self.device)[None] < lengths[:, None]
+        found = []
+        for output, rows in enumerate(self.rows):
+            logits = hidden.float() @ rows.T
+            found.append(logits.cpu())
+            if output + 1 == len(self.rows):
+                break
+            chosen = self.tokens[output][logits.argmax(1)]
+            mask = torch.cat([mask, mask.new_ones(len(encoded), 1)], 1)
+            step = self.body(
+                input_ids=chosen[:, None],
+                past_key_values=out.past_key_values,
+                attention_mask=mask.long(),
+                position_ids=(lengths + output)[:, None],
+                use_cache=True,
+            )
+            hidden = step.last_hidden_state[:, -1]
+        return found

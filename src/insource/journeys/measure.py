@@ -1,0 +1,219 @@
+"""Every candidate on the same rows, through the path that serves: what is measured is what is served.
+
+names → contenders (one engine open at a time) → measure → the report, kept in the store.
+"""
+
+import asyncio
+import os
+import platform
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import msgspec
+
+import insource
+from insource.engines.artefact import read_manifest
+from insource.engines.base import Engine
+from insource.errors import Denied, Invalid, StoreError
+from insource.journeys.answer import Path as AnswerPath
+from insource.journeys.answer import Tier, answer, discard
+from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
+from insource.journeys.serve import as_served, configured_tier
+from insource.measure import About, Answer, Contender
+from insource.measure import measure as measured
+from insource.nouns import Dataset, Record, Report, Request, Risk, Task, digest
+from insource.route import choose
+from insource.settings import Settings
+from insource.store import Store
+
+BASELINE, UNTUNED = "baseline", ("zero-shot", "few-shot")
+SPLIT, SLOW_ROWS = "test", 200
+
+
+class Plan(TypedDict, total=False):
+    """What to measure: names of candidates (default: the line-up's), the split, how many shots few-shot gets.
+
+    `rows` asks every candidate a stratified sample of so many rows; without it the untuned model gets 200 and the
+    others the whole split.
+    """
+
+    candidates: Sequence[str]
+    split: str
+    shots: int
+    rows: int | None
+    progress: Progress
+
+
+async def measure(task: Task, settings: Settings, store: Store, **plan: Unpack[Plan]) -> Report:
+    """Measures `task` on its newest dataset and keeps the report. A candidate that fails is named in it with why.
+
+    Raises `Invalid` without rows, `Missing` for an unknown candidate that was asked for by name, `EngineDown` when
+    nothing could be measured.
+    """
+    dataset = await store.dataset(task.name)
+    if dataset is None:
+        raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
+    split, progress = plan.get("split", SPLIT), plan.get("progress", quiet)
+    examples = await store.examples(dataset.id, split)
+    if not examples:
+        known = ", ".join(f"{name} ({n:,})" for name, n in dataset.counts.items())
+        raise Invalid(f"{task.name} has no rows in the split {split}", hint=f"its splits are {known}")
+    lineup = Lineup(settings, store, task, progress=progress)
+    chosen = list(plan.get("candidates") or ())
+    names = chosen or _fitting(task, await lineup.names())
+    await _check(chosen, lineup)
+    rows = plan.get("rows")
+    contenders = [await _contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
+    about = About(
+        dataset=dataset.id,
+        split=split,
+        code=f"insource {insource.__version__}",
+        machine=machine(),
+        notes=tuple(_notes(task, contenders, len(examples), chosen=bool(chosen), rows=rows)),
+    )
+    report = await measured(task, examples, contenders, about, progress=progress)
+    await store.save_report(report)
+    return report
+
+
+def publish(report: Report, task: Task, settings: Settings) -> Path:
+    """Writes the report as one HTML file under the state folder and returns its place. Raises `StoreError`."""
+    return write_page(report, task, settings.state / "reports" / task.name / f"{report.id[:8]}.html")
+
+
+def write_page(report: Report, task: Task, path: Path) -> Path:
+    """Writes the report as one HTML file at `path`, whole or not at all. Raises `StoreError`."""
+    from insource.measure.render import html
+
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(html(report, task), "utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+    return path
+
+
+def machine() -> str:
+    """The machine in words: processor, cores and Python."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8", "replace"))
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _fitting(task: Task, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name != BASELINE or task.kind == "classify"]
+
+
+async def _check(names: Sequence[str], lineup: Lineup) -> None:
+    """Raises `Missing` for a name that is nobody's, before anything is measured; `Invalid` for one that cannot be."""
+    for name in names:
+        kind = name.partition(":")[0]
+        task, at, version = name.partition("@")
+        if names.count(name) > 1:
+            raise Invalid(f"candidate {name} is given twice")
+        if at and kind not in UNTUNED:
+            if task != lineup.task.name:
+                raise Invalid(f"{name} is a release of {task}, not of {lineup.task.name}")
+            await lineup.store.release(task, version)
+        elif name != BASELINE and name not in lineup.settings.engines and kind not in UNTUNED:
+            await lineup.engine(name)
+
+
+async def _contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, rows: int | None) -> Contender:
+    """Who stands behind a name, opened only when its turn comes."""
+    kind = name.partition(":")[0]
+    if name == BASELINE:
+        return Contender(name, BASELINE, _opened(name, lineup), rows, fingerprint=digest(["linear", dataset.id]))
+    if kind in UNTUNED:
+        print_ = digest([name, lineup.settings.workspace.base, shots if kind == "few-shot" else 0, dataset.id])
+        return Contender(name, kind, _opened(name, lineup, shots), rows or SLOW_ROWS, fingerprint=print_)
+    if name in lineup.settings.engines:
+        engine = lineup.settings.engines[name]
+        priced = bool(engine.usd_per_million_input or engine.usd_per_million_output)
+        return Contender(
+            name, "remote", _configured(name, lineup), rows, priced, digest([engine.base_url, engine.model])
+        )
+    task, _, version = name.partition("@")
+    release = await lineup.store.release(task, version)
+    return Contender(name, "specialist", _released(name, lineup), rows, fingerprint=release.artefact)
+
+
+Opener = Callable[[], AbstractAsyncContextManager[Answer]]
+
+
+def _opened(name: str, lineup: Lineup, shots: int = SHOTS) -> Opener:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Answer]:
+        async with _answering(lineup.task, Tier(await lineup.engine(name, shots=shots))) as way:
+            yield way
+
+    return opened
+
+
+def _configured(name: str, lineup: Lineup) -> Opener:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Answer]:
+        asked = msgspec.structs.replace(lineup.task, risk=Risk(otherwise=(name,)))
+        allowed = choose(asked, {key: engine.region for key, engine in lineup.settings.engines.items()})[0]
+        if not allowed.allowed:
+            raise Denied(allowed.reason)
+        async with _answering(lineup.task, configured_tier(name, lineup)) as way:
+            yield way
+
+    return opened
+
+
+def _released(name: str, lineup: Lineup) -> Opener:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Answer]:
+        task, _, version = name.partition("@")
+        release = await lineup.store.release(task, version)
+        manifest = await asyncio.to_thread(read_manifest, lineup.settings.state / release.folder)
+        tier = Tier(await asyncio.to_thread(lineup.release, release), release.name)
+        async with _answering(as_served(manifest.task, lineup.task), tier) as way:
+            yield way
+
+    return opened
+
+
+@asynccontextmanager
+async def _answering(task: Task, tier: Tier) -> AsyncIterator[Answer]:
+    """A way to answer through one tier that keeps nothing; its engine is closed afterwards."""
+    path = AnswerPath(task=task, tiers=(tier,))
+
+    async def way(request: Request) -> Record:
+        return await answer(request, path, discard)
+
+    engine: Engine = tier.engine
+    try:
+        yield way
+    finally:
+        await engine.close()
+
+
+def _notes(task: Task, contenders: Sequence[Contender], total: int, *, chosen: bool, rows: int | None) -> list[str]:
+    said = []
+    untuned = [contender.name for contender in contenders if contender.kind in UNTUNED]
+    if rows is not None and rows < total:
+        said.append(f"Every candidate was asked a stratified sample of {rows:,} of {total:,} rows (seed 0).")
+    elif rows is None and untuned and total > SLOW_ROWS:
+        who = " and ".join(untuned)
+        said.append(
+            f"{who} answered a stratified sample of {SLOW_ROWS} of {total:,} rows (seed 0): untuned, it is slow on "
+            "a processor. --rows changes that; pairs are compared on the rows both answered."
+        )
+    if task.kind != "classify" and not chosen:
+        said.append(f"There is no linear baseline for {task.kind}: it only chooses among known labels.")
+    return said

@@ -1,0 +1,80 @@
+"""An engine's words passed on as they come, with no task: the record is kept before the last of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+from insource.engines.base import Streams
+from insource.errors import EngineError, EngineSlow, InsourceError
+from insource.journeys.answer import Keep, Path, answer, recorded, without_text
+from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage
+
+LEFT = "the caller left before the end"
+
+
+async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
+    """Pieces of text, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+
+    A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. Each piece
+    must come within the request's deadline. Raises `EngineError` when the engine fails, before or between pieces.
+    """
+    engine = path.tiers[0].engine
+    if not isinstance(engine, Streams):
+        record = await answer(request, path, keep)
+        if record.answer is not None and record.answer.text:
+            yield record.answer.text
+        yield record
+        return
+    call = _Call(request, path)
+    try:
+        async for piece in _pieces(engine, request):
+            if isinstance(piece, Prediction):
+                call.prediction, call.reason = piece, "passed through"
+            else:
+                call.pieces += 1
+                yield piece
+    except EngineError as error:
+        call.error = error
+        raise
+    finally:
+        # The caller's going must not take the record with it.
+        record = await asyncio.shield(call.keep(keep))
+    yield record
+
+
+async def _pieces(engine: Streams, request: Request) -> AsyncGenerator[str | Prediction]:
+    stream = engine.stream(request)
+    while True:
+        try:
+            piece = await asyncio.wait_for(anext(stream), request.deadline)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise EngineSlow(f"the engine said nothing for {request.deadline:.0f} s") from error
+        yield piece
+
+
+class _Call:
+    """What is known of a call while it is being answered."""
+
+    def __init__(self, request: Request, path: Path) -> None:
+        self.request, self.path = request, path
+        self.began = time.perf_counter()
+        self.pieces = 0
+        self.prediction: Prediction | None = None
+        self.error: InsourceError | None = None
+        self.reason = LEFT
+
+    async def keep(self, keep: Keep) -> Record:
+        """Keeps the call as it stands and returns its whole record."""
+        name = self.path.tiers[0].engine.name
+        said = self.prediction
+        if said is None and self.pieces:
+            # An engine that broke off gave no count; a piece is about a token.
+            said = Prediction(text="", engine=name, usage=Usage(output_tokens=self.pieces), finish="length")
+        reason = f"{self.error.code}: {self.error}" if self.error else self.reason
+        decision = Decision(engine=name, rule="passthrough", accepted=self.prediction is not None, reason=reason)
+        attempt = Attempt(decision=decision, prediction=said)
+        record = await recorded(self.request, self.path, (attempt,), self.began)
+        await keep(without_text(record, None), None)
+        return record

@@ -1,0 +1,95 @@
+"""From a task's name to the engines that answer it: the live release, then the help its policy names."""
+
+import asyncio
+
+import msgspec
+
+from insource.engines.artefact import Manifest, read_manifest
+from insource.errors import InsourceError, Missing
+from insource.journeys.answer import Path, Tier
+from insource.journeys.lineup import Lineup, Progress, quiet
+from insource.nouns import Release, Task
+from insource.route import choose, demanded
+from insource.settings import Settings, load_task, task_names
+from insource.store import Store
+
+
+async def open_path(task: str, settings: Settings, store: Store, *, progress: Progress = quiet) -> Path:
+    """The path of `task`, or of `task@version` to pin one. Close it with `close_path`.
+
+    Raises `Missing` when no release is live, with the command that makes one so; `Refused` for a changed artefact.
+    """
+    name, _, version = task.partition("@")
+    asked = load_task(settings, name)
+    release = await store.release(name, version) if version else await _live(name, store)
+    manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
+    served = as_served(manifest.task, asked)
+    lineup = Lineup(settings, store, served, progress=progress)
+    choices = choose(served, {name: engine.region for name, engine in settings.engines.items()})
+    help_ = [configured_tier(choice.engine, lineup) for choice in choices if choice.allowed]
+    first = Tier(await asyncio.to_thread(lineup.release, release), release.name)
+    return Path(
+        task=served,
+        tiers=(first, *help_),
+        threshold=_threshold(served, manifest),
+        key=store.tenant_key,
+        refused=tuple(choice for choice in choices if not choice.allowed),
+    )
+
+
+async def open_live(
+    settings: Settings, store: Store, *, progress: Progress = quiet
+) -> tuple[dict[str, Path], dict[str, InsourceError]]:
+    """The paths of every task that has a live release, and what stands in the way of the others, by task."""
+    paths: dict[str, Path] = {}
+    problems: dict[str, InsourceError] = {}
+    for name in task_names(settings):
+        try:
+            paths[name] = await open_path(name, settings, store, progress=progress)
+        except InsourceError as error:
+            problems[name] = error
+    return paths, problems
+
+
+def open_passthrough(name: str, settings: Settings, store: Store) -> Path:
+    """The path of an engine of insource.toml, with no task: its words are passed on. Raises `Missing`, `Invalid`."""
+    if name not in settings.engines:
+        raise Missing(f"there is no engine {name!r}", hint="engines are named in insource.toml")
+    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"))
+    return Path(task=None, tiers=(configured_tier(name, lineup),), key=store.tenant_key)
+
+
+def configured_tier(name: str, lineup: Lineup) -> Tier:
+    """An engine of insource.toml with its prices."""
+    engine = lineup.settings.engines[name]
+    return Tier(lineup.configured(name), usd_per_million=(engine.usd_per_million_input, engine.usd_per_million_output))
+
+
+async def close_path(path: Path) -> None:
+    """Closes the path's engines."""
+    for tier in path.tiers:
+        await tier.engine.close()
+
+
+def as_served(trained: Task, asked: Task) -> Task:
+    """What a release answers: the outputs it was trained for, under the policy that the task has now."""
+    return msgspec.structs.replace(
+        trained, risk=asked.risk, sensitivity=asked.sensitivity, acceptance=asked.acceptance, owner=asked.owner
+    )
+
+
+async def _live(task: str, store: Store) -> Release:
+    release = await store.live(task)
+    if release is not None:
+        return release
+    known = await store.releases(task)
+    hint = (
+        f"insource release gate {known[-1].name}, then insource release promote {known[-1].name}"
+        if known
+        else f"insource train {task} makes a candidate"
+    )
+    raise Missing(f"{task} has no live release", hint=hint)
+
+
+def _threshold(task: Task, manifest: Manifest) -> float | None:
+    return demanded(task.risk, manifest.task.risk.max_error, manifest.threshold)

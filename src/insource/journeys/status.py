@@ -1,0 +1,241 @@
+"""Where a task stands on the way in-house, told from what the store holds and nothing else.
+
+assessment and pilot → fine-tuning and validation → infrastructure → production pilot → full migration
+
+A stage is done when each of its needs is met; the first stage with an open need is where the task stands, and the
+open needs are what its gate asks for, each with the command that meets it.
+"""
+
+from insource.nouns import Noun, Outcome, Report, Task
+from insource.release.stages import has_passed
+from insource.settings import Settings, load_task, task_names
+from insource.store import Store
+
+ROWS, BETTER = 500, 5000
+PILOT_CALLS = 1000
+LOOK_BACK = 10_000
+LONG_QUEUE = 50
+ROADMAP = (
+    "assessment and pilot",
+    "fine-tuning and validation",
+    "infrastructure",
+    "production pilot",
+    "full migration",
+)
+
+
+class Facts(Noun, frozen=True, kw_only=True):
+    """What the store knows of a task. `calls` counts the newest 10,000 by outcome; `waiting` is the review queue."""
+
+    rows: dict[str, int] = {}
+    candidates: tuple[str, ...] = ()
+    best: str = ""
+    measured: str = ""
+    releases: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    live: str = ""
+    calls: dict[Outcome, int] = {}
+    waiting: int = 0
+
+    @property
+    def total_rows(self) -> int:
+        """Rows in all splits."""
+        return sum(self.rows.values())
+
+    @property
+    def total_calls(self) -> int:
+        """Calls that were looked at, whatever became of them."""
+        return sum(self.calls.values())
+
+    @property
+    def to_review(self) -> float:
+        """The share of calls sent to a person, 0 to 1; 0 without calls."""
+        return self.calls.get("review", 0) / self.total_calls if self.calls else 0.0
+
+
+class Need(Noun, frozen=True, kw_only=True):
+    """One thing a stage's gate asks for: what, how it stands, whether it is met, and the command that meets it."""
+
+    what: str
+    found: str
+    met: bool
+    command: str = ""
+
+
+class Leg(Noun, frozen=True, kw_only=True):
+    """One stage of the roadmap: `state` is done, here or ahead."""
+
+    stage: str
+    state: str
+    needs: tuple[Need, ...]
+
+
+class Standing(Noun, frozen=True, kw_only=True):
+    """Where one task stands. `next` is the first open need, None when there is none left."""
+
+    task: str
+    kind: str
+    owner: str
+    stage: str
+    roadmap: tuple[Leg, ...]
+    facts: Facts
+    next: Need | None
+
+
+async def status(settings: Settings, store: Store, task: str = "") -> list[Standing]:
+    """Where `task` stands, or each task of the workspace. Raises `Missing` for an unknown task."""
+    names = [task] if task else task_names(settings)
+    tasks = [load_task(settings, name) for name in names]
+    return [standing(one, await gather(one, store)) for one in tasks]
+
+
+async def gather(task: Task, store: Store) -> Facts:
+    """The facts of one task, read from the store."""
+    dataset = await store.dataset(task.name)
+    reports = await store.reports(task.name)
+    releases = await store.releases(task.name)
+    gates = {release.name: await store.gates(release.name) for release in releases}
+    live = await store.live(task.name)
+    calls: dict[Outcome, int] = {}
+    for record in await store.records(task.name, LOOK_BACK):
+        calls[record.outcome] = calls.get(record.outcome, 0) + 1
+    return Facts(
+        rows=dataset.counts if dataset else {},
+        candidates=tuple(dict.fromkeys(c.candidate for report in reports for c in report.candidates)),
+        best=_best(reports[-1], task) if reports else "",
+        measured=reports[-1].created if reports else "",
+        releases=tuple(release.name for release in releases),
+        passed=tuple(release.name for release in releases if has_passed(release, gates[release.name])),
+        asked=tuple(name for name, asked in gates.items() if asked),
+        live=live.name if live else "",
+        calls=calls,
+        waiting=len(await store.pending(task.name, LOOK_BACK)),
+    )
+
+
+def standing(task: Task, facts: Facts) -> Standing:
+    """Places the task on the roadmap. Pure."""
+    needs = (_assessment(task, facts), _validation(task, facts), _infrastructure(task, facts), _pilot(task, facts),
+             _migration(task, facts))  # fmt: skip
+    at = next((i for i, of_stage in enumerate(needs) if not all(need.met for need in of_stage)), len(needs) - 1)
+    legs = tuple(
+        Leg(stage=stage, state="done" if i < at else "here" if i == at else "ahead", needs=of_stage)
+        for i, (stage, of_stage) in enumerate(zip(ROADMAP, needs, strict=True))
+    )
+    return Standing(
+        task=task.name,
+        kind=task.kind,
+        owner=task.owner,
+        stage=ROADMAP[at],
+        roadmap=legs,
+        facts=facts,
+        next=next((need for need in needs[at] if not need.met), None),
+    )
+
+
+def _assessment(task: Task, facts: Facts) -> tuple[Need, ...]:
+    demands = ", ".join(f"{key} = {value:g}" for key, value in task.acceptance.items())
+    rows = facts.total_rows
+    return (
+        Need(
+            what=f"{ROWS:,} labelled rows ({BETTER:,} are better)",
+            found=f"{rows:,}",
+            met=rows >= ROWS,
+            command=f"insource collect {task.name} FILE",
+        ),
+        Need(
+            what="acceptance criteria, written before results",
+            found=demands or "none",
+            met=bool(demands),
+            command=f"write [acceptance] in tasks/{task.name}.toml",
+        ),
+        Need(
+            what="candidates measured on the same rows",
+            found=", ".join(facts.candidates) or "none",
+            met=bool(facts.candidates),
+            command=f"insource measure {task.name}",
+        ),
+    )
+
+
+def _validation(task: Task, facts: Facts) -> tuple[Need, ...]:
+    newest = facts.releases[-1] if facts.releases else ""
+    refused = [name for name in facts.asked if name not in facts.passed]
+    said = f"said no to {', '.join(refused)}" if refused else "not asked yet"
+    return (
+        Need(
+            what="a release",
+            found=", ".join(facts.releases) or "none",
+            met=bool(facts.releases),
+            command=f"insource train {task.name}",
+        ),
+        Need(
+            what="a release that passed its gate",
+            found=", ".join(facts.passed) or said,
+            met=bool(facts.passed),
+            command=f"insource release gate {newest or task.name}",
+        ),
+    )
+
+
+def _infrastructure(task: Task, facts: Facts) -> tuple[Need, ...]:
+    ready = facts.passed[-1] if facts.passed else task.name
+    return (
+        Need(
+            what="a release that is live",
+            found=facts.live or "none",
+            met=bool(facts.live),
+            command=f"insource release promote {ready}",
+        ),
+        Need(
+            what="a first call answered through the gateway",
+            found=f"{facts.total_calls:,} calls",
+            met=facts.total_calls > 0,
+            command="insource serve",
+        ),
+    )
+
+
+def _pilot(task: Task, facts: Facts) -> tuple[Need, ...]:
+    return (
+        Need(
+            what=f"{PILOT_CALLS:,} calls, a tenth of the traffic at first",
+            found=f"{facts.total_calls:,} calls",
+            met=facts.total_calls >= PILOT_CALLS,
+            command=f"send a tenth of the traffic to the gateway with model = {task.name}",
+        ),
+        _short_queue(task, facts),
+    )
+
+
+def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
+    unanswered = facts.calls.get("failed", 0)
+    return (
+        Need(
+            what="no call left without an answer",
+            found=f"{unanswered:,} of {facts.total_calls:,} failed",
+            met=facts.total_calls > 0 and unanswered == 0,
+            command=f"insource answer {task.name} --input TEXT shows what an engine says",
+        ),
+        _short_queue(task, facts),
+    )
+
+
+def _short_queue(task: Task, facts: Facts) -> Need:
+    return Need(
+        what=f"at most {LONG_QUEUE} answers that wait for a person",
+        found=f"{facts.waiting:,} wait",
+        met=facts.waiting <= LONG_QUEUE,
+        command=f"insource review {task.name}",
+    )
+
+
+def _best(report: Report, task: Task) -> str:
+    """The candidate with the highest score on the task's metric, in words; empty when nothing has that score."""
+    scored = [(candidate.score(task.metric), candidate.candidate) for candidate in report.candidates]
+    found = [(score, name) for score, name in scored if score is not None]
+    if not found:
+        return ""
+    score, name = max(found, key=lambda pair: pair[0].value)
+    return f"{name}, {score.metric} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}, n {score.n:,})"

@@ -1,0 +1,170 @@
+"""Make a specialist: rows and a base model in, a candidate release out."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import insource
+from insource.engines.artefact import Manifest, file_digests, write_manifest
+from insource.engines.local import LocalModel
+from insource.errors import Conflict, Invalid, StoreError
+from insource.journeys.lineup import Progress, quiet
+from insource.nouns import Dataset, Example, Release, Task, digest
+from insource.release.register import changelog, next_version
+from insource.settings import Settings
+from insource.store import Store
+from insource.train.recipe import Recipe, load_recipe
+
+Say = Callable[[str], None]
+LINEAR = "linear"
+
+
+async def train(
+    task: Task, settings: Settings, store: Store, *,
+    base: str | None = None, recipe: Path | None = None, speak: tuple[Say, Progress] = (lambda _: None, quiet),
+) -> Release:  # fmt: skip
+    """Trains `task` on its newest dataset and registers a candidate. `base` "linear" fits the baseline instead.
+
+    Killed at any moment, the same call goes on from the last checkpoint. Raises `Invalid` without rows in the splits
+    train and dev, `Missing` for an unknown base, `StoreError` when the disk is full.
+    """
+    say, _ = speak
+    dataset = await store.dataset(task.name)
+    if dataset is None:
+        raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
+    splits = await store.examples(dataset.id, "train"), await store.examples(dataset.id, "dev")
+    _check(task, splits)
+    wanted = load_recipe(recipe)
+    work = settings.state / "training" / task.name
+    folder = work / "artefact"
+    _fresh(folder)
+    name = base or settings.workspace.base
+    say(f"training {task.name} on {name}: {len(splits[0]):,} train rows, {len(splits[1]):,} dev rows")
+    try:
+        manifest = await _linear(task, splits, folder) if name == LINEAR else _slm(
+            task, splits, name, wanted, (settings, folder), speak)  # fmt: skip
+        artefact = _seal(folder, manifest, dataset)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror}", hint="free disk space, run again") from error
+    return await _register(task, settings, store, dataset, (folder, artefact, name))
+
+
+def _check(task: Task, splits: tuple[list[Example], list[Example]]) -> None:
+    for split, rows in zip(("train", "dev"), splits, strict=True):
+        if not rows:
+            raise Invalid(f"{task.name} has no rows in the split {split}", hint=f"insource collect {task.name} FILE")
+    for output in task.outputs:
+        seen = {str(row.target[output.name]) for row in splits[0]}
+        if len(seen) < 2:
+            raise Invalid(f"every train row has the same {output.name}: there is nothing to learn")
+
+
+def _slm(
+    task: Task, splits: tuple[list[Example], list[Example]], name: str, recipe: Recipe, where: tuple[Settings, Path],
+    speak: tuple[Say, Progress],
+) -> Manifest:  # fmt: skip
+    from insource.engines.models import resolve
+
+    settings, folder = where
+    base: LocalModel = resolve(name, settings.cache, progress=speak[1])
+    from insource.train.fit import Voice, fit
+
+    fitted = fit(task, splits, base, recipe, folder, voice=Voice(*speak, settings.workspace.threads))
+    return Manifest(
+        engine="torch",
+        task=task,
+        base=base.name,
+        base_digest=base.sha256,
+        dataset="",
+        recipe=fitted.recipe,
+        heads=fitted.heads,
+        files={},
+        threshold=fitted.threshold,
+        promise=fitted.promise,
+        max_tokens=fitted.max_tokens,
+        dev=fitted.dev,
+    )
+
+
+async def _linear(task: Task, splits: tuple[list[Example], list[Example]], folder: Path) -> Manifest:
+    """The baseline as an artefact of its own: where it is as good, it is the cheaper release."""
+    from insource.engines.linear import Linear
+    from insource.nouns import ask, to_json
+    from insource.train.promise import promised
+
+    engine = Linear.fit(task, splits[0], splits[1], name=LINEAR, progress=quiet)
+    engine.save(folder)
+    answers = [await engine.complete(ask(task, row.input, id=row.id)) for row in splits[1]]
+    await engine.close()
+    correct = [a.value == row.target for a, row in zip(answers, splits[1], strict=True)]
+    lines = [
+        to_json({"id": row.id, "input": row.input, "value": a.value, "confidence": a.confidence})
+        for a, row in zip(answers, splits[1], strict=True)
+    ]
+    (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    threshold, promise = promised(task, [a.confidence or 0.0 for a in answers], correct)
+    return Manifest(
+        engine=LINEAR,
+        task=task,
+        base=LINEAR,
+        base_digest="",
+        dataset="",
+        recipe={},
+        heads=(),
+        files={},
+        threshold=threshold,
+        promise=promise,
+        dev={"n": float(len(correct)), "accuracy": sum(correct) / len(correct)},
+    )
+
+
+def _fresh(folder: Path) -> None:
+    """An empty folder; what an unfinished run left in it is written again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def _seal(folder: Path, manifest: Manifest, dataset: Dataset) -> str:
+    import msgspec
+
+    whole = msgspec.structs.replace(
+        manifest, dataset=dataset.id, files=file_digests(folder), code=f"insource {insource.__version__}"
+    )
+    return write_manifest(folder, whole)
+
+
+async def _register(
+    task: Task, settings: Settings, store: Store, dataset: Dataset, made: tuple[Path, str, str]
+) -> Release:
+    """Moves the finished folder to its version and adds the release; the checkpoint has done its work."""
+    folder, artefact, base = made
+    releases = await store.releases(task.name)
+    version = next_version(releases)
+    place = Path("releases") / task.name / version
+    if (settings.state / place).exists():
+        raise Conflict(f"{settings.state / place} exists but is not registered", hint="move it away and train again")
+    (settings.state / place).parent.mkdir(parents=True, exist_ok=True)
+    folder.replace(settings.state / place)
+    before = await store.dataset_by_id(releases[-1].dataset) if releases else None
+    from insource.engines.artefact import read_manifest
+
+    recipe = read_manifest(settings.state / place).recipe
+    release = Release(
+        task=task.name,
+        version=version,
+        engine=LINEAR if base == LINEAR else "torch",
+        base=base,
+        dataset=dataset.id,
+        recipe=digest(recipe),
+        artefact=artefact,
+        folder=place.as_posix(),
+        changelog=changelog(releases[-1] if releases else None, before, dataset),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    await store.add_release(release)
+    (settings.state / "training" / task.name / "checkpoint.safetensors").unlink(missing_ok=True)
+    return release

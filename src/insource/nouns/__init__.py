@@ -1,0 +1,51 @@
+"""The words of the product: frozen values that every room speaks. They do no I/O and import nothing above them."""
+
+from insource.nouns.base import JsonObject, JsonValue, Noun, canonical, digest, from_json, to_json
+from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.prediction import Finish, Prediction, Usage
+from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
+from insource.nouns.release import Check, Gate, Release, Stage, StageChange
+from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
+from insource.nouns.request import Message, Request, ask
+from insource.nouns.task import Kind, Output, Risk, Task
+
+__all__ = [
+    "Attempt",
+    "Candidate",
+    "Check",
+    "Dataset",
+    "Decision",
+    "Example",
+    "Failures",
+    "Finish",
+    "Gate",
+    "JsonObject",
+    "JsonValue",
+    "Kind",
+    "Latency",
+    "Message",
+    "Noun",
+    "Origin",
+    "Outcome",
+    "Output",
+    "Pair",
+    "Pending",
+    "Prediction",
+    "Record",
+    "Release",
+    "Report",
+    "Request",
+    "Review",
+    "Risk",
+    "Score",
+    "Stage",
+    "StageChange",
+    "Task",
+    "Usage",
+    "Verdict",
+    "ask",
+    "canonical",
+    "digest",
+    "from_json",
+    "to_json",
+]

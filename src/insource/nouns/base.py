@@ -1,0 +1,40 @@
+"""What every noun shares: frozen, no unknown fields, JSON there and back, and identity by content."""
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+
+from insource.errors import Invalid
+
+JsonValue = Any  # str | int | float | bool | None | list | dict; msgspec has no recursive type alias
+JsonObject = dict[str, JsonValue]
+T = TypeVar("T")
+
+
+class Noun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen value. Build it with keywords; change it with `msgspec.structs.replace`."""
+
+
+def to_json(value: object) -> bytes:
+    """Compact JSON of any noun or plain value, keys in field order."""
+    return msgspec.json.encode(value)
+
+
+def from_json(data: bytes | str, kind: type[T]) -> T:
+    """The noun that `data` spells. Raises `Invalid` naming the path of the fault."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"not a valid {kind.__name__}: {error}") from error
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no blanks: the form whose SHA-256 names a thing."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def digest(value: object) -> str:
+    """SHA-256 (64 hex digits) of the canonical JSON of `value`, or of the bytes themselves."""
+    data = value if isinstance(value, bytes) else canonical(value)
+    return hashlib.sha256(data).hexdigest()

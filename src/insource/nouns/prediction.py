@@ -1,0 +1,36 @@
+"""What an engine said, with how sure it is."""
+
+from typing import Literal
+
+from insource.nouns.base import JsonObject, Noun
+
+Finish = Literal["stop", "length", "refusal", "invalid"]
+
+
+class Usage(Noun, frozen=True, kw_only=True):
+    """Tokens in and out. `cut` counts input tokens left out because the input exceeded the model's window."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cut: int = 0
+
+
+class Prediction(Noun, frozen=True, kw_only=True):
+    """One answer of one engine.
+
+    `value` maps each field of the task to its value, None when the output is invalid. `confidence` is the
+    probability (0 to 1) that the whole value is right, `fields` the same per field, None where the engine cannot
+    say. `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
+    the engine, queueing included. `finish` "length" is never a valid answer to a schema.
+    """
+
+    text: str
+    value: JsonObject | None = None
+    tool_calls: tuple[JsonObject, ...] = ()
+    engine: str
+    confidence: float | None = None
+    fields: dict[str, float] = {}
+    alternatives: dict[str, tuple[tuple[str, float], ...]] = {}
+    usage: Usage = Usage()
+    latency_ms: float = 0.0
+    finish: Finish = "stop"

@@ -1,0 +1,91 @@
+"""What happened: one answered call, and what a person said of it."""
+
+from typing import Literal
+
+from insource.nouns.base import JsonObject, Noun
+from insource.nouns.prediction import Prediction
+
+Outcome = Literal["answered", "escalated", "review", "failed"]
+Verdict = Literal["right", "wrong", "unsure"]
+
+
+class Decision(Noun, frozen=True, kw_only=True):
+    """Why an engine was asked and what became of its answer.
+
+    `rule` is the rule that chose it ("task", "escalate", "passthrough"); `reason` says in words why the answer was
+    accepted or not; `threshold` is the confidence demanded, None where any valid answer is accepted.
+    """
+
+    engine: str
+    rule: str
+    accepted: bool
+    reason: str
+    confidence: float | None = None
+    threshold: float | None = None
+
+
+class Attempt(Noun, frozen=True, kw_only=True):
+    """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how."""
+
+    decision: Decision
+    prediction: Prediction | None = None
+
+
+class Record(Noun, frozen=True, kw_only=True):
+    """One call, as it is kept: never its text. `input_hash` is HMAC-SHA-256 under the tenant's key.
+
+    `outcome` "failed" is a call that no engine answered: the caller got an error, the record says why.
+    """
+
+    id: str
+    task: str | None
+    release: str | None
+    tenant: str
+    attempts: tuple[Attempt, ...]
+    outcome: Outcome
+    input_hash: str
+    latency_ms: float
+    usd: float = 0.0
+    created: str = ""
+
+    @property
+    def answer(self) -> Prediction | None:
+        """The answer, or the provisional one under review: the last prediction that has a value, else the last."""
+        attempt = self._answering
+        return None if attempt is None else self.attempts[attempt].prediction
+
+    @property
+    def tier(self) -> int:
+        """Which engine of the path gave the answer, counted from 1; the last one asked when none did."""
+        attempt = self._answering
+        return len(self.attempts) if attempt is None else attempt + 1
+
+    @property
+    def _answering(self) -> int | None:
+        made = [i for i, attempt in enumerate(self.attempts) if attempt.prediction is not None]
+        valid = [i for i in made if (said := self.attempts[i].prediction) is not None and said.value is not None]
+        return max(valid or made, default=None)
+
+
+class Review(Noun, frozen=True, kw_only=True):
+    """A person's verdict on a record. It points at the record and never changes it."""
+
+    record: str
+    verdict: Verdict
+    corrected: JsonObject | None = None
+    note: str = ""
+    reviewer: str = ""
+    decided: str = ""
+
+
+class Pending(Noun, frozen=True, kw_only=True):
+    """An answer that waits for a person: the record, the text it was about, and what the engines proposed."""
+
+    record: str
+    task: str
+    input: str
+    value: JsonObject | None = None
+    confidence: float | None = None
+    alternatives: dict[str, tuple[tuple[str, float], ...]] = {}
+    reason: str = ""
+    created: str = ""

@@ -1,0 +1,71 @@
+"""A specialist with a version, and how it came to answer traffic."""
+
+from typing import Literal
+
+from insource.nouns.base import JsonObject, Noun
+
+Stage = Literal["candidate", "staging", "shadow", "canary", "live", "retired"]
+
+
+class Release(Noun, frozen=True, kw_only=True):
+    """`task@version`. Every field but the names is the digest of something stored.
+
+    `artefact` is the SHA-256 of the manifest (which lists the digest of every file); `folder` is where the files
+    lie, relative to the state folder. `engine` says what serves it: "torch" or "linear".
+    """
+
+    task: str
+    version: str
+    engine: str
+    base: str
+    dataset: str
+    recipe: str
+    artefact: str
+    folder: str
+    changelog: str = ""
+    report: str = ""
+    stage: Stage = "candidate"
+    approved_by: str = ""
+    created: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name callers use, for example `defects@1.2.0`."""
+        return f"{self.task}@{self.version}"
+
+
+class StageChange(Noun, frozen=True, kw_only=True):
+    """One change of stage: who, when, why, on what evidence (a gate's report id or "")."""
+
+    release: str
+    before: Stage
+    after: Stage
+    who: str
+    why: str
+    evidence: str = ""
+    created: str = ""
+
+
+class Check(Noun, frozen=True, kw_only=True):
+    """One line of a gate: what was demanded, what was found, and whether it holds."""
+
+    name: str
+    demanded: str
+    found: str
+    passed: bool
+    detail: JsonObject = {}
+
+
+class Gate(Noun, frozen=True, kw_only=True):
+    """A gate's answer on one artefact, by digest: it passed only if every check did."""
+
+    release: str
+    artefact: str
+    checks: tuple[Check, ...]
+    report: str
+    created: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """True when every check holds and there is at least one."""
+        return bool(self.checks) and all(check.passed for check in self.checks)

@@ -1,0 +1,159 @@
+"""Who is behind each model's name right now: the open paths, and how many calls are with them."""
+
+import asyncio
+import difflib
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from insource.errors import Conflict, EngineBusy, InsourceError, Missing, StoreError
+from insource.journeys.answer import Path
+from insource.journeys.serve import close_path, open_passthrough, open_path
+from insource.nouns import Pending, Record
+from insource.settings import Settings, task_names
+from insource.store import Store
+
+
+class Desk:
+    """Lends paths to calls. A path that was replaced is closed when its last call has ended."""
+
+    def __init__(self, settings: Settings, store: Store, paths: dict[str, Path]) -> None:
+        self.settings = settings
+        self.store = store
+        self._paths = dict(paths)
+        self._engines: dict[str, Path] = {}
+        self._calls: Counter[int] = Counter()
+        self._leaving: dict[int, Path] = {}
+        self._opening = asyncio.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being answered."""
+        return self._calls.total()
+
+    async def keep(self, record: Record, pending: Pending | None) -> None:
+        """Makes a record durable."""
+        await self.store.append(record, pending)
+
+    def passes_through(self, model: str) -> bool:
+        """True when `model` names an engine and no task."""
+        return self._known(model) is None and self._engine(model) is not None
+
+    @asynccontextmanager
+    async def lend(self, model: str) -> AsyncIterator[Path]:
+        """The path of `model`, for one call. Raises `EngineBusy` when too many calls wait, `Missing`, `Conflict`."""
+        if self.in_flight >= self.settings.serve.queue:
+            raise EngineBusy(f"{self.in_flight} calls are waiting, no more are taken", hint="try again in a second")
+        path = await self._path(model)
+        self._calls[id(path)] += 1
+        try:
+            yield path
+        finally:
+            self._calls[id(path)] -= 1
+            if not self._calls[id(path)]:
+                del self._calls[id(path)]
+            await self._let_go(path)
+
+    async def models(self) -> dict[str, str]:
+        """Every name a call may use → who owns it: tasks that are live, their releases, engines."""
+        names = dict.fromkeys(self._paths, "insource")
+        for task in [name for name in names if "@" not in name]:
+            names |= {r.name: "insource" for r in await self.store.releases(task) if r.stage != "candidate"}
+        return names | dict.fromkeys(self.settings.engines, "engine")
+
+    async def faults(self) -> list[str]:
+        """Why calls could not be answered now: the store does not take rows, or a live release is not loaded."""
+        try:
+            await self.store.probe()
+            live = {task: await self.store.live(task) for task in task_names(self.settings)}
+        except StoreError as error:
+            return [str(error)]
+        wanted = {task: release.name for task, release in live.items() if release is not None}
+        return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
+
+    async def follow(self) -> list[str]:
+        """Opens what became live and lets go of what no longer is. Returns what could not be opened, in words."""
+        problems = []
+        for task in task_names(self.settings):
+            release = await self.store.live(task)
+            name = release.name if release else None
+            if name == self._serves(task):
+                continue
+            try:
+                path = await open_path(task, self.settings, self.store) if name else None
+            except InsourceError as error:
+                problems.append(f"{name}: {error}")
+                continue
+            await self._replace(task, path)
+        return problems
+
+    async def close(self) -> None:
+        """Closes every engine."""
+        held: tuple[dict[Any, Path], ...] = (self._paths, self._engines, self._leaving)
+        paths = [path for group in held for path in group.values()]
+        for group in held:
+            group.clear()
+        for path in paths:
+            await close_path(path)
+
+    def _serves(self, task: str) -> str | None:
+        path = self._paths.get(task)
+        return path.tiers[0].release if path and path.tiers else None
+
+    async def _path(self, model: str) -> Path:
+        found = self._known(model)
+        if found is not None:
+            return found
+        engine = self._engine(model)
+        if engine is not None:
+            if engine not in self._engines:
+                self._engines[engine] = open_passthrough(engine, self.settings, self.store)
+            return self._engines[engine]
+        async with self._opening:
+            found = self._known(model)
+            if found is None:
+                self._paths[model] = found = await self._open(model)
+            return found
+
+    def _known(self, model: str) -> Path | None:
+        if model in self._paths:
+            return self._paths[model]
+        task = model.partition("@")[0]
+        if "@" in model and self._serves(task) == model:
+            return self._paths[task]
+        return None
+
+    async def _open(self, model: str) -> Path:
+        task, pinned, version = model.partition("@")
+        known = task_names(self.settings)
+        if task not in known:
+            near = difflib.get_close_matches(model, [*known, *self.settings.engines], n=1)
+            hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists what there is"
+            raise Missing(f"there is no model {model!r}", hint=hint, at="model")
+        if pinned and (await self.store.release(task, version)).stage == "candidate":
+            raise Conflict(
+                f"{model} is a candidate", hint=f"insource release gate {model}, then promote it", at="model"
+            )
+        return await open_path(model, self.settings, self.store)
+
+    def _engine(self, model: str) -> str | None:
+        """The engine that `model` names, itself or by the model behind it; a task's name goes first."""
+        if model.partition("@")[0] in task_names(self.settings):
+            return None
+        if model in self.settings.engines:
+            return model
+        return next((name for name, engine in self.settings.engines.items() if engine.model == model), None)
+
+    async def _replace(self, task: str, path: Path | None) -> None:
+        old = self._paths.pop(task, None)
+        if path is not None:
+            self._paths[task] = path
+        if old is not None:
+            self._leaving[id(old)] = old
+            await self._let_go(old)
+
+    async def _let_go(self, path: Path) -> None:
+        if id(path) in self._leaving and not self._calls[id(path)]:
+            del self._leaving[id(path)]
+            await close_path(path)

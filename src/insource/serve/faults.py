@@ -1,0 +1,56 @@
+"""Every error as OpenAI's error body, with the status of our error tree."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from insource.errors import InsourceError
+from insource.nouns import JsonObject, to_json
+
+RETRY_AFTER_S = "1"
+
+
+class TooLarge(InsourceError):
+    """The body is larger than `serve.max_body_bytes`."""
+
+    status, exit_code, code = 413, 2, "request_too_large"
+
+
+def error_body(error: InsourceError) -> JsonObject:
+    """{"error": {message, type, param, code}}; the hint is part of the message."""
+    message = f"{error}. {error.hint}" if error.hint else str(error)
+    param = error.at if error.at and "/" not in error.at else None
+    return {"error": {"message": message, "type": kind(error.status), "param": param, "code": error.code}}
+
+
+def error_response(error: InsourceError, headers: dict[str, str] | None = None) -> Response:
+    """The error as an HTTP answer; what can be retried says when."""
+    said = dict(headers or {})
+    if error.retryable:
+        said["retry-after"] = RETRY_AFTER_S
+    return Response(to_json(error_body(error)), error.status, said, "application/json")
+
+
+def kind(status: int) -> str:
+    """OpenAI's type of error."""
+    if status == 429:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"
+
+
+async def on_ours(_: HttpRequest, error: Exception) -> Response:
+    """One of our errors."""
+    return error_response(error if isinstance(error, InsourceError) else InsourceError("internal error"))
+
+
+async def on_http(request: HttpRequest, error: Exception) -> Response:
+    """No such route, or not by that method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    message = f"{request.method} {request.url.path} is not served here; see /v1/models"
+    body = {"error": {"message": message, "type": kind(status), "param": None, "code": "not_found"}}
+    return Response(to_json(body), status, media_type="application/json")
+
+
+async def on_bug(_: HttpRequest, __: Exception) -> Response:
+    """A fault of ours: the traceback goes to the log, not to the caller."""
+    return error_response(InsourceError("internal error", hint="the server's log says more"))

@@ -1,0 +1,99 @@
+"""A socket, a server, and an orderly end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from insource.errors import Conflict, Denied, Invalid
+from insource.serve.hosts import is_loopback
+
+DRAIN_S = 30
+
+
+def listen(host: str, port: int, *, network: bool = False) -> socket.socket:
+    """A bound socket. Raises `Denied` for a host beyond this machine without `network`, `Conflict` when in use."""
+    if not network and not is_loopback(host):
+        raise Denied(
+            f"{host} is reachable from the network, and API keys come in a later version: anyone could call",
+            hint="leave --host out, or add --allow-network on a network you trust",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol; else each waits 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except socket.gaierror as error:
+        bound.close()
+        raise Invalid(f"there is no host {host!r} here: {error.strerror}", hint="--host 127.0.0.1") from error
+    except OSError as error:
+        bound.close()
+        free = _free_port(host, family)
+        raise Conflict(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint=f"another port is free: --port {free}"
+        ) from error
+    bound.listen(2048)
+    return bound
+
+
+async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or Ctrl-C: takes no new calls then, ends those begun (30 s), and returns.
+
+    `ready` is called once calls are taken.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    # uvicorn raises the signal again when it has shut down; then it must not kill us before the store is closed.
+    before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        await _Server(config, ready).serve(sockets=[bound])
+        await asyncio.sleep(0)
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+def address(bound: socket.socket) -> str:
+    """The URL of a bound socket, with a host that a client on this machine can call."""
+    host, port = bound.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Says when it is up."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts, then says so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._ready()
+
+
+def _noted(_: int, __: FrameType | None) -> None:
+    """The signal was obeyed already."""
+
+
+def _free_port(host: str, family: socket.AddressFamily) -> int:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return 8081
+        return int(probe.getsockname()[1])

@@ -1,0 +1,254 @@
+"""OpenAI's JSON ↔ our nouns. What is not listed here is ignored, and never passed on."""
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from insource.decode.check import render, schema_of
+from insource.errors import Invalid
+from insource.nouns import JsonObject, JsonValue, Message, Prediction, Record, Request, Task, canonical
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+FINISH = {"stop": "stop", "length": "length", "refusal": "content_filter", "invalid": "stop"}
+NEVER = -9999.0  # what OpenAI says for the logarithm of nothing
+
+
+class WireMessage(msgspec.Struct, kw_only=True):
+    """One message as a client sends it."""
+
+    role: Role
+    content: str | list[JsonObject] | None = None
+    name: str | None = None
+    tool_calls: list[JsonObject] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(msgspec.Struct, kw_only=True):
+    """What a streaming client asks for besides the words."""
+
+    include_usage: bool | None = None
+
+
+class ChatCall(msgspec.Struct, kw_only=True):
+    """The body of POST /v1/chat/completions."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    messages: Annotated[list[WireMessage], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    response_format: JsonObject | None = None
+    tools: list[JsonObject] | None = None
+    tool_choice: JsonValue = None
+
+    @property
+    def usage_chunk(self) -> bool:
+        """True when the stream should end with a chunk of usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+def read_call(body: bytes) -> ChatCall:
+    """The call that `body` spells. Raises `Invalid` naming the field."""
+    try:
+        call = msgspec.json.decode(body, type=ChatCall)
+    except msgspec.ValidationError as error:
+        at = re.search(r"at `\$\.?([^`]*)`", str(error))
+        raise Invalid(f"the body is not a chat call: {error}", at=at.group(1) if at else "") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Invalid(f"the body is not JSON: {error}", hint="send a JSON object with model and messages") from error
+    if (call.n or 1) > 1:
+        raise Invalid("n is more than 1; one call has one answer here", hint="send the call n times", at="n")
+    _check_text(call)
+    return call
+
+
+def to_request(call: ChatCall, task: Task | None, *, id: str, tenant: str) -> Request:
+    """The request for a task or, without one, for an engine. Raises `Invalid` where the call contradicts the task."""
+    if task is not None:
+        _check_task_call(call, task)
+    return Request(
+        id=id,
+        task=task,
+        model=call.model,
+        messages=tuple(_message(message) for message in call.messages),
+        tools=call.tools,
+        tool_choice=call.tool_choice,
+        response_format=call.response_format,
+        max_tokens=call.max_completion_tokens or call.max_tokens,
+        stop=(call.stop,) if isinstance(call.stop, str) else tuple(call.stop or ()),
+        temperature=1.0 if call.temperature is None else call.temperature,
+        seed=call.seed,
+        logprobs=bool(call.logprobs),
+        tenant=tenant,
+    )
+
+
+def completion(record: Record, call: ChatCall, task: Task | None, created: int) -> JsonObject:
+    """The chat.completion that answers `call`; `created` is in seconds since 1970."""
+    said = record.answer
+    message: JsonObject = {"role": "assistant", "content": content_of(record, task), "refusal": None}
+    if said and said.tool_calls:
+        message |= {"tool_calls": list(said.tool_calls), "content": said.text or None}
+    return {
+        "id": f"chatcmpl-{record.id}",
+        "object": "chat.completion",
+        "created": created,
+        "model": record.release or call.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": _logprobs(said, task, call),
+                "finish_reason": finish_of(said),
+            }
+        ],
+        "usage": usage_of(said),
+        "insource": facts(record),
+    }
+
+
+def chunk(id: str, call: ChatCall, model: str, created: int, delta: JsonObject | None = None) -> JsonObject:
+    """A chat.completion.chunk with `delta`, or with no choice at all."""
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]
+    made: JsonObject = {
+        "id": f"chatcmpl-{id}",
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": choices,
+    }
+    return made | {"usage": None} if call.usage_chunk else made
+
+
+def last_chunks(record: Record, call: ChatCall, task: Task | None, model: str, created: int) -> list[JsonObject]:
+    """What ends a stream: why it ended, with the facts of the record, and the usage if it was asked for."""
+    said = record.answer
+    end = chunk(record.id, call, model, created, _tool_delta(said))
+    end["choices"][0] |= {"finish_reason": finish_of(said), "logprobs": _logprobs(said, task, call)}
+    end["insource"] = facts(record)
+    if not call.usage_chunk:
+        return [end]
+    return [end, chunk(record.id, call, model, created) | {"usage": usage_of(said)}]
+
+
+def content_of(record: Record, task: Task | None) -> str:
+    """The words of the answer: the bare label or text, else compact JSON; an engine's own words without a task."""
+    said = record.answer
+    if said is None:
+        return ""
+    return render(task, said.value) if task is not None and said.value is not None else said.text
+
+
+def finish_of(said: Prediction | None) -> str:
+    """OpenAI's finish_reason."""
+    if said is None:
+        return "stop"
+    return "tool_calls" if said.tool_calls else FINISH[said.finish]
+
+
+def usage_of(said: Prediction | None) -> JsonObject:
+    """OpenAI's usage object."""
+    tokens_in, tokens_out = (said.usage.input_tokens, said.usage.output_tokens) if said else (0, 0)
+    return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+
+
+def facts(record: Record) -> JsonObject:
+    """What the headers say too: record, release (or engine), tier, confidence, decision."""
+    said = record.answer
+    engine = record.attempts[record.tier - 1].decision.engine if record.attempts else ""
+    return {
+        "record": record.id,
+        "release": record.release or engine,
+        "tier": record.tier,
+        "confidence": said.confidence if said else None,
+        "decision": record.outcome,
+    }
+
+
+def _message(message: WireMessage) -> Message:
+    role: Any = "tool" if message.role == "function" else message.role
+    return Message(
+        role=role,
+        content=message.content,
+        name=message.name,
+        tool_calls=message.tool_calls,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _check_text(call: ChatCall) -> None:
+    try:
+        msgspec.json.encode(call)
+    except UnicodeEncodeError as error:
+        raise Invalid("the text holds half a surrogate pair, which is no character", at="messages") from error
+    for index, message in enumerate(call.messages):
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.get("type") == "text" and not isinstance(part.get("text"), str):
+                raise Invalid("a text part needs a text", at=f"messages[{index}].content")
+
+
+def _check_task_call(call: ChatCall, task: Task) -> None:
+    users = [message for message in call.messages if message.role == "user" and message.content is not None]
+    if not users:
+        raise Invalid("no message has the role user: the last one is the task's input", at="messages")
+    last = users[-1].content
+    if isinstance(last, list) and any(part.get("type") != "text" for part in last):
+        raise Invalid(f"{task.name} reads text only; the last user message has other parts", at="messages")
+    if call.tools:
+        raise Invalid(f"{task.name} calls no tools", hint="leave tools out, or name an engine as model", at="tools")
+    if call.response_format is not None and not _agrees(call.response_format, task):
+        form = "a bare label or text" if _bare(task) else "JSON of the task's own schema"
+        raise Invalid(
+            f"{task.name} answers with {form}; the response_format asks for something else",
+            hint="leave response_format out: the task fixes it",
+            at="response_format",
+        )
+
+
+def _agrees(form: JsonObject, task: Task) -> bool:
+    """Whether the task's own form of answer satisfies the `response_format`."""
+    kind = form.get("type")
+    if kind == "text" or _bare(task):
+        return kind == "text"
+    if kind == "json_schema" and isinstance(form.get("json_schema"), dict):
+        return canonical(form["json_schema"].get("schema")) == canonical(schema_of(task))
+    return kind == "json_object"
+
+
+def _bare(task: Task) -> bool:
+    return task.kind == "generate" or (task.kind == "classify" and len(task.outputs) == 1)
+
+
+def _tool_delta(said: Prediction | None) -> JsonObject:
+    if said is None or not said.tool_calls:
+        return {}
+    return {"tool_calls": [{"index": i, **call} for i, call in enumerate(said.tool_calls)]}
+
+
+def _logprobs(said: Prediction | None, task: Task | None, call: ChatCall) -> JsonObject | None:
+    """For a classify task, each output as if it were one token, with its likeliest labels."""
+    if not call.logprobs or said is None or task is None or task.kind != "classify" or not said.value:
+        return None
+    content = []
+    for name, label in said.value.items():
+        ranked = said.alternatives.get(name, ())
+        known = dict(ranked)
+        probability = known.get(label, said.fields.get(name, said.confidence or 0.0))
+        top = [_token(other, p) for other, p in ranked[: call.top_logprobs or 0]]
+        content.append(_token(str(label), probability) | {"top_logprobs": top})
+    return {"content": content, "refusal": None}
+
+
+def _token(label: str, probability: float) -> JsonObject:
+    logprob = math.log(probability) if probability > 0 else NEVER
+    return {"token": label, "logprob": logprob, "bytes": list(label.encode())}

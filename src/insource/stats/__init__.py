@@ -1,0 +1,52 @@
+"""Statistics: intervals, paired comparisons, calibration, selective answering. Pure functions of numbers, seeded.
+
+Knows nothing of tasks, engines or reports. Every interval is two-sided 95% unless `level` says otherwise; every bound
+called upper or lower is one-sided.
+"""
+
+from insource.stats.calibration import (
+    Bin,
+    brier,
+    calibration_bins,
+    calibration_interval,
+    expected_calibration_error,
+    fit_temperature,
+)
+from insource.stats.intervals import (
+    binomial_cdf,
+    bootstrap,
+    clopper_pearson,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+    resample,
+    wilson,
+    zero_failures_upper,
+)
+from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
+from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
+
+__all__ = [
+    "Bin",
+    "CurvePoint",
+    "Difference",
+    "aurc",
+    "binomial_cdf",
+    "bootstrap",
+    "brier",
+    "calibration_bins",
+    "calibration_interval",
+    "clopper_pearson",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "coverage_at_risk",
+    "expected_calibration_error",
+    "fit_temperature",
+    "mcnemar",
+    "paired_bootstrap",
+    "paired_proportions",
+    "resample",
+    "risk_coverage",
+    "threshold_for_risk",
+    "wilson",
+    "zero_failures_upper",
+]

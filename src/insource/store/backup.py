@@ -1,0 +1,113 @@
+"""The whole state in one file: a tar of the database (a snapshot of one moment), the blobs and the releases."""
+
+import contextlib
+import shutil
+import tarfile
+import uuid
+from pathlib import Path
+
+from insource.errors import Conflict, Invalid, Missing, StoreError
+from insource.store.thread import sqlite_engine, translated
+
+DATABASE = "insource.db"
+FOLDERS = ("blobs", "releases")
+
+
+def snapshot(database: Path, file: Path) -> None:
+    """Writes the database as it is at one moment to the new file `file`, while others write. Raises `StoreError`."""
+    import pysqlite3.dbapi2 as sqlite
+
+    # A connection of its own: the backup of a connection that is in a write transaction waits for itself for ever.
+    try:
+        with (
+            contextlib.closing(sqlite.connect(str(database))) as source,
+            contextlib.closing(sqlite.connect(str(file))) as target,
+        ):
+            source.backup(target)
+    except sqlite.Error as error:
+        raise StoreError(f"{file} could not be written: {error}", hint="free disk space") from error
+
+
+def pack(state: Path, database: Path, out: Path) -> int:
+    """Writes `out`, whole or not at all, and returns its size in bytes. Raises `Conflict` when `out` exists.
+
+    `database` is a snapshot. Blobs and releases never change once written, so they may be read as they lie.
+    """
+    if out.exists():
+        raise Conflict(f"{out} exists already", hint="give the backup another name")
+    part = out.with_name(f"{out.name}.{uuid.uuid4().hex}.part")
+    try:
+        with tarfile.open(part, "w") as tar:
+            tar.add(database, DATABASE)
+            for folder in FOLDERS:
+                if (state / folder).is_dir():
+                    tar.add(state / folder, folder, filter=_finished)
+        part.replace(out)
+        return out.stat().st_size
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"{out} could not be written: {error.strerror}", hint="free disk space") from error
+
+
+def unpack(file: Path, state: Path, *, replace: bool = False) -> Path | None:
+    """Puts a backup in the place of `state`. Returns where the former state lies now, None when there was none.
+
+    The backup is unpacked and its database checked before anything is moved. Raises `Conflict` when there is a state
+    and `replace` is not given, `Invalid` for a file that is no whole backup.
+    """
+    if not file.is_file():
+        raise Missing(f"there is no backup {file}")
+    if (state / DATABASE).exists() and not replace:
+        raise Conflict(
+            f"{state} has a store already", hint="--replace moves it aside first; stop insource serve before"
+        )
+    fresh = state.with_name(f"{state.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        _extract(file, fresh)
+        check(fresh / DATABASE)
+        return _swap(fresh, state)
+    except OSError as error:
+        raise StoreError(f"{state} could not be written: {error.strerror}", hint="free disk space") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check(database: Path) -> None:
+    """Raises `Invalid` unless `database` is a whole store of ours."""
+    if not database.is_file():
+        raise Invalid("the file is no backup: it has no database in it")
+    engine = sqlite_engine(database)
+    try:
+        with translated(database), engine.connect() as connection, connection.begin():
+            said = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
+            connection.exec_driver_sql("SELECT max(number) FROM migration").scalar()
+    except StoreError as error:
+        raise Invalid(f"the backup's database is damaged: {error}") from error
+    finally:
+        engine.dispose()
+    if said != "ok":
+        raise Invalid(f"the backup's database is damaged: {said}")
+
+
+def _extract(file: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(file, "r:") as tar:
+            odd = [name for name in tar.getnames() if name.split("/")[0] not in (DATABASE, *FOLDERS)]
+            if odd:
+                raise Invalid(f"{file} is no backup of ours: it holds {odd[0]}")
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise Invalid(f"{file} is no whole backup: {error}") from error
+
+
+def _swap(fresh: Path, state: Path) -> Path | None:
+    aside = None
+    if state.exists():
+        aside = state.with_name(f"{state.name}.before-{uuid.uuid4().hex[:8]}")
+        state.rename(aside)
+    fresh.rename(state)
+    return aside
+
+
+def _finished(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if info.name.endswith(".part") else info

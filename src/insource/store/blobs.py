@@ -1,0 +1,66 @@
+"""Bytes by their SHA-256: files under `blobs/ab/abcd…`, whole or not there at all."""
+
+import os
+import re
+import uuid
+from pathlib import Path
+
+from insource.errors import Missing, StoreError
+from insource.nouns import digest
+
+
+class Blobs:
+    """The blobs below `folder`. Safe to use from several threads and processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, sha: str) -> Path:
+        """Where the blob lies. Raises `Missing` when `sha` is no SHA-256 in 64 lower-case hex digits."""
+        if not re.fullmatch(r"[0-9a-f]{64}", sha):
+            raise Missing(f"{sha!r} is not the SHA-256 of a blob")
+        return self.folder / sha[:2] / sha
+
+    def put(self, data: bytes) -> str:
+        """Keeps `data` and returns its SHA-256. It is on the disk when this returns. Raises `StoreError`."""
+        sha = digest(data)
+        path = self.path(sha)
+        if path.exists():
+            return sha
+        part = path.with_name(f"{sha}.{uuid.uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(
+                f"cannot write {path}: {error.strerror}", hint="free some space, or check who may write there"
+            ) from error
+        return sha
+
+    def get(self, sha: str) -> bytes:
+        """The bytes. Raises `Missing` when there are none, `StoreError` when they are no longer what was put."""
+        path = self.path(sha)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise Missing(f"there is no blob {sha}", hint="insource store restore FILE brings a backup back") from error
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        if digest(data) != sha:
+            raise StoreError(f"{path} was damaged", hint="insource store restore FILE brings a backup back")
+        return data
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

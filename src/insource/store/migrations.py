@@ -1,0 +1,53 @@
+"""Numbered steps from one form of the tables to the next. A fresh database is made in its present form at once."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, func, inspect, select
+
+from insource.errors import StoreError
+from insource.nouns import Noun
+from insource.store.tables import METADATA, MIGRATION
+
+Step = Callable[[Connection], None]
+
+
+class Migration(Noun, frozen=True, kw_only=True):
+    """One step. `apply` runs inside the transaction that also notes it as done; None: only a fresh start has it."""
+
+    number: int
+    name: str
+    apply: Step | None = None
+
+
+MIGRATIONS = (Migration(number=1, name="first tables"),)
+
+
+def migrate(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> list[str]:
+    """Brings the tables to their present form and returns the names of the steps taken; none on a second run.
+
+    Must run inside one transaction. Raises `StoreError` when a newer version of insource wrote the database.
+    """
+    newest = steps[-1].number
+    if not inspect(connection).has_table(MIGRATION.name):
+        METADATA.create_all(connection)
+        _note(connection, steps)
+        return [step.name for step in steps]
+    at = connection.execute(select(func.max(MIGRATION.c.number))).scalar() or 0
+    if at > newest:
+        raise StoreError(
+            f"the store has form {at}, this version of insource knows forms up to {newest}",
+            hint="pip install --upgrade insource",
+        )
+    todo = tuple(step for step in steps if step.number > at)
+    for step in todo:
+        if step.apply is not None:
+            step.apply(connection)
+    _note(connection, todo)
+    return [step.name for step in todo]
+
+
+def _note(connection: Connection, steps: tuple[Migration, ...]) -> None:
+    now = datetime.now(UTC).isoformat()
+    for step in steps:
+        connection.execute(MIGRATION.insert().values(number=step.number, name=step.name, applied=now))

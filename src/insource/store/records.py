@@ -1,0 +1,104 @@
+"""Answered calls, what waits for a person, and what people said, in SQL."""
+
+import secrets
+
+from sqlalchemy import Connection, select, update
+
+from insource.errors import Conflict, Missing
+from insource.nouns import Pending, Record, Review, from_json, to_json
+from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
+
+
+def append(connection: Connection, record: Record, pending: Pending | None) -> None:
+    """Adds a call, and what a person should see of it."""
+    answer = record.answer
+    predictions = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
+    connection.execute(
+        RECORD.insert().values(
+            id=record.id,
+            task=record.task,
+            release=record.release,
+            tenant=record.tenant,
+            outcome=record.outcome,
+            input_hash=record.input_hash,
+            confidence=answer.confidence if answer else None,
+            input_tokens=sum(prediction.usage.input_tokens for prediction in predictions),
+            output_tokens=sum(prediction.usage.output_tokens for prediction in predictions),
+            created=record.created,
+            body=to_json(record).decode(),
+        )
+    )
+    if pending is not None:
+        body = to_json(pending).decode()
+        connection.execute(PENDING.insert().values(record=pending.record, task=pending.task, settled=False, body=body))
+
+
+def record(connection: Connection, id: str) -> Record:
+    """The record called `id`. Raises `Missing`."""
+    body = connection.execute(select(RECORD.c.body).where(RECORD.c.id == id)).scalar()
+    if body is None:
+        raise Missing(f"there is no record {id}")
+    return from_json(body, Record)
+
+
+def records(connection: Connection, task: str | None, limit: int) -> list[Record]:
+    """The newest records, of one task or of all, newest first."""
+    found = select(RECORD.c.body).order_by(RECORD.c.seq.desc()).limit(limit)
+    if task is not None:
+        found = found.where(RECORD.c.task == task)
+    return [from_json(body, Record) for body in connection.execute(found).scalars()]
+
+
+def input_hashes(connection: Connection, ids: list[str]) -> dict[str, str]:
+    """Record → hash of its input, for those of `ids` that there are."""
+    found: dict[str, str] = {}
+    for start in range(0, len(ids), 500):
+        some = select(RECORD.c.id, RECORD.c.input_hash).where(RECORD.c.id.in_(ids[start : start + 500]))
+        found |= {row.id: row.input_hash for row in connection.execute(some)}
+    return found
+
+
+def waiting(connection: Connection, id: str) -> Pending:
+    """What waits under the record `id`. Raises `Missing` for no such record, `Conflict` when it waits no more."""
+    row = connection.execute(select(PENDING.c.body, PENDING.c.settled).where(PENDING.c.record == id)).first()
+    if row is None:
+        record(connection, id)
+        raise Conflict(f"{id} was answered and does not wait for a person")
+    if row.settled:
+        raise Conflict(f"{id} is settled already", hint="insource review TASK lists what waits")
+    return from_json(row.body, Pending)
+
+
+def pending(connection: Connection, task: str | None, limit: int) -> list[Pending]:
+    """What waits for a person, oldest first."""
+    found = select(PENDING.c.body).where(PENDING.c.settled.is_(False)).order_by(PENDING.c.seq).limit(limit)
+    if task is not None:
+        found = found.where(PENDING.c.task == task)
+    return [from_json(body, Pending) for body in connection.execute(found).scalars()]
+
+
+def settle(connection: Connection, review: Review) -> None:
+    """Notes a verdict. Raises `Conflict` when there is one already, `Missing` when nothing waits under that name."""
+    row = waiting(connection, review.record)
+    connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=to_json(review).decode()))
+    connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
+
+
+def reviews(connection: Connection, task: str) -> list[tuple[Pending, Review]]:
+    """Every verdict on the task's answers, oldest first, with what it was about."""
+    found = (
+        select(PENDING.c.body.label("pending"), REVIEW.c.body.label("review"))
+        .join_from(REVIEW, PENDING, REVIEW.c.record == PENDING.c.record)
+        .where(REVIEW.c.task == task)
+        .order_by(REVIEW.c.seq)
+    )
+    return [(from_json(row.pending, Pending), from_json(row.review, Review)) for row in connection.execute(found)]
+
+
+def tenant_key(connection: Connection, tenant: str) -> bytes:
+    """The tenant's key of 32 random bytes, made when first asked for."""
+    key = connection.execute(select(TENANT_KEY.c.key).where(TENANT_KEY.c.tenant == tenant)).scalar()
+    if key is None:
+        key = secrets.token_bytes(32)
+        connection.execute(TENANT_KEY.insert().values(tenant=tenant, key=key))
+    return bytes(key)

@@ -1,0 +1,90 @@
+"""Releases, their stages and their gates in SQL. A stage changes only together with the note of who and why."""
+
+import msgspec
+from sqlalchemy import Connection, select, update
+
+from insource.errors import Conflict, Missing
+from insource.nouns import Gate, Release, Stage, StageChange, from_json, to_json
+from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
+
+
+def add_release(connection: Connection, release: Release) -> None:
+    """Registers a release. Raises `Conflict` when its name is taken."""
+    if connection.execute(select(RELEASE.c.seq).where(RELEASE.c.name == release.name)).first():
+        raise Conflict(f"{release.name} exists already", hint="a release never changes; make the next version")
+    connection.execute(
+        RELEASE.insert().values(
+            name=release.name, task=release.task, stage=release.stage, body=to_json(release).decode()
+        )
+    )
+
+
+def releases(connection: Connection, task: str) -> list[Release]:
+    """The task's releases, oldest first."""
+    found = connection.execute(select(RELEASE.c.body).where(RELEASE.c.task == task).order_by(RELEASE.c.seq))
+    return [from_json(body, Release) for body in found.scalars()]
+
+
+def release(connection: Connection, name: str) -> Release:
+    """The release called `name` (task@version). Raises `Missing` with the versions there are."""
+    body = connection.execute(select(RELEASE.c.body).where(RELEASE.c.name == name)).scalar()
+    if body is not None:
+        return from_json(body, Release)
+    task = name.partition("@")[0]
+    known = [release.name for release in releases(connection, task)]
+    hint = f"there are {', '.join(known)}" if known else f"insource train {task} makes one"
+    raise Missing(f"there is no release {name}", hint=hint)
+
+
+def live(connection: Connection, task: str) -> Release | None:
+    """The release that answers the task's traffic."""
+    found = select(RELEASE.c.body).where(RELEASE.c.task == task, RELEASE.c.stage == "live")
+    body = connection.execute(found.order_by(RELEASE.c.seq.desc()).limit(1)).scalar()
+    return from_json(body, Release) if body else None
+
+
+def change_stage(connection: Connection, change: StageChange, retire: str) -> None:
+    """Sets the stage, retires the other release and notes the change, all or nothing.
+
+    Raises `Missing` for an unknown release, `Conflict` when its stage is no longer `change.before`, or when another
+    release is live that `retire` does not name.
+    """
+    changed = release(connection, change.release)
+    if changed.stage != change.before:
+        raise Conflict(
+            f"{change.release} is {changed.stage}, not {change.before}", hint="someone changed it meanwhile: look again"
+        )
+    other = live(connection, changed.task)
+    if change.after == "live" and other is not None and other.name not in (retire, change.release):
+        raise Conflict(f"{other.name} went live meanwhile", hint="look again: insource release list")
+    _set_stage(connection, changed, change.after, change.who)
+    if retire and retire != change.release:
+        _set_stage(connection, release(connection, retire), "retired", "")
+    connection.execute(
+        STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=to_json(change).decode())
+    )
+
+
+def stage_changes(connection: Connection, task: str) -> list[StageChange]:
+    """Every change of stage of the task's releases, oldest first."""
+    found = select(STAGE_CHANGE.c.body).where(STAGE_CHANGE.c.task == task).order_by(STAGE_CHANGE.c.seq)
+    return [from_json(body, StageChange) for body in connection.execute(found).scalars()]
+
+
+def save_gate(connection: Connection, gate: Gate) -> None:
+    """Keeps a gate's answer."""
+    connection.execute(GATE.insert().values(release=gate.release, body=to_json(gate).decode()))
+
+
+def gates(connection: Connection, release_name: str) -> list[Gate]:
+    """Every gate the release went through, oldest first."""
+    found = select(GATE.c.body).where(GATE.c.release == release_name).order_by(GATE.c.seq)
+    return [from_json(body, Gate) for body in connection.execute(found).scalars()]
+
+
+def _set_stage(connection: Connection, found: Release, stage: Stage, who: str) -> None:
+    approved = who if stage == "live" else found.approved_by
+    now = msgspec.structs.replace(found, stage=stage, approved_by=approved)
+    connection.execute(
+        update(RELEASE).where(RELEASE.c.name == found.name).values(stage=stage, body=to_json(now).decode())
+    )

@@ -1,0 +1,177 @@
+"""The store: everything the product remembers, behind one set of words."""
+
+import asyncio
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import Connection, delete
+
+from insource.errors import Invalid
+from insource.nouns import Dataset, Example, Gate, Pending, Record, Release, Report, Review, StageChange
+from insource.settings import Settings
+from insource.store import backup, datasets, records, registry
+from insource.store.blobs import Blobs
+from insource.store.migrations import migrate
+from insource.store.tables import PROBE
+from insource.store.thread import StoreThread
+
+FILE = "insource.db"
+
+
+class Store:
+    """Opened with `Store.open(settings)`, closed with `close`, or used as `async with`.
+
+    All methods are safe to call concurrently. When one that writes has returned, what it wrote survives a kill and
+    a power cut. Each raises `StoreError` when the disk, a lock or the file's form does not allow it.
+    """
+
+    def __init__(self, thread: StoreThread, state: Path) -> None:
+        self.blobs = Blobs(state / "blobs")
+        self._state = state
+        self._thread = thread
+        self._keys: dict[str, bytes] = {}
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Self:
+        """The workspace's store, made when there is none and migrated when it is old."""
+        if settings.store.url:
+            raise Invalid("a shared database comes in a later version", hint="leave store.url out of insource.toml")
+        thread = StoreThread(settings.state / FILE)
+        try:
+            await thread.open()
+            await thread.run(migrate)
+        except BaseException:
+            await thread.close()
+            raise
+        return cls(thread, settings.state)
+
+    async def close(self) -> None:
+        """Commits what waits and closes the file."""
+        await self._thread.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def backup(self, out: Path) -> int:
+        """Writes the whole state to the new file `out` while calls go on; returns its size in bytes."""
+        with tempfile.TemporaryDirectory(dir=self._state, prefix="backup-") as folder:
+            file = Path(folder) / FILE
+            await asyncio.to_thread(backup.snapshot, self._state / FILE, file)
+            return await asyncio.to_thread(backup.pack, self._state, file, out)
+
+    async def probe(self) -> None:
+        """Writes one row and commits it. Raises `StoreError` when the store cannot be written now."""
+
+        def write(connection: Connection) -> None:
+            connection.execute(delete(PROBE))
+            connection.execute(PROBE.insert().values(id=1, at=datetime.now(UTC).isoformat()))
+
+        await self._thread.run(write)
+
+    async def save_dataset(self, dataset: Dataset, examples: list[Example]) -> None:
+        """Keeps the rows and notes the dataset as its task's newest."""
+        rows = await asyncio.to_thread(lambda: self.blobs.put(datasets.rows_to_bytes(examples)))
+        await self._thread.run(lambda c: datasets.save_dataset(c, dataset, rows))
+
+    async def dataset(self, task: str) -> Dataset | None:
+        """The task's newest dataset."""
+        return await self._thread.run(lambda c: datasets.newest_dataset(c, task))
+
+    async def dataset_by_id(self, id: str) -> Dataset:
+        """The dataset named by its SHA-256. Raises `Missing`."""
+        return (await self._thread.run(lambda c: datasets.dataset_row(c, id)))[0]
+
+    async def examples(self, dataset_id: str, split: str | None = None) -> list[Example]:
+        """The dataset's rows, of one split or all, in their order. Raises `Missing`."""
+        _, rows = await self._thread.run(lambda c: datasets.dataset_row(c, dataset_id))
+        return await asyncio.to_thread(lambda: datasets.rows_from_bytes(self.blobs.get(rows), split))
+
+    async def save_report(self, report: Report) -> None:
+        """Keeps a report under its id; the same again changes nothing."""
+        await self._thread.run(lambda c: datasets.save_report(c, report))
+
+    async def report(self, id: str) -> Report:
+        """The report called `id`. Raises `Missing`."""
+        return await self._thread.run(lambda c: datasets.report(c, id))
+
+    async def reports(self, task: str) -> list[Report]:
+        """The task's reports, oldest first."""
+        return await self._thread.run(lambda c: datasets.reports(c, task))
+
+    async def add_release(self, release: Release) -> None:
+        """Registers a release. Raises `Conflict` when its name is taken."""
+        await self._thread.run(lambda c: registry.add_release(c, release))
+
+    async def releases(self, task: str) -> list[Release]:
+        """The task's releases, oldest first."""
+        return await self._thread.run(lambda c: registry.releases(c, task))
+
+    async def release(self, task: str, version: str) -> Release:
+        """One release. Raises `Missing` with the versions there are."""
+        return await self._thread.run(lambda c: registry.release(c, f"{task}@{version}"))
+
+    async def live(self, task: str) -> Release | None:
+        """The release that answers the task's traffic."""
+        return await self._thread.run(lambda c: registry.live(c, task))
+
+    async def change_stage(self, change: StageChange, *, retire: str = "") -> None:
+        """Sets a stage, retires the release called `retire` and notes the change: all or nothing.
+
+        Raises `Missing` for an unknown release, `Conflict` when its stage is not `change.before`.
+        """
+        await self._thread.run(lambda c: registry.change_stage(c, change, retire))
+
+    async def stage_changes(self, task: str) -> list[StageChange]:
+        """Every change of stage of the task's releases, oldest first."""
+        return await self._thread.run(lambda c: registry.stage_changes(c, task))
+
+    async def save_gate(self, gate: Gate) -> None:
+        """Keeps a gate's answer."""
+        await self._thread.run(lambda c: registry.save_gate(c, gate))
+
+    async def gates(self, release_name: str) -> list[Gate]:
+        """Every gate that `task@version` went through, oldest first."""
+        return await self._thread.run(lambda c: registry.gates(c, release_name))
+
+    async def append(self, record: Record, pending: Pending | None = None) -> None:
+        """Keeps a call and what a person should see of it; both are durable when this returns."""
+        await self._thread.join(lambda c: records.append(c, record, pending))
+
+    async def record(self, id: str) -> Record:
+        """The record called `id`. Raises `Missing`."""
+        return await self._thread.run(lambda c: records.record(c, id))
+
+    async def records(self, task: str | None = None, limit: int = 50) -> list[Record]:
+        """The newest records, of one task or of all, newest first."""
+        return await self._thread.run(lambda c: records.records(c, task, limit))
+
+    async def pending(self, task: str | None = None, limit: int = 50) -> list[Pending]:
+        """What waits for a person, of one task or of all, oldest first."""
+        return await self._thread.run(lambda c: records.pending(c, task, limit))
+
+    async def waiting(self, record: str) -> Pending:
+        """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""
+        return await self._thread.run(lambda c: records.waiting(c, record))
+
+    async def input_hashes(self, ids: list[str]) -> dict[str, str]:
+        """Record → keyed hash of its input, for those of `ids` that there are."""
+        return await self._thread.run(lambda c: records.input_hashes(c, ids))
+
+    async def settle(self, review: Review) -> None:
+        """Notes a verdict. Raises `Conflict` when there is one already, `Missing` for an unknown record."""
+        await self._thread.run(lambda c: records.settle(c, review))
+
+    async def reviews(self, task: str) -> list[tuple[Pending, Review]]:
+        """Every verdict on the task's answers, oldest first, with what it was about."""
+        return await self._thread.run(lambda c: records.reviews(c, task))
+
+    async def tenant_key(self, tenant: str) -> bytes:
+        """The tenant's key: 32 random bytes, made once."""
+        if tenant not in self._keys:
+            self._keys[tenant] = await self._thread.run(lambda c: records.tenant_key(c, tenant))
+        return self._keys[tenant]

@@ -1,0 +1,114 @@
+"""The tables. Each row holds its noun as JSON in `body`; the other columns are what we look things up by.
+
+Written so that PostgreSQL can hold them as well: no types, defaults or functions of one database.
+"""
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+MIGRATION = Table(
+    "migration",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String, nullable=False),
+    Column("applied", String, nullable=False),
+)
+
+PROBE = Table(
+    "probe",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", String, nullable=False),
+)
+
+DATASET = Table(
+    "dataset",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task", String, nullable=False, index=True),
+    Column("rows", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+REPORT = Table(
+    "report",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+RELEASE = Table(
+    "release",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("task", String, nullable=False, index=True),
+    Column("stage", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+STAGE_CHANGE = Table(
+    "stage_change",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("release", String, nullable=False, index=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+GATE = Table(
+    "gate",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("release", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+RECORD = Table(
+    "record",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task", String),
+    Column("release", String),
+    Column("tenant", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("input_hash", String, nullable=False),
+    Column("confidence", Float),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("created", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("record_by_task", "task", "seq"),
+)
+
+PENDING = Table(
+    "pending",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("record", String, nullable=False, unique=True),
+    Column("task", String, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("pending_by_task", "task", "settled", "seq"),
+)
+
+REVIEW = Table(
+    "review",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("record", String, nullable=False, unique=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+TENANT_KEY = Table(
+    "tenant_key",
+    METADATA,
+    Column("tenant", String, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Recipe and rows → a specialist: an adapter, the merged weights, and a confidence fitted on the dev split."""

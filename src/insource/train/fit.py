@@ -1,0 +1,176 @@
+"""One training run, top to bottom: plan → estimate → train → calibrate → adapter and merged weights on disk."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch.nn import functional
+
+from insource.engines.artefact import OutputHead
+from insource.engines.local import LocalModel
+from insource.engines.readout import Encoder, Reader, load_body, pad, pick_device, pick_dtype
+from insource.errors import Invalid
+from insource.nouns import Example, JsonObject, Noun, Output, Task, digest, to_json
+from insource.stats import expected_calibration_error
+from insource.train.calibrate import Answer, calibrate
+from insource.train.export import export
+from insource.train.loop import Data, Model, Progress, dev_logits, train
+from insource.train.lora import adapt
+from insource.train.promise import promised
+from insource.train.recipe import LONGEST, Plan, Recipe, derive
+from insource.train.rows import Row, batches, encode, label_rows, label_text
+
+Say = Callable[[str], None]
+FIRST_LOGIT = 4.0
+
+
+class Fitted(Noun, frozen=True, kw_only=True):
+    """What a run produced, as the manifest wants it; the files lie in the run's folder."""
+
+    heads: tuple[OutputHead, ...]
+    threshold: float | None
+    promise: str
+    dev: dict[str, float]
+    recipe: JsonObject
+    max_tokens: int
+
+
+def fit(
+    task: Task, splits: tuple[list[Example], list[Example]], base: LocalModel, recipe: Recipe, folder: Path, *,
+    voice: "Voice",
+) -> Fitted:  # fmt: skip
+    """Trains on `splits` = (train, dev) and writes adapter/, model/ and trainer.jsonl into `folder`.
+
+    The checkpoint lies beside `folder`. Raises `Invalid` when a split is empty or the task is not `classify`.
+    """
+    examples, held_out = splits
+    if task.kind != "classify":
+        raise Invalid(f"{task.name} is a task to {task.kind}: only classify tasks can be trained in this version")
+    if not examples or not held_out:
+        raise Invalid(f"{task.name} needs rows in the splits train and dev", hint=f"insource collect {task.name} FILE")
+    device = pick_device()
+    dtype = pick_dtype(device)
+    plan, tokens, data = _prepare(task, splits, base, recipe)
+    for line in plan.why:
+        voice.say(f"  {line}")
+    model = _model(task, base, plan, tokens, (device, dtype, voice.threads))
+    _estimate(model, data.rows, plan, voice.say)
+    run = digest([task, base.sha256, plan, [e.id for e in examples], [e.id for e in held_out], str(dtype), device,
+                  torch.get_num_threads(), str(torch.__version__)])  # fmt: skip
+    standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, progress=voice.progress)
+    heads, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
+    lines = [
+        to_json({"id": e.id, "input": e.input, "value": a.value, "confidence": a.confidence})
+        for e, a in zip(held_out, answers, strict=True)
+    ]
+    (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    export(model, heads, base, plan.recipe.rank, folder)
+    (folder / "history.json").write_bytes(to_json({"checks": standing.history, "seconds": standing.seconds}))
+    return _fitted(task, heads, answers, plan)
+
+
+class Voice:
+    """How a run speaks: `say` a line, `progress` a step; and the threads it may use (0 = all)."""
+
+    def __init__(self, say: Say, progress: Progress, threads: int = 0) -> None:
+        self.say, self.progress, self.threads = say, progress, threads
+
+
+def _prepare(
+    task: Task, splits: tuple[list[Example], list[Example]], base: LocalModel, recipe: Recipe
+) -> tuple[Plan, list[list[int]], Data]:
+    encoder = Encoder(base.folder, recipe.max_tokens or LONGEST)
+    encoded = encoder.encode([example.input for example in splits[0]])
+    plan = derive(recipe, [len(ids) for ids, _ in encoded])
+    encoder = Encoder(base.folder, plan.recipe.max_tokens)
+    spare = encoder.spare_tokens(sum(len(o.labels) for o in task.outputs), {i for ids, _ in encoded for i in ids})
+    tokens = []
+    for output in task.outputs:
+        tokens.append(spare[: len(output.labels)])
+        spare = spare[len(output.labels) :]
+    rows = encode(task, splits[0], encoder, tokens)
+    if plan.recipe.label_names:
+        rows += label_rows(task, encoder)
+    plan = msgspec.structs.replace(derive(plan.recipe, [len(row.ids) for row in rows]), why=plan.why)
+    return plan, tokens, Data(rows, encode(task, splits[1], encoder, tokens), [_levels(o) for o in task.outputs])
+
+
+def _model(task: Task, base: LocalModel, plan: Plan, tokens: list[list[int]], where: tuple[str, Any, int]) -> Model:
+    """The base with adapters, and one trained row per label, begun at the base model's own reading of its name."""
+    device, dtype, threads = where
+    body = load_body(base.folder, device=device, dtype=dtype, threads=threads)
+    encoder = Encoder(base.folder, plan.recipe.max_tokens)
+    embedding = body.get_input_embeddings()
+    rows = []
+    for output, ids in zip(task.outputs, tokens, strict=True):
+        texts = [label_text(output, label) for label in output.labels]
+        rows.append(torch.nn.Parameter(_readings(body, encoder, texts)))
+        with torch.no_grad():
+            for token, words in zip(ids, encoder.plain(texts), strict=True):
+                embedding.weight[token] = embedding.weight[words or [encoder.end]].float().mean(0).to(dtype)
+    adapters = adapt(body, plan.recipe.rank, plan.recipe.layers, plan.recipe.seed)
+    return Model(body, adapters, rows, Reader(body, rows, tokens, end=encoder.end))
+
+
+def _readings(body: Any, encoder: Encoder, texts: Sequence[str]) -> Any:
+    """Where the base model stands after each label's name, without what all names share: [labels, hidden].
+
+    Scaled so that a text which reads like a label's name starts with a logit of about `FIRST_LOGIT` for it.
+    """
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(texts), 64):
+            encoded = [ids for ids, _ in encoder.encode(texts[start : start + 64])]
+            ids, lengths = pad(encoded, encoder.end, str(body.device))
+            hidden = body(input_ids=ids, use_cache=False).last_hidden_state
+            found.append(hidden[torch.arange(len(encoded), device=body.device), lengths - 1].float())
+    readings = torch.cat(found)
+    common = functional.normalize(readings.mean(0), dim=0)
+    own = readings - readings.mean(0)
+    own = own - (own @ common)[:, None] * common
+    return functional.normalize(own, dim=1) * (FIRST_LOGIT / own.norm(dim=1).mean())
+
+
+def _levels(output: Output) -> list[Any]:
+    """For a taxonomy, one tensor [labels] per inner depth that gives each label its ancestor's number."""
+    if not output.taxonomy:
+        return []
+    paths = [label.split(" / ") for label in output.labels]
+    device = pick_device()
+    found = []
+    for depth in range(1, max(len(path) for path in paths)):
+        nodes: dict[tuple[str, ...], int] = {}
+        found.append(torch.tensor([nodes.setdefault(tuple(p[:depth]), len(nodes)) for p in paths], device=device))
+    return found
+
+
+def _estimate(model: Model, rows: Sequence[Row], plan: Plan, say: Say) -> None:
+    """Times one forward and backward pass and says what the whole run will take."""
+    sample = batches(rows, plan.recipe.batch, plan.recipe.seed, 0)[0]
+    model.refresh()
+    ids, _ = pad([row.ids for row in sample], model.reader.end, str(model.rows[0].device))
+    start = time.perf_counter()
+    model.body(input_ids=ids, use_cache=False).last_hidden_state.float().square().mean().backward()
+    rate = ids.numel() / (time.perf_counter() - start)
+    for parameter in model.parameters:
+        parameter.grad = None
+    minutes = plan.tokens / rate / 60
+    work = f"{plan.tokens:,} tokens in {plan.steps:,} steps"
+    say(f"  {work} at about {rate:,.0f} tokens/s: {minutes:.0f} min on this machine, no API cost")
+
+
+def _fitted(task: Task, heads: tuple[OutputHead, ...], answers: Sequence[Answer], plan: Plan) -> Fitted:
+    confidences, right = [answer.confidence for answer in answers], [answer.right for answer in answers]
+    threshold, promise = promised(task, confidences, right)
+    ece = float(expected_calibration_error(confidences, right))
+    return Fitted(
+        heads=heads,
+        threshold=threshold,
+        promise=promise,
+        dev={"n": float(len(right)), "accuracy": sum(right) / len(right), "ece": ece},
+        recipe={name: getattr(plan.recipe, name) for name in plan.recipe.__struct_fields__},
+        max_tokens=plan.recipe.max_tokens,
+    )

@@ -1,0 +1,24 @@
+"""What a confidence may promise: the threshold at which the task's risk holds on the dev rows."""
+
+from collections.abc import Sequence
+
+from insource.nouns import Task
+from insource.stats import threshold_for_risk
+
+
+def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) -> tuple[float | None, str]:
+    """The threshold at which the task's `max_error` holds with 95% confidence on these rows, and what it promises.
+
+    Without enough rows to promise it, the threshold is the calibrated confidence 1 - max_error, and the words say so.
+    """
+    risk = task.risk.max_error
+    if risk is None:
+        return None, "no risk limit is set: every valid answer is given"
+    threshold, coverage, needed = threshold_for_risk(confidences, correct, risk)
+    if threshold is None:
+        what = f"{needed:,} more labelled dev rows are needed" if needed else "its surest answers are wrong too often"
+        return 1 - risk, f"at most {risk:.0%} error cannot be promised yet: {what}"
+    return (
+        threshold,
+        f"at most {risk:.0%} error among the {coverage:.0%} given automatically (95% confidence, dev rows)",
+    )

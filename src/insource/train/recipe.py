@@ -1,0 +1,85 @@
+"""The recipe: few dials. What is left at 0 is derived from the data, and the derivation is said aloud."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from insource.errors import Invalid, Missing
+from insource.nouns import Noun
+
+TOKENS_A_STEP = 640
+LONGEST = 512
+
+
+class Recipe(Noun, frozen=True, kw_only=True):
+    """What a training run may be told. Zero means: derive it.
+
+    `rank` of the LoRA factors on every linear layer (Hu et al. 2021); `layers` how many of the top layers are
+    trained (0 = all); `max_tokens` how much of a long input is kept; `dev_checks` evaluations on the dev split a run.
+    """
+
+    epochs: Annotated[int, Meta(ge=0, le=100)] = 0
+    rank: Annotated[int, Meta(ge=0, le=256)] = 0
+    learning_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    batch: Annotated[int, Meta(ge=0, le=1024)] = 0
+    layers: Annotated[int, Meta(ge=0, le=1000)] = 0
+    max_tokens: Annotated[int, Meta(ge=0, le=32768)] = 0
+    patience: Annotated[int, Meta(ge=1, le=100)] = 2
+    label_names: bool = True
+    seed: int = 0
+
+
+class Plan(Noun, frozen=True, kw_only=True):
+    """A recipe with nothing left open, and in `why` a line for each thing derived."""
+
+    recipe: Recipe
+    rows: int
+    steps: int
+    tokens: int
+    why: tuple[str, ...]
+
+
+def load_recipe(path: Path | None) -> Recipe:
+    """The recipe in a TOML file; all defaults without one. Raises `Missing`, or `Invalid` naming the key."""
+    if path is None:
+        return Recipe()
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        return msgspec.convert(data, type=Recipe)
+    except OSError as error:
+        raise Missing(f"the recipe {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise Invalid(f"{path}: {error}", hint="keys are listed in docs/reference/recipe.md") from error
+
+
+def derive(recipe: Recipe, lengths: list[int]) -> Plan:
+    """Fills what the recipe leaves open from the lengths (in tokens) of the training rows."""
+    rows, why = len(lengths), []
+    ordered = sorted(lengths)
+    mean = sum(lengths) / rows
+    filled: dict[str, float] = {}
+    if not recipe.max_tokens:
+        filled["max_tokens"] = max(16, min(LONGEST, ordered[min(rows - 1, int(rows * 0.995))] + 8))
+        why.append(f"max_tokens {filled['max_tokens']}: covers 99.5% of the rows")
+    if not recipe.epochs:
+        filled["epochs"] = next(epochs for least, epochs in EPOCHS if rows >= least)
+        why.append(f"epochs {filled['epochs']}: {rows:,} rows")
+    if not recipe.batch:
+        filled["batch"] = max(8, min(64, round(TOKENS_A_STEP / mean / 8) * 8))
+        why.append(f"batch {filled['batch']}: rows average {mean:.0f} tokens, about {TOKENS_A_STEP} tokens a step")
+    if not recipe.rank:
+        filled["rank"] = 16
+        why.append("rank 16: on every linear layer")
+    if not recipe.learning_rate:
+        filled["learning_rate"] = 1e-3
+        why.append("learning_rate 0.001: one cycle, 10% rise, cosine fall")
+    whole = msgspec.structs.replace(recipe, **filled)
+    steps = whole.epochs * -(-rows // whole.batch)
+    kept = sum(min(length, whole.max_tokens) for length in lengths)
+    return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))
+
+
+EPOCHS = ((5000, 2), (2500, 3), (1200, 4), (500, 6), (0, 8))

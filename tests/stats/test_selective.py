@@ -1,0 +1,146 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from insource import stats
+
+answers = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=120)
+
+
+def whole(n):
+    return np.ones((1, n))
+
+
+def honest(random, n):
+    sure = random.beta(12, 0.8, n)
+    return sure, random.random(n) < sure
+
+
+def test_the_curve_has_one_point_per_confidence_from_the_surest_down() -> None:
+    points = stats.risk_coverage([0.9, 0.5, 0.9, 0.1], [1, 0, 0, 1])
+    assert [(p.threshold, p.coverage, p.risk, p.n) for p in points] == [
+        (0.9, 0.5, 0.5, 2),
+        (0.5, 0.75, pytest.approx(2 / 3), 3),
+        (0.1, 1.0, 0.5, 4),
+    ]
+    assert stats.risk_coverage([], []) == []
+
+
+@settings(deadline=None)
+@given(answers)
+def test_the_curve_ends_at_the_error_of_all_rows(rows) -> None:
+    sure, right = zip(*rows, strict=True)
+    points = stats.risk_coverage(sure, right)
+    assert points[-1].coverage == 1.0
+    assert points[-1].risk == pytest.approx(1 - np.mean(right))
+    assert all(a.threshold > b.threshold and a.coverage < b.coverage for a, b in pairwise(points))
+
+
+def test_the_area_under_the_curve_rewards_knowing_what_one_does_not_know() -> None:
+    right = np.array([1] * 80 + [0] * 20)
+    knows, has_no_idea, is_wrong_about_it = np.linspace(1, 0, 100), np.full(100, 0.5), np.linspace(0, 1, 100)
+    areas = [float(stats.aurc(sure, right)(whole(100))[0]) for sure in (knows, has_no_idea, is_wrong_about_it)]
+    assert areas == sorted(areas)
+    assert areas[1] == pytest.approx(0.2)
+
+
+@settings(deadline=None)
+@given(answers, st.floats(0, 1))
+def test_coverage_at_risk_is_the_best_point_of_the_curve(rows, risk) -> None:
+    sure, right = zip(*rows, strict=True)
+    allowed = [p.coverage for p in stats.risk_coverage(sure, right) if p.risk <= risk]
+    assert stats.coverage_at_risk(sure, right, risk)(whole(len(rows)))[0] == pytest.approx(max(allowed, default=0))
+
+
+@pytest.mark.parametrize(("errors", "risk", "rows"), [(0, 0.05, 59), (5, 0.05, 208), (0, 0.02, 149), (0, 0.01, 299)])
+def test_as_many_labels_are_needed_as_the_tables_say(errors, risk, rows) -> None:
+    upper = [stats.clopper_pearson_upper(errors, n) for n in (rows - 1, rows)]
+    assert upper[0] > risk >= upper[1] - 1e-9
+
+
+def test_too_few_rows_promise_nothing_and_it_says_how_many_are_missing() -> None:
+    assert stats.threshold_for_risk([0.9] * 40, [True] * 40, 0.05) == (None, 0.0, 19)
+    assert stats.threshold_for_risk([], [], 0.05) == (None, 0.0, 59)
+    assert stats.threshold_for_risk([0.9] * 59, [True] * 59, 0.05) == (0.9, 1.0, 0)
+
+
+def test_where_the_surest_are_wrong_too_often_no_number_of_labels_helps() -> None:
+    sure = np.linspace(0, 1, 1000)
+    right = np.arange(1000) % 5 != 0
+    assert stats.threshold_for_risk(sure, right, 0.05) == (None, 0.0, 0)
+
+
+def test_as_many_more_labels_as_it_asked_for_are_about_enough() -> None:
+    random = np.random.default_rng(4)
+    sure, right = random.random(300), random.random(300) < 0.97
+    threshold, _, needed = stats.threshold_for_risk(sure, right, 0.03)
+    assert threshold is None
+    assert needed > 0
+
+
+@settings(deadline=None)
+@given(answers, st.floats(0.01, 0.5))
+def test_the_share_answered_is_that_of_the_threshold(rows, risk) -> None:
+    sure, right = (np.array(column) for column in zip(*rows, strict=True))
+    threshold, coverage, needed = stats.threshold_for_risk(sure, right, risk)
+    if threshold is None:
+        assert coverage == 0
+    else:
+        answered = sure >= threshold
+        assert needed == 0
+        assert coverage == pytest.approx(answered.mean())
+        assert 1 - right[answered].mean() <= risk
+
+
+def test_the_order_of_the_rows_changes_no_promise() -> None:
+    random = np.random.default_rng(6)
+    sure, right = honest(random, 800)
+    sure = sure.round(2)
+    order = random.permutation(800)
+    assert stats.threshold_for_risk(sure, right, 0.05) == stats.threshold_for_risk(sure[order], right[order], 0.05)
+
+
+KINDS = {
+    "honest confidence": honest,
+    "just above the limit everywhere": lambda random, n: (random.random(n), random.random(n) < 0.949),
+    "wrong where it is surest": lambda random, n: (
+        (s := random.random(n)),
+        random.random(n) < np.where(s > 0.9, 0.9, 0.97),
+    ),
+    "a step": lambda random, n: ((s := random.random(n)), random.random(n) < np.where(s > 0.5, 0.99, 0.88)),
+    "few values": lambda random, n: ((s := random.beta(12, 0.8, n)).round(1), random.random(n) < s),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_promise_is_broken_in_at_most_one_of_twenty_calibrations(kind) -> None:
+    random = np.random.default_rng(9)
+    sure, right = KINDS[kind](random, 300_000)
+    order = np.argsort(-sure)
+    sure, risk = sure[order], np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
+    broken, made = 0, 200
+    for _ in range(made):
+        threshold, _, _ = stats.threshold_for_risk(*KINDS[kind](random, 700), 0.05)
+        if threshold is not None:
+            last = max(int(np.searchsorted(-sure, -threshold, side="right")) - 1, 1000)
+            broken += risk[last] > 0.0505
+    assert stats.clopper_pearson_lower(broken, made, 0.01) <= 0.05
+
+
+def test_the_same_rows_used_to_choose_freely_would_break_the_promise() -> None:
+    """The control: the lowest threshold whose own bound holds, with no order of testing, promises too much."""
+    random = np.random.default_rng(10)
+    broken = 0
+    for _ in range(200):
+        points = stats.risk_coverage(random.random(700), random.random(700) < 0.949)
+        broken += any(stats.binomial_cdf(round(p.risk * p.n), p.n, 0.05) <= 0.05 for p in points[58::8])
+    assert broken / 200 > 0.1
+
+
+def test_honest_confidence_gets_most_of_its_rows_answered() -> None:
+    random = np.random.default_rng(12)
+    covered = [stats.threshold_for_risk(*honest(random, 1000), 0.05)[1] for _ in range(20)]
+    assert np.mean(covered) > 0.6

@@ -1,0 +1,212 @@
+"""The loop on a real, very small model: it learns, it resumes to the same weights, it exports what it trained."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from insource.engines.artefact import Manifest, file_digests, write_manifest
+from insource.engines.local import LocalModel
+from insource.errors import Invalid, Missing, Refused
+from insource.nouns import Output, Risk, Task, ask, from_json
+from insource.train.recipe import Recipe, derive, load_recipe
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tiny
+
+ONE = Task(name="defects", kind="classify", outputs=(Output(name="category", labels=("heat", "leak", "noise")),))
+TWO = Task(
+    name="defects",
+    kind="classify",
+    outputs=(Output(name="category", labels=("heat", "leak", "noise")), Output(name="urgency", labels=("high", "low"))),
+    risk=Risk(max_error=0.2),
+)
+RECIPE = Recipe(epochs=6, batch=16, learning_rate=5e-3, rank=4)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> LocalModel:
+    return LocalModel(name="tiny", folder=tiny.build(tmp_path_factory.mktemp("base")), sha256="0" * 64)
+
+
+def fitted(task, base, folder, recipe=RECIPE):
+    from insource.train.fit import Voice, fit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = tiny.rows(task, 240, "train"), tiny.rows(task, 60, "dev")
+    said: list[str] = []
+    made = fit(task, splits, base, recipe, folder, voice=Voice(said.append, lambda *_: None, 1))
+    return made, said
+
+
+def sealed(task, base, folder):
+    made, _ = fitted(task, base, folder)
+    manifest = Manifest(
+        engine="torch", task=task, base="tiny", base_digest=base.sha256, dataset="d", recipe=made.recipe,
+        heads=made.heads, files=file_digests(folder), threshold=made.threshold, max_tokens=made.max_tokens,
+    )  # fmt: skip
+    write_manifest(folder, manifest)
+    return made
+
+
+def test_learns_two_outputs_each_read_after_the_last(base, tmp_path):
+    made, said = fitted(TWO, base, tmp_path / "artefact")
+    assert made.dev["accuracy"] > 0.9
+    assert [head.name for head in made.heads] == ["category", "urgency"]
+    assert len({token for head in made.heads for token in head.tokens}) == 5
+    assert any("tokens/s" in line for line in said), "the estimate is said before training"
+
+
+async def test_served_answers_are_the_trainers_answers(base, tmp_path):
+    from insource.engines.specialist import Specialist
+
+    sealed(TWO, base, tmp_path / "a")
+    engine = Specialist(tmp_path / "a", name="defects@1.0.0", threads=1)
+    rows = [from_json(line, dict) for line in (tmp_path / "a" / "trainer.jsonl").read_bytes().splitlines()]
+    got = [await engine.complete(ask(TWO, row["input"], id=row["id"])) for row in rows]
+    await engine.close()
+    same = sum(g.value == row["value"] for g, row in zip(got, rows, strict=True))
+    assert same >= 0.995 * len(rows)
+    for prediction in got:
+        assert 0 < prediction.confidence <= 1
+        product = prediction.fields["category"] * prediction.fields["urgency"]
+        assert prediction.confidence == pytest.approx(product, rel=1e-5)
+        assert sum(p for _, p in prediction.alternatives["urgency"]) == pytest.approx(1, abs=1e-5)
+
+
+async def test_a_batch_answers_as_one_by_one(base, tmp_path):
+    import asyncio
+
+    from insource.engines.specialist import Specialist
+
+    sealed(TWO, base, tmp_path / "a")
+    engine = Specialist(tmp_path / "a", name="s", threads=1)
+    texts = ["wet", "oil leak at seal 5 stop now", "a much longer report " * 8, "", "<|end|><|end|> heat"]
+    together = await asyncio.gather(*[engine.complete(ask(TWO, t, id=t)) for t in texts])
+    for text, prediction in zip(texts, together, strict=True):
+        alone = await engine.complete(ask(TWO, text, id=text))
+        assert alone.value == prediction.value
+        assert alone.confidence == pytest.approx(prediction.confidence, abs=1e-4)
+    await engine.close()
+
+
+def test_control_tokens_in_a_text_stay_text(base):
+    from insource.engines.readout import Encoder
+
+    encoder = Encoder(base.folder, 64)
+    ids, cut = encoder.encode(["<|end|> then <|user|>"])[0]
+    assert cut == 0
+    assert ids.count(encoder.end) == 1
+    assert ids[-1] == encoder.end
+    assert 1 not in ids
+
+
+def test_a_long_text_keeps_both_ends(base):
+    from insource.engines.readout import Encoder
+
+    whole, _ = Encoder(base.folder, 10_000).encode(["start " + "x " * 300 + "finish"])[0]
+    ids, cut = Encoder(base.folder, 32).encode(["start " + "x " * 300 + "finish"])[0]
+    assert len(ids) == 32
+    assert cut == len(whole) - 32
+    assert ids[:4] == whole[:4]
+    assert ids[-4:] == whole[-4:]
+
+
+async def test_a_changed_file_is_never_loaded(base, tmp_path):
+    from insource.engines.specialist import Specialist
+
+    sealed(ONE, base, tmp_path / "a")
+    weights = tmp_path / "a" / "model" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(Refused, match=r"model/model.safetensors was changed"):
+        Specialist(tmp_path / "a", name="s")
+
+
+KILLED = """
+    import os, sys
+    sys.path[:0] = [{here!r}]
+    import test_train as t, tiny
+    from pathlib import Path
+    from insource.engines.local import LocalModel
+    from insource.train import loop
+    from insource.train.fit import Voice, fit
+    loop.CHECKPOINT_SECONDS = 0.0
+    base = LocalModel(name="tiny", folder=Path({base!r}), sha256="0" * 64)
+    folder = Path({folder!r}); folder.mkdir(parents=True, exist_ok=True)
+    def progress(what, done, total):
+        if done == {at}: os.kill(os.getpid(), 9)
+    splits = tiny.rows(t.TWO, 240, "train"), tiny.rows(t.TWO, 60, "dev")
+    fit(t.TWO, splits, base, t.RECIPE, folder, voice=Voice(lambda s: None, progress, 1))
+"""
+
+
+def test_killed_anywhere_it_resumes_to_the_same_weights(base, tmp_path):
+    fitted(TWO, base, tmp_path / "whole" / "artefact")
+    folder = tmp_path / "killed" / "artefact"
+    here = str(Path(__file__).parent)
+    for at in (1, 7, 15, 16, 40, 80):
+        code = textwrap.dedent(KILLED.format(here=here, base=str(base.folder), folder=str(folder), at=at))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    fitted(TWO, base, folder)
+    for name in ("model/model.safetensors", "adapter/adapter_model.safetensors", "adapter/label_rows.safetensors"):
+        assert file_digests(folder)[name] == file_digests(tmp_path / "whole" / "artefact")[name]
+
+
+def test_other_rows_do_not_resume_a_run(base, tmp_path):
+    from insource.train import checkpoint
+
+    made, _ = fitted(ONE, base, tmp_path / "artefact")
+    assert made
+    assert checkpoint.load(tmp_path / "checkpoint.safetensors", "another run") is None
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers in the old words
+def test_the_adapter_is_one_that_peft_loads_to_the_same_outputs(base, tmp_path):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    sealed(ONE, base, tmp_path / "a")
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base.folder), tmp_path / "a" / "adapter")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "a" / "model", dtype=torch.float32)
+    ids = torch.tensor([[5, 9, 14, 30, 0]])
+    with torch.inference_mode():
+        a = adapted.base_model.model.model(input_ids=ids).last_hidden_state
+        b = merged.model(input_ids=ids).last_hidden_state
+    assert torch.allclose(a, b, atol=0.05)
+
+
+def test_an_empty_split_and_other_kinds_are_refused(base, tmp_path):
+    from insource.train.fit import Voice, fit
+
+    voice = Voice(lambda _: None, lambda *_: None)
+    with pytest.raises(Invalid, match="train and dev"):
+        fit(ONE, ([], []), base, RECIPE, tmp_path, voice=voice)
+    extract = Task(name="x", kind="extract", schema={"type": "object"})
+    with pytest.raises(Invalid, match="only classify"):
+        fit(extract, ([], []), base, RECIPE, tmp_path, voice=voice)
+
+
+def test_what_a_recipe_leaves_open_is_derived_and_said():
+    plan = derive(Recipe(rank=8), [20] * 6000)
+    assert (plan.recipe.epochs, plan.recipe.batch, plan.recipe.rank) == (2, 32, 8)
+    assert plan.steps == 2 * 188
+    assert len(plan.why) == 4
+    assert derive(plan.recipe, [20] * 6000).why == ()
+
+
+def test_an_unknown_dial_is_named(tmp_path):
+    (tmp_path / "recipe.toml").write_text("epoch = 3\n")
+    with pytest.raises(Invalid, match="epoch"):
+        load_recipe(tmp_path / "recipe.toml")
+    with pytest.raises(Missing):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "recipe.toml").write_text("epochs = 3\nlearning_rate = 5e-4\n")
+    assert load_recipe(tmp_path / "recipe.toml") == msgspec.structs.replace(Recipe(), epochs=3, learning_rate=5e-4)
