@@ -17,13 +17,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from insource.engines.models import resolve
-from insource.stats import wilson
-
 from insource.engines.local import LocalModel
+from insource.engines.models import resolve
 from insource.engines.readout import pick_dtype
 from insource.nouns import Example, Output, Task
 from insource.settings import cache_folder
+from insource.stats import wilson
 from insource.train.recipe import Recipe
 
 RATE, RANK, BATCH = 1e-3, 16, 32
