@@ -38,7 +38,8 @@ def rows(path: Path, labels: set[str], count: int) -> list[tuple[str, str]]:
 
 def ours(base: LocalModel, train: list[tuple[str, str]], test: list[tuple[str, str]], labels: list[str]) -> dict:
     """Our loop: rows/s over the epoch and accuracy on the test rows."""
-    from insource.train.fit import Voice, fit
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
 
     task = Task(name="speed", kind="classify", outputs=(Output(name="category", labels=tuple(labels)),))
 

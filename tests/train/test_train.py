@@ -25,7 +25,7 @@ TWO = Task(
     outputs=(Output(name="category", labels=("heat", "leak", "noise")), Output(name="urgency", labels=("high", "low"))),
     risk=Risk(max_error=0.2),
 )
-RECIPE = Recipe(epochs=6, batch=16, learning_rate=5e-3, rank=4)
+RECIPE = Recipe(epochs=6, batch=16, learning_rate=5e-3, rank=4, patience=6)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,8 @@ def base(tmp_path_factory) -> LocalModel:
 
 
 def fitted(task, base, folder, recipe=RECIPE):
-    from insource.train.fit import Voice, fit
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
 
     folder.mkdir(parents=True, exist_ok=True)
     splits = tiny.rows(task, 240, "train"), tiny.rows(task, 60, "dev")
@@ -100,8 +101,8 @@ def test_control_tokens_in_a_text_stay_text(base):
     encoder = Encoder(base.folder, 64)
     ids, cut = encoder.encode(["<|end|> then <|user|>"])[0]
     assert cut == 0
-    assert ids.count(encoder.end) == 1
-    assert ids[-1] == encoder.end
+    assert encoder.end not in ids
+    assert ids[-1:] == encoder.cue
     assert 1 not in ids
 
 
@@ -135,7 +136,8 @@ KILLED = """
     from pathlib import Path
     from insource.engines.local import LocalModel
     from insource.train import loop
-    from insource.train.fit import Voice, fit
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
     loop.CHECKPOINT_SECONDS = 0.0
     base = LocalModel(name="tiny", folder=Path({base!r}), sha256="0" * 64)
     folder = Path({folder!r}); folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +186,8 @@ def test_the_adapter_is_one_that_peft_loads_to_the_same_outputs(base, tmp_path):
 
 
 def test_an_empty_split_and_other_kinds_are_refused(base, tmp_path):
-    from insource.train.fit import Voice, fit
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
 
     voice = Voice(lambda _: None, lambda *_: None)
     with pytest.raises(Invalid, match="train and dev"):

@@ -1,6 +1,7 @@
 """What every verb shares: the workspace, `--json`, one event loop, and words on stderr."""
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -76,8 +77,18 @@ class _Lines:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the verb's journey: the one event loop of a terminal command."""
+    """Runs the verb's journey: the one event loop of a terminal command.
+
+    Ctrl-C ends it at once, also inside a computation that does not come back to the loop for minutes; asyncio's own
+    handler would wait for it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
     return asyncio.run(work)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def verb(*arguments: Any, **keywords: Any) -> Callable[[Callable[..., Any]], click.Command]:

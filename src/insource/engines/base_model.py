@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from math import exp
+from math import exp, inf
 from typing import Any
 
 import msgspec
@@ -89,7 +89,7 @@ class BaseModel:
         scored = task if task and task.kind == "classify" else None
         extra = self._scorer.nodes(scored) if scored else 0
         lengths = [len(prompt.text) + extra for _, prompt in rows]
-        for batch in by_length(lengths, BATCH_TOKENS):
+        for batch in by_length(lengths, BATCH_TOKENS, alike=inf):
             taken = [rows[i] for i in batch]
             if self._closing.is_set():
                 results.update((i, EngineDown("the engine is closed")) for i, _ in taken)

@@ -28,7 +28,13 @@ class Specialist:
         self.manifest: Manifest = read_manifest(folder)
         device = pick_device()
         self._encoder = Encoder(folder / "model", self.manifest.max_tokens)
-        body = load_body(folder / "model", device=device, dtype=pick_dtype(device), threads=threads)
+        body = load_body(
+            folder / "model",
+            device=device,
+            dtype=pick_dtype(device),
+            threads=threads,
+            longest=self.manifest.max_tokens,
+        )
         tokens = [head.tokens for head in self.manifest.heads]
         self._reader = Reader(body, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
         self._batcher = Batcher(self._run)

@@ -68,7 +68,8 @@ def _slm(
 
     settings, folder = where
     base: LocalModel = resolve(name, settings.cache, progress=speak[1])
-    from insource.train.fit import Voice, fit
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
 
     fitted = fit(task, splits, base, recipe, folder, voice=Voice(*speak, settings.workspace.threads))
     return Manifest(

@@ -1,13 +1,12 @@
 """One training run, top to bottom: plan → estimate → train → calibrate → adapter and merged weights on disk."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from torch.nn import functional
 
 from insource.engines.artefact import OutputHead
 from insource.engines.local import LocalModel
@@ -17,14 +16,14 @@ from insource.nouns import Example, JsonObject, Noun, Output, Task, digest, to_j
 from insource.stats import expected_calibration_error
 from insource.train.calibrate import Answer, calibrate
 from insource.train.export import export
-from insource.train.loop import Data, Model, Progress, dev_logits, train
+from insource.train.head import heads
+from insource.train.loop import Data, Model, Say, Voice, dev_logits, train
 from insource.train.lora import adapt
 from insource.train.promise import promised
 from insource.train.recipe import LONGEST, Plan, Recipe, derive
 from insource.train.rows import Row, batches, encode, label_rows, label_text
 
-Say = Callable[[str], None]
-FIRST_LOGIT = 4.0
+Where = tuple[str, Any, int]
 
 
 class Fitted(Noun, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class Fitted(Noun, frozen=True, kw_only=True):
 
 def fit(
     task: Task, splits: tuple[list[Example], list[Example]], base: LocalModel, recipe: Recipe, folder: Path, *,
-    voice: "Voice",
+    voice: Voice,
 ) -> Fitted:  # fmt: skip
     """Trains on `splits` = (train, dev) and writes adapter/, model/ and trainer.jsonl into `folder`.
 
@@ -56,27 +55,20 @@ def fit(
     plan, tokens, data = _prepare(task, splits, base, recipe)
     for line in plan.why:
         voice.say(f"  {line}")
-    model = _model(task, base, plan, tokens, (device, dtype, voice.threads))
+    model = _model(task, base, plan, tokens, data.rows, (device, dtype, voice.threads))
     _estimate(model, data.rows, plan, voice.say)
     run = digest([task, base.sha256, plan, [e.id for e in examples], [e.id for e in held_out], str(dtype), device,
                   torch.get_num_threads(), str(torch.__version__)])  # fmt: skip
-    standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, progress=voice.progress)
-    heads, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
+    standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
+    read, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
     lines = [
         to_json({"id": e.id, "input": e.input, "value": a.value, "confidence": a.confidence})
         for e, a in zip(held_out, answers, strict=True)
     ]
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    export(model, heads, base, plan.recipe.rank, folder)
+    export(model, read, base, plan.recipe.rank, folder)
     (folder / "history.json").write_bytes(to_json({"checks": standing.history, "seconds": standing.seconds}))
-    return _fitted(task, heads, answers, plan)
-
-
-class Voice:
-    """How a run speaks: `say` a line, `progress` a step; and the threads it may use (0 = all)."""
-
-    def __init__(self, say: Say, progress: Progress, threads: int = 0) -> None:
-        self.say, self.progress, self.threads = say, progress, threads
+    return _fitted(task, read, answers, plan)
 
 
 def _prepare(
@@ -98,40 +90,22 @@ def _prepare(
     return plan, tokens, Data(rows, encode(task, splits[1], encoder, tokens), [_levels(o) for o in task.outputs])
 
 
-def _model(task: Task, base: LocalModel, plan: Plan, tokens: list[list[int]], where: tuple[str, Any, int]) -> Model:
-    """The base with adapters, and one trained row per label, begun at the base model's own reading of its name."""
+def _model(
+    task: Task, base: LocalModel, plan: Plan, tokens: list[list[int]], rows: Sequence[Row], where: Where
+) -> Model:
+    """The base with adapters, and one head an output, begun at what the base itself tells apart."""
     device, dtype, threads = where
-    body = load_body(base.folder, device=device, dtype=dtype, threads=threads)
+    body = load_body(base.folder, device=device, dtype=dtype, threads=threads, longest=plan.recipe.max_tokens)
     encoder = Encoder(base.folder, plan.recipe.max_tokens)
     embedding = body.get_input_embeddings()
-    rows = []
-    for output, ids in zip(task.outputs, tokens, strict=True):
-        texts = [label_text(output, label) for label in output.labels]
-        rows.append(torch.nn.Parameter(_readings(body, encoder, texts)))
-        with torch.no_grad():
+    with torch.no_grad():
+        for output, ids in zip(task.outputs, tokens, strict=True):
+            texts = [label_text(output, label) for label in output.labels]
             for token, words in zip(ids, encoder.plain(texts), strict=True):
                 embedding.weight[token] = embedding.weight[words or [encoder.end]].float().mean(0).to(dtype)
+    made = heads(body, rows, [len(output.labels) for output in task.outputs], encoder.end)
     adapters = adapt(body, plan.recipe.rank, plan.recipe.layers, plan.recipe.seed)
-    return Model(body, adapters, rows, Reader(body, rows, tokens, end=encoder.end))
-
-
-def _readings(body: Any, encoder: Encoder, texts: Sequence[str]) -> Any:
-    """Where the base model stands after each label's name, without what all names share: [labels, hidden].
-
-    Scaled so that a text which reads like a label's name starts with a logit of about `FIRST_LOGIT` for it.
-    """
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(texts), 64):
-            encoded = [ids for ids, _ in encoder.encode(texts[start : start + 64])]
-            ids, lengths = pad(encoded, encoder.end, str(body.device))
-            hidden = body(input_ids=ids, use_cache=False).last_hidden_state
-            found.append(hidden[torch.arange(len(encoded), device=body.device), lengths - 1].float())
-    readings = torch.cat(found)
-    common = functional.normalize(readings.mean(0), dim=0)
-    own = readings - readings.mean(0)
-    own = own - (own @ common)[:, None] * common
-    return functional.normalize(own, dim=1) * (FIRST_LOGIT / own.norm(dim=1).mean())
+    return Model(body, adapters, made, Reader(body, [head.rows for head in made], tokens, end=encoder.end))
 
 
 def _levels(output: Output) -> list[Any]:
@@ -151,7 +125,7 @@ def _estimate(model: Model, rows: Sequence[Row], plan: Plan, say: Say) -> None:
     """Times one forward and backward pass and says what the whole run will take."""
     sample = batches(rows, plan.recipe.batch, plan.recipe.seed, 0)[0]
     model.refresh()
-    ids, _ = pad([row.ids for row in sample], model.reader.end, str(model.rows[0].device))
+    ids, _ = pad([row.ids for row in sample], model.reader.end, str(model.reader.device))
     start = time.perf_counter()
     model.body(input_ids=ids, use_cache=False).last_hidden_state.float().square().mean().backward()
     rate = ids.numel() / (time.perf_counter() - start)

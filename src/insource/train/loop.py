@@ -18,29 +18,39 @@ from torch.nn import functional
 from insource.engines.readout import Reader, pad
 from insource.train import checkpoint
 from insource.train.checkpoint import Standing
+from insource.train.head import Head
 from insource.train.lora import Adapted
 from insource.train.recipe import Plan
 from insource.train.rows import Row, batches
 
+Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 CHECKPOINT_SECONDS = 60.0
 
 
-class Model:
-    """What is trained: the adapters of a body, and the label rows it is read through ([labels, hidden] each)."""
+class Voice:
+    """How a run speaks: `say` a line, `progress` a step; and the threads it may use (0 = all)."""
 
-    def __init__(self, body: Any, adapters: list[Adapted], rows: list[Any], reader: Reader) -> None:
-        self.body, self.adapters, self.rows, self.reader = body, adapters, rows, reader
+    def __init__(self, say: Say, progress: Progress, threads: int = 0) -> None:
+        self.say, self.progress, self.threads = say, progress, threads
+
+
+class Model:
+    """What is trained: the adapters of a body, and the heads it is read through, one an output."""
+
+    def __init__(self, body: Any, adapters: list[Adapted], heads: list[Head], reader: Reader) -> None:
+        self.body, self.adapters, self.heads, self.reader = body, adapters, heads, reader
 
     @property
     def parameters(self) -> list[Any]:
         """Every trained tensor, in a fixed order."""
-        return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + self.rows
+        return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + [h.values for h in self.heads]
 
     def refresh(self) -> None:
-        """Brings every merged weight up to date."""
+        """Brings every merged weight up to date, and the rows that the reader reads."""
         for adapted in self.adapters:
             adapted.refresh()
+        self.reader.rows = [head.rows for head in self.heads]
 
 
 class Data:
@@ -50,7 +60,7 @@ class Data:
         self.rows, self.dev, self.levels = rows, dev, levels
 
 
-def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, progress: Progress) -> Standing:
+def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: Voice) -> Standing:
     """Trains `model` in place to its best dev check and says how it went.
 
     `file` is the checkpoint, `run` the digest of all that the run depends on. Raises `StoreError` on a full disk.
@@ -68,12 +78,11 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, progres
                 continue
             loss = _step(model, batch, optimizer, _rate(step, plan), data.levels)
             standing = msgspec.structs.replace(standing, step=step + 1, seconds=before + time.monotonic() - started)
-            progress(f"training, loss {loss:.3f}", step + 1, plan.steps)
+            voice.progress(f"training, loss {loss:.3f}", step + 1, plan.steps)
             if number + 1 == len(order):
                 standing, best = _check(model, data.dev, standing, best, recipe.patience)
                 share = standing.history[-1]["accuracy"]
-                said = f"epoch {epoch + 1} of {recipe.epochs}: {share:.1%} of {len(data.dev)} dev rows right"
-                progress(said, step + 1, plan.steps)
+                voice.say(f"  epoch {epoch + 1} of {recipe.epochs}: {share:.1%} of {len(data.dev)} dev rows right")
             if number + 1 == len(order) or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 checkpoint.save(file, standing, _tensors(optimizer, parameters, best))
                 saved = time.monotonic()
@@ -94,14 +103,14 @@ def _step(model: Model, batch: Sequence[Row], optimizer: Any, rate: float, level
     for group in optimizer.param_groups:
         group["lr"] = rate
     model.refresh()
-    device = model.rows[0].device
+    device = model.reader.device
     ids, _ = pad([row.ids for row in batch], model.reader.end, str(device))
     hidden = model.body(input_ids=ids, use_cache=False).last_hidden_state
     at = torch.arange(len(batch), device=device)
     read = torch.tensor([row.read for row in batch], device=device)
     loss = torch.zeros((), device=device)
-    for output, rows in enumerate(model.rows):
-        logits = hidden[at, read + output].float() @ rows.T
+    for output, head in enumerate(model.heads):
+        logits = head.logits(hidden[at, read + output])
         targets = torch.tensor([row.targets[output] for row in batch], device=device)
         loss = loss + functional.cross_entropy(logits, targets) + _ancestors(logits, targets, levels[output])
     loss.backward()

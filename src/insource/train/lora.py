@@ -1,8 +1,8 @@
 """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) on every linear layer, and their way out to disk.
 
-In float32 each layer runs on its merged weight W + (alpha/r)·B·A, rebuilt once a step: one product instead of three,
-and what is trained is exactly what is exported. In bfloat16 merging would round small updates away, so the low-rank
-branch stays apart.
+Each layer runs on its merged weight W + (alpha/r)·B·A, rebuilt once a step: one product instead of three, and what is
+trained is exactly what is exported, rounding to bfloat16 included. The factors are kept in float32, so an update that
+the rounding hides for a while still adds up.
 """
 
 import math
@@ -30,8 +30,8 @@ class _Merged(torch.autograd.Function):
     def backward(ctx: Any, grad: Any) -> Any:
         x, a, b, merged = ctx.saved_tensors
         flat, rows = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
-        for_a = (flat @ b).T @ rows * ctx.scale
-        for_b = flat.T @ (rows @ a.T) * ctx.scale
+        for_a = ((flat @ b.to(flat.dtype)).T @ rows).float() * ctx.scale
+        for_b = ((rows @ a.to(rows.dtype).T).T @ flat).T.float() * ctx.scale
         return grad @ merged if ctx.needs_input_grad[0] else None, for_a, for_b, None, None
 
 
@@ -46,20 +46,18 @@ class Adapted(nn.Module):
         a = torch.randn(rank, base.in_features, generator=generator) / math.sqrt(base.in_features)
         self.a = nn.Parameter(a.to(weight.device))
         self.b = nn.Parameter(torch.zeros(base.out_features, rank, device=weight.device))
-        self.merged = torch.empty_like(weight) if weight.dtype == torch.float32 else None
+        self.merged = torch.empty_like(weight)
 
     def refresh(self) -> None:
         """Rebuilds the merged weight from the present factors."""
-        if self.merged is not None:
-            torch.addmm(self.base.weight, self.b.detach(), self.a.detach(), alpha=self.scale, out=self.merged)
+        weight = self.base.weight
+        a, b = self.a.detach().to(weight.dtype), self.b.detach().to(weight.dtype)
+        torch.addmm(weight, b, a, alpha=self.scale, out=self.merged)
 
     def forward(self, x: Any) -> Any:
         """Maps x [..., in] to [..., out]."""
-        if self.merged is not None:
-            y = _Merged.apply(x, self.a, self.b, self.merged, self.scale)
-            return y if self.base.bias is None else y + self.base.bias
-        low = functional.linear(functional.linear(x, self.a.to(x.dtype)), self.b.to(x.dtype))
-        return self.base(x) + low * self.scale
+        y = _Merged.apply(x, self.a, self.b, self.merged, self.scale)
+        return y if self.base.bias is None else y + self.base.bias
 
 
 def adapt(body: Any, rank: int, layers: int, seed: int) -> list[Adapted]:
@@ -132,7 +130,7 @@ def merged_state(body: Any) -> dict[str, Any]:
             kind = name.rpartition(".")[2]
             module = adapted[owner]
             if kind == "weight":
-                tensor = tensor.float() + module.scale * (module.b.detach() @ module.a.detach())
+                tensor = module.merged
             name = f"{owner}.{kind}"
         state[f"model.{name}"] = tensor.to(torch.bfloat16).cpu().contiguous()
     return state

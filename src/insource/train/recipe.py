@@ -74,12 +74,12 @@ def derive(recipe: Recipe, lengths: list[int]) -> Plan:
         filled["rank"] = 16
         why.append("rank 16: on every linear layer")
     if not recipe.learning_rate:
-        filled["learning_rate"] = 1e-3
-        why.append("learning_rate 0.001: one cycle, 10% rise, cosine fall")
+        filled["learning_rate"] = 5e-4
+        why.append("learning_rate 0.0005: one cycle, 10% rise, cosine fall")
     whole = msgspec.structs.replace(recipe, **filled)
     steps = whole.epochs * -(-rows // whole.batch)
     kept = sum(min(length, whole.max_tokens) for length in lengths)
     return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))
 
 
-EPOCHS = ((5000, 2), (2500, 3), (1200, 4), (500, 6), (0, 8))
+EPOCHS = ((12_000, 2), (4_000, 3), (1_500, 4), (500, 6), (0, 8))

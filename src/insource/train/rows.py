@@ -7,11 +7,11 @@ from insource.engines.readout import Encoder
 from insource.nouns import Example, Noun, Output, Task
 
 TARGET_MISSING = -100
-POOL = 16
+POOL = 64
 
 
 class Row(Noun, frozen=True, kw_only=True):
-    """`ids` are the text, the end token, and the tokens of all outputs but the last; `targets` the label numbers.
+    """`ids` are the text, the cue, and the tokens of all outputs but the last; `targets` the label numbers.
 
     The first output is read at position `read`, the next at `read` + 1 and so on.
     """

@@ -1,0 +1,93 @@
+"""The label rows of one output: where they begin, and the coordinates they are trained in.
+
+A base model's hidden states share a large mean, and a few directions carry most of what differs. Plain label rows under
+Adam then learn slowly and noisily. So each row is trained as a row of V in coordinates where the states of the training
+texts are white, and read as V·Pᵀ: the same linear head, exactly, better conditioned. V begins at Fisher's linear
+discriminant on the frozen base (probe first, then fine-tune: Kumar et al. 2022, arXiv:2202.10054).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from insource.engines.readout import by_length, pad
+from insource.train.rows import Row
+
+SAMPLE = 2048
+RIDGE = 0.1
+FIRST_LOGIT = 4.0
+
+
+class Head:
+    """One output's label rows, `rows` [labels, hidden], trained through `values` [labels, hidden]."""
+
+    def __init__(self, states: Any, targets: Sequence[int], labels: int) -> None:
+        """`states` [n, hidden] are hidden states of the frozen base, float32; `targets` their label numbers."""
+        self.projection = _whitened(states)
+        self.values = torch.nn.Parameter(_discriminant(states @ self.projection, targets, labels))
+
+    @property
+    def rows(self) -> Any:
+        """The rows as the vocabulary head holds them, detached."""
+        return self.values.detach() @ self.projection
+
+    def logits(self, hidden: Any) -> Any:
+        """Float32 logits [n, labels] of hidden states [n, hidden]."""
+        return hidden.float() @ self.projection @ self.values.T
+
+
+def heads(body: Any, rows: Sequence[Row], labels: Sequence[int], filler: int) -> list[Head]:
+    """One Head per output (`labels` says how many each has), from the states of the first and last `rows`.
+
+    The last ones are the labels' own names where they are examples, so that every label has at least one.
+    """
+    sample = list(rows) if len(rows) <= SAMPLE else [*rows[: SAMPLE // 2], *rows[-SAMPLE // 2 :]]
+    states = _states(body, sample, len(labels), filler)
+    return [Head(states[k], [row.targets[k] for row in sample], count) for k, count in enumerate(labels)]
+
+
+def _states(body: Any, rows: Sequence[Row], outputs: int, filler: int) -> list[Any]:
+    found: list[Any] = [None] * outputs
+    with torch.inference_mode():
+        for batch in by_length([len(row.ids) for row in rows]):
+            ids, _ = pad([rows[i].ids for i in batch], filler, str(body.device))
+            hidden = body(input_ids=ids, use_cache=False).last_hidden_state
+            read = torch.tensor([rows[i].read for i in batch], device=body.device)
+            for k in range(outputs):
+                if found[k] is None:
+                    found[k] = torch.empty(len(rows), hidden.shape[-1], device=body.device)
+                found[k][batch] = hidden[torch.arange(len(batch), device=body.device), read + k].float()
+    # leaves inference mode: what is trained next is computed from these
+    return [states.clone() for states in found]
+
+
+def _whitened(states: Any) -> Any:
+    """The symmetric P [hidden, hidden] that makes `states` white around their mean and their mean of length one.
+
+    Directions that hardly vary are damped by a ridge of a tenth of the mean variance.
+    """
+    mean = states.mean(0)
+    common = mean / mean.norm()
+    centred = (states - mean).double()
+    covariance = centred.T @ centred / len(states)
+    variance, directions = torch.linalg.eigh(covariance)
+    scale = (variance.clamp_min(0) + RIDGE * variance.mean() + 1e-12).rsqrt()
+    white = ((directions * scale) @ directions.T).to(states.dtype)
+    apart = torch.eye(len(mean), device=states.device) - torch.outer(common, common)
+    whole = apart @ white @ apart + torch.outer(common, common) / mean.norm()
+    return (whole + whole.T) / 2
+
+
+def _discriminant(white: Any, targets: Sequence[int], labels: int) -> Any:
+    """Class means of white states, shrunk by one row each: the rows of Fisher's discriminant, up to their scale.
+
+    The scale gives a typical text a logit of about `FIRST_LOGIT` where it is like its class.
+    """
+    centred = white - white.mean(0)
+    number = torch.tensor(targets, device=white.device)
+    counts = torch.zeros(labels, device=white.device).index_add(0, number, torch.ones(len(white), device=white.device))
+    means = torch.zeros(labels, white.shape[1], device=white.device).index_add(0, number, centred)
+    means = means / (counts[:, None] + 1)
+    typical = means.square().sum(1).mean().sqrt() * centred.norm(dim=1).mean()
+    return means * (FIRST_LOGIT / typical.clamp_min(1e-6))

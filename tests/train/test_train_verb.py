@@ -1,0 +1,153 @@
+"""`insource train` as a person types it: stopped with Ctrl-C, out of disk, with a base that is not there."""
+
+import csv
+import json
+import resource
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tiny
+
+from insource.nouns import Output, Task
+
+TASK = """name = "defects"
+kind = "classify"
+[outputs.category]
+labels = ["heat", "leak", "noise"]
+[acceptance]
+accuracy = 0.5
+"""
+LONG = "epochs = 100\npatience = 100\nbatch = 8\nrank = 4\n"
+SHORT = "epochs = 1\nbatch = 16\nrank = 4\n"
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    return tiny.build(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Path:
+    home = tmp_path / "plant"
+    (home / "tasks").mkdir(parents=True)
+    (home / "insource.toml").write_text("[workspace]\nthreads = 1\n")
+    (home / "tasks" / "defects.toml").write_text(TASK)
+    task = Task(name="defects", kind="classify", outputs=(Output(name="category", labels=("heat", "leak", "noise")),))
+    with (home / "rows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "category"))
+        writer.writerows(
+            (f"{row.input} no {i}", row.target["category"]) for i, row in enumerate(tiny.rows(task, 600, "x"))
+        )
+    done = insource(home, "collect", "defects", str(home / "rows.csv"), "--input", "text", "--target", "category")
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def started(home: Path, *words: str, **how) -> subprocess.Popen:
+    # A shell that runs us in the background has Ctrl-C ignored, and children inherit it.
+    how = {"preexec_fn": partial(signal.signal, signal.SIGINT, signal.default_int_handler)} | how
+    return subprocess.Popen(
+        [sys.executable, "-m", "insource", "-C", str(home), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
+    )  # fmt: skip
+
+
+def insource(home: Path, *words: str, **how) -> subprocess.CompletedProcess:
+    process = started(home, *words, **how)
+    out, err = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def releases(home: Path) -> list:
+    return json.loads(insource(home, "release", "list", "--json").stdout)
+
+
+def stopped(process: subprocess.Popen, moment: str) -> str:
+    """What was said until the end, after a Ctrl-C at the line that holds `moment`."""
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if moment in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert moment in seen, seen + rest
+    return rest
+
+
+def test_ctrl_c_in_the_middle_of_training_ends_it_at_once_and_the_same_command_goes_on(plant: Path, base: Path) -> None:
+    (plant / "recipe.toml").write_text(LONG)
+    words = ("train", "defects", "--base", f"file:{base}", "--recipe", str(plant / "recipe.toml"))
+    process = started(plant, *words)
+    said = stopped(process, "training, loss")
+    assert process.returncode == 130, said
+    assert "stopped; nothing half-written" in said
+    assert "Traceback" not in said
+    assert releases(plant) == []
+    (plant / "recipe.toml").write_text(SHORT)
+    done = insource(plant, *words)
+    assert done.returncode == 0, done.stderr
+    assert "defects@1.0.0 is a candidate" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "moment"),
+    [
+        (("measure", "defects", "--candidate", "zero-shot:file:{base}", "--rows", "500"), "zero-shot"),
+        (("measure", "defects", "--candidate", "baseline"), "baseline"),
+        (("release", "gate", "defects@1.0.0"), "served"),
+    ],
+)
+def test_ctrl_c_while_it_measures_or_gates_ends_with_130_and_keeps_nothing(
+    plant: Path, base: Path, verb: tuple[str, ...], moment: str
+) -> None:
+    assert insource(plant, "train", "defects", "--base", "linear").returncode == 0
+    process = started(plant, *[word.format(base=base) for word in verb])
+    said = stopped(process, moment)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not list((plant / ".insource").rglob("*.part"))
+    assert not list((plant / ".insource" / "reports").rglob("*.html"))
+    assert releases(plant)[0]["stage"] == "candidate"
+
+
+@pytest.mark.parametrize("limit", [60_000, 160_000])
+def test_a_disk_that_takes_no_more_is_said_and_no_release_is_made(plant: Path, base: Path, limit: int) -> None:
+    (plant / "recipe.toml").write_text(SHORT)
+    words = ("train", "defects", "--base", f"file:{base}", "--recipe", str(plant / "recipe.toml"))
+    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    done = insource(plant, *words, preexec_fn=full)
+    assert done.returncode == 4, done.stderr
+    assert "error:" in done.stderr
+    assert "hint:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert releases(plant) == []
+    again = insource(plant, *words)
+    assert again.returncode == 0, again.stderr
+    assert insource(plant, "release", "verify", "defects@1.0.0").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--base", "smolm2-135m"), "smollm2-135m"),
+        (("--base", "file:/nowhere"), "/nowhere"),
+        (("--recipe", "/nowhere.toml"), "/nowhere.toml"),
+    ],
+)
+def test_a_base_or_recipe_that_is_not_there_is_named_with_a_next_step(
+    plant: Path, words: tuple[str, str], said: str
+) -> None:
+    done = insource(plant, "train", "defects", *words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert releases(plant) == []
