@@ -66,7 +66,8 @@ def insource(home: Path, *words: str, **how) -> subprocess.CompletedProcess:
 
 
 def releases(home: Path) -> list:
-    return json.loads(insource(home, "release", "list", "--json").stdout)
+    found = json.loads(insource(home, "release", "list", "--json").stdout)
+    return found["releases"]
 
 
 def stopped(process: subprocess.Popen, moment: str) -> str:

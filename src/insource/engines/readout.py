@@ -19,6 +19,7 @@ TOKENS_PER_BATCH = 2048
 WORTHWHILE = 256
 EAGER_TOKENS = 512
 CUE = "\n"
+BF16_PRODUCTS = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
 
 
 class Encoder:
@@ -81,23 +82,14 @@ def pick_device() -> str:
 
 
 def pick_dtype(device: str) -> Any:
-    """bfloat16 where it multiplies at least 1.3 times as fast as float32 on this machine, by trial; else float32."""
-    import time
-
+    """bfloat16 where the processor has products of its own for it, else float32: the same each time on a machine."""
     import torch
 
     if device != "cpu":
         return torch.bfloat16
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(256, 576, dtype=dtype), torch.ones(1536, 576, dtype=dtype)
-        best = float("inf")
-        for _ in range(4):
-            start = time.perf_counter()
-            torch.nn.functional.linear(a, b)
-            best = min(best, time.perf_counter() - start)
-        seconds[dtype] = best
-    return torch.bfloat16 if seconds[torch.bfloat16] * 1.3 < seconds[torch.float32] else torch.float32
+    # older than torch 2.11 there is no telling
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return torch.bfloat16 if any(able.get(name) for name in BF16_PRODUCTS) else torch.float32
 
 
 def pick_attention(device: str, longest: int) -> str:
