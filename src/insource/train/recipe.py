@@ -11,6 +11,7 @@ from insource.errors import Invalid, Missing
 from insource.nouns import Noun
 
 TOKENS_A_STEP = 640
+FEW_STEPS = 400
 LONGEST = 512
 
 
@@ -73,11 +74,12 @@ def derive(recipe: Recipe, lengths: list[int]) -> Plan:
     if not recipe.rank:
         filled["rank"] = 16
         why.append("rank 16: on every linear layer")
-    if not recipe.learning_rate:
-        filled["learning_rate"] = 5e-4
-        why.append("learning_rate 0.0005: one cycle, 10% rise, cosine fall")
     whole = msgspec.structs.replace(recipe, **filled)
     steps = whole.epochs * -(-rows // whole.batch)
+    if not recipe.learning_rate:
+        rate = 1e-3 if steps < FEW_STEPS else 5e-4
+        whole = msgspec.structs.replace(whole, learning_rate=rate)
+        why.append(f"learning_rate {rate:g}: {steps:,} steps in one cycle, 10% rise, cosine fall")
     kept = sum(min(length, whole.max_tokens) for length in lengths)
     return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))
 
