@@ -199,8 +199,8 @@ def test_an_empty_split_and_other_kinds_are_refused(base, tmp_path):
 
 def test_what_a_recipe_leaves_open_is_derived_and_said():
     plan = derive(Recipe(rank=8), [20] * 6000)
-    assert (plan.recipe.epochs, plan.recipe.batch, plan.recipe.rank) == (3, 32, 8)
-    assert plan.steps == 3 * 188
+    assert (plan.recipe.epochs, plan.recipe.batch, plan.recipe.rank) == (2, 32, 8)
+    assert plan.steps == 2 * 188
     assert len(plan.why) == 4
     assert derive(plan.recipe, [20] * 6000).why == ()
 

@@ -1,9 +1,10 @@
 """The label rows of one output: where they begin, and the coordinates they are trained in.
 
-A base model's hidden states share a large mean, and a few directions carry most of what differs. Plain label rows under
-Adam then learn slowly and noisily. So each row is trained as a row of V in coordinates where the states of the training
-texts are white, and read as V·Pᵀ: the same linear head, exactly, better conditioned. V begins at Fisher's linear
-discriminant on the frozen base (probe first, then fine-tune: Kumar et al. 2022, arXiv:2202.10054).
+A base model's hidden states share a large mean: on BANKING77 it is five times as long as what differs from text to
+text. Plain label rows under Adam then move along the mean at every step. So each row is trained as a row of V in
+coordinates where that mean is of length one and the rest of unit variance, and read as V·P: the same linear head,
+exactly, better conditioned. V begins at the class means (Rocchio's nearest centroid; probe first, then fine-tune: Kumar
+et al. 2022, arXiv:2202.10054). Whitening the rest as well learns faster and generalises worse: it was tried.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from insource.engines.readout import by_length, pad
 from insource.train.rows import Row
 
 SAMPLE = 2048
-RIDGE = 0.1
 FIRST_LOGIT = 4.0
 
 
@@ -24,8 +24,8 @@ class Head:
 
     def __init__(self, states: Any, targets: Sequence[int], labels: int) -> None:
         """`states` [n, hidden] are hidden states of the frozen base, float32; `targets` their label numbers."""
-        self.projection = _whitened(states)
-        self.values = torch.nn.Parameter(_discriminant(states @ self.projection, targets, labels))
+        self.projection = _coordinates(states)
+        self.values = torch.nn.Parameter(_centroids(states @ self.projection, targets, labels))
 
     @property
     def rows(self) -> Any:
@@ -62,32 +62,26 @@ def _states(body: Any, rows: Sequence[Row], outputs: int, filler: int) -> list[A
     return [states.clone() for states in found]
 
 
-def _whitened(states: Any) -> Any:
-    """The symmetric P [hidden, hidden] that makes `states` white around their mean and their mean of length one.
-
-    Directions that hardly vary are damped by a ridge of a tenth of the mean variance.
-    """
+def _coordinates(states: Any) -> Any:
+    """The symmetric P [hidden, hidden] that gives `states` a mean of length one, and unit variance across it."""
     mean = states.mean(0)
     common = mean / mean.norm()
-    centred = (states - mean).double()
-    covariance = centred.T @ centred / len(states)
-    variance, directions = torch.linalg.eigh(covariance)
-    scale = (variance.clamp_min(0) + RIDGE * variance.mean() + 1e-12).rsqrt()
-    white = ((directions * scale) @ directions.T).to(states.dtype)
-    apart = torch.eye(len(mean), device=states.device) - torch.outer(common, common)
-    whole = apart @ white @ apart + torch.outer(common, common) / mean.norm()
-    return (whole + whole.T) / 2
+    spread = (states - mean).square().mean().sqrt().clamp_min(1e-6)
+    along = torch.outer(common, common)
+    return (torch.eye(len(mean), device=states.device) - along) / spread + along / mean.norm()
 
 
-def _discriminant(white: Any, targets: Sequence[int], labels: int) -> Any:
-    """Class means of white states, shrunk by one row each: the rows of Fisher's discriminant, up to their scale.
+def _centroids(states: Any, targets: Sequence[int], labels: int) -> Any:
+    """Class means of centred states, shrunk by one row each.
 
     The scale gives a typical text a logit of about `FIRST_LOGIT` where it is like its class.
     """
-    centred = white - white.mean(0)
-    number = torch.tensor(targets, device=white.device)
-    counts = torch.zeros(labels, device=white.device).index_add(0, number, torch.ones(len(white), device=white.device))
-    means = torch.zeros(labels, white.shape[1], device=white.device).index_add(0, number, centred)
+    centred = states - states.mean(0)
+    number = torch.tensor(targets, device=states.device)
+    counts = torch.zeros(labels, device=states.device).index_add(
+        0, number, torch.ones(len(states), device=states.device)
+    )
+    means = torch.zeros(labels, states.shape[1], device=states.device).index_add(0, number, centred)
     means = means / (counts[:, None] + 1)
     typical = means.square().sum(1).mean().sqrt() * centred.norm(dim=1).mean()
     return means * (FIRST_LOGIT / typical.clamp_min(1e-6))

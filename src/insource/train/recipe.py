@@ -11,7 +11,6 @@ from insource.errors import Invalid, Missing
 from insource.nouns import Noun
 
 TOKENS_A_STEP = 640
-FEW_STEPS = 400
 LONGEST = 512
 
 
@@ -77,11 +76,10 @@ def derive(recipe: Recipe, lengths: list[int]) -> Plan:
     whole = msgspec.structs.replace(recipe, **filled)
     steps = whole.epochs * -(-rows // whole.batch)
     if not recipe.learning_rate:
-        rate = 1e-3 if steps < FEW_STEPS else 5e-4
-        whole = msgspec.structs.replace(whole, learning_rate=rate)
-        why.append(f"learning_rate {rate:g}: {steps:,} steps in one cycle, 10% rise, cosine fall")
+        whole = msgspec.structs.replace(whole, learning_rate=1e-3)
+        why.append("learning_rate 0.001: one cycle, 10% rise, cosine fall")
     kept = sum(min(length, whole.max_tokens) for length in lengths)
     return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))
 
 
-EPOCHS = ((12_000, 2), (4_000, 3), (1_500, 4), (500, 6), (0, 8))
+EPOCHS = ((5_000, 2), (2_500, 3), (1_200, 4), (500, 6), (0, 8))
