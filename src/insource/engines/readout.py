@@ -88,7 +88,7 @@ def pick_dtype(device: str) -> Any:
     if device != "cpu":
         return torch.bfloat16
     # older than torch 2.11 there is no telling
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if any(able.get(name) for name in BF16_PRODUCTS) else torch.float32
 
 
