@@ -117,6 +117,18 @@ def test_a_long_text_keeps_both_ends(base):
     assert ids[-4:] == whole[-4:]
 
 
+def test_batches_hold_every_row_once_and_little_padding():
+    from insource.engines.readout import TOKENS_PER_BATCH, WORTHWHILE, by_length
+
+    lengths = [5, 60, 7, 300, 3000] * 40
+    found = by_length(lengths)
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    for batch in found:
+        longest, shortest = max(lengths[i] for i in batch), min(lengths[i] for i in batch)
+        assert len(batch) == 1 or len(batch) * longest <= TOKENS_PER_BATCH
+        assert longest <= 1.25 * shortest or (len(batch) - 1) * shortest < WORTHWHILE
+
+
 async def test_a_changed_file_is_never_loaded(base, tmp_path):
     from insource.engines.specialist import Specialist
 

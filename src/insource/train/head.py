@@ -1,6 +1,6 @@
 """The label rows of one output: where they begin, and the coordinates they are trained in.
 
-A base model's hidden states share a large mean: on BANKING77 it is five times as long as what differs from text to
+A base model's hidden states share a large mean: on BANKING77 it is over four times as long as what differs from text to
 text. Plain label rows under Adam then move along the mean at every step. So each row is trained as a row of V in
 coordinates where that mean is of length one and the rest of unit variance, and read as V·P: the same linear head,
 exactly, better conditioned. V begins at the class means (Rocchio's nearest centroid; probe first, then fine-tune: Kumar

@@ -73,13 +73,13 @@ def derive(recipe: Recipe, lengths: list[int]) -> Plan:
     if not recipe.rank:
         filled["rank"] = 16
         why.append("rank 16: on every linear layer")
+    if not recipe.learning_rate:
+        filled["learning_rate"] = 1e-3
+        why.append("learning_rate 0.001: one cycle, 10% rise, cosine fall")
     whole = msgspec.structs.replace(recipe, **filled)
     steps = whole.epochs * -(-rows // whole.batch)
-    if not recipe.learning_rate:
-        whole = msgspec.structs.replace(whole, learning_rate=1e-3)
-        why.append("learning_rate 0.001: one cycle, 10% rise, cosine fall")
     kept = sum(min(length, whole.max_tokens) for length in lengths)
     return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))
 
 
-EPOCHS = ((5_000, 2), (2_500, 3), (1_200, 4), (500, 6), (0, 8))
+EPOCHS = ((5000, 2), (2500, 3), (1200, 4), (500, 6), (0, 8))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from insource.engines.readout import Encoder
 from insource.nouns import Example, Noun, Output, Task
 
-TARGET_MISSING = -100
 POOL = 64
 
 
