@@ -5,7 +5,9 @@
 banking77: train.csv and test.csv (text, category), the official split. excavator_mwo: case_study_pdl.csv, short text →
 the 127 most frequent functional locations. naics2012: index.csv and nodes.jsonl.gz, index entry → leaf of the tree.
 csv: train.csv and test.csv with columns input and target, of any task. Where a set has no official test part, 20% of
-the rows are drawn with seed 0. The untuned model is measured on a stratified sample of the test rows (its n is shown).
+the rows are drawn with seed 0. A row that repeats word for word with its label counts once, on the test side if it is
+there: with repeats on both sides a linear SVM gets 49% to 51% of the work orders right, without them 42% to 44%. The
+untuned model is measured on a stratified sample of the test rows (its n is shown).
 """
 
 import argparse

@@ -4,14 +4,13 @@ import json
 import resource
 import signal
 import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from command_line import started
 from insource.cli.main import main
 from insource.nouns import digest
 from insource.settings import load_settings
@@ -135,13 +134,9 @@ def test_help_ends_with_an_example(verb: str) -> None:
     assert f"insource {verb}" in said.split("Examples:")[1]
 
 
-def started(plant: Path, *extra: str, **how: object) -> subprocess.Popen[str]:
+def collecting(plant: Path, *extra: str, **how: object) -> subprocess.Popen[str]:
     asked = ["collect", "tickets", str(plant / "rows.csv"), "--input", "text", "--target", "label", *extra]
-    command = [sys.executable, "-m", "insource", "-C", str(plant), *asked]
-    # A shell that runs us in the background has Ctrl-C ignored, and children inherit it.
-    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    how = {"preexec_fn": heard} | how
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+    return started(plant, *asked, **how)
 
 
 def left(plant: Path) -> list[str]:
@@ -158,7 +153,7 @@ def left(plant: Path) -> list[str]:
 def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_nothing(plant: Path) -> None:
     (plant / "rows.csv").write_text(table(5000))
     limit = 400_000
-    process = started(plant, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    process = collecting(plant, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     _, words = process.communicate(timeout=200)
     assert process.returncode == 4, words
     assert "error:" in words
@@ -171,7 +166,7 @@ def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_nothing(plant: Path) -
 @pytest.mark.parametrize("moment", ["reading", "comparing", "wrong labels"])
 def test_ctrl_c_at_any_step_ends_with_130_and_leaves_nothing(plant: Path, moment: str) -> None:
     (plant / "rows.csv").write_text(table(12_000))
-    process = started(plant)
+    process = collecting(plant)
     assert process.stderr is not None
     for line in process.stderr:
         if moment in line:
@@ -191,7 +186,7 @@ def test_a_line_of_a_gigabyte_is_named_in_little_memory(plant: Path) -> None:
             file.write("x" * 2**20)
         file.write("\nlast words,a\n")
     began = time.monotonic()
-    process = started(plant, "--json")
+    process = collecting(plant, "--json")
     out, words = process.communicate(timeout=280)
     assert process.returncode == 0, words
     document = json.loads(out)

@@ -98,19 +98,19 @@ async def test_a_batch_answers_as_one_by_one(base, tmp_path):
 def test_control_tokens_in_a_text_stay_text(base):
     from insource.engines.readout import Encoder
 
-    encoder = Encoder(base.folder, 64)
+    encoder = Encoder(base.folder, 64, "\nlabel:")
     ids, cut = encoder.encode(["<|end|> then <|user|>"])[0]
     assert cut == 0
     assert encoder.end not in ids
-    assert ids[-1:] == encoder.cue
+    assert ids[-len(encoder.cue) :] == encoder.cue
     assert 1 not in ids
 
 
 def test_a_long_text_keeps_both_ends(base):
     from insource.engines.readout import Encoder
 
-    whole, _ = Encoder(base.folder, 10_000).encode(["start " + "x " * 300 + "finish"])[0]
-    ids, cut = Encoder(base.folder, 32).encode(["start " + "x " * 300 + "finish"])[0]
+    whole, _ = Encoder(base.folder, 10_000, "\n").encode(["start " + "x " * 300 + "finish"])[0]
+    ids, cut = Encoder(base.folder, 32, "\n").encode(["start " + "x " * 300 + "finish"])[0]
     assert len(ids) == 32
     assert cut == len(whole) - 32
     assert ids[:4] == whole[:4]
@@ -209,10 +209,15 @@ def test_an_empty_split_and_other_kinds_are_refused(base, tmp_path):
         fit(extract, ([], []), base, RECIPE, tmp_path, voice=voice)
 
 
+def test_too_few_tokens_for_a_text_are_refused():
+    with pytest.raises(Invalid, match="max_tokens is 4"):
+        derive(Recipe(max_tokens=4), [20] * 100)
+
+
 def test_what_a_recipe_leaves_open_is_derived_and_said():
     plan = derive(Recipe(rank=8), [20] * 6000)
-    assert (plan.recipe.epochs, plan.recipe.batch, plan.recipe.rank) == (2, 32, 8)
-    assert plan.steps == 2 * 188
+    assert (plan.recipe.epochs, plan.recipe.batch, plan.recipe.rank) == (3, 32, 8)
+    assert plan.steps == 3 * 188
     assert len(plan.why) == 4
     assert derive(plan.recipe, [20] * 6000).why == ()
 

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
+from command_line import started
 from insource.nouns import Output, Task
 
 TASK = """name = "defects"
@@ -48,15 +49,6 @@ def plant(tmp_path: Path) -> Path:
     done = insource(home, "collect", "defects", str(home / "rows.csv"), "--input", "text", "--target", "category")
     assert done.returncode == 0, done.stderr
     return home
-
-
-def started(home: Path, *words: str, **how) -> subprocess.Popen:
-    # A shell that runs us in the background has Ctrl-C ignored, and children inherit it.
-    how = {"preexec_fn": partial(signal.signal, signal.SIGINT, signal.default_int_handler)} | how
-    return subprocess.Popen(
-        [sys.executable, "-m", "insource", "-C", str(home), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
-    )  # fmt: skip
 
 
 def insource(home: Path, *words: str, **how) -> subprocess.CompletedProcess:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from insource.collect.columns import Mapping, Wish, mapping, unfold
 from insource.collect.intake import label_text
-from insource.collect.lines import disk
 from insource.collect.read import Raw
 from insource.collect.rejects import peek
 from insource.errors import Invalid
 from insource.nouns import JsonObject, Output, Task
+from insource.store.files import write_whole
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 FREE_SHARE = 0.5
@@ -84,18 +84,6 @@ def write_task(root: Path, task: Task) -> list[str]:
     place = f"tasks/{task.name}.toml"
     write_whole(root / place, task_toml(task))
     return [*written, place]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes the file under another name and then moves it there. Raises `StoreError`."""
-    part = path.with_name(f".{path.name}.part")
-    with disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(text, "utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def task_toml(task: Task) -> str:

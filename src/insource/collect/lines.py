@@ -3,7 +3,6 @@
 A line that cannot be used is still yielded, with its fault, so that whoever reads can name it and go on.
 """
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,17 +53,6 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise Invalid(f"{path} may not be read: {error.strerror}", hint=f"chmod u+r {path}") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Turns a failed write of `path` into a `StoreError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space and run the same command again" if full else "check the folder's permissions"
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint=hint) from error
 
 
 def fingerprint(path: Path) -> tuple[str, int]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from insource.collect.lines import SHOWN, disk
+from insource.collect.lines import SHOWN
 from insource.collect.read import Raw
 from insource.nouns import JsonObject, to_json
+from insource.store.files import disk
 
 PEEK = 50
 EXAMPLES = 10

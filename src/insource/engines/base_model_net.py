@@ -5,6 +5,7 @@ Attention masks and positions are explicit, so a cache may hold padding, a share
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ class Network:
         config = model.config.get_text_config()
         windows = (getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None))
         self.window: int = min([size for size in windows if size] or [4096])
-        self.width: int = model.get_output_embeddings().weight.shape[0]
+        head = model.get_output_embeddings()
+        self.width: int = head.weight.shape[0]
+        # bfloat16 keeps 8 bits: a logit of 20 would be rounded to eighths, and its label's probability with it
+        self._head = head if self.device != "cpu" or head.weight.dtype == torch.float32 else deepcopy(head).float()
         self._cap = getattr(config, "final_logit_softcapping", None)
         self._scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
             getattr(config, "logits_scaling", None) or 1.0
@@ -51,7 +55,7 @@ class Network:
 
     def logits(self, hidden: Any) -> Any:
         """Float32 next-token logits [..., width] of final hidden states."""
-        scores = self.model.get_output_embeddings()(hidden).float()
+        scores = self._head(hidden.to(self._head.weight.dtype)).float()
         if self._scale != 1.0:
             scores = scores * self._scale
         return self._cap * (scores / self._cap).tanh() if self._cap else scores

@@ -217,7 +217,9 @@ class _Journal:
         except BlockingIOError as error:
             raise Conflict(f"another run is writing {self._part}", hint="wait for it to end") from error
         except OSError as error:
-            raise StoreError(f"{self._part} cannot be written: {error.strerror}") from error
+            raise StoreError(
+                f"{self._part} cannot be written: {error.strerror}", hint="free some space, run again"
+            ) from error
         return self._file
 
     def __exit__(self, *_: object) -> None:

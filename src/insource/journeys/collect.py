@@ -7,7 +7,7 @@ from pathlib import Path
 
 from insource.collect.check import News, check
 from insource.collect.columns import Wish
-from insource.collect.draft import draft, write_task, write_whole
+from insource.collect.draft import draft, write_task
 from insource.collect.findings import Finding, Rows, verdict
 from insource.collect.intake import split_name
 from insource.collect.page import Sheet, page
@@ -20,6 +20,7 @@ from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Dataset, Example, JsonObject, Noun, Task, canonical, digest
 from insource.settings import Settings, load_task
 from insource.store import Store
+from insource.store.files import write_whole
 
 
 class Collected(Noun, frozen=True, kw_only=True):

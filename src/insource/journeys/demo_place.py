@@ -1,11 +1,13 @@
 """The demo's workspace: what it holds before anything is collected."""
 
 import csv
+import io
 from pathlib import Path
 
 from insource.errors import StoreError
 from insource.journeys.demo_reports import FIELDS, defect_reports, labels
 from insource.journeys.init import init
+from insource.store.files import write_whole
 
 TASK = "defects"
 REPORTS = "reports.csv"
@@ -62,12 +64,8 @@ def lay_out(home: Path, rows: int) -> None:
     """Makes `home` a workspace with the task and the reports. Raises `StoreError` when it cannot be written."""
     init(home)
     closed = {f"labels/{field}.txt": "\n".join(labels(field)) + "\n" for field in ("category", "cause")}
-    try:
-        for name, text in (FILES | closed).items():
-            (home / name).parent.mkdir(exist_ok=True)
-            (home / name).write_text(text, "utf-8")
-    except OSError as error:
-        raise StoreError(f"{home} cannot be written: {error.strerror}", hint="free some space, then again") from error
+    for name, text in (FILES | closed).items():
+        write_whole(home / name, text)
     write_reports(home / REPORTS, rows)
 
 
@@ -75,10 +73,8 @@ def write_reports(path: Path, rows: int, *, seed: int = 0) -> None:
     """A CSV of `rows` reports with their labels. Raises `StoreError` when it cannot be written."""
     made = defect_reports(rows, seed=seed)
     columns = ("report", *FIELDS)
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows([getattr(report, column) for column in columns] for report in made)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(columns)
+    writer.writerows([getattr(report, column) for column in columns] for report in made)
+    write_whole(path, table.getvalue())

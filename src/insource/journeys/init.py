@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from insource.collect.draft import write_whole
 from insource.errors import Conflict, Invalid
 from insource.settings import CONFIG, STATE
+from insource.store.files import write_whole
 
 SETTINGS = """\
 # The settings of this workspace. Everything is optional; what stands behind # is the default or an example.

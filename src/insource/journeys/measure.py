@@ -17,7 +17,7 @@ import msgspec
 import insource
 from insource.engines.artefact import read_manifest
 from insource.engines.base import Engine
-from insource.errors import Denied, Invalid, StoreError
+from insource.errors import Denied, Invalid
 from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.answer import Tier, answer, discard
 from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
@@ -28,6 +28,7 @@ from insource.nouns import Dataset, Record, Report, Request, Risk, Task, digest
 from insource.route import choose
 from insource.settings import Settings
 from insource.store import Store
+from insource.store.files import write_whole
 
 BASELINE, UNTUNED = "baseline", ("zero-shot", "few-shot")
 SPLIT, SLOW_ROWS = "test", 200
@@ -88,13 +89,7 @@ def write_page(report: Report, task: Task, path: Path) -> Path:
     """Writes the report as one HTML file at `path`, whole or not at all. Raises `StoreError`."""
     from insource.measure.render import html
 
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(html(report, task), "utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+    write_whole(path, html(report, task))
     return path
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import torch
 
+import insource
 from insource.engines.artefact import OutputHead
 from insource.engines.local import LocalModel
-from insource.engines.readout import Encoder, Reader, load_body, pad, pick_device, pick_dtype
+from insource.engines.readout import Encoder, Reader, cue_of, load_body, pad, pick_device, pick_dtype
 from insource.errors import Invalid
 from insource.nouns import Example, JsonObject, Noun, Output, Task, digest, to_json
 from insource.stats import expected_calibration_error
@@ -58,7 +59,7 @@ def fit(
     model = _model(task, base, plan, tokens, data.rows, (device, dtype, voice.threads))
     _estimate(model, data.rows, plan, voice.say)
     run = digest([task, base.sha256, plan, [e.id for e in examples], [e.id for e in held_out], str(dtype), device,
-                  torch.get_num_threads(), str(torch.__version__)])  # fmt: skip
+                  torch.get_num_threads(), str(torch.__version__), insource.__version__])  # fmt: skip
     standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
     read, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
     lines = [
@@ -74,10 +75,10 @@ def fit(
 def _prepare(
     task: Task, splits: tuple[list[Example], list[Example]], base: LocalModel, recipe: Recipe
 ) -> tuple[Plan, list[list[int]], Data]:
-    encoder = Encoder(base.folder, recipe.max_tokens or LONGEST)
+    encoder = Encoder(base.folder, recipe.max_tokens or LONGEST, cue_of(task))
     encoded = encoder.encode([example.input for example in splits[0]])
     plan = derive(recipe, [len(ids) for ids, _ in encoded])
-    encoder = Encoder(base.folder, plan.recipe.max_tokens)
+    encoder = Encoder(base.folder, plan.recipe.max_tokens, cue_of(task))
     spare = encoder.spare_tokens(sum(len(o.labels) for o in task.outputs), {i for ids, _ in encoded for i in ids})
     tokens = []
     for output in task.outputs:
@@ -96,7 +97,7 @@ def _model(
     """The base with adapters, and one head an output, begun at what the base itself tells apart."""
     device, dtype, threads = where
     body = load_body(base.folder, device=device, dtype=dtype, threads=threads, longest=plan.recipe.max_tokens)
-    encoder = Encoder(base.folder, plan.recipe.max_tokens)
+    encoder = Encoder(base.folder, plan.recipe.max_tokens, cue_of(task))
     embedding = body.get_input_embeddings()
     with torch.no_grad():
         for output, ids in zip(task.outputs, tokens, strict=True):

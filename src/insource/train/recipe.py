@@ -12,6 +12,7 @@ from insource.nouns import Noun
 
 TOKENS_A_STEP = 640
 LONGEST = 512
+SHORTEST = 16
 
 
 class Recipe(Noun, frozen=True, kw_only=True):
@@ -56,13 +57,18 @@ def load_recipe(path: Path | None) -> Recipe:
 
 
 def derive(recipe: Recipe, lengths: list[int]) -> Plan:
-    """Fills what the recipe leaves open from the lengths (in tokens) of the training rows."""
+    """Fills what the recipe leaves open from the lengths (in tokens) of the training rows.
+
+    Raises `Invalid` when `max_tokens` leaves no room for a text beside what is asked after it.
+    """
+    if 0 < recipe.max_tokens < SHORTEST:
+        raise Invalid(f"max_tokens is {recipe.max_tokens}", hint=f"at least {SHORTEST}, or leave it out")
     rows, why = len(lengths), []
     ordered = sorted(lengths)
     mean = sum(lengths) / rows
     filled: dict[str, float] = {}
     if not recipe.max_tokens:
-        filled["max_tokens"] = max(16, min(LONGEST, ordered[min(rows - 1, int(rows * 0.995))] + 8))
+        filled["max_tokens"] = max(SHORTEST, min(LONGEST, ordered[min(rows - 1, int(rows * 0.995))] + 8))
         why.append(f"max_tokens {filled['max_tokens']}: covers 99.5% of the rows")
     if not recipe.epochs:
         filled["epochs"] = next(epochs for least, epochs in EPOCHS if rows >= least)
@@ -74,12 +80,12 @@ def derive(recipe: Recipe, lengths: list[int]) -> Plan:
         filled["rank"] = 16
         why.append("rank 16: on every linear layer")
     if not recipe.learning_rate:
-        filled["learning_rate"] = 1e-3
-        why.append("learning_rate 0.001: one cycle, 10% rise, cosine fall")
+        filled["learning_rate"] = 5e-4
+        why.append("learning_rate 0.0005: one cycle, 10% rise, cosine fall")
     whole = msgspec.structs.replace(recipe, **filled)
     steps = whole.epochs * -(-rows // whole.batch)
     kept = sum(min(length, whole.max_tokens) for length in lengths)
     return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))
 
 
-EPOCHS = ((5000, 2), (2500, 3), (1200, 4), (500, 6), (0, 8))
+EPOCHS = ((5000, 3), (2500, 4), (1200, 6), (500, 8), (0, 10))
