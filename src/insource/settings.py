@@ -11,12 +11,13 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Noun, Output, Risk, Task
+from insource.nouns import JsonObject, Noun, Output, Risk, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -36,16 +37,16 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     api_key_env: str = ""
     script: str = ""
     region: str = ""
-    timeout_s: float = 60.0
-    usd_per_million_input: float = 0.0
-    usd_per_million_output: float = 0.0
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 class WorkspaceSettings(Noun, frozen=True, kw_only=True):
     """`[workspace]`: the default base model, and torch threads (0 = all cores)."""
 
     base: str = "smollm2-135m"
-    threads: int = 0
+    threads: Annotated[int, Meta(ge=0, le=4096)] = 0
 
 
 class StoreSettings(Noun, frozen=True, kw_only=True):
@@ -58,9 +59,9 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
     """`[serve]`: where the gateway listens, how many calls may wait, and the largest body in bytes."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
-    queue: int = 512
-    max_body_bytes: int = 4_000_000
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
 
 
 class _File(Noun, frozen=True, kw_only=True):
@@ -221,6 +222,9 @@ def _output(path: Path, name: str, file: _OutputFile) -> Output:
     twice = next((label for label, times in Counter(labels).items() if times > 1), None)
     if twice is not None:
         raise Invalid(f"{path}: outputs.{name} lists {twice!r} twice", at=str(path))
+    odd = next((label for label in labels if visible(label) != label), None)
+    if odd is not None:
+        raise Invalid(f"{path}: outputs.{name} has a label with control characters: {odd!r}", at=str(path))
     if len(labels) < 2:
         raise Invalid(f"{path}: outputs.{name} needs at least two labels, it has {len(labels)}", at=str(path))
     return Output(name=name, labels=tuple(labels), taxonomy=file.taxonomy is not None)
@@ -254,6 +258,8 @@ def _read(path: Path, kind: type[T]) -> T:
         data = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise Invalid(f"{path}: not UTF-8 text (byte {error.start})", hint="save the file as UTF-8") from error
+    except RecursionError as error:
+        raise Invalid(f"{path}: nested too deeply", at=str(path)) from error
     except tomllib.TOMLDecodeError as error:
         raise Invalid(f"{path}: {error}", hint="see docs/reference/settings.md for the form", at=str(path)) from error
     except OSError as error:

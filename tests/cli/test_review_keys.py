@@ -41,6 +41,16 @@ class Person:
         return Desk(task, store, "me", say=self.seen.append, key=self.key, line=lambda _: next(self.lines))
 
 
+async def test_what_would_steer_the_terminal_is_spelled_out(tmp_path):
+    async with await Store.open(Settings(root=tmp_path, cache=tmp_path)) as store:
+        await waits(store, "\x1b]0;x\x07 \u202e", {"label": "alpha"})
+        person = Person("q")
+        await person.desk(ONE, store).work()
+    shown = "".join(person.seen)
+    assert "\\x1b]0;x\\x07 \\u202e" in shown
+    assert not {"\x07", "\u202e"} & set(shown)
+
+
 async def settled(tmp_path, task, values, keys, lines=()):
     """What the reviews say after `keys` were typed: record → (verdict, correction); and what was shown."""
     async with await Store.open(Settings(root=tmp_path, cache=tmp_path)) as store:

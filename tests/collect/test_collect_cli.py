@@ -121,6 +121,50 @@ def test_wrong_input_exits_2_with_an_error_and_a_hint(plant: Path, content: str,
     assert "Traceback" not in found.output
 
 
+@pytest.mark.parametrize("field", ['q"r', "../../evil", "a b", "x" * 65, "a=b"])
+def test_a_field_that_could_be_no_name_is_refused_and_nothing_is_written(plant: Path, field: str) -> None:
+    (plant / "rows.csv").write_text(table(600))
+    found = insource(
+        "collect", "tickets", plant / "rows.csv", "--input", "text", "--target", f"{field}=label", cwd=plant
+    )
+    assert found.exit_code == 2, field
+    assert not (plant / "tasks" / "tickets.toml").exists()
+    assert not list((plant.parent).rglob("evil*"))
+
+
+def test_a_label_that_steers_a_terminal_is_set_aside(plant: Path) -> None:
+    (plant / "rows.csv").write_text(table(600) + "one more,\x1b[31mred\n")
+    asked = ("collect", "tickets", plant / "rows.csv", "--input", "text", "--target", "label", "--json")
+    assert json.loads(insource(*asked, cwd=plant).stdout)["rows"]["rejected"] == 1
+
+
+def test_two_columns_of_one_name_are_refused(plant: Path) -> None:
+    (plant / "rows.csv").write_text("text,label,label\nx,a,b\ny,b,a\n")
+    found = insource("collect", "tickets", plant / "rows.csv", "--input", "text", "--target", "label", cwd=plant)
+    assert found.exit_code == 2
+    assert "two columns are called 'label'" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("workspace", "threads = -1"),
+        ("serve", "port = 99999"),
+        ("serve", "queue = -5"),
+        ("serve", "max_body_bytes = -1"),
+        ("serve", "port = " + "[" * 3000 + "]" * 3000),
+        ("engines.x", 'kind = "openai"\ntimeout_s = nan'),
+        ("engines.x", 'kind = "openai"\nusd_per_million_input = -1'),
+    ],
+)
+def test_a_setting_out_of_range_is_said_with_its_file(plant: Path, section: str, line: str) -> None:
+    (plant / "insource.toml").write_text(f"[{section}]\n{line}\n")
+    found = insource("status", cwd=plant)
+    assert found.exit_code == 2
+    assert "insource.toml" in found.stderr
+    assert "Traceback" not in found.output
+
+
 def test_outside_a_workspace_the_next_step_is_init(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(table(10))
     found = insource("collect", "tickets", tmp_path / "rows.csv", cwd=tmp_path)

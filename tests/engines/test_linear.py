@@ -7,7 +7,7 @@ import pytest
 
 from insource import stats
 from insource.engines.artefact import Manifest, file_digests, write_manifest
-from insource.engines.linear import Linear
+from insource.engines.linear import LONGEST, Linear
 from insource.errors import EngineDown, Invalid, Missing, Refused
 from insource.nouns import Example, Output, Task, ask
 
@@ -114,6 +114,16 @@ async def test_odd_input_gets_an_answer_like_any_other(text) -> None:
     engine = fitted()
     answer = await engine.complete(ask(TASK, text, id="1"))
     assert answer.value["area"] in AREAS
+    await engine.close()
+
+
+async def test_of_a_text_without_end_the_beginning_is_read_and_the_rest_is_counted() -> None:
+    engine = fitted()
+    text = rows(1, 6)[0].input.ljust(LONGEST)
+    whole = await engine.complete(ask(TASK, text, id="1"))
+    cut = await engine.complete(ask(TASK, text + " and more" * 400_000, id="2"))
+    assert (cut.value, cut.confidence) == (whole.value, whole.confidence)
+    assert (whole.usage.cut, cut.usage.cut) == (0, 800_000)
     await engine.close()
 
 

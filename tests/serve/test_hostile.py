@@ -1,5 +1,6 @@
 """Nothing a caller sends gets a 5xx or ends the gateway."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -86,6 +87,10 @@ async def test_the_json_parsing_suite_is_answered_without_a_5xx(tmp_path, shared
         b'{"model":"tickets","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema"}}',
         b'{"model":"tickets","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":7}}',
         b'{"model":"tickets","messages":[{"role":"user","content":"x"}],"stream_options":[]}',
+        b'{"model":"tickets","messages":[{"role":"user","content":[{"type":"text","text":"x","z":'
+        + b"[" * 900
+        + b"]" * 900
+        + b"}]}]}",
         b"[" * 100_000,
         b'{"model":"tickets","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
@@ -115,8 +120,6 @@ async def test_a_body_over_the_limit_is_413_however_it_is_sent(tmp_path):
 
 
 async def test_when_too_many_wait_the_next_is_told_to_come_again(tmp_path):
-    import asyncio
-
     async with gateway(tmp_path, queue=4) as (url, _), httpx.AsyncClient(base_url=url, timeout=20) as http:
         answers = await asyncio.gather(*[http.post("/v1/chat/completions", json=say("slowly")) for _ in range(12)])
         codes = [answer.status_code for answer in answers]
@@ -138,13 +141,41 @@ async def test_unknown_routes_and_methods_have_the_same_error_body(tmp_path):
         ):
             answer = await http.request(method, path)
             assert answer.status_code == status
+            if status == 405:
+                assert answer.headers["allow"]
+                assert answer.json()["error"]["code"] == "method_not_allowed"
             alive(answer)
         assert (await http.get("/")).json()["name"] == "insource"
 
 
 async def test_only_calls_addressed_to_this_machine_are_answered(tmp_path):
     async with gateway(tmp_path) as (url, _), httpx.AsyncClient(base_url=url, timeout=20) as http:
-        for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1:8080", ""):
+        odd = ("evil.example", "127.0.0.1.evil.example", "10.0.0.1:8080", "", "[::1", "localhost:1@evil.example")
+        for host in odd:
             assert (await http.get("/v1/models", headers={"host": host})).status_code in (400, 403)
         for host in ("localhost:8080", "127.0.0.1", "[::1]:80", "LOCALHOST"):
             assert (await http.get("/v1/models", headers={"host": host})).status_code == 200
+
+
+async def test_no_page_of_another_host_can_leave_a_text_in_the_queue(tmp_path):
+    body = b'{"model":"tickets","messages":[{"role":"user","content":"unsure planted"}]}'
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url, timeout=20) as http:
+        for origin in ("https://evil.example", "null", "http://localhost.evil.example", "http://evil.example:8080"):
+            headers = {"origin": origin, "content-type": "text/plain"}
+            answer = await http.post("/v1/chat/completions", content=body, headers=headers)
+            assert answer.status_code == 403, origin
+        assert await store.records() == []
+        for origin in ("http://localhost:3000", "http://127.0.0.1", url.removesuffix("/")):
+            answer = await http.post("/v1/chat/completions", content=body, headers={"origin": origin})
+            assert answer.status_code == 200, origin
+        assert len(await store.pending()) == 3
+
+
+async def test_two_hosts_in_one_call_are_none(tmp_path):
+    async with gateway(tmp_path) as (url, _):
+        place = httpx.URL(url)
+        reader, writer = await asyncio.open_connection(place.host, place.port)
+        writer.write(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+        assert status.split()[1] in (b"400", b"403")

@@ -82,3 +82,30 @@ async def test_what_is_no_whole_backup_is_refused_and_changes_nothing(tmp_path):
     assert not (tmp_path / "evil").exists()
     async with await Store.open(settings(tmp_path)) as store:
         assert "after" in {r.id for r in await store.records(limit=1000)}
+
+
+def odd_tar(path, pax):
+    """A backup whose second member lies about itself."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(path.parent / "b.tar", "blobs/b")
+        info = tarfile.TarInfo("blobs/a")
+        info.pax_headers = pax
+        tar.addfile(info)
+    return path
+
+
+@pytest.mark.parametrize(
+    "pax",
+    [
+        {"mtime": "1e300"},
+        {"mtime": "nan"},
+        {"path": "blobs/a\0b"},
+        {"GNU.sparse.map": "abc"},
+        {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**42)},
+    ],
+)
+async def test_a_backup_that_lies_about_its_members_is_refused(tmp_path, pax):
+    await filled(tmp_path)
+    with pytest.raises(Invalid):
+        unpack(odd_tar(tmp_path / "odd.tar", pax), settings(tmp_path).state, replace=True)
+    assert not list(tmp_path.glob(".insource.*.part"))

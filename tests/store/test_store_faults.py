@@ -1,6 +1,8 @@
 """When the disk, the file or the form of the store is not as it should be, that is said and nothing is lost."""
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +63,25 @@ def test_a_damaged_file_is_said_with_what_to_do(tmp_path, damage):
         asyncio.run(read())
     assert "damaged" in error.value.hint
     assert "insource store restore" in error.value.hint
+
+
+def test_a_damaged_row_or_key_is_the_stores_fault(tmp_path):
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("r1"))
+            await store.tenant_key("local")
+        with contextlib.closing(sqlite3.connect(tmp_path / ".insource" / "insource.db")) as file:
+            file.execute("UPDATE record SET body = '{}'")
+            file.execute("UPDATE tenant_key SET key = 'text'")
+            file.commit()
+        async with await Store.open(settings(tmp_path)) as store:
+            with pytest.raises(StoreError, match="damaged record") as error:
+                await store.record("r1")
+            assert "insource store restore" in error.value.hint
+            with pytest.raises(StoreError, match="damaged key"):
+                await store.tenant_key("local")
+
+    asyncio.run(story())
 
 
 def test_an_unwritable_place_is_said(tmp_path):

@@ -12,7 +12,7 @@ from insource.errors import Invalid
 from insource.journeys.answer import Path, answer
 from insource.journeys.batch import Row, row_of
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import JsonObject, Record, ask
+from insource.nouns import JsonObject, Record, ask, visible
 from insource.store import Store
 
 EXAMPLE = """
@@ -52,7 +52,10 @@ def _input(text: str | None) -> str:
     if text is None and sys.stdin.isatty():
         raise Invalid("there is no input", hint='--input "…", or --input - for standard input')
     if text is not None and text != "-":
-        return text
+        try:
+            return text.encode("utf-8").decode()
+        except UnicodeEncodeError as error:
+            raise Invalid(f"the input is not UTF-8 text (character {error.start})") from error
     try:
         return sys.stdin.buffer.read().decode("utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
@@ -74,7 +77,7 @@ def _shown(row: Row, record: Record) -> JsonObject:
 
 
 def _words(row: Row, record: Record, path: Path) -> str:
-    said = render(path.task, row.output) if path.task and row.output is not None else f"no answer: {row.error}"
+    said = visible(render(path.task, row.output)) if path.task and row.output is not None else f"no answer: {row.error}"
     lines = [said, ""]
     for number, attempt in enumerate(record.attempts, 1):
         lines.append(f"  {number}. {attempt.decision.engine}: {attempt.decision.reason}")

@@ -13,6 +13,7 @@ import click
 
 from insource import __version__
 from insource.errors import InsourceError
+from insource.nouns import visible
 
 VERBS = {
     "init": "Make a workspace.",
@@ -89,9 +90,9 @@ def _complain(error: InsourceError) -> None:
     if "--json" in sys.argv:
         body = {"error": {"message": str(error), "code": error.code, "hint": error.hint, "at": error.at}}
         click.echo(json.dumps(body))
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {visible(str(error))}", err=True)
     if error.hint:
-        click.echo(f"hint:  {error.hint}", err=True)
+        click.echo(f"hint:  {visible(error.hint)}", err=True)
 
 
 @click.group(

@@ -10,7 +10,7 @@ from insource.cli.review_keys import Desk
 from insource.cli.words import dim
 from insource.errors import Invalid
 from insource.journeys.review import Said, queue, settle
-from insource.nouns import Pending, Review, Task, Verdict
+from insource.nouns import Pending, Review, Task, Verdict, visible
 from insource.settings import load_task
 from insource.store import Store
 
@@ -85,9 +85,10 @@ def _listed(task: str, waiting: list[Pending]) -> str:
         return f"nothing of {task} waits for a person"
     lines = []
     for pending in waiting:
-        text = " ".join(pending.input.split())
+        text = visible(" ".join(pending.input.split()))
         lines.append(text if len(text) <= 100 else text[:99] + "…")
-        value = ", ".join(f"{name}: {said}" for name, said in (pending.value or {}).items()) or "no valid answer"
+        value = ", ".join(f"{name}: {visible(str(said))}" for name, said in (pending.value or {}).items())
+        value = value or "no valid answer"
         lines.append(f"  proposed {value}   {dim(pending.reason)}")
         lines.append(f"  {dim(pending.record)}")
     lines.append(f"\nnext: insource review {task} --settle RECORD --verdict right|wrong|unsure [--correct LABEL]")

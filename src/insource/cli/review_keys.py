@@ -6,7 +6,7 @@ from collections.abc import Callable
 from insource.cli.words import bold, dim
 from insource.errors import InsourceError
 from insource.journeys.review import Said, judge
-from insource.nouns import JsonObject, Output, Pending, Review, Task
+from insource.nouns import JsonObject, Output, Pending, Review, Task, visible
 from insource.review import frequent_labels
 from insource.store import Store
 
@@ -107,7 +107,7 @@ class Desk:
         try:
             review = judge(self.task, pending, Said(verdict=said.verdict, correct=said.correct, reviewer=self.reviewer))
         except InsourceError as error:
-            self._say(f"{error}")
+            self._say(visible(str(error)))
             return at
         await self._write()
         self._held = at, review
@@ -137,15 +137,15 @@ class Desk:
             self._say(f"not written: {error}")
 
     def _show(self, pending: Pending, at: int, total: int) -> None:
-        self._say(f"\n{dim(f'{at + 1} of {total}')}  {dim(pending.reason)}\n\n  {bold(pending.input)}\n")
+        self._say(f"\n{dim(f'{at + 1} of {total}')}  {dim(pending.reason)}\n\n  {bold(visible(pending.input))}\n")
 
     def _offer(self, output: Output | None, labels: list[str], pending: Pending) -> None:
         if output is None:
-            self._say(f"  proposed: {pending.value}\n  y right · t type fields as field=value")
+            self._say(f"  proposed: {visible(str(pending.value))}\n  y right · t type fields as field=value")
             return
         proposed = (pending.value or {}).get(output.name)
         for number, label in enumerate(labels, 1):
-            self._say(f"  {number} {label}{dim('  proposed') if label == proposed else ''}")
+            self._say(f"  {number} {visible(label)}{dim('  proposed') if label == proposed else ''}")
 
 
 def _free(said: str) -> Said:

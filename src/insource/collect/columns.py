@@ -1,6 +1,7 @@
 """Which column is what: the input, the targets, the split, the tags; and the OpenAI chat form made into columns."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from insource.collect.read import Raw
@@ -12,6 +13,7 @@ INPUTS = ("input", "text")
 TARGETS = ("target", "label", "category", "output")
 MESSAGES = "messages"
 SPLIT = "split"
+FIELD = re.compile(r"[\w-]{1,64}")
 
 
 class Wish(Noun, frozen=True, kw_only=True):
@@ -114,7 +116,7 @@ def _asked(task: Task | None, targets: tuple[str, ...]) -> tuple[str, dict[str, 
     """What --target says: FIELD=COL, a column named as a field, the one field's column, or the whole target's."""
     pairs = [(field, column) if mark else ("", field) for field, mark, column in (t.partition("=") for t in targets)]
     if task is None:
-        return "", {field or output_name(column): column for field, column in pairs}
+        return "", {_named(field) if field else output_name(column): column for field, column in pairs}
     fields: dict[str, str] = {}
     for field, column in pairs:
         chosen = field or (column if column in task.fields else "")
@@ -132,6 +134,12 @@ def _asked(task: Task | None, targets: tuple[str, ...]) -> tuple[str, dict[str, 
     if task.kind == "classify" and len(task.fields) == 1:
         return "", {task.fields[0]: loose[0]}
     return loose[0], {}
+
+
+def _named(field: str) -> str:
+    if not FIELD.fullmatch(field):
+        raise Invalid(f"{field[:80]!r} cannot be a field's name", hint="letters, digits, - and _, like root_cause")
+    return field
 
 
 def _complete(task: Task, fields: dict[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ That costs no more than reading twice: a line that leaves a quote open cannot st
 """
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,7 +97,11 @@ def _records(feed: _Feed, reader: Iterator[list[str]]) -> Iterator[tuple[list[Li
 def _header(path: Path, fields: list[str], fault: str) -> list[str]:
     if fault or not any(field.strip() for field in fields):
         raise Invalid(f"{path}: the first line is no header: {fault or 'it is empty'}", hint="name the columns there")
-    return [field.strip() for field in fields]
+    columns = [field.strip() for field in fields]
+    twice = next((column for column, times in Counter(columns).items() if column and times > 1), None)
+    if twice is not None:
+        raise Invalid(f"{path}: two columns are called {twice[:80]!r}", hint="give one of them another name")
+    return columns
 
 
 def delimiter(path: Path, wanted: tuple[str, ...] = (), *, limit: int = LIMIT) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from insource.collect.columns import Mapping, unfold
-from insource.collect.read import depth_ok
 from insource.decode.check import faults
 from insource.errors import Invalid
-from insource.nouns import Example, JsonObject, JsonValue, Output, Task
+from insource.nouns import Example, JsonObject, JsonValue, Output, Task, depth_ok, visible
 
 SPLITS = ("train", "dev", "test")
 ALIASES = {"training": "train", "val": "dev", "valid": "dev", "validation": "dev", "eval": "dev", "testing": "test"}
@@ -164,7 +163,7 @@ def input_text(cells: JsonObject, column: str) -> str:
 def label_text(value: Any) -> str:
     """A cell as a label: text without blanks around it, whole numbers without a point; "" for none.
 
-    Raises `Invalid` for lists, objects and labels of more than one line.
+    Raises `Invalid` for lists, objects, labels of more than one line and control characters.
     """
     if value is None:
         return ""
@@ -177,6 +176,8 @@ def label_text(value: Any) -> str:
     text = str(value).strip()
     if len(text.splitlines()) > 1:
         raise Invalid("not a label: the text has several lines")
+    if visible(text) != text:
+        raise Invalid("not a label: the text holds control characters")
     return text
 
 

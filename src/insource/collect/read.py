@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from insource.collect import csv_rows
 from insource.collect.lines import LIMIT, lines, look, opened
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject
+from insource.nouns import DEEPEST, JsonObject, depth_ok
 
-DEEPEST = 64
 PARQUET = b"PAR1"
 JSON_NAMES = (".jsonl", ".ndjson", ".json")
 CSV_NAMES = (".csv", ".tsv", ".txt")
@@ -81,16 +80,6 @@ def _object(text: str) -> tuple[JsonObject, str]:
     if not isinstance(value, dict):
         return {}, "not an object: each line must be a JSON object"
     return (value, "") if depth_ok(value) else ({}, f"nested too deeply: more than {DEEPEST} levels of JSON")
-
-
-def depth_ok(value: Any) -> bool:
-    """True when lists and objects nest at most 64 deep; told without recursion."""
-    level = [value]
-    for _ in range(DEEPEST + 1):
-        level = [x for v in level if isinstance(v, dict | list) for x in (v.values() if isinstance(v, dict) else v)]
-        if not level:
-            return True
-    return not any(isinstance(v, dict | list) for v in level)
 
 
 def _parquet(path: Path) -> Iterator[Raw]:

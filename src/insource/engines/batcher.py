@@ -8,6 +8,7 @@ from collections.abc import Callable
 from insource.errors import EngineDown
 from insource.nouns import Prediction, Request
 
+LONGEST = 200_000
 Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
 
 
@@ -50,7 +51,7 @@ class Batcher:
             with self._wake:
                 while not self._queue and not self._closed:
                     self._wake.wait()
-                taken = [self._queue.popleft() for _ in range(min(len(self._queue), self._largest))]
+                taken = self._take()
                 closed = self._closed
             if closed:
                 for waiting in taken:
@@ -59,6 +60,17 @@ class Batcher:
             batch = [waiting for waiting in taken if not waiting[1].cancelled()]
             for waiting, result in zip(batch, self._results([w[0] for w in batch]), strict=True):
                 _settle(waiting, result)
+
+    def _take(self) -> list[Waiting]:
+        """The next batch: at most `largest` requests, of at most `LONGEST` characters together beyond the first."""
+        taken: list[Waiting] = []
+        size = 0
+        while self._queue and len(taken) < self._largest:
+            size += len(self._queue[0][0].input)
+            if taken and size > LONGEST:
+                break
+            taken.append(self._queue.popleft())
+        return taken
 
     def _results(self, requests: list[Request]) -> list[Prediction | Exception]:
         if not requests:

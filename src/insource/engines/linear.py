@@ -28,6 +28,7 @@ WORD_GRAMS, CHAR_GRAMS = (1, 2), (2, 5)
 MANY_LABELS = 256
 FEW_DEV, FOLDS, FEW_TRAIN = 50, 5, 1000
 SHOWN = 5
+LONGEST = 50_000
 
 
 class Head(Noun, frozen=True, kw_only=True):
@@ -155,8 +156,14 @@ class Linear:
             confidence=min(confidence, 1.0),
             fields=fields,
             alternatives=alternatives,
-            usage=Usage(input_tokens=len(request.input.split()), output_tokens=len(value)),
+            usage=_usage(request.input, len(value)),
         )
+
+
+def _usage(text: str, outputs: int) -> Usage:
+    """Words in, those beyond the first `LONGEST` characters as cut."""
+    read = len(text[:LONGEST].split())
+    return Usage(input_tokens=read, output_tokens=outputs, cut=len(text[LONGEST:].split()))
 
 
 class _Features:
@@ -293,5 +300,5 @@ def _softmax(scores: Any) -> Any:
 
 
 def _clean(text: str) -> str:
-    """Lone surrogates cannot be written to JSON: they become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """The first `LONGEST` characters. Lone surrogates cannot be written to JSON: they become question marks."""
+    return text[:LONGEST].encode("utf-8", "replace").decode("utf-8")

@@ -41,7 +41,10 @@ class Upstream:
     """One server. Raises `Invalid` on a `base_url` that is none."""
 
     def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
-        parts = urlsplit(settings.base_url)
+        try:
+            parts = urlsplit(settings.base_url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT]/v1, without user or password"
             raise Invalid(words, hint=f'base_url = "https://api.example.com/v1" under [engines.{name}]')

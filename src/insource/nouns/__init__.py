@@ -1,6 +1,6 @@
 """The words of the product: frozen values that every room speaks. They do no I/O and import nothing above them."""
 
-from insource.nouns.base import JsonObject, JsonValue, Noun, canonical, digest, from_json, to_json
+from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
 from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
@@ -8,8 +8,10 @@ from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
 from insource.nouns.task import Kind, Output, Risk, Task
+from insource.nouns.visible import visible
 
 __all__ = [
+    "DEEPEST",
     "Attempt",
     "Candidate",
     "Check",
@@ -45,7 +47,9 @@ __all__ = [
     "Verdict",
     "ask",
     "canonical",
+    "depth_ok",
     "digest",
     "from_json",
     "to_json",
+    "visible",
 ]

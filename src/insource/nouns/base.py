@@ -10,6 +10,7 @@ from insource.errors import Invalid
 JsonValue = Any  # str | int | float | bool | None | list | dict; msgspec has no recursive type alias
 JsonObject = dict[str, JsonValue]
 T = TypeVar("T")
+DEEPEST = 64
 
 
 class Noun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +28,16 @@ def from_json(data: bytes | str, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"not a valid {kind.__name__}: {error}") from error
+
+
+def depth_ok(value: object) -> bool:
+    """True when lists and objects nest at most `DEEPEST` deep; told without recursion."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [x for v in level if isinstance(v, dict | list) for x in (v.values() if isinstance(v, dict) else v)]
+        if not level:
+            return True
+    return not any(isinstance(v, dict | list) for v in level)
 
 
 def canonical(value: object) -> bytes:

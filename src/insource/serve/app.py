@@ -33,7 +33,7 @@ def create_app(
     """The ASGI app that answers with `paths` (task → path). The caller closes the store, the app the paths.
 
     With `follow` it loads what is promoted meanwhile. Without `network` it answers only calls addressed to this
-    machine, so that no web page can reach it through a name of its own.
+    machine. No web page of another host can reach it.
     """
 
     @asynccontextmanager
@@ -52,7 +52,7 @@ def create_app(
     app = Starlette(
         routes=ROUTES,
         lifespan=life,
-        middleware=[] if network else [Middleware(OnlyHosts)],
+        middleware=[Middleware(OnlyHosts, network=network)],
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths)

@@ -45,10 +45,11 @@ async def on_ours(_: HttpRequest, error: Exception) -> Response:
 
 async def on_http(request: HttpRequest, error: Exception) -> Response:
     """No such route, or not by that method."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     message = f"{request.method} {request.url.path} is not served here; see /v1/models"
-    body = {"error": {"message": message, "type": kind(status), "param": None, "code": "not_found"}}
-    return Response(to_json(body), status, media_type="application/json")
+    code = "method_not_allowed" if status == 405 else "not_found"
+    body = {"error": {"message": message, "type": kind(status), "param": None, "code": code}}
+    return Response(to_json(body), status, headers, "application/json")
 
 
 async def on_bug(_: HttpRequest, __: Exception) -> Response:

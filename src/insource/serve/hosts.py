@@ -1,9 +1,12 @@
-"""Keeps web pages out of a gateway that has no keys yet: it answers only calls addressed to this machine.
+"""Keeps web pages out of a gateway that has no keys yet.
 
-A page elsewhere can point a name of its own at 127.0.0.1 (DNS rebinding) and would then read our answers.
+A page elsewhere can point a name of its own at 127.0.0.1 (DNS rebinding) and would then read our answers; or post a
+plain form to it, whose text would wait in the review queue. So on this machine only calls addressed to it are
+answered, and never one that a browser sends for a page of another host.
 """
 
 import ipaddress
+import re
 from contextlib import suppress
 
 from starlette.datastructures import Headers
@@ -12,32 +15,45 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from insource.errors import Denied
 from insource.serve.faults import error_response
 
+AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:@/\[\]]+))(?::\d{1,5})?")
+
 
 class OnlyHosts:
-    """Passes calls on whose Host is localhost or a loopback address; the others get 403."""
+    """Passes calls that no foreign page can have sent; the others get 403.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    The Origin, where there is one, must be the host that was called, or this machine. Without `network` that host
+    must be localhost or a loopback address.
+    """
+
+    def __init__(self, app: ASGIApp, *, network: bool) -> None:
+        self.app, self.network = app, network
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or passes on."""
-        if scope["type"] == "http" and not is_loopback(host_of(Headers(scope=scope).get("host", ""))):
-            error = Denied("this gateway answers this machine only", hint="call it as 127.0.0.1 or localhost")
-            await error_response(error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        error = self._fault(Headers(scope=scope)) if scope["type"] == "http" else None
+        await (self.app if error is None else error_response(error))(scope, receive, send)
+
+    def _fault(self, headers: Headers) -> Denied | None:
+        hosts = headers.getlist("host")
+        host = host_of(hosts[0]) if len(hosts) == 1 else ""
+        if not self.network and not is_loopback(host):
+            return Denied("this gateway answers this machine only", hint="call it as 127.0.0.1 or localhost")
+        for origin in headers.getlist("origin"):
+            page = host_of(origin.partition("://")[2])
+            if not page or (page != host and not is_loopback(page)):
+                return Denied("this gateway answers no page of another host", hint="call it from a program")
+        return None
 
 
-def host_of(header: str) -> str:
-    """The host of a Host header, without port and brackets."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0]
+def host_of(authority: str) -> str:
+    """The host of HOST[:PORT], without brackets and in lower case; "" when it is none."""
+    found = AUTHORITY.fullmatch(authority)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def is_loopback(host: str) -> bool:
     """True for localhost and loopback addresses."""
-    if host.lower() == "localhost":
+    if host == "localhost":
         return True
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback

@@ -9,7 +9,18 @@ from msgspec import Meta
 
 from insource.decode.check import render, schema_of
 from insource.errors import Invalid
-from insource.nouns import JsonObject, JsonValue, Message, Prediction, Record, Request, Task, canonical
+from insource.nouns import (
+    DEEPEST,
+    JsonObject,
+    JsonValue,
+    Message,
+    Prediction,
+    Record,
+    Request,
+    Task,
+    canonical,
+    depth_ok,
+)
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FINISH = {"stop": "stop", "length": "length", "refusal": "content_filter", "invalid": "stop"}
@@ -66,6 +77,10 @@ def read_call(body: bytes) -> ChatCall:
         raise Invalid(f"the body is not a chat call: {error}", at=at.group(1) if at else "") from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}", hint="send a JSON object with model and messages") from error
+    if not depth_ok([[message.content, message.tool_calls] for message in call.messages]) or not depth_ok(
+        [call.response_format, call.tools, call.tool_choice]
+    ):
+        raise Invalid(f"the body nests more than {DEEPEST} levels of JSON")
     if (call.n or 1) > 1:
         raise Invalid("n is more than 1; one call has one answer here", hint="send the call n times", at="n")
     _check_text(call)

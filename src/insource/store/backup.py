@@ -95,8 +95,10 @@ def _extract(file: Path, folder: Path) -> None:
             odd = [name for name in tar.getnames() if name.split("/")[0] not in (DATABASE, *FOLDERS)]
             if odd:
                 raise Invalid(f"{file} is no backup of ours: it holds {odd[0]}")
+            if any(member.issparse() for member in tar) or sum(m.size for m in tar) > file.stat().st_size:
+                raise Invalid(f"{file} is no backup of ours: it holds more than its own size")
             tar.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise Invalid(f"{file} is no whole backup: {error}") from error
 
 

@@ -3,7 +3,8 @@
 from sqlalchemy import Connection, delete, select
 
 from insource.errors import Missing
-from insource.nouns import Dataset, Example, Report, canonical, from_json, to_json
+from insource.nouns import Dataset, Example, Report, canonical, to_json
+from insource.store.stored import stored
 from insource.store.tables import DATASET, REPORT
 
 
@@ -14,7 +15,7 @@ def rows_to_bytes(examples: list[Example]) -> bytes:
 
 def rows_from_bytes(data: bytes, split: str | None) -> list[Example]:
     """The rows of one split, or all, in the order in which they were kept."""
-    rows = [from_json(line, Example) for line in data.splitlines()]
+    rows = [stored(line, Example) for line in data.splitlines()]
     return [row for row in rows if split is None or row.split == split]
 
 
@@ -30,7 +31,7 @@ def newest_dataset(connection: Connection, task: str) -> Dataset | None:
     """The dataset saved last for `task`."""
     found = select(DATASET.c.body).where(DATASET.c.task == task).order_by(DATASET.c.seq.desc()).limit(1)
     body = connection.execute(found).scalar()
-    return from_json(body, Dataset) if body else None
+    return stored(body, Dataset) if body else None
 
 
 def dataset_row(connection: Connection, id: str) -> tuple[Dataset, str]:
@@ -38,7 +39,7 @@ def dataset_row(connection: Connection, id: str) -> tuple[Dataset, str]:
     row = connection.execute(select(DATASET.c.body, DATASET.c.rows).where(DATASET.c.id == id)).first()
     if row is None:
         raise Missing(f"there is no dataset {id}", hint="insource collect TASK FILE makes one")
-    return from_json(row.body, Dataset), row.rows
+    return stored(row.body, Dataset), row.rows
 
 
 def save_report(connection: Connection, report: Report) -> None:
@@ -54,10 +55,10 @@ def report(connection: Connection, id: str) -> Report:
     body = connection.execute(select(REPORT.c.body).where(REPORT.c.id == id)).scalar()
     if body is None:
         raise Missing(f"there is no report {id}", hint="insource measure TASK makes one")
-    return from_json(body, Report)
+    return stored(body, Report)
 
 
 def reports(connection: Connection, task: str) -> list[Report]:
     """The task's reports, oldest first."""
     found = connection.execute(select(REPORT.c.body).where(REPORT.c.task == task).order_by(REPORT.c.seq))
-    return [from_json(body, Report) for body in found.scalars()]
+    return [stored(body, Report) for body in found.scalars()]

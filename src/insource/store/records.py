@@ -4,8 +4,9 @@ import secrets
 
 from sqlalchemy import Connection, select, update
 
-from insource.errors import Conflict, Missing
-from insource.nouns import Pending, Record, Review, from_json, to_json
+from insource.errors import Conflict, Missing, StoreError
+from insource.nouns import Pending, Record, Review, to_json
+from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
 
 
@@ -38,7 +39,7 @@ def record(connection: Connection, id: str) -> Record:
     body = connection.execute(select(RECORD.c.body).where(RECORD.c.id == id)).scalar()
     if body is None:
         raise Missing(f"there is no record {id}")
-    return from_json(body, Record)
+    return stored(body, Record)
 
 
 def records(connection: Connection, task: str | None, limit: int) -> list[Record]:
@@ -46,7 +47,7 @@ def records(connection: Connection, task: str | None, limit: int) -> list[Record
     found = select(RECORD.c.body).order_by(RECORD.c.seq.desc()).limit(limit)
     if task is not None:
         found = found.where(RECORD.c.task == task)
-    return [from_json(body, Record) for body in connection.execute(found).scalars()]
+    return [stored(body, Record) for body in connection.execute(found).scalars()]
 
 
 def input_hashes(connection: Connection, ids: list[str]) -> dict[str, str]:
@@ -66,7 +67,7 @@ def waiting(connection: Connection, id: str) -> Pending:
         raise Conflict(f"{id} was answered and does not wait for a person")
     if row.settled:
         raise Conflict(f"{id} is settled already", hint="insource review TASK lists what waits")
-    return from_json(row.body, Pending)
+    return stored(row.body, Pending)
 
 
 def pending(connection: Connection, task: str | None, limit: int) -> list[Pending]:
@@ -74,7 +75,7 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
     found = select(PENDING.c.body).where(PENDING.c.settled.is_(False)).order_by(PENDING.c.seq).limit(limit)
     if task is not None:
         found = found.where(PENDING.c.task == task)
-    return [from_json(body, Pending) for body in connection.execute(found).scalars()]
+    return [stored(body, Pending) for body in connection.execute(found).scalars()]
 
 
 def settle(connection: Connection, review: Review) -> None:
@@ -92,7 +93,7 @@ def reviews(connection: Connection, task: str) -> list[tuple[Pending, Review]]:
         .where(REVIEW.c.task == task)
         .order_by(REVIEW.c.seq)
     )
-    return [(from_json(row.pending, Pending), from_json(row.review, Review)) for row in connection.execute(found)]
+    return [(stored(row.pending, Pending), stored(row.review, Review)) for row in connection.execute(found)]
 
 
 def tenant_key(connection: Connection, tenant: str) -> bytes:
@@ -101,4 +102,8 @@ def tenant_key(connection: Connection, tenant: str) -> bytes:
     if key is None:
         key = secrets.token_bytes(32)
         connection.execute(TENANT_KEY.insert().values(tenant=tenant, key=key))
-    return bytes(key)
+    if not isinstance(key, bytes) or len(key) != 32:
+        raise StoreError(
+            f"the store holds a damaged key of {tenant}", hint="restore a backup: insource store restore FILE"
+        )
+    return key

@@ -4,7 +4,8 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing
-from insource.nouns import Gate, Release, Stage, StageChange, from_json, to_json
+from insource.nouns import Gate, Release, Stage, StageChange, to_json
+from insource.store.stored import stored
 from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
 
 
@@ -22,14 +23,14 @@ def add_release(connection: Connection, release: Release) -> None:
 def releases(connection: Connection, task: str) -> list[Release]:
     """The task's releases, oldest first."""
     found = connection.execute(select(RELEASE.c.body).where(RELEASE.c.task == task).order_by(RELEASE.c.seq))
-    return [from_json(body, Release) for body in found.scalars()]
+    return [stored(body, Release) for body in found.scalars()]
 
 
 def release(connection: Connection, name: str) -> Release:
     """The release called `name` (task@version). Raises `Missing` with the versions there are."""
     body = connection.execute(select(RELEASE.c.body).where(RELEASE.c.name == name)).scalar()
     if body is not None:
-        return from_json(body, Release)
+        return stored(body, Release)
     task = name.partition("@")[0]
     known = [release.name for release in releases(connection, task)]
     hint = f"there are {', '.join(known)}" if known else f"insource train {task} makes one"
@@ -40,7 +41,7 @@ def live(connection: Connection, task: str) -> Release | None:
     """The release that answers the task's traffic."""
     found = select(RELEASE.c.body).where(RELEASE.c.task == task, RELEASE.c.stage == "live")
     body = connection.execute(found.order_by(RELEASE.c.seq.desc()).limit(1)).scalar()
-    return from_json(body, Release) if body else None
+    return stored(body, Release) if body else None
 
 
 def change_stage(connection: Connection, change: StageChange, retire: str) -> None:
@@ -68,7 +69,7 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
 def stage_changes(connection: Connection, task: str) -> list[StageChange]:
     """Every change of stage of the task's releases, oldest first."""
     found = select(STAGE_CHANGE.c.body).where(STAGE_CHANGE.c.task == task).order_by(STAGE_CHANGE.c.seq)
-    return [from_json(body, StageChange) for body in connection.execute(found).scalars()]
+    return [stored(body, StageChange) for body in connection.execute(found).scalars()]
 
 
 def save_gate(connection: Connection, gate: Gate) -> None:
@@ -79,7 +80,7 @@ def save_gate(connection: Connection, gate: Gate) -> None:
 def gates(connection: Connection, release_name: str) -> list[Gate]:
     """Every gate the release went through, oldest first."""
     found = select(GATE.c.body).where(GATE.c.release == release_name).order_by(GATE.c.seq)
-    return [from_json(body, Gate) for body in connection.execute(found).scalars()]
+    return [stored(body, Gate) for body in connection.execute(found).scalars()]
 
 
 def _set_stage(connection: Connection, found: Release, stage: Stage, who: str) -> None:

@@ -1,0 +1,53 @@
+"""Calls become batches: by number, by length, in order, and what was cancelled is not run."""
+
+import asyncio
+import threading
+
+import pytest
+
+from insource.engines.batcher import LONGEST, Batcher
+from insource.errors import EngineDown
+from insource.nouns import Output, Prediction, Task, ask
+
+TASK = Task(name="t", kind="classify", outputs=(Output(name="x", labels=("a", "b")),))
+
+
+class Engine:
+    """Notes each batch; the first one waits until `go` is set, so that the others queue."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.go = threading.Event()
+        self.batcher = Batcher(self.run, largest=4)
+
+    def run(self, requests):
+        self.batches.append([request.id for request in requests])
+        self.go.wait(10)
+        return [Prediction(text="a", engine="e", latency_ms=0) for _ in requests]
+
+    async def story(self, *lengths: int) -> list[list[str]]:
+        first = asyncio.create_task(self.batcher.submit(ask(TASK, "first", id="first")))
+        while not self.batches:
+            await asyncio.sleep(0.01)
+        rest = [asyncio.create_task(self.batcher.submit(ask(TASK, "x" * n, id=str(i)))) for i, n in enumerate(lengths)]
+        await asyncio.sleep(0.05)
+        self.go.set()
+        await asyncio.gather(first, *rest)
+        await self.batcher.close()
+        return self.batches[1:]
+
+
+async def test_what_waits_is_one_batch_of_at_most_so_many():
+    assert await Engine().story(1, 1, 1, 1, 1, 1) == [["0", "1", "2", "3"], ["4", "5"]]
+
+
+async def test_long_texts_do_not_wait_for_one_another():
+    assert await Engine().story(10, LONGEST * 3, LONGEST * 3, 10) == [["0"], ["1"], ["2"], ["3"]]
+
+
+async def test_after_close_nothing_is_taken():
+    engine = Engine()
+    engine.go.set()
+    await engine.batcher.close()
+    with pytest.raises(EngineDown, match="closed"):
+        await engine.batcher.submit(ask(TASK, "x", id="1"))
