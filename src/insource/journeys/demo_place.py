@@ -40,7 +40,7 @@ max_error = 0.25
 else = ["review"]
 """,
     RECIPE: """# Few dials; what is left out is derived from the rows. Keys: docs/reference/recipe.md
-epochs = 2
+epochs = 3
 """,
 }
 
