@@ -35,7 +35,7 @@ Rows = list[tuple[str, str]]
 TASK = """name = "bench"
 kind = "classify"
 instruction = {instruction}
-[outputs.{output}]
+[outputs.label]
 {kind} = "labels/bench-label.txt"
 [acceptance]
 accuracy = {accept}
@@ -92,7 +92,6 @@ def plain(data: Path) -> tuple[Rows, Rows, str]:
     return read(data / "train.csv", "input", "target"), read(data / "test.csv", "input", "target"), "labels"
 
 
-OUTPUTS = {"banking77": "intent"}  # what a set calls its labels, where it does
 SETS = {"banking77": banking77, "excavator_mwo": excavator_mwo, "naics2012": naics2012, "csv": plain}
 
 
@@ -106,7 +105,7 @@ def insource(workspace: Path, *words: str, may_refuse: bool = False) -> Any:
     return json.loads(done.stdout)
 
 
-def prepare(workspace: Path, train: Rows, test: Rows, kind: str, output: str) -> None:
+def prepare(workspace: Path, train: Rows, test: Rows, kind: str) -> None:
     """A workspace with the task and its rows: dev is a tenth of the train rows, at most 500, by content."""
     (workspace / "tasks").mkdir(parents=True, exist_ok=True)
     (workspace / "labels").mkdir(exist_ok=True)
@@ -114,12 +113,12 @@ def prepare(workspace: Path, train: Rows, test: Rows, kind: str, output: str) ->
         pass  # a kept workspace keeps its settings
     labels = sorted({label for _, label in train} | {label for _, label in test})
     (workspace / "labels" / "bench-label.txt").write_text("\n".join(labels) + "\n", "utf-8")
-    task = TASK.format(instruction=json.dumps("Choose the label of the text."), kind=kind, accept=0.0, output=output)
+    task = TASK.format(instruction=json.dumps("Choose the label of the text."), kind=kind, accept=0.0)
     (workspace / "tasks" / "bench.toml").write_text(task, "utf-8")
     rows = {}
     for split, part in (("test", test), ("train", train)):
         for text, label in part:
-            target = {output: label}
+            target = {"label": label}
             key = Example.identity("bench", text, target)
             rows.setdefault(key, Example(id=key, task="bench", input=text, target=target, split=split))
     learn = sorted(key for key, row in rows.items() if row.split == "train")
@@ -155,7 +154,7 @@ def threads(workspace: Path) -> str:
 def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
     """The loop on one set; everything measured, as one document."""
     train, test, kind = SETS[given.set](given.data)
-    prepare(workspace, train, test, kind, OUTPUTS.get(given.set, "label"))
+    prepare(workspace, train, test, kind)
     name, minutes = trained(given, workspace)
     full = insource(workspace, "measure", "bench", "--candidate", "baseline", "--candidate", name)
     gate = insource(workspace, "release", "gate", name, may_refuse=True)

@@ -72,7 +72,8 @@ def chat(text: str, **more: Any) -> Request:
 def log_likelihood(engine: BaseModel, prompt: list[int], said: list[int]) -> float:
     """The plain way: one forward pass over prompt and continuation."""
     with torch.inference_mode():
-        logits = engine._network.model(torch.tensor([prompt + said])).logits[0].double().log_softmax(1)
+        hidden = engine._network.model.base_model(torch.tensor([prompt + said])).last_hidden_state[0]
+        logits = engine._network.logits(hidden).double().log_softmax(1)
     return sum(float(logits[len(prompt) + i - 1, token]) for i, token in enumerate(said))
 
 

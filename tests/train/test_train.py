@@ -117,20 +117,6 @@ def test_a_long_text_keeps_both_ends(base):
     assert ids[-4:] == whole[-4:]
 
 
-def test_token_dropout_takes_from_the_text_alone_and_the_same_each_time():
-    from insource.train.rows import Row, thinned
-
-    rows = [Row(ids=[*range(10, 110), 1, 2, 7], text=100, read=101, targets=(0, 1)) for _ in range(50)]
-    found = thinned(rows, 0.1, "0:5")
-    assert found == thinned(rows, 0.1, "0:5") != thinned(rows, 0.1, "0:6")
-    assert 4300 < sum(row.text for row in found) < 4700
-    for row in found:
-        assert row.ids[row.text :] == [1, 2, 7]
-        assert row.ids[row.read] == 2
-        assert row.ids[: row.text] == sorted(row.ids[: row.text])
-    assert thinned(rows, 0.0, "0:5") == rows
-
-
 def test_batches_hold_every_row_once_and_little_padding():
     from insource.engines.readout import TOKENS_PER_BATCH, WORTHWHILE, by_length
 

@@ -21,7 +21,7 @@ from insource.train.checkpoint import Standing
 from insource.train.head import Head
 from insource.train.lora import Adapted
 from insource.train.recipe import Plan
-from insource.train.rows import Row, batches, thinned
+from insource.train.rows import Row, batches
 
 Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
@@ -76,7 +76,6 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
             step = epoch * len(order) + number
             if step < standing.step or standing.finished:
                 continue
-            batch = thinned(batch, recipe.token_dropout, f"{recipe.seed}:{step}")
             loss = _step(model, batch, optimizer, _rate(step, plan), data.levels)
             standing = msgspec.structs.replace(standing, step=step + 1, seconds=before + time.monotonic() - started)
             voice.progress(f"training, loss {loss:.3f}", step + 1, plan.steps)

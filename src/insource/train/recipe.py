@@ -19,8 +19,7 @@ class Recipe(Noun, frozen=True, kw_only=True):
     """What a training run may be told. Zero means: derive it.
 
     `rank` of the LoRA factors on every linear layer (Hu et al. 2021); `layers` how many of the top layers are
-    trained (0 = all); `max_tokens` how much of a long input is kept; `token_dropout` the share of a text's tokens that
-    is left out at random each time.
+    trained (0 = all); `max_tokens` how much of a long input is kept.
     """
 
     epochs: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -30,7 +29,6 @@ class Recipe(Noun, frozen=True, kw_only=True):
     layers: Annotated[int, Meta(ge=0, le=1000)] = 0
     max_tokens: Annotated[int, Meta(ge=0, le=32768)] = 0
     patience: Annotated[int, Meta(ge=1, le=100)] = 2
-    token_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     label_names: bool = True
     seed: int = 0
 

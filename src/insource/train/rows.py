@@ -10,13 +10,12 @@ POOL = 64
 
 
 class Row(Noun, frozen=True, kw_only=True):
-    """`ids` are `text` tokens of the text, the cue, and those of all outputs but the last; `targets` the label numbers.
+    """`ids` are the text, the cue, and the tokens of all outputs but the last; `targets` the label numbers.
 
     The first output is read at position `read`, the next at `read` + 1 and so on.
     """
 
     ids: list[int]
-    text: int
     read: int
     targets: tuple[int, ...]
 
@@ -29,7 +28,7 @@ def encode(task: Task, examples: Sequence[Example], encoder: Encoder, tokens: Se
     for example, (ids, _) in zip(examples, encoded, strict=True):
         targets = tuple(of[str(example.target[o.name])] for o, of in zip(task.outputs, numbers, strict=True))
         chain = [tokens[k][target] for k, target in enumerate(targets[:-1])]
-        rows.append(Row(ids=[*ids, *chain], text=len(ids) - len(encoder.cue), read=len(ids) - 1, targets=targets))
+        rows.append(Row(ids=[*ids, *chain], read=len(ids) - 1, targets=targets))
     return rows
 
 
@@ -39,24 +38,12 @@ def label_rows(task: Task, encoder: Encoder) -> list[Row]:
         return []
     labels = task.outputs[0].labels
     encoded = encoder.encode([label_text(task.outputs[0], label) for label in labels])
-    cue = len(encoder.cue)
-    return [Row(ids=ids, text=len(ids) - cue, read=len(ids) - 1, targets=(i,)) for i, (ids, _) in enumerate(encoded)]
+    return [Row(ids=ids, read=len(ids) - 1, targets=(i,)) for i, (ids, _) in enumerate(encoded)]
 
 
 def label_text(output: Output, label: str) -> str:
     """A label as words: the leaf of a taxonomy path, underscores as blanks."""
     return (label.rsplit(" / ", maxsplit=1)[-1] if output.taxonomy else label).replace("_", " ")
-
-
-def thinned(rows: Sequence[Row], share: float, seed: str) -> list[Row]:
-    """The rows, about `share` of their text's tokens left out by `seed` (word dropout, Iyyer et al. 2015)."""
-    rng = random.Random(seed)  # noqa: S311 - a choice, not a secret
-    found = []
-    for row in rows:
-        kept = [token for token in row.ids[: row.text] if rng.random() >= share]
-        gone = row.text - len(kept)
-        found.append(Row(ids=[*kept, *row.ids[row.text :]], text=len(kept), read=row.read - gone, targets=row.targets))
-    return found
 
 
 def batches(rows: Sequence[Row], size: int, seed: int, epoch: int) -> list[list[Row]]:
