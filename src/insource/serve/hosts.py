@@ -53,7 +53,7 @@ def host_of(authority: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """True for localhost and loopback addresses."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback

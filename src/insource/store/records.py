@@ -8,6 +8,7 @@ from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Pending, Record, Review, to_json
 from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
+from insource.store.thread import REPAIR
 
 
 def append(connection: Connection, record: Record, pending: Pending | None) -> None:
@@ -103,7 +104,5 @@ def tenant_key(connection: Connection, tenant: str) -> bytes:
         key = secrets.token_bytes(32)
         connection.execute(TENANT_KEY.insert().values(tenant=tenant, key=key))
     if not isinstance(key, bytes) or len(key) != 32:
-        raise StoreError(
-            f"the store holds a damaged key of {tenant}", hint="restore a backup: insource store restore FILE"
-        )
+        raise StoreError(f"the store holds a damaged key of {tenant}", hint=REPAIR)
     return key

@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from insource.errors import Invalid, StoreError
 from insource.nouns import from_json
+from insource.store.thread import REPAIR
 
 T = TypeVar("T")
 
@@ -14,4 +15,4 @@ def stored(body: bytes | str, kind: type[T]) -> T:
         return from_json(body, kind)
     except Invalid as error:
         said = f"the store holds a damaged {kind.__name__.lower()}: {error}"
-        raise StoreError(said, hint="insource store restore FILE brings a backup back") from error
+        raise StoreError(said, hint=REPAIR) from error
