@@ -48,7 +48,8 @@ def sealed(task, base, folder):
     made, _ = fitted(task, base, folder)
     manifest = Manifest(
         engine="torch", task=task, base="tiny", base_digest=base.sha256, dataset="d", recipe=made.recipe,
-        heads=made.heads, files=file_digests(folder), threshold=made.threshold, max_tokens=made.max_tokens,
+        heads=made.heads, files=file_digests(folder), threshold=made.threshold,
+        max_tokens=made.max_tokens, cue=made.cue,
     )  # fmt: skip
     write_manifest(folder, manifest)
     return made
@@ -104,6 +105,14 @@ def test_control_tokens_in_a_text_stay_text(base):
     assert encoder.end not in ids
     assert ids[-len(encoder.cue) :] == encoder.cue
     assert 1 not in ids
+
+
+@pytest.mark.parametrize(("cue", "room"), [("", 64), ("\nlabel:", 2)])
+def test_a_cue_that_is_missing_or_leaves_no_room_is_refused(base, cue, room):
+    from insource.engines.readout import Encoder
+
+    with pytest.raises(Invalid, match="after each text"):
+        Encoder(base.folder, room, cue)
 
 
 def test_a_long_text_keeps_both_ends(base):

@@ -23,7 +23,10 @@ BF16_PRODUCTS = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
 
 
 class Encoder:
-    """Text → token ids, at most `max_tokens` with the cue; a longer text loses its middle, not its ends."""
+    """Text → token ids, at most `max_tokens` with the cue; a longer text loses its middle, not its ends.
+
+    Raises `Invalid` without a cue, and where it leaves no room for a text.
+    """
 
     def __init__(self, folder: Path, max_tokens: int, cue: str) -> None:
         from tokenizers import Tokenizer
@@ -38,6 +41,9 @@ class Encoder:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.cue: list[int] = self._tokenizer.encode(cue, add_special_tokens=False).ids
+        if not 0 < len(self.cue) < max_tokens:
+            said = f"{cue.strip()!r} after each text is {len(self.cue)} tokens, of {max_tokens} that are read"
+            raise Invalid(said, hint="a shorter name for the first output, or a larger max_tokens; then train again")
 
     def encode(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
         """For each text its ids, the cue last, and how many tokens were cut."""

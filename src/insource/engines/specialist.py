@@ -6,7 +6,7 @@ from typing import Any
 
 from insource.engines.artefact import Manifest, faults, read_manifest
 from insource.engines.batcher import Batcher
-from insource.engines.readout import Encoder, Reader, cue_of, load_body, pick_device, pick_dtype
+from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
 from insource.errors import EngineDown, Refused
 from insource.nouns import JsonObject, Prediction, Request, Usage
 
@@ -27,7 +27,7 @@ class Specialist:
         self.name = name
         self.manifest: Manifest = read_manifest(folder)
         device = pick_device()
-        self._encoder = Encoder(folder / "model", self.manifest.max_tokens, cue_of(self.manifest.task))
+        self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.cue)
         body = load_body(
             folder / "model",
             device=device,

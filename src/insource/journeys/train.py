@@ -84,6 +84,7 @@ def _slm(
         threshold=fitted.threshold,
         promise=fitted.promise,
         max_tokens=fitted.max_tokens,
+        cue=fitted.cue,
         dev=fitted.dev,
     )
 

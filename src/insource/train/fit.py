@@ -36,6 +36,7 @@ class Fitted(Noun, frozen=True, kw_only=True):
     dev: dict[str, float]
     recipe: JsonObject
     max_tokens: int
+    cue: str
 
 
 def fit(
@@ -148,4 +149,5 @@ def _fitted(task: Task, heads: tuple[OutputHead, ...], answers: Sequence[Answer]
         dev={"n": float(len(right)), "accuracy": sum(right) / len(right), "ece": ece},
         recipe={name: getattr(plan.recipe, name) for name in plan.recipe.__struct_fields__},
         max_tokens=plan.recipe.max_tokens,
+        cue=cue_of(task),
     )
