@@ -6,7 +6,6 @@ interruption of any kind leaves the .part to be resumed. A key is sent to the fi
 to another.
 """
 
-import errno
 import http.client
 import math
 import random
@@ -25,6 +24,7 @@ from insource.engines.artefact import file_digest
 from insource.engines.sources import Progress
 from insource.errors import Denied, EngineDown, InsourceError, Missing, Refused, StoreError
 from insource.nouns import Noun, to_json
+from insource.store.files import FULL
 
 MEGABYTE = 1_000_000
 PIECE = 1 << 18
@@ -93,7 +93,7 @@ def room_for(folder: Path, wanted: int) -> None:
 
 def disk_fault(error: OSError, path: Path) -> InsourceError:
     """Our error for what the disk said."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = error.errno in FULL
     hint = "free some space, or set INSOURCE_CACHE to a folder on another disk; then the same command goes on"
     return StoreError(f"{path}: {error.strerror}", hint=hint if full else "")
 
