@@ -8,6 +8,7 @@ else for `--bf16-steps` steps (its accuracy is then not measured, and that is sa
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import platform
@@ -82,7 +83,8 @@ def peer(base: LocalModel, train: list, test: list, labels: list[str], *, bf16: 
         )  # fmt: skip
         trainer = Trainer(model, arguments, train_dataset=encode, processing_class=tokenizer)
         start = time.perf_counter()
-        trainer.train()
+        with contextlib.redirect_stdout(sys.stderr):  # it prints its figures there
+            trainer.train()
         seconds = time.perf_counter() - start
         done = min(len(train), steps * BATCH) if steps else len(train)
         found = {"rows_per_s": done / seconds, "seconds": seconds, "accuracy": None}
