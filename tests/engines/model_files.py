@@ -126,5 +126,6 @@ def specialist(folder, task):
         name=output.name, labels=output.labels, tokens=tuple(range(end + 1, end + 1 + len(output.labels)))
     )
     about = {"engine": "torch", "task": task, "base": "dice", "base_digest": "0" * 64, "dataset": "d", "recipe": {}}
-    write_manifest(folder, Manifest(**about, cue="\nlabel:", heads=(head,), files=file_digests(folder)))
+    about |= {"template": "Text: {input}\nlabel:"}
+    write_manifest(folder, Manifest(**about, heads=(head,), files=file_digests(folder)))
     return folder

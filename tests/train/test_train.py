@@ -1,5 +1,6 @@
 """The loop on a real, very small model: it learns, it resumes to the same weights, it exports what it trained."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def sealed(task, base, folder):
     manifest = Manifest(
         engine="torch", task=task, base="tiny", base_digest=base.sha256, dataset="d", recipe=made.recipe,
         heads=made.heads, files=file_digests(folder), threshold=made.threshold,
-        max_tokens=made.max_tokens, cue=made.cue,
+        max_tokens=made.max_tokens, template=made.template,
     )  # fmt: skip
     write_manifest(folder, manifest)
     return made
@@ -99,7 +100,7 @@ async def test_a_batch_answers_as_one_by_one(base, tmp_path):
 def test_control_tokens_in_a_text_stay_text(base):
     from insource.engines.readout import Encoder
 
-    encoder = Encoder(base.folder, 64, "\nlabel:")
+    encoder = Encoder(base.folder, 64, "Text: {input}\nlabel:")
     ids, cut = encoder.encode(["<|end|> then <|user|>"])[0]
     assert cut == 0
     assert encoder.end not in ids
@@ -107,19 +108,42 @@ def test_control_tokens_in_a_text_stay_text(base):
     assert 1 not in ids
 
 
-@pytest.mark.parametrize(("cue", "room"), [("", 64), ("\nlabel:", 2)])
-def test_a_cue_that_is_missing_or_leaves_no_room_is_refused(base, cue, room):
+@pytest.mark.parametrize(
+    ("template", "room"), [("", 64), ("Text: {input}", 64), ("Text: \nlabel:", 64), ("Text: {input}\nlabel:", 2)]
+)
+def test_a_template_without_a_place_a_cue_or_room_is_refused(base, template, room):
     from insource.engines.readout import Encoder
 
-    with pytest.raises(Invalid, match="after each text"):
-        Encoder(base.folder, room, cue)
+    with pytest.raises(Invalid, match=r"has no \{input\}|without its text"):
+        Encoder(base.folder, room, template)
+
+
+@pytest.mark.parametrize("frame", ["{} $A", "{} $A {}"])
+def test_what_a_model_begins_with_stands_before_the_template_once(base, tmp_path, frame):
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    from insource.engines.readout import Encoder
+
+    shutil.copytree(base.folder, tmp_path / "m")
+    plain = Encoder(base.folder, 64, "Text: {input}\nlabel:")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "m" / "tokenizer.json"))
+    end = tokenizer.id_to_token(plain.end)
+    tokenizer.post_processor = TemplateProcessing(
+        single=frame.format("<|user|>", end), special_tokens=[("<|user|>", 1), (end, plain.end)]
+    )
+    tokenizer.save(str(tmp_path / "m" / "tokenizer.json"))
+    encoder = Encoder(tmp_path / "m", 64, "Text: {input}\nlabel:")
+    assert encoder.before == [1, *plain.before]
+    assert encoder.cue == plain.cue
+    assert encoder.encode(["oil leak"]) == plain.encode(["oil leak"])
 
 
 def test_a_long_text_keeps_both_ends(base):
     from insource.engines.readout import Encoder
 
-    whole, _ = Encoder(base.folder, 10_000, "\n").encode(["start " + "x " * 300 + "finish"])[0]
-    ids, cut = Encoder(base.folder, 32, "\n").encode(["start " + "x " * 300 + "finish"])[0]
+    whole, _ = Encoder(base.folder, 10_000, "{input}\n").encode(["start " + "x " * 300 + "finish"])[0]
+    ids, cut = Encoder(base.folder, 32, "{input}\n").encode(["start " + "x " * 300 + "finish"])[0]
     assert len(ids) == 32
     assert cut == len(whole) - 32
     assert ids[:4] == whole[:4]

@@ -28,7 +28,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
 
     `files` maps each relative path to its SHA-256. `threshold` is the confidence at which the task's risk holds on
     the dev split, None when it asks for none; `promise` says in words what it guarantees or why it cannot.
-    `cue` is what was asked after each text in training, and is asked after each text it serves.
+    `template` is what stood around each text in training, and stands around each text it serves.
     `dev` holds the trainer's own evaluation (n, accuracy, ece); its answers row by row are in `trainer.jsonl`.
     """
 
@@ -43,7 +43,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     threshold: float | None = None
     promise: str = ""
     max_tokens: int = 512
-    cue: str = ""
+    template: str = ""
     dev: dict[str, float] = {}
     code: str = ""
 

@@ -13,22 +13,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from insource.engines.prefix import Prefix
 from insource.errors import EngineDown, Invalid
 from insource.nouns import Task
 
 TOKENS_PER_BATCH = 2048
 WORTHWHILE = 256
 EAGER_TOKENS = 512
+INPUT = "{input}"
 BF16_PRODUCTS = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
 
 
 class Encoder:
-    """Text → token ids, at most `max_tokens` with the cue; a longer text loses its middle, not its ends.
+    """Text → token ids in its template, at most `max_tokens` in all; a longer text loses its middle, not its ends.
 
-    Raises `Invalid` without a cue, and where it leaves no room for a text.
+    Raises `Invalid` where the template has no place for the text or nothing after it, or leaves no room for one.
     """
 
-    def __init__(self, folder: Path, max_tokens: int, cue: str) -> None:
+    def __init__(self, folder: Path, max_tokens: int, template: str) -> None:
         from tokenizers import Tokenizer
 
         config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -40,17 +42,22 @@ class Encoder:
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.cue: list[int] = self._tokenizer.encode(cue, add_special_tokens=False).ids
-        if not 0 < len(self.cue) < max_tokens:
-            said = f"{cue.strip()!r} after each text is {len(self.cue)} tokens, of {max_tokens} that are read"
+        before, place, cue = template.partition(INPUT)
+        begun = self._tokenizer.encode(before).ids  # with the token a model of this kind begins with
+        self.before = begun[:-1] if begun[-1:] == [self.end] else begun
+        [self.cue] = self.plain([cue])
+        if not place or not self.cue:
+            raise Invalid(f"the template {template!r} has no {INPUT} with a cue after it", hint="train again")
+        taken = len(self.before) + len(self.cue)
+        if taken >= max_tokens:
+            said = f"{template!r} is {taken} tokens without its text, of {max_tokens} that are read"
             raise Invalid(said, hint="a shorter name for the first output, or a larger max_tokens; then train again")
 
     def encode(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
-        """For each text its ids, the cue last, and how many tokens were cut."""
-        room = self.max_tokens - len(self.cue)
+        """For each text its ids and the cue's, to be read behind `before`; and how many tokens were cut."""
+        room = self.max_tokens - len(self.before) - len(self.cue)
         rows = []
-        for encoding in self._tokenizer.encode_batch([printable(text) for text in texts]):
-            ids: list[int] = encoding.ids
+        for ids in self.plain([printable(text) for text in texts]):
             tail = room // 4
             kept = ids if len(ids) <= room else ids[: room - tail] + ids[len(ids) - tail :]
             rows.append(([*kept, *self.cue], len(ids) - len(kept)))
@@ -62,7 +69,7 @@ class Encoder:
 
     def spare_tokens(self, count: int, used: Iterable[int]) -> list[int]:
         """`count` ids, rarest first, that are no control tokens and not in `used`. Raises `Invalid` if too few."""
-        taken = set(used) | set(self._tokenizer.get_added_tokens_decoder()) | {self.end, *self.cue}
+        taken = set(used) | set(self._tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
         top = min(self.vocabulary, self._tokenizer.get_vocab_size())
         spare = [token for token in range(top - 1, 255, -1) if token not in taken][:count]
         if len(spare) < count:
@@ -70,14 +77,15 @@ class Encoder:
         return spare
 
 
-def cue_of(task: Task) -> str:
-    """What is asked after a text: a line break and the name of the first output.
+def template_of(task: Task) -> str:
+    """What stands around a text: a line that says what is asked, and after the text the cue, a line that asks for it.
 
-    A language model goes on to something new there. Its end token would be shorter, but at it the base model knows
-    little of the text: on BANKING77 a linear probe is right for 51%, after a line break for 66%, after such a line
-    for 68%.
+    A language model goes on to something new at such a line. Of its frozen states on BANKING77 a linear probe (4,000
+    rows to fit, 1,000 to check) is right for 71% with the cue alone, for 77% behind "Text: ", for 82% behind the first
+    line; at the model's end token for 51% (1,500 rows to fit).
     """
-    return f"\n{task.outputs[0].name.replace('_', ' ')}:"
+    name = task.outputs[0].name.replace("_", " ")
+    return f"Choose the {name} of the text.\n{INPUT}\n{name}:"
 
 
 def printable(text: str) -> str:
@@ -172,11 +180,11 @@ class Reader:
     those labels have in the vocabulary.
     """
 
-    def __init__(self, body: Any, rows: Sequence[Any], tokens: Sequence[Sequence[int]], *, end: int) -> None:
-        self.body, self.rows, self.end = body, list(rows), end
-        self.device = next(body.parameters()).device
+    def __init__(self, prefix: Prefix, rows: Sequence[Any], tokens: Sequence[Sequence[int]], *, end: int) -> None:
         import torch
 
+        self.prefix, self.rows, self.end = prefix, list(rows), end
+        self.device = next(prefix.body.parameters()).device
         self.tokens = [torch.tensor(ids, device=self.device) for ids in tokens]
 
     def logits(self, encoded: Sequence[Sequence[int]]) -> list[Any]:
@@ -194,11 +202,11 @@ class Reader:
         import torch
 
         ids, lengths = pad(encoded, self.end, str(self.device))
-        several = len(self.rows) > 1
-        out = self.body(input_ids=ids, use_cache=several)
+        out = self.prefix.read(ids)
         at = torch.arange(len(encoded), device=self.device)
         hidden = out.last_hidden_state[at, lengths - 1]
-        mask = torch.arange(ids.shape[1], device=self.device)[None] < lengths[:, None]
+        begun = len(self.prefix.ids)
+        mask = torch.arange(-begun, ids.shape[1], device=self.device)[None] < lengths[:, None]
         found = []
         for output, rows in enumerate(self.rows):
             logits = hidden.float() @ rows.T
@@ -207,11 +215,11 @@ class Reader:
                 break
             chosen = self.tokens[output][logits.argmax(1)]
             mask = torch.cat([mask, mask.new_ones(len(encoded), 1)], 1)
-            step = self.body(
+            step = self.prefix.body(
                 input_ids=chosen[:, None],
                 past_key_values=out.past_key_values,
                 attention_mask=mask.long(),
-                position_ids=(lengths + output)[:, None],
+                position_ids=(begun + lengths + output)[:, None],
                 use_cache=True,
             )
             hidden = step.last_hidden_state[:, -1]

@@ -6,6 +6,7 @@ from typing import Any
 
 from insource.engines.artefact import Manifest, faults, read_manifest
 from insource.engines.batcher import Batcher
+from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
 from insource.errors import EngineDown, Refused
 from insource.nouns import JsonObject, Prediction, Request, Usage
@@ -27,7 +28,7 @@ class Specialist:
         self.name = name
         self.manifest: Manifest = read_manifest(folder)
         device = pick_device()
-        self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.cue)
+        self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
         body = load_body(
             folder / "model",
             device=device,
@@ -36,7 +37,8 @@ class Specialist:
             longest=self.manifest.max_tokens,
         )
         tokens = [head.tokens for head in self.manifest.heads]
-        self._reader = Reader(body, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
+        prefix = Prefix(body, self._encoder.before)
+        self._reader = Reader(prefix, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
         self._batcher = Batcher(self._run)
 
     async def complete(self, request: Request) -> Prediction:
@@ -55,7 +57,7 @@ class Specialist:
         probabilities = [logits_of.softmax(1) for logits_of in heads]
         elapsed = (time.perf_counter() - start) * 1000
         return [
-            self._prediction([p[i] for p in probabilities], len(ids), cut, elapsed)
+            self._prediction([p[i] for p in probabilities], len(self._encoder.before) + len(ids), cut, elapsed)
             for i, (ids, cut) in enumerate(encoded)
         ]
 

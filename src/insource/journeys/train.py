@@ -84,7 +84,7 @@ def _slm(
         threshold=fitted.threshold,
         promise=fitted.promise,
         max_tokens=fitted.max_tokens,
-        cue=fitted.cue,
+        template=fitted.template,
         dev=fitted.dev,
     )
 

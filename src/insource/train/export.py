@@ -1,7 +1,7 @@
 """What a run leaves: adapter/ in PEFT's format with the label rows beside it, and model/ merged, its head untied.
 
 model/ is an ordinary causal language model: any engine that reads safetensors can serve it, answering with label
-tokens after the input and a line break.
+tokens after the input in the manifest's template.
 """
 
 import json

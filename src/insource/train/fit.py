@@ -11,7 +11,8 @@ import torch
 import insource
 from insource.engines.artefact import OutputHead
 from insource.engines.local import LocalModel
-from insource.engines.readout import Encoder, Reader, cue_of, load_body, pad, pick_device, pick_dtype
+from insource.engines.prefix import Prefix
+from insource.engines.readout import Encoder, Reader, load_body, pad, pick_device, pick_dtype, template_of
 from insource.errors import Invalid
 from insource.nouns import Example, JsonObject, Noun, Output, Task, digest, to_json
 from insource.stats import expected_calibration_error
@@ -36,7 +37,7 @@ class Fitted(Noun, frozen=True, kw_only=True):
     dev: dict[str, float]
     recipe: JsonObject
     max_tokens: int
-    cue: str
+    template: str
 
 
 def fit(
@@ -59,8 +60,8 @@ def fit(
         voice.say(f"  {line}")
     model = _model(task, base, plan, tokens, data.rows, (device, dtype, voice.threads))
     _estimate(model, data.rows, plan, voice.say)
-    run = digest([task, base.sha256, plan, [e.id for e in examples], [e.id for e in held_out], str(dtype), device,
-                  torch.get_num_threads(), str(torch.__version__), insource.__version__])  # fmt: skip
+    run = digest([task, template_of(task), base.sha256, plan, [e.id for e in examples], [e.id for e in held_out],
+                  str(dtype), device, torch.get_num_threads(), str(torch.__version__), insource.__version__])  # fmt: skip
     standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
     read, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
     lines = [
@@ -76,10 +77,10 @@ def fit(
 def _prepare(
     task: Task, splits: tuple[list[Example], list[Example]], base: LocalModel, recipe: Recipe
 ) -> tuple[Plan, list[list[int]], Data]:
-    encoder = Encoder(base.folder, recipe.max_tokens or LONGEST, cue_of(task))
+    encoder = Encoder(base.folder, recipe.max_tokens or LONGEST, template_of(task))
     encoded = encoder.encode([example.input for example in splits[0]])
-    plan = derive(recipe, [len(ids) for ids, _ in encoded])
-    encoder = Encoder(base.folder, plan.recipe.max_tokens, cue_of(task))
+    plan = derive(recipe, [len(ids) for ids, _ in encoded], len(encoder.before))
+    encoder = Encoder(base.folder, plan.recipe.max_tokens, template_of(task))
     spare = encoder.spare_tokens(sum(len(o.labels) for o in task.outputs), {i for ids, _ in encoded for i in ids})
     tokens = []
     for output in task.outputs:
@@ -98,16 +99,17 @@ def _model(
     """The base with adapters, and one head an output, begun at what the base itself tells apart."""
     device, dtype, threads = where
     body = load_body(base.folder, device=device, dtype=dtype, threads=threads, longest=plan.recipe.max_tokens)
-    encoder = Encoder(base.folder, plan.recipe.max_tokens, cue_of(task))
+    encoder = Encoder(base.folder, plan.recipe.max_tokens, template_of(task))
     embedding = body.get_input_embeddings()
     with torch.no_grad():
         for output, ids in zip(task.outputs, tokens, strict=True):
             texts = [label_text(output, label) for label in output.labels]
             for token, words in zip(ids, encoder.plain(texts), strict=True):
                 embedding.weight[token] = embedding.weight[words or [encoder.end]].float().mean(0).to(dtype)
-    made = heads(body, rows, [len(output.labels) for output in task.outputs], encoder.end)
+    prefix = Prefix(body, encoder.before)
+    made = heads(prefix, rows, [len(output.labels) for output in task.outputs], encoder.end)
     adapters = adapt(body, plan.recipe.rank, plan.recipe.layers, plan.recipe.seed)
-    return Model(body, adapters, made, Reader(body, [head.rows for head in made], tokens, end=encoder.end))
+    return Model(body, adapters, made, Reader(prefix, [head.rows for head in made], tokens, end=encoder.end))
 
 
 def _levels(output: Output) -> list[Any]:
@@ -129,7 +131,7 @@ def _estimate(model: Model, rows: Sequence[Row], plan: Plan, say: Say) -> None:
     model.refresh()
     ids, _ = pad([row.ids for row in sample], model.reader.end, str(model.reader.device))
     start = time.perf_counter()
-    model.body(input_ids=ids, use_cache=False).last_hidden_state.float().square().mean().backward()
+    model.reader.prefix.read(ids).last_hidden_state.float().square().mean().backward()
     rate = ids.numel() / (time.perf_counter() - start)
     for parameter in model.parameters:
         parameter.grad = None
@@ -149,5 +151,5 @@ def _fitted(task: Task, heads: tuple[OutputHead, ...], answers: Sequence[Answer]
         dev={"n": float(len(right)), "accuracy": sum(right) / len(right), "ece": ece},
         recipe={name: getattr(plan.recipe, name) for name in plan.recipe.__struct_fields__},
         max_tokens=plan.recipe.max_tokens,
-        cue=cue_of(task),
+        template=template_of(task),
     )

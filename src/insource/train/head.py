@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from insource.engines.prefix import Prefix
 from insource.engines.readout import by_length, pad
 from insource.train.rows import Row
 
@@ -37,27 +38,28 @@ class Head:
         return hidden.float() @ self.projection @ self.values.T
 
 
-def heads(body: Any, rows: Sequence[Row], labels: Sequence[int], filler: int) -> list[Head]:
+def heads(prefix: Prefix, rows: Sequence[Row], labels: Sequence[int], filler: int) -> list[Head]:
     """One Head per output (`labels` says how many each has), from the states of the first and last `rows`.
 
     The last ones are the labels' own names where they are examples, so that every label has at least one.
     """
     sample = list(rows) if len(rows) <= SAMPLE else [*rows[: SAMPLE // 2], *rows[-SAMPLE // 2 :]]
-    states = _states(body, sample, len(labels), filler)
+    states = _states(prefix, sample, len(labels), filler)
     return [Head(states[k], [row.targets[k] for row in sample], count) for k, count in enumerate(labels)]
 
 
-def _states(body: Any, rows: Sequence[Row], outputs: int, filler: int) -> list[Any]:
+def _states(prefix: Prefix, rows: Sequence[Row], outputs: int, filler: int) -> list[Any]:
     found: list[Any] = [None] * outputs
+    device = prefix.body.device
     with torch.inference_mode():
         for batch in by_length([len(row.ids) for row in rows]):
-            ids, _ = pad([rows[i].ids for i in batch], filler, str(body.device))
-            hidden = body(input_ids=ids, use_cache=False).last_hidden_state
-            read = torch.tensor([rows[i].read for i in batch], device=body.device)
+            ids, _ = pad([rows[i].ids for i in batch], filler, str(device))
+            hidden = prefix.read(ids).last_hidden_state
+            read = torch.tensor([rows[i].read for i in batch], device=device)
             for k in range(outputs):
                 if found[k] is None:
-                    found[k] = torch.empty(len(rows), hidden.shape[-1], device=body.device)
-                found[k][batch] = hidden[torch.arange(len(batch), device=body.device), read + k].float()
+                    found[k] = torch.empty(len(rows), hidden.shape[-1], device=device)
+                found[k][batch] = hidden[torch.arange(len(batch), device=device), read + k].float()
     # leaves inference mode: what is trained next is computed from these
     return [states.clone() for states in found]
 

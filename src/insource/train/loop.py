@@ -47,9 +47,10 @@ class Model:
         return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + [h.values for h in self.heads]
 
     def refresh(self) -> None:
-        """Brings every merged weight up to date, and the rows that the reader reads."""
+        """Brings every merged weight up to date, and what the reader reads with."""
         for adapted in self.adapters:
             adapted.refresh()
+        self.reader.prefix.renew()
         self.reader.rows = [head.rows for head in self.heads]
 
 
@@ -105,7 +106,7 @@ def _step(model: Model, batch: Sequence[Row], optimizer: Any, rate: float, level
     model.refresh()
     device = model.reader.device
     ids, _ = pad([row.ids for row in batch], model.reader.end, str(device))
-    hidden = model.body(input_ids=ids, use_cache=False).last_hidden_state
+    hidden = model.reader.prefix.read(ids).last_hidden_state
     at = torch.arange(len(batch), device=device)
     read = torch.tensor([row.read for row in batch], device=device)
     loss = torch.zeros((), device=device)

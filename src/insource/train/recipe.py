@@ -56,8 +56,8 @@ def load_recipe(path: Path | None) -> Recipe:
         raise Invalid(f"{path}: {error}", hint="keys are listed in docs/reference/recipe.md") from error
 
 
-def derive(recipe: Recipe, lengths: list[int]) -> Plan:
-    """Fills what the recipe leaves open from the lengths (in tokens) of the training rows.
+def derive(recipe: Recipe, lengths: list[int], before: int = 0) -> Plan:
+    """Fills what the recipe leaves open from the lengths of the training rows, in tokens behind the `before` first.
 
     Raises `Invalid` when `max_tokens` leaves no room for a text beside what is asked after it.
     """
@@ -68,7 +68,8 @@ def derive(recipe: Recipe, lengths: list[int]) -> Plan:
     mean = sum(lengths) / rows
     filled: dict[str, float] = {}
     if not recipe.max_tokens:
-        filled["max_tokens"] = max(SHORTEST, min(LONGEST, ordered[min(rows - 1, int(rows * 0.995))] + 8))
+        longest = ordered[min(rows - 1, int(rows * 0.995))] + before
+        filled["max_tokens"] = max(SHORTEST, min(LONGEST, longest + 8))
         why.append(f"max_tokens {filled['max_tokens']}: covers 99.5% of the rows")
     if not recipe.epochs:
         filled["epochs"] = next(epochs for least, epochs in EPOCHS if rows >= least)
