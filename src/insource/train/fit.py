@@ -60,8 +60,9 @@ def fit(
         voice.say(f"  {line}")
     model = _model(task, base, plan, tokens, data.rows, (device, dtype, voice.threads))
     _estimate(model, data.rows, plan, voice.say)
-    run = digest([task, template_of(task), base.sha256, plan, [e.id for e in examples], [e.id for e in held_out],
-                  str(dtype), device, torch.get_num_threads(), str(torch.__version__), insource.__version__])  # fmt: skip
+    made_with = (str(dtype), device, torch.get_num_threads(), str(torch.__version__), insource.__version__)
+    which = [[example.id for example in rows] for rows in splits]
+    run = digest([task, template_of(task), base.sha256, plan, which, made_with])
     standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
     read, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
     lines = [
