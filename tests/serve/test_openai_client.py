@@ -92,13 +92,16 @@ async def test_the_synchronous_client_works_too(tmp_path):
             done = await asyncio.to_thread(lambda: ai.chat.completions.create(**say("refund please")))
             assert done.choices[0].message.content == "refund"
             models = await asyncio.to_thread(lambda: [m.id for m in ai.models.list()])
-            assert models == ["hub", "tickets"]
+            assert models == ["hub", "hub-large", "tickets"]
 
 
 async def test_models_are_listed_and_found_by_name(tmp_path):
     async with gateway(tmp_path) as (url, _), client(url) as ai:
-        assert [m.id async for m in ai.models.list()] == ["hub", "tickets"]
+        assert [m.id async for m in ai.models.list()] == ["hub", "hub-large", "tickets"]
         assert (await ai.models.retrieve("tickets")).owned_by == "insource"
+        assert (await ai.models.retrieve("hub-large")).owned_by == "engine"
+        said = await ai.chat.completions.create(**say("hello", "hub-large"))
+        assert said.choices[0].message.content == "Hello there, friend."
         with pytest.raises(openai.NotFoundError):
             await ai.models.retrieve("nope")
 

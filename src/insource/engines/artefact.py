@@ -78,8 +78,8 @@ def read_manifest(folder: Path) -> Manifest:
         data = (folder / MANIFEST).read_bytes()
     except FileNotFoundError as error:
         raise Missing(f"{folder} holds no finished artefact (no {MANIFEST})", hint="insource train TASK") from error
-    except OSError as error:
-        raise Invalid(f"{folder / MANIFEST} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a folder with a NUL
+        raise Invalid(f"{folder / MANIFEST} cannot be read: {error}") from error
     return from_json(data, Manifest)
 
 

@@ -56,11 +56,12 @@ class Desk:
             await self._let_go(path)
 
     async def models(self) -> dict[str, str]:
-        """Every name a call may use → who owns it: tasks that are live, their releases, engines."""
+        """Every name a call may use → who owns it: live tasks, their releases, engines and the models behind them."""
         names = dict.fromkeys(self._paths, "insource")
         for task in [name for name in names if "@" not in name]:
             names |= {r.name: "insource" for r in await self.store.releases(task) if r.stage != "candidate"}
-        return names | dict.fromkeys(self.settings.engines, "engine")
+        engines = [name for engine, of in self.settings.engines.items() for name in (engine, of.model)]
+        return dict.fromkeys((name for name in engines if self._engine(name)), "engine") | names
 
     async def faults(self) -> list[str]:
         """Why calls could not be answered now: the store does not take rows, or a live release is not loaded."""
@@ -139,7 +140,7 @@ class Desk:
 
     def _engine(self, model: str) -> str | None:
         """The engine that `model` names, itself or by the model behind it; a task's name goes first."""
-        if model.partition("@")[0] in task_names(self.settings):
+        if not model or model.partition("@")[0] in task_names(self.settings):
             return None
         if model in self.settings.engines:
             return model
