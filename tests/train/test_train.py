@@ -27,6 +27,7 @@ TWO = Task(
     risk=Risk(max_error=0.2),
 )
 RECIPE = Recipe(epochs=6, batch=16, learning_rate=5e-3, rank=4, patience=6)
+TWICE = msgspec.structs.replace(RECIPE, epochs=3, runs=2)
 
 
 @pytest.fixture(scope="session")
@@ -34,19 +35,19 @@ def base(tmp_path_factory) -> LocalModel:
     return LocalModel(name="tiny", folder=tiny.build(tmp_path_factory.mktemp("base")), sha256="0" * 64)
 
 
-def fitted(task, base, folder, recipe=RECIPE):
+def fitted(task, base, folder, recipe=RECIPE, threads=1):
     from insource.train.fit import fit
     from insource.train.loop import Voice
 
     folder.mkdir(parents=True, exist_ok=True)
     splits = tiny.rows(task, 240, "train"), tiny.rows(task, 60, "dev")
     said: list[str] = []
-    made = fit(task, splits, base, recipe, folder, voice=Voice(said.append, lambda *_: None, 1))
+    made = fit(task, splits, base, recipe, folder, voice=Voice(said.append, lambda *_: None, threads))
     return made, said
 
 
-def sealed(task, base, folder):
-    made, _ = fitted(task, base, folder)
+def sealed(task, base, folder, recipe=RECIPE):
+    made, _ = fitted(task, base, folder, recipe)
     manifest = Manifest(
         engine="torch", task=task, base="tiny", base_digest=base.sha256, dataset="d", recipe=made.recipe,
         heads=made.heads, files=file_digests(folder), threshold=made.threshold,
@@ -189,19 +190,19 @@ KILLED = """
     def progress(what, done, total):
         if done == {at}: os.kill(os.getpid(), 9)
     splits = tiny.rows(t.TWO, 240, "train"), tiny.rows(t.TWO, 60, "dev")
-    fit(t.TWO, splits, base, t.RECIPE, folder, voice=Voice(lambda s: None, progress, 1))
+    fit(t.TWO, splits, base, t.TWICE, folder, voice=Voice(lambda s: None, progress, 1))
 """
 
 
 def test_killed_anywhere_it_resumes_to_the_same_weights(base, tmp_path):
-    fitted(TWO, base, tmp_path / "whole" / "artefact")
+    fitted(TWO, base, tmp_path / "whole" / "artefact", TWICE)
     folder = tmp_path / "killed" / "artefact"
     here = str(Path(__file__).parent)
     for at in (1, 7, 15, 16, 40, 80):
         code = textwrap.dedent(KILLED.format(here=here, base=str(base.folder), folder=str(folder), at=at))
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-    fitted(TWO, base, folder)
+    fitted(TWO, base, folder, TWICE)
     for name in ("model/model.safetensors", "adapter/adapter_model.safetensors", "adapter/label_rows.safetensors"):
         assert file_digests(folder)[name] == file_digests(tmp_path / "whole" / "artefact")[name]
 
@@ -214,13 +215,102 @@ def test_other_rows_do_not_resume_a_run(base, tmp_path):
     assert checkpoint.load(tmp_path / "checkpoint.safetensors", "another run") is None
 
 
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return {name: tensor.float() for name, tensor in load_file(folder / "model" / "model.safetensors").items()}
+
+
+def test_several_runs_end_in_the_mean_of_their_weights(base, tmp_path):
+    import torch
+
+    _, said = fitted(ONE, base, tmp_path / "mean" / "artefact", TWICE)
+    alone = []
+    for seed in (0, 1):
+        fitted(ONE, base, tmp_path / str(seed) / "artefact", msgspec.structs.replace(TWICE, runs=1, seed=seed))
+        alone.append(weights(tmp_path / str(seed) / "artefact"))
+    for name, tensor in weights(tmp_path / "mean" / "artefact").items():
+        torch.testing.assert_close(tensor, (alone[0][name] + alone[1][name]) / 2, rtol=0.02, atol=2e-3)
+    assert sum(not torch.allclose(alone[0][name], alone[1][name], atol=2e-3) for name in alone[0]) >= 14
+    assert [sum(f"run {number} of 2" in line for line in said) for number in (1, 2)] == [3, 3]
+    assert "mean of 2 runs" in said[-1]
+
+
+def test_a_mean_that_is_worse_than_the_best_run_is_not_kept(base, tmp_path, monkeypatch):
+    import torch
+
+    from insource.train import soup
+
+    monkeypatch.setattr(soup, "_mean", lambda ends, _: [torch.zeros_like(tensor) for tensor in ends[0]])
+    _, said = fitted(ONE, base, tmp_path / "mean" / "artefact", TWICE)
+    assert said[-1].endswith("is better and kept")
+    seed = int(said[-1].split("run ")[1].split()[0]) - 1
+    fitted(ONE, base, tmp_path / "one" / "artefact", msgspec.structs.replace(TWICE, runs=1, seed=seed))
+    one, kept = weights(tmp_path / "one" / "artefact"), weights(tmp_path / "mean" / "artefact")
+    assert all(torch.equal(one[name], kept[name]) for name in one)
+
+
+@pytest.fixture
+def two_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    yield 2
+    torch.set_num_threads(before)
+
+
+def test_runs_side_by_side_end_in_the_weights_of_runs_one_after_another(base, tmp_path, two_threads):
+    import torch
+
+    fitted(TWO, base, tmp_path / "a" / "artefact", TWICE)
+    fitted(TWO, base, tmp_path / "b" / "artefact", TWICE, two_threads)
+    one, other = weights(tmp_path / "a" / "artefact"), weights(tmp_path / "b" / "artefact")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_run_that_ends_badly_ends_its_neighbours_too(base, tmp_path, two_threads, error):
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
+
+    seen: list[int] = []
+
+    def progress(_: str, done: int, total: int) -> None:
+        seen.append(total - done)
+        if done == total // 4:
+            raise error("enough")
+
+    splits = tiny.rows(ONE, 240, "train"), tiny.rows(ONE, 60, "dev")
+    with pytest.raises(error):
+        fit(ONE, splits, base, TWICE, tmp_path, voice=Voice(lambda _: None, progress, two_threads))
+    assert min(seen) > seen[0] // 2
+    assert not (tmp_path / "history.json").exists()
+
+
+def test_progress_and_history_go_through_all_runs(base, tmp_path):
+    from insource.train.fit import fit
+    from insource.train.loop import Voice
+
+    seen: list[tuple[int, int]] = []
+    voice = Voice(lambda _: None, lambda _, done, total: seen.append((done, total)), 1)
+    splits = tiny.rows(ONE, 240, "train"), tiny.rows(ONE, 60, "dev")
+    fit(ONE, splits, base, TWICE, tmp_path, voice=voice)
+    assert [done for done, _ in seen] == list(range(1, seen[0][1] + 1))
+    checks = from_json((tmp_path / "history.json").read_bytes(), dict)["checks"]
+    assert len(checks) == 2 * TWICE.epochs + 1
+    assert checks[-1]["step"] == seen[0][1]
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers in the old words
-def test_the_adapter_is_one_that_peft_loads_to_the_same_outputs(base, tmp_path):
+@pytest.mark.parametrize("recipe", [RECIPE, TWICE], ids=["one run", "the mean of two"])
+def test_the_adapter_is_one_that_peft_loads_to_the_same_outputs(base, tmp_path, recipe):
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    sealed(ONE, base, tmp_path / "a")
+    sealed(ONE, base, tmp_path / "a", recipe)
+    rank = from_json((tmp_path / "a" / "adapter" / "adapter_config.json").read_bytes(), dict)["r"]
+    assert rank == RECIPE.rank * recipe.runs
     adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base.folder), tmp_path / "a" / "adapter")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "a" / "model", dtype=torch.float32)
     ids = torch.tensor([[5, 9, 14, 30, 0]])

@@ -76,8 +76,12 @@ def stopped(process: subprocess.Popen, moment: str) -> str:
     return rest
 
 
-def test_ctrl_c_in_the_middle_of_training_ends_it_at_once_and_the_same_command_goes_on(plant: Path, base: Path) -> None:
-    (plant / "recipe.toml").write_text(LONG)
+@pytest.mark.parametrize("runs", [1, 2])
+def test_ctrl_c_in_the_middle_of_training_ends_it_at_once_and_the_same_command_goes_on(
+    plant: Path, base: Path, runs: int
+) -> None:
+    (plant / "insource.toml").write_text(f"[workspace]\nthreads = {runs}\n")
+    (plant / "recipe.toml").write_text(LONG + f"runs = {runs}\n")
     words = ("train", "defects", "--base", f"file:{base}", "--recipe", str(plant / "recipe.toml"))
     process = started(plant, *words)
     said = stopped(process, "training, loss")

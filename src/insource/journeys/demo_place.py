@@ -41,6 +41,7 @@ else = ["review"]
 """,
     RECIPE: """# Few dials; what is left out is derived from the rows. Keys: docs/reference/recipe.md
 epochs = 3
+learning_rate = 0.001
 """,
 }
 

@@ -142,7 +142,7 @@ def _seal(folder: Path, manifest: Manifest, dataset: Dataset) -> str:
 async def _register(
     task: Task, settings: Settings, store: Store, dataset: Dataset, made: tuple[Path, str, str]
 ) -> Release:
-    """Moves the finished folder to its version and adds the release; the checkpoint has done its work."""
+    """Moves the finished folder to its version and adds the release; the checkpoints have done their work."""
     folder, artefact, base = made
     releases = await store.releases(task.name)
     version = next_version(releases)
@@ -168,5 +168,6 @@ async def _register(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     await store.add_release(release)
-    (settings.state / "training" / task.name / "checkpoint.safetensors").unlink(missing_ok=True)
+    for checkpoint in (settings.state / "training" / task.name).glob("checkpoint*"):
+        checkpoint.unlink(missing_ok=True)
     return release

@@ -23,10 +23,10 @@ from insource.train.lora import merged_state, save_adapter
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
-def export(model: Model, heads: Sequence[OutputHead], base: LocalModel, rank: int, folder: Path) -> None:
+def export(model: Model, heads: Sequence[OutputHead], base: LocalModel, folder: Path) -> None:
     """Writes both forms into `folder`. Raises `StoreError` or OSError when the disk is full."""
     try:
-        save_adapter(model.body, base.name, rank, folder / "adapter")
+        save_adapter(model.body, base.name, folder / "adapter")
         rows = {head.name: trained.rows.cpu() for head, trained in zip(heads, model.heads, strict=True)}
         save_file(rows, folder / "adapter" / "label_rows.safetensors")
         _save_model(model, heads, rows, base, folder / "model")

@@ -19,11 +19,12 @@ from insource.stats import expected_calibration_error
 from insource.train.calibrate import Answer, calibrate
 from insource.train.export import export
 from insource.train.head import heads
-from insource.train.loop import Data, Model, Say, Voice, dev_logits, train
+from insource.train.loop import Data, Model, Say, Voice, dev_logits
 from insource.train.lora import adapt
 from insource.train.promise import promised
 from insource.train.recipe import LONGEST, Plan, Recipe, derive
 from insource.train.rows import Row, batches, encode, label_rows, label_text
+from insource.train.soup import train_runs
 
 Where = tuple[str, Any, int]
 
@@ -63,14 +64,14 @@ def fit(
     made_with = (str(dtype), device, torch.get_num_threads(), str(torch.__version__), insource.__version__)
     which = [[example.id for example in rows] for rows in splits]
     run = digest([task, template_of(task), base.sha256, plan, which, made_with])
-    standing = train(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
+    standing = train_runs(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
     read, answers = calibrate(task, dev_logits(model, data.dev), data.dev, tokens)
     lines = [
         to_json({"id": e.id, "input": e.input, "value": a.value, "confidence": a.confidence})
         for e, a in zip(held_out, answers, strict=True)
     ]
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-    export(model, read, base, plan.recipe.rank, folder)
+    export(model, read, base, folder)
     (folder / "history.json").write_bytes(to_json({"checks": standing.history, "seconds": standing.seconds}))
     return _fitted(task, read, answers, plan)
 
@@ -109,7 +110,7 @@ def _model(
                 embedding.weight[token] = embedding.weight[words or [encoder.end]].float().mean(0).to(dtype)
     prefix = Prefix(body, encoder.before)
     made = heads(prefix, rows, [len(output.labels) for output in task.outputs], encoder.end)
-    adapters = adapt(body, plan.recipe.rank, plan.recipe.layers, plan.recipe.seed)
+    adapters = adapt(body, plan.recipe.rank, plan.recipe.layers)
     return Model(body, adapters, made, Reader(prefix, [head.rows for head in made], tokens, end=encoder.end))
 
 
@@ -136,8 +137,9 @@ def _estimate(model: Model, rows: Sequence[Row], plan: Plan, say: Say) -> None:
     rate = ids.numel() / (time.perf_counter() - start)
     for parameter in model.parameters:
         parameter.grad = None
-    minutes = plan.tokens / rate / 60
-    work = f"{plan.tokens:,} tokens in {plan.steps:,} steps"
+    runs = plan.recipe.runs
+    minutes = runs * plan.tokens / rate / 60
+    work = f"{runs * plan.tokens:,} tokens in {runs * plan.steps:,} steps"
     say(f"  {work} at about {rate:,.0f} tokens/s: {minutes:.0f} min on this machine, no API cost")
 
 

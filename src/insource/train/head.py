@@ -26,7 +26,13 @@ class Head:
     def __init__(self, states: Any, targets: Sequence[int], labels: int) -> None:
         """`states` [n, hidden] are hidden states of the frozen base, float32; `targets` their label numbers."""
         self.projection = _coordinates(states)
-        self.values = torch.nn.Parameter(_centroids(states @ self.projection, targets, labels))
+        self.first = _centroids(states @ self.projection, targets, labels)
+        self.values = torch.nn.Parameter(self.first.clone())
+
+    def begin(self) -> None:
+        """Puts the rows back to where training begins."""
+        with torch.no_grad():
+            self.values.copy_(self.first)
 
     @property
     def rows(self) -> Any:

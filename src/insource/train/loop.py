@@ -46,6 +46,24 @@ class Model:
         """Every trained tensor, in a fixed order."""
         return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + [h.values for h in self.heads]
 
+    def begin(self, seed: int) -> None:
+        """Puts every trained tensor back to where a run with this seed begins."""
+        generator = torch.Generator().manual_seed(seed)
+        for adapted in self.adapters:
+            adapted.begin(generator)
+        for head in self.heads:
+            head.begin()
+
+    def take(self, tensors: Sequence[Any]) -> None:
+        """Sets the trained tensors to these; adapters take the rank of what they are given."""
+        factors = iter(tensors)
+        for adapted in self.adapters:
+            adapted.take(next(factors), next(factors))
+        with torch.no_grad():
+            for head in self.heads:
+                head.values.copy_(next(factors))
+        self.refresh()
+
     def refresh(self) -> None:
         """Brings every merged weight up to date, and what the reader reads with."""
         for adapted in self.adapters:
@@ -81,17 +99,25 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
             standing = msgspec.structs.replace(standing, step=step + 1, seconds=before + time.monotonic() - started)
             voice.progress(f"training, loss {loss:.3f}", step + 1, plan.steps)
             if number + 1 == len(order):
-                standing, best = _check(model, data.dev, standing, best, recipe.patience)
+                standing, best = _judge(model, check(model, data.dev), standing, best, recipe.patience)
                 share = standing.history[-1]["accuracy"]
                 voice.say(f"  epoch {epoch + 1} of {recipe.epochs}: {share:.1%} of {len(data.dev)} dev rows right")
             if number + 1 == len(order) or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 checkpoint.save(file, standing, _tensors(optimizer, parameters, best))
                 saved = time.monotonic()
-    with torch.no_grad():
-        for parameter, kept in zip(parameters, best, strict=True):
-            parameter.copy_(kept)
-    model.refresh()
+    model.take(best)
     return standing
+
+
+def check(model: Model, dev: Sequence[Row]) -> dict[str, float]:
+    """On the dev rows: `accuracy`, the share with every output right, and `nll`, in nats a row over all outputs."""
+    right = torch.ones(len(dev), dtype=torch.bool)
+    nll = 0.0
+    for output, scores in enumerate(dev_logits(model, dev)):
+        targets = torch.tensor([row.targets[output] for row in dev])
+        right &= scores.argmax(1) == targets
+        nll += float(functional.cross_entropy(scores, targets))
+    return {"accuracy": float(right.float().mean()), "nll": nll}
 
 
 def dev_logits(model: Model, dev: Sequence[Row]) -> list[Any]:
@@ -142,30 +168,21 @@ def _rate(step: int, plan: Plan) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, plan.steps - rise)))
 
 
-def _check(
-    model: Model, dev: Sequence[Row], standing: Standing, best: list[Any], patience: int
+def _judge(
+    model: Model, seen: dict[str, float], standing: Standing, best: list[Any], patience: int
 ) -> tuple[Standing, list[Any]]:
-    logits = dev_logits(model, dev)
-    right = torch.ones(len(dev), dtype=torch.bool)
-    nll = 0.0
-    for output, scores in enumerate(logits):
-        targets = torch.tensor([row.targets[output] for row in dev])
-        right &= scores.argmax(1) == targets
-        nll += float(functional.cross_entropy(scores, targets))
-    accuracy = float(right.float().mean())
-    score = accuracy - 1e-3 * nll
+    score = seen["accuracy"] - 1e-3 * seen["nll"]
     better = score > standing.best
     if better:
         best = [parameter.detach().clone() for parameter in model.parameters]
     worse = 0 if better else standing.worse + 1
-    seen = {"step": float(standing.step), "accuracy": accuracy, "nll": nll}
     changed = msgspec.structs.replace(
         standing,
         best=score if better else standing.best,
         best_step=standing.step if better else standing.best_step,
         worse=worse,
         finished=worse >= patience,
-        history=(*standing.history, seen),
+        history=(*standing.history, seen | {"step": float(standing.step)}),
     )
     return changed, best
 

@@ -38,15 +38,21 @@ class _Merged(torch.autograd.Function):
 class Adapted(nn.Module):
     """A frozen linear layer with a low-rank update of rank r, scaled by alpha/r (alpha = 2r)."""
 
-    def __init__(self, base: nn.Linear, rank: int, generator: torch.Generator) -> None:
+    def __init__(self, base: nn.Linear, rank: int) -> None:
         super().__init__()
-        self.base = base
-        self.scale = 2.0
-        weight = base.weight
-        a = torch.randn(rank, base.in_features, generator=generator) / math.sqrt(base.in_features)
-        self.a = nn.Parameter(a.to(weight.device))
-        self.b = nn.Parameter(torch.zeros(base.out_features, rank, device=weight.device))
-        self.merged = torch.empty_like(weight)
+        self.base, self.rank, self.scale = base, rank, 2.0
+        self.begin(torch.Generator())
+        self.merged = torch.empty_like(base.weight)
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Puts the factors where training begins: a [rank, in] drawn, b [out, rank] zero."""
+        size, device = self.base.in_features, self.base.weight.device
+        a = torch.randn(self.rank, size, generator=generator) / math.sqrt(size)
+        self.take(a.to(device), torch.zeros(self.base.out_features, self.rank, device=device))
+
+    def take(self, a: Any, b: Any) -> None:
+        """Sets the factors to copies of these, of any rank."""
+        self.a, self.b = nn.Parameter(a.clone()), nn.Parameter(b.clone())
 
     def refresh(self) -> None:
         """Rebuilds the merged weight from the present factors."""
@@ -60,15 +66,14 @@ class Adapted(nn.Module):
         return y if self.base.bias is None else y + self.base.bias
 
 
-def adapt(body: Any, rank: int, layers: int, seed: int) -> list[Adapted]:
-    """Puts an adapter on every linear layer of the top `layers` blocks (0 = all), the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
+def adapt(body: Any, rank: int, layers: int) -> list[Adapted]:
+    """Puts an adapter on every linear layer of the top `layers` blocks (0 = all)."""
     blocks = _blocks(body)
     chosen = blocks[len(blocks) - layers :] if layers else blocks
     made = []
     for block in chosen:
         for parent, name, linear in list(_linears(block)):
-            adapted = Adapted(linear, rank, generator)
+            adapted = Adapted(linear, rank)
             setattr(parent, name, adapted)
             made.append(adapted)
     return made
@@ -88,19 +93,20 @@ def _linears(block: Any) -> Iterator[tuple[Any, str, nn.Linear]]:
                 yield parent, name, child
 
 
-def save_adapter(body: Any, base: str, rank: int, folder: Path) -> None:
+def save_adapter(body: Any, base: str, folder: Path) -> None:
     """Writes the factors in PEFT's format (adapter_config.json, adapter_model.safetensors)."""
     from safetensors.torch import save_file
 
     from insource.nouns import to_json
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors, targets = {}, set()
+    tensors, targets, rank = {}, set(), 0
     for name, module in body.named_modules():
         if isinstance(module, Adapted):
             path = f"base_model.model.model.{name}"
             tensors[f"{path}.lora_A.weight"] = module.a.detach().cpu().contiguous()
             tensors[f"{path}.lora_B.weight"] = module.b.detach().cpu().contiguous()
+            rank = len(module.a)
             targets.add(name.rpartition(".")[2])
     config = {
         "peft_type": "LORA",

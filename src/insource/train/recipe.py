@@ -19,7 +19,8 @@ class Recipe(Noun, frozen=True, kw_only=True):
     """What a training run may be told. Zero means: derive it.
 
     `rank` of the LoRA factors on every linear layer (Hu et al. 2021); `layers` how many of the top layers are
-    trained (0 = all); `max_tokens` how much of a long input is kept.
+    trained (0 = all); `max_tokens` how much of a long input is kept; `runs` from how many seeds it is trained, the
+    weights averaged.
     """
 
     epochs: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -29,12 +30,13 @@ class Recipe(Noun, frozen=True, kw_only=True):
     layers: Annotated[int, Meta(ge=0, le=1000)] = 0
     max_tokens: Annotated[int, Meta(ge=0, le=32768)] = 0
     patience: Annotated[int, Meta(ge=1, le=100)] = 2
+    runs: Annotated[int, Meta(ge=1, le=16)] = 1
     label_names: bool = True
     seed: int = 0
 
 
 class Plan(Noun, frozen=True, kw_only=True):
-    """A recipe with nothing left open, and in `why` a line for each thing derived."""
+    """A recipe with nothing left open, and in `why` a line for each thing derived; `steps` and `tokens` of one run."""
 
     recipe: Recipe
     rows: int
