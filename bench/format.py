@@ -111,13 +111,13 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
     """All generations, a batch at a time, and their count."""
     work = cases(given.data, given.generations, given.max_tokens)
     local = resolve(given.base, cache_folder(), progress=quiet)
-    engine = BaseModel(local, name=given.base)
+    engine = BaseModel(local, name=given.base, batch=given.batch)
     found = {name: dict.fromkeys(OUTCOMES, 0) for name in ("bfcl", "demo")}
     failures: list[dict[str, str]] = []
     start = told = time.monotonic()
     try:
-        for first in range(0, len(work), 16):
-            batch = work[first : first + 16]
+        for first in range(0, len(work), given.batch):
+            batch = work[first : first + given.batch]
             results = await asyncio.gather(*[outcome(engine, schema, request) for _, schema, request in batch])
             for (name, _, request), (what, text) in zip(batch, results, strict=True):
                 found[name][what] += 1
@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=1000)
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=128, help="how many are written together")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     try:

@@ -326,6 +326,15 @@ async def test_a_deadline_is_kept(engine: BaseModel) -> None:
     assert (await engine.complete(call(ONE, "x"))).value is not None
 
 
+async def test_a_larger_batch_writes_the_same(tiny: LocalModel, engine: BaseModel) -> None:
+    wide = BaseModel(tiny, name="wide", batch=64)
+    asked = [chat(text, max_tokens=12) for text in TEXTS * 9]
+    few, many = [await asyncio.gather(*[each.complete(one) for one in asked]) for each in (engine, wide)]
+    await wide.close()
+    assert [said.usage for said in few] == [said.usage for said in many]
+    assert sum(a.text == b.text for a, b in zip(few, many, strict=True)) >= 0.8 * len(asked)  # ties round otherwise
+
+
 async def test_a_closed_engine_says_so(tiny: LocalModel) -> None:
     made = BaseModel(tiny, name="brief")
     await made.close()

@@ -25,8 +25,7 @@ from insource.engines.readout import by_length
 from insource.errors import EngineDown, EngineSlow, InsourceError, Invalid, OutputInvalid
 from insource.nouns import Example, JsonObject, Message, Prediction, Request, Task, Usage
 
-LARGEST_BATCH = 16
-BATCH_TOKENS = 2048
+LARGEST_BATCH, TOKENS_A_ROW = 16, 128
 ANSWER, STRUCTURED = 512, 2048
 LISTED, LEAST = 8_000, 32
 
@@ -40,15 +39,19 @@ class BaseModel:
     model's own probability of the answer: exact, not calibrated. Raises `EngineDown` without torch or the model.
     """
 
-    def __init__(self, local: LocalModel, *, name: str, shots: tuple[Example, ...] = (), threads: int = 0) -> None:
-        self.name, self.local, self.shots = name, local, shots
+    def __init__(
+        self, local: LocalModel, *, name: str, shots: tuple[Example, ...] = (), threads: int = 0,
+        batch: int = LARGEST_BATCH,
+    ) -> None:  # fmt: skip
+        """`batch` is how many calls are answered together: more are answered sooner in all, each later."""
+        self.name, self.local, self.shots, self.batch = name, local, shots, batch
         self._network = Network(local.folder, threads=threads)
         self._chat = Chat(local.folder)
         self._scorer = Scorer(self._network, self._chat)
         self._vocabulary = lru_cache(maxsize=1)(self._read_vocabulary)
         self._mask = lru_cache(maxsize=32)(self._compile)
         self._closing = threading.Event()
-        self._batcher = Batcher(self._run, largest=LARGEST_BATCH)
+        self._batcher = Batcher(self._run, largest=batch)
 
     async def complete(self, request: Request) -> Prediction:
         """The answer. Raises `Invalid` for a schema no grammar can honour, `EngineSlow` past the request's deadline."""
@@ -89,7 +92,7 @@ class BaseModel:
         scored = task if task and task.kind == "classify" else None
         extra = self._scorer.nodes(scored) if scored else 0
         lengths = [len(prompt.text) + extra for _, prompt in rows]
-        for batch in by_length(lengths, BATCH_TOKENS, alike=inf):
+        for batch in by_length(lengths, self.batch * TOKENS_A_ROW, alike=inf):
             taken = [rows[i] for i in batch]
             if self._closing.is_set():
                 results.update((i, EngineDown("the engine is closed")) for i, _ in taken)
