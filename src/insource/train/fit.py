@@ -59,7 +59,9 @@ def fit(
     plan, tokens, data = _prepare(task, splits, base, recipe)
     for line in plan.why:
         voice.say(f"  {line}")
+    start = time.monotonic()
     model = _model(task, base, plan, tokens, data.rows, (device, dtype, voice.threads))
+    prepared = time.monotonic() - start
     _estimate(model, data.rows, plan, voice.say)
     made_with = (str(dtype), device, torch.get_num_threads(), str(torch.__version__), insource.__version__)
     which = [[example.id for example in rows] for rows in splits]
@@ -72,7 +74,8 @@ def fit(
     ]
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     export(model, read, base, folder)
-    (folder / "history.json").write_bytes(to_json({"checks": standing.history, "seconds": standing.seconds}))
+    history = {"checks": standing.history, "seconds": standing.seconds, "prepared": prepared}
+    (folder / "history.json").write_bytes(to_json(history))
     return _fitted(task, read, answers, plan)
 
 
