@@ -34,7 +34,7 @@ OWN = """your own rows, in four commands (docs/tutorial/your-own-csv.md):
     "--dir", "folder", type=click.Path(path_type=Path), default="demo", show_default=True,
     help="Where the workspace goes: a new folder in it.",
 )  # fmt: skip
-@click.option("--rows", type=click.IntRange(200, 100_000), default=1600, show_default=True, help="How many reports.")
+@click.option("--rows", type=click.IntRange(200, 100_000), default=1400, show_default=True, help="How many reports.")
 @click.option("--reports", type=click.Path(path_type=Path), help="Only write the reports to this CSV, and stop.")
 def command(door: Door, folder: Path, rows: int, reports: Path | None) -> None:
     """Play the whole loop on generated defect reports: collect, measure, train, gate, promote, serve, review.
