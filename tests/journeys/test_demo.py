@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from insource.errors import StoreError
 from insource.journeys.demo import Gated, choose
@@ -49,6 +50,17 @@ def gated(name: str, *, passed: bool = True, difference: tuple[float, float, flo
         ),
         report=Report(task=task, dataset="d", split="test", candidates=(candidate,), pairs=(pair,)),
     )
+
+
+def test_the_two_are_compared_in_whatever_order_the_report_names_them() -> None:
+    one = gated(SPECIALIST, difference=(-0.02, -0.06, 0.02))
+    (pair,) = one.report.pairs
+    turned = replace(pair, a=pair.b, b=pair.a, difference=0.02, low=-0.02, high=0.06)
+    one = replace(one, report=replace(one.report, pairs=(turned,)))
+    chosen, why = choose(one, gated(LINEAR))
+    assert chosen is not None
+    assert chosen.release.name == LINEAR
+    assert "a tie: -2.0 points (-6.0 to +2.0, n 300)" in why
 
 
 def test_a_specialist_that_is_better_beyond_chance_is_released() -> None:

@@ -23,7 +23,8 @@ from insource.journeys.lineup import Progress
 from insource.journeys.measure import measure, write_page
 from insource.journeys.promote import promote
 from insource.journeys.train import LINEAR, train
-from insource.nouns import Gate, Noun, Pair, Release, Report, Task
+from insource.nouns import Gate, Noun, Release, Report, Task
+from insource.release.gate import baseline_pair
 from insource.settings import Settings, load_settings, load_task
 from insource.store import Store
 
@@ -130,7 +131,7 @@ def choose(specialist: Gated, linear: Gated) -> tuple[Gated | None, str]:
         return None, "the gate said no to both: nothing is released"
     if len(passed) == 1:
         return passed[0], f"the gate said no to {(linear if passed[0] is specialist else specialist).release.name}"
-    pair = _against_baseline(specialist)
+    pair = baseline_pair(specialist.report, specialist.release.name, "accuracy")
     if pair is None:
         return linear, "the two were not compared"
     said = f"{pair.difference * 100:+.1f} points ({pair.low * 100:+.1f} to {pair.high * 100:+.1f}, n {pair.n:,})"
@@ -226,9 +227,3 @@ async def _called(plant: Plant, home: Path) -> list[Call]:
 
 async def _written(report: Report, plant: Plant, name: str) -> None:
     await asyncio.to_thread(write_page, report, plant.task, plant.settings.root / name)
-
-
-def _against_baseline(gated: Gated) -> Pair | None:
-    """The release minus the baseline on the same rows."""
-    name, metric = gated.release.name, "accuracy"
-    return next((p for p in gated.report.pairs if (p.a, p.b, p.metric) == (name, BASELINE, metric)), None)

@@ -83,7 +83,7 @@ def against_baseline(report: Report, release: Release, metric: str) -> Check:
     if all(candidate.candidate != BASELINE for candidate in report.candidates):
         remark = "the linear baseline only classifies: there is nothing to compare this kind of task with"
         return Check(name=BASELINE, demanded=demanded, found="no baseline fits", passed=True, detail={"remark": remark})
-    pair = _pair(report, release.name, metric)
+    pair = baseline_pair(report, release.name, metric)
     if pair is None:
         return Check(name=BASELINE, demanded=demanded, found="not compared", passed=False)
     points = f"{pair.difference * 100:+.1f} points"
@@ -224,7 +224,7 @@ def _doubt(score: Score, demand: float) -> str:
     return f"the 95% interval{few} reaches across the demand: this can be luck; more test rows would tell"
 
 
-def _pair(report: Report, name: str, metric: str) -> Pair | None:
+def baseline_pair(report: Report, name: str, metric: str) -> Pair | None:
     """The release minus the baseline on `metric`, else on the first metric the two were compared on."""
     both = [pair for pair in report.pairs if {pair.a, pair.b} == {name, BASELINE}]
     pair = next((pair for pair in both if pair.metric == metric), both[0] if both else None)
