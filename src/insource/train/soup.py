@@ -3,8 +3,8 @@
 Runs that begin at one base end in one basin, and the middle of it generalises better than its edges, at the price of
 one model to serve. The average is an adapter too: the factors side by side, so its rank is the sum of the runs' ranks.
 
-Each run gets its share of the cores, as many runs at a time as there are cores: on two, two runs side by side train 1.28
-times the rows a second of one run on both (docs/decisions/0007).
+Each run gets its share of the cores, as many runs at a time as there are cores: on two, two runs side by side train
+1.28 times the rows a second of one run on both (docs/decisions/0007).
 """
 
 import copy
