@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from insource.engines.artefact import OutputHead
 from insource.engines.local import LocalModel
 from insource.errors import StoreError
-from insource.train.loop import Model
 from insource.train.lora import merged_state, save_adapter
+from insource.train.model import Model
 
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 

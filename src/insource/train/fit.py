@@ -11,16 +11,18 @@ import torch
 import insource
 from insource.engines.artefact import OutputHead
 from insource.engines.local import LocalModel
-from insource.engines.prefix import Prefix
-from insource.engines.readout import Encoder, Reader, load_body, pad, pick_device, pick_dtype, template_of
+from insource.engines.prefix import Prefix, pack
+from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype, template_of
 from insource.errors import Invalid
 from insource.nouns import Example, JsonObject, Noun, Output, Task, digest, to_json
 from insource.stats import expected_calibration_error
 from insource.train.calibrate import Answer, calibrate
 from insource.train.export import export
+from insource.train.gradient import Gradient
 from insource.train.head import heads
-from insource.train.loop import Data, Model, Say, Voice, dev_logits
+from insource.train.loop import Data, Say, Voice, dev_logits
 from insource.train.lora import adapt
+from insource.train.model import Model
 from insource.train.promise import promised
 from insource.train.recipe import LONGEST, Plan, Recipe, derive
 from insource.train.rows import Row, batches, encode, label_rows, label_text
@@ -62,7 +64,7 @@ def fit(
     start = time.monotonic()
     model = _model(task, base, plan, tokens, data.rows, (device, dtype, voice.threads))
     prepared = time.monotonic() - start
-    _estimate(model, data.rows, plan, voice.say)
+    _estimate(model, data, plan, voice.say)
     made_with = (str(dtype), device, torch.get_num_threads(), str(torch.__version__), insource.__version__)
     which = [[example.id for example in rows] for rows in splits]
     run = digest([task, template_of(task), base.sha256, plan, which, made_with])
@@ -111,6 +113,7 @@ def _model(
             texts = [label_text(output, label) for label in output.labels]
             for token, words in zip(ids, encoder.plain(texts), strict=True):
                 embedding.weight[token] = embedding.weight[words or [encoder.end]].float().mean(0).to(dtype)
+    pack(body)
     prefix = Prefix(body, encoder.before)
     made = heads(prefix, rows, [len(output.labels) for output in task.outputs], encoder.end)
     adapters = adapt(body, plan.recipe.rank, plan.recipe.layers)
@@ -130,16 +133,14 @@ def _levels(output: Output) -> list[Any]:
     return found
 
 
-def _estimate(model: Model, rows: Sequence[Row], plan: Plan, say: Say) -> None:
+def _estimate(model: Model, data: Data, plan: Plan, say: Say) -> None:
     """Times one forward and backward pass and says what the whole run will take."""
-    sample = batches(rows, plan.recipe.batch, plan.recipe.seed, 0)[0]
-    model.refresh()
-    ids, _ = pad([row.ids for row in sample], model.reader.end, str(model.reader.device))
+    sample = batches(data.rows, plan.recipe.batch, plan.recipe.seed, 0)[0]
+    tokens = sum(len(row.ids) for row in sample)
     start = time.perf_counter()
-    model.reader.prefix.read(ids).last_hidden_state.float().square().mean().backward()
-    rate = ids.numel() / (time.perf_counter() - start)
-    for parameter in model.parameters:
-        parameter.grad = None
+    with Gradient(model, data.levels) as gradient:
+        gradient.of(sample)
+    rate = tokens / (time.perf_counter() - start)
     runs = plan.recipe.runs
     minutes = runs * plan.tokens / rate / 60
     work = f"{runs * plan.tokens:,} tokens in {runs * plan.steps:,} steps"

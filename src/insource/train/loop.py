@@ -7,7 +7,7 @@ same thread count).
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ import msgspec
 import torch
 from torch.nn import functional
 
-from insource.engines.readout import Reader, pad
 from insource.train import checkpoint
 from insource.train.checkpoint import Standing
-from insource.train.head import Head
-from insource.train.lora import Adapted
-from insource.train.recipe import Plan
+from insource.train.gradient import Gradient
+from insource.train.model import Model
+from insource.train.recipe import Plan, Recipe
 from insource.train.rows import Row, batches
 
 Say = Callable[[str], None]
@@ -35,45 +34,8 @@ class Voice:
         self.say, self.progress, self.threads = say, progress, threads
 
 
-class Model:
-    """What is trained: the adapters of a body, and the heads it is read through, one an output."""
-
-    def __init__(self, body: Any, adapters: list[Adapted], heads: list[Head], reader: Reader) -> None:
-        self.body, self.adapters, self.heads, self.reader = body, adapters, heads, reader
-
-    @property
-    def parameters(self) -> list[Any]:
-        """Every trained tensor, in a fixed order."""
-        return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + [h.values for h in self.heads]
-
-    def begin(self, seed: int) -> None:
-        """Puts every trained tensor back to where a run with this seed begins."""
-        generator = torch.Generator().manual_seed(seed)
-        for adapted in self.adapters:
-            adapted.begin(generator)
-        for head in self.heads:
-            head.begin()
-
-    def take(self, tensors: Sequence[Any]) -> None:
-        """Sets the trained tensors to these; adapters take the rank of what they are given."""
-        factors = iter(tensors)
-        for adapted in self.adapters:
-            adapted.take(next(factors), next(factors))
-        with torch.no_grad():
-            for head in self.heads:
-                head.values.copy_(next(factors))
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Brings every merged weight up to date, and what the reader reads with."""
-        for adapted in self.adapters:
-            adapted.refresh()
-        self.reader.prefix.renew()
-        self.reader.rows = [head.rows for head in self.heads]
-
-
 class Data:
-    """Encoded rows to learn from and to check on; `levels` the ancestor groups of each output (see `_ancestors`)."""
+    """Encoded rows to learn from and to check on; `levels` the ancestor groups of each output (`train.gradient`)."""
 
     def __init__(self, rows: Sequence[Row], dev: Sequence[Row], levels: Sequence[Sequence[Any]]) -> None:
         self.rows, self.dev, self.levels = rows, dev, levels
@@ -89,24 +51,38 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
     standing, best = _resume(file, run, optimizer, parameters)
     saved = started = time.monotonic()
     before = standing.seconds
-    for epoch in range(recipe.epochs):
-        order = batches(data.rows, recipe.batch, recipe.seed, epoch)
-        for number, batch in enumerate(order):
-            step = epoch * len(order) + number
-            if step < standing.step or standing.finished:
-                continue
-            loss = _step(model, batch, optimizer, _rate(step, plan), data.levels)
+    with Gradient(model, data.levels) as gradient:
+        for step, batch, last in _rest(data.rows, recipe, standing):
+            _set_rate(optimizer, _rate(step, plan))
+            loss = gradient.of(batch)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
             standing = msgspec.structs.replace(standing, step=step + 1, seconds=before + time.monotonic() - started)
             voice.progress(f"training, loss {loss:.3f}", step + 1, plan.steps)
-            if number + 1 == len(order):
+            if last:
                 standing, best = _judge(model, check(model, data.dev), standing, best, recipe.patience)
                 share = standing.history[-1]["accuracy"]
-                voice.say(f"  epoch {epoch + 1} of {recipe.epochs}: {share:.1%} of {len(data.dev)} dev rows right")
-            if number + 1 == len(order) or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                done = len(standing.history)
+                voice.say(f"  epoch {done} of {recipe.epochs}: {share:.1%} of {len(data.dev)} dev rows right")
+            if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 checkpoint.save(file, standing, _tensors(optimizer, parameters, best))
                 saved = time.monotonic()
+            if standing.finished:
+                break
     model.take(best)
     return standing
+
+
+def _rest(rows: Sequence[Row], recipe: Recipe, standing: Standing) -> Iterator[tuple[int, list[Row], bool]]:
+    """The steps still to go: number, batch, and whether it is the last of its epoch."""
+    if standing.finished:
+        return
+    for epoch in range(recipe.epochs):
+        order = batches(rows, recipe.batch, recipe.seed, epoch)
+        for number, batch in enumerate(order):
+            step = epoch * len(order) + number
+            if step >= standing.step:
+                yield step, batch, number + 1 == len(order)
 
 
 def check(model: Model, dev: Sequence[Row]) -> dict[str, float]:
@@ -126,38 +102,9 @@ def dev_logits(model: Model, dev: Sequence[Row]) -> list[Any]:
     return model.reader.logits([row.ids[: row.read + 1] for row in dev])
 
 
-def _step(model: Model, batch: Sequence[Row], optimizer: Any, rate: float, levels: Sequence[Any]) -> float:
+def _set_rate(optimizer: Any, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    model.refresh()
-    device = model.reader.device
-    ids, _ = pad([row.ids for row in batch], model.reader.end, str(device))
-    hidden = model.reader.prefix.read(ids).last_hidden_state
-    at = torch.arange(len(batch), device=device)
-    read = torch.tensor([row.read for row in batch], device=device)
-    loss = torch.zeros((), device=device)
-    for output, head in enumerate(model.heads):
-        logits = head.logits(hidden[at, read + output])
-        targets = torch.tensor([row.targets[output] for row in batch], device=device)
-        loss = loss + functional.cross_entropy(logits, targets) + _ancestors(logits, targets, levels[output])
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters, 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=False)
-    return float(loss.detach())
-
-
-def _ancestors(logits: Any, targets: Any, levels: Sequence[Any]) -> Any:
-    """Half the mean negative log-probability of the target's ancestors; each node's probability is its leaves' sum."""
-    if not levels:
-        return 0.0
-    probabilities = logits.softmax(1)
-    total = 0.0
-    for groups in levels:
-        nodes = int(groups.max()) + 1
-        summed = logits.new_zeros(len(logits), nodes).index_add(1, groups, probabilities)
-        total = total + functional.nll_loss((summed + 1e-9).log(), groups[targets])
-    return 0.5 * total / len(levels)
 
 
 def _rate(step: int, plan: Plan) -> float:

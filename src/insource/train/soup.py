@@ -4,7 +4,7 @@ Runs that begin at one base end in one basin, and the middle of it generalises b
 one model to serve. The average is an adapter too: the factors side by side, so its rank is the sum of the runs' ranks.
 
 Each run gets its share of the cores, as many runs at a time as there are cores: on two, two runs side by side train
-1.28 times the rows a second of one run on both (docs/decisions/0007).
+1.23 times the rows a second of one run on both (docs/decisions/0007).
 """
 
 import copy
@@ -19,7 +19,8 @@ import torch
 
 from insource.nouns import digest
 from insource.train.checkpoint import Standing
-from insource.train.loop import Data, Model, Voice, check, train
+from insource.train.loop import Data, Voice, check, train
+from insource.train.model import Model
 from insource.train.recipe import Plan
 
 

@@ -1,0 +1,90 @@
+"""The gradient of one batch, its rows shared out among threads.
+
+On a CPU two half batches side by side, one a core, are through a little sooner than one batch whose every product is
+spread over both (docs/decisions/0007). Shares are cut and summed in the batch's order, so a step is the same each time.
+"""
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import torch
+from torch.nn import functional
+
+from insource.engines.readout import pad
+from insource.train.model import Model
+from insource.train.rows import Row
+
+TOKENS_A_SHARE = 128
+
+
+class Gradient:
+    """Sets the gradients of `model`; `levels` are the ancestor groups of each output. Ends its threads when left."""
+
+    def __init__(self, model: Model, levels: Sequence[Sequence[Any]]) -> None:
+        self.model, self.levels = model, levels
+        self.threads = torch.get_num_threads() if model.reader.device.type == "cpu" else 1
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown()
+            torch.set_num_threads(self.threads)
+
+    def of(self, batch: Sequence[Row]) -> float:
+        """Brings the merged weights up to date, sets every gradient, and gives the loss in nats a row."""
+        self.model.refresh()
+        shares = _shares(batch, self.threads)
+        if len(shares) == 1:
+            done = [self._share(shares[0], len(batch))]
+        else:
+            done = list(self._workers(len(shares)).map(lambda share: self._share(share, len(batch)), shares))
+        for parameter, *found in zip(self.model.parameters, *(gradients for _, gradients in done), strict=True):
+            parameter.grad = sum(found[1:], start=found[0]).contiguous()  # the fused optimizer reads memory in order
+        return sum(loss for loss, _ in done)
+
+    def _share(self, rows: Sequence[Row], whole: int) -> tuple[float, Sequence[Any]]:
+        """What these rows add to the mean loss of `whole` rows, and to its gradients."""
+        model = self.model
+        device = model.reader.device
+        ids, _ = pad([row.ids for row in rows], model.reader.end, str(device))
+        hidden = model.reader.prefix.together(ids)
+        at = torch.arange(len(rows), device=device)
+        read = torch.tensor([row.read for row in rows], device=device)
+        loss = torch.zeros((), device=device)
+        for output, head in enumerate(model.heads):
+            logits = head.logits(hidden[at, read + output])
+            targets = torch.tensor([row.targets[output] for row in rows], device=device)
+            loss = loss + functional.cross_entropy(logits, targets) + _ancestors(logits, targets, self.levels[output])
+        loss = loss * (len(rows) / whole)
+        return float(loss.detach()), torch.autograd.grad(loss, model.parameters)
+
+    def _workers(self, count: int) -> ThreadPoolExecutor:
+        if self._pool is None:
+            each = max(1, self.threads // count)
+            self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(each,))
+        return self._pool
+
+
+def _shares(batch: Sequence[Row], threads: int) -> list[Sequence[Row]]:
+    """The batch in as many even shares as there are threads, none too small to be worth one."""
+    count = max(1, min(threads, len(batch), sum(len(row.ids) for row in batch) // TOKENS_A_SHARE))
+    cuts = [round(len(batch) * i / count) for i in range(count + 1)]
+    return [batch[low:high] for low, high in itertools.pairwise(cuts)]
+
+
+def _ancestors(logits: Any, targets: Any, levels: Sequence[Any]) -> Any:
+    """Half the mean negative log-probability of the target's ancestors; each node's probability is its leaves' sum."""
+    if not levels:
+        return 0.0
+    probabilities = logits.softmax(1)
+    total = 0.0
+    for groups in levels:
+        nodes = int(groups.max()) + 1
+        summed = logits.new_zeros(len(logits), nodes).index_add(1, groups, probabilities)
+        total = total + functional.nll_loss((summed + 1e-9).log(), groups[targets])
+    return 0.5 * total / len(levels)
