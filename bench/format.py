@@ -6,6 +6,7 @@ round of each is greedy, later rounds are drawn at temperature 1 with the genera
 
 Every output is read again here, by the standard library and the schema as published. Malformed is what is no JSON,
 breaks its schema, was cut by length, or never came; the share has a one-sided 95% upper bound (Clopper and Pearson).
+Answers with confidence 0 are counted apart: closed at a bound of ours, or too long for a probability above 0.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def demo(count: int) -> list[tuple[Task, str]]:
     return [(task, report.report) for report in defect_reports(count, seed=1)]
 
 
-def cases(folder: Path, count: int, max_tokens: int) -> list[Case]:
+def cases(folder: Path, count: int, max_tokens: int | None) -> list[Case]:
     """`count` generations: set, schema and request."""
     own, calls = demo(-(-count // 4)), bfcl(folder)
     made: list[Case] = []
@@ -92,19 +93,20 @@ def cases(folder: Path, count: int, max_tokens: int) -> list[Case]:
     return made
 
 
-async def outcome(engine: BaseModel, schema: JsonObject, request: Request) -> tuple[str, str]:
-    """What became of one generation: valid, invalid, truncated or failed; and what was said."""
+async def outcome(engine: BaseModel, schema: JsonObject, request: Request) -> tuple[str, str, bool]:
+    """What became of one generation: valid, invalid, truncated or failed; what was said; whether its confidence is 0."""
     try:
         said = await engine.complete(request)
     except InsourceError as error:
-        return "failed", str(error)
+        return "failed", str(error), False
     if said.finish == "length":
-        return "truncated", said.text
+        return "truncated", said.text, True
     try:
         value = json.loads(said.text)
     except ValueError:
-        return "invalid", said.text
-    return "invalid" if said.finish != "stop" or faults(schema, value) else "valid", said.text
+        return "invalid", said.text, False
+    valid = said.finish == "stop" and not faults(schema, value)
+    return "valid" if valid else "invalid", said.text, said.confidence == 0.0
 
 
 async def run(given: argparse.Namespace) -> dict[str, Any]:
@@ -114,13 +116,15 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
     engine = BaseModel(local, name=given.base, batch=given.batch)
     found = {name: dict.fromkeys(OUTCOMES, 0) for name in ("bfcl", "demo")}
     failures: list[dict[str, str]] = []
+    doubts = 0
     start = told = time.monotonic()
     try:
         for first in range(0, len(work), given.batch):
             batch = work[first : first + given.batch]
             results = await asyncio.gather(*[outcome(engine, schema, request) for _, schema, request in batch])
-            for (name, _, request), (what, text) in zip(batch, results, strict=True):
+            for (name, _, request), (what, text, doubted) in zip(batch, results, strict=True):
                 found[name][what] += 1
+                doubts += doubted
                 if what != "valid":
                     failures.append({"id": request.id, "set": name, "outcome": what, "text": text[:400]})
             if time.monotonic() - told > 30:
@@ -137,6 +141,7 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
         "malformed": malformed,
         "upper95": clopper_pearson_upper(malformed, len(work)),
         **totals,
+        "confidence_0": doubts,
         "sets": found,
         "max_tokens": given.max_tokens,
         "minutes": round((time.monotonic() - start) / 60, 2),
@@ -150,6 +155,7 @@ def show(document: dict[str, Any]) -> None:
           f"{document['upper95']:.3%} with 95% confidence")  # fmt: skip
     print(f"  breaks the schema {document['invalid']}, cut by length {document['truncated']}, "
           f"no answer {document['failed']}; {document['minutes']} min, {document['base']}")  # fmt: skip
+    print(f"  confidence 0: {document['confidence_0']}")
     for name, counts in document["sets"].items():
         print(f"  {name}: {counts['valid']:,} valid of {sum(counts.values()):,}")
     for failure in document["failures"]:
@@ -162,7 +168,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--generations", type=int, default=1000)
     parser.add_argument("--base", default="smollm2-135m")
-    parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--max-tokens", type=int, help="of a call; left out, the engine's own limit")
     parser.add_argument("--batch", type=int, default=128, help="how many are written together")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -127,7 +127,7 @@ def speed(d: dict[str, Any]) -> Iterator[Row]:
 
 def constrained(d: dict[str, Any]) -> Iterator[Row]:
     """Malformed outputs of the untuned model under its schema."""
-    found = f"{d['malformed']} of {d['generations']:,} ({d['truncated']} cut by length), rate below {d['upper95']:.2%}"
+    found = f"{d['malformed']} of {d['generations']:,}, rate below {d['upper95']:.2%}"
     yield "malformed outputs, constrained, untuned", "0 of 1,000", found, d["malformed"] == 0
 
 

@@ -215,6 +215,41 @@ async def test_an_answer_cut_by_length_is_no_value(engine: BaseModel) -> None:
     assert said.usage.output_tokens >= 3
 
 
+ENDLESS = Task(name="endless", kind="extract", schema={
+    "type": "object",
+    "properties": {"kind": {"enum": ["pump", "seal"]}, "parts": {"type": "array", "items": {"type": "string"}}},
+    "required": ["kind", "parts"],
+})  # fmt: skip
+
+
+async def test_an_answer_that_ran_into_our_limit_is_closed_and_not_trusted(
+    engine: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("insource.engines.base_model.STRUCTURED", 60)
+    monkeypatch.setattr("insource.decode.bounds.TEXT", 1001)  # so that it is the limit that cuts
+    drawn = [call(ENDLESS, "x", temperature=1.0, seed=seed) for seed in range(12)]
+    cut = 0
+    for said in await asyncio.gather(*[engine.complete(request) for request in drawn]):
+        assert said.finish == "stop"
+        assert said.usage.output_tokens <= 60
+        assert faults(ENDLESS.schema or {}, said.value) == []
+        assert said.fields["kind"] > 0, "what was whole before the end keeps its probability"
+        cut += said.confidence == 0.0
+        assert (said.confidence == 0.0) == (said.fields["parts"] == 0.0)
+    assert cut >= 3
+
+
+async def test_an_answer_cut_by_the_callers_limit_is_no_value_but_whole_json(engine: BaseModel) -> None:
+    drawn = [call(ENDLESS, "x", temperature=1.0, seed=seed, max_tokens=40) for seed in range(12)]
+    said = await asyncio.gather(*[engine.complete(request) for request in drawn])
+    cut = [one for one in said if one.finish == "length"]
+    assert len(cut) >= 3
+    for one in cut:
+        assert (one.value, one.confidence) == (None, 0.0)
+        assert faults(ENDLESS.schema or {}, json.loads(one.text)) == []
+    assert all(one.usage.output_tokens <= 40 for one in said)
+
+
 async def test_a_text_that_ran_into_our_bound_is_not_trusted(engine: BaseModel) -> None:
     endless = Task(name="endless", kind="extract", schema={
         "type": "object", "properties": {"a": {"type": "string", "minLength": 1000}}, "required": ["a"]})  # fmt: skip

@@ -17,4 +17,4 @@ def test_the_bounds_are_the_documented_ones() -> None:
     assert f"{TEXT:,} characters" in PAGE
     assert f"{ITEMS} items" in PAGE
     assert f"{KEYS} where none" in PAGE
-    assert f"({STRUCTURED:,} if" in PAGE
+    assert f"{STRUCTURED:,} tokens" in PAGE

@@ -49,6 +49,7 @@ class BaseModel:
         self._chat = Chat(local.folder)
         self._scorer = Scorer(self._network, self._chat)
         self._vocabulary = lru_cache(maxsize=1)(self._read_vocabulary)
+        self._writer = lru_cache(maxsize=1)(self._make_writer)
         self._mask = lru_cache(maxsize=32)(self._compile)
         self._closing = threading.Event()
         self._batcher = Batcher(self._run, largest=batch)
@@ -136,6 +137,7 @@ class BaseModel:
         return Draft(
             mask=self._mask(said).start() if said else None,
             limit=max(1, min(room, request.max_tokens or (STRUCTURED if said else ANSWER))),
+            bounded=request.max_tokens is None or room < request.max_tokens,
             temperature=request.temperature,
             seed=request.seed,
             stop=request.stop,
@@ -199,7 +201,7 @@ class BaseModel:
         before = [token for piece in pieces[:last] for token in piece]
         return before, pieces[last], [token for piece in pieces[last + 1 :] for token in piece]
 
-    def _writer(self) -> Writer:
+    def _make_writer(self) -> Writer:
         return Writer(self._network, self._vocabulary(), self._chat.ends, self._chat.controls)
 
     def _read_vocabulary(self) -> Vocabulary:

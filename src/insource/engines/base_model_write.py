@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
 
+from insource.decode.closing import Closer
 from insource.decode.mask import Mask, Vocabulary
 from insource.engines.base_model_net import Network, Session
 from insource.errors import EngineDown, EngineSlow, InsourceError
@@ -23,11 +25,14 @@ FEW = 0.5
 class Draft:
     """One answer being written: what it may say, how to choose, and what it has said so far.
 
-    `logs[i]` is the log-probability of `tokens[i]`. `mask` None allows every token that is no control token.
+    `logs[i]` is the log-probability of `tokens[i]`. `mask` None allows every token that is no control token. `bounded`
+    says that `limit` is ours: an answer under a mask is then closed within it, as within every other bound of ours,
+    and ends as "stop". Where the caller set the limit it is closed too, and ends as "length".
     """
 
     mask: Mask | None
     limit: int
+    bounded: bool = False
     temperature: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
@@ -51,6 +56,7 @@ class Writer:
         self._free = np.ones(network.width, dtype=np.bool_)
         self._free[[token for token in controls if token < network.width]] = False
         self._free[list(self.ends)] = True
+        self._closer = Closer(vocabulary, ends)
 
     def write(
         self, prefix: tuple[int, ...], texts: Sequence[Sequence[int]], drafts: Sequence[Draft], halt: threading.Event
@@ -142,4 +148,13 @@ class Writer:
         if (draft.mask and draft.mask.done) or (draft.stop and any(stop in self.text(draft) for stop in draft.stop)):
             draft.finish = "stop"
         elif len(draft.tokens) >= draft.limit:
-            draft.finish = "length"
+            self._close(draft)
+
+    def _close(self, draft: Draft) -> None:
+        """Ends a draft that has no room left; what the model did not choose has probability 0."""
+        draft.finish = "length"
+        found = self._closer.close(draft.mask, draft.tokens, draft.limit) if draft.mask else None
+        if found:
+            kept, way = found
+            draft.tokens[kept:], draft.logs[kept:] = way, [-inf] * len(way)
+            draft.finish = "stop" if draft.bounded else "length"
