@@ -94,7 +94,7 @@ def cases(folder: Path, count: int, max_tokens: int | None) -> list[Case]:
 
 
 async def outcome(engine: BaseModel, schema: JsonObject, request: Request) -> tuple[str, str, bool]:
-    """What became of one generation: valid, invalid, truncated or failed; what was said; whether its confidence is 0."""
+    """What became of it: valid, invalid, truncated or failed; what was said; whether its confidence is 0."""
     try:
         said = await engine.complete(request)
     except InsourceError as error:
