@@ -8,7 +8,7 @@ from measure_rows import LABELS, RECEIPT, TASK, answered, run
 from test_report import made
 
 import insource.measure
-from insource.measure import Run
+from insource.measure import Run, charts
 from insource.measure.render import html
 from insource.nouns import Output, Task
 
@@ -147,3 +147,9 @@ def test_text_has_the_contrast_of_wcag_aa_in_both_themes() -> None:
             for back in ("paper", "card", "tint"):
                 light, dark = sorted((luminance(colours[front]), luminance(colours[back])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (front, back)
+
+
+def test_an_axis_of_shares_ends_where_shares_do() -> None:
+    near_none, near_all = charts.axis([0.0, 0.01, 0.72]), charts.axis([0.3, 0.999])
+    assert (near_none.low, near_all.high) == (0.0, 1.0)
+    assert charts.axis([-0.2, 0.1], zero=True).low < -0.2

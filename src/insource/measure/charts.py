@@ -33,12 +33,17 @@ class Axis:
 
 
 def axis(values: Sequence[float], *, zero: bool = False, most: int = 5) -> Axis:
-    """The axis that holds `values`, with at most about `most` round ticks; with `zero`, 0 is among them."""
+    """The axis that holds `values`, with at most about `most` round ticks; with `zero`, 0 is among them.
+
+    Without it the values are shares, and the axis ends where shares do.
+    """
     low, high = min(values), max(values)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     room = max((high - low) * 0.04, 0.002)
     low, high = low - room, high + room
+    if not zero:
+        low, high = max(low, 0.0), min(high, 1.0)
     step = next((step for step in STEPS if (high - low) / step <= most), math.ceil((high - low) / most))
     first, last = math.floor(low / step), math.ceil(high / step)
     if not zero:
