@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import os
 import random
 from pathlib import Path
 
@@ -255,6 +256,27 @@ async def test_a_cancelled_collect_stops_at_once_and_leaves_nothing(workspace) -
     assert len(heard) == 1
     assert await workspace.dataset("tickets") is None
     assert not workspace.leftovers()
+
+
+async def test_two_at_once_would_lose_rows_so_the_second_is_told_to_wait(workspace) -> None:
+    first = workspace.write("a.csv", table(range(300)))
+    second = workspace.write("b.csv", table(range(300, 600)))
+    both = (workspace.collect("tickets", file, input="text", targets=("label",)) for file in (first, second))
+    done = await asyncio.gather(*both, return_exceptions=True)
+    refused = [one for one in done if isinstance(one, Conflict)]
+    assert len(refused) == 1
+    assert "insource collect tickets is running already" in str(refused[0])
+    assert refused[0].hint == "wait for it to end, then run the same again"
+    for file in (first, second):
+        await workspace.collect("tickets", file, input="text", targets=("label",))
+    assert len(await workspace.rows("tickets")) == 600
+
+
+async def test_what_can_be_read_only_once_is_refused_and_not_waited_for(workspace) -> None:
+    os.mkfifo(workspace.root / "pipe")
+    for path in (workspace.root / "pipe", Path("/dev/zero")):
+        with pytest.raises(Invalid, match="no regular file"):
+            await workspace.collect("tickets", path, input="text", targets=("label",))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here to stand for a full disk")

@@ -8,7 +8,7 @@ import pytest
 from insource import stats
 from insource.engines.artefact import Manifest, file_digests, write_manifest
 from insource.engines.linear import LONGEST, Linear
-from insource.errors import EngineDown, Invalid, Missing, Refused
+from insource.errors import EngineDown, Invalid, Missing, Refused, StoreError
 from insource.nouns import Example, Output, Task, ask
 
 AREAS = {"spindle": ["chatter", "runout", "bearing noise"], "coolant": ["leak", "low level", "foam"]}
@@ -125,6 +125,12 @@ async def test_of_a_text_without_end_the_beginning_is_read_and_the_rest_is_count
     assert (cut.value, cut.confidence) == (whole.value, whole.confidence)
     assert (whole.usage.cut, cut.usage.cut) == (0, 800_000)
     await engine.close()
+
+
+async def test_weights_that_find_no_place_are_a_store_error_with_a_next_step(tmp_path) -> None:
+    with pytest.raises(StoreError, match="cannot be written") as caught:
+        fitted().save(tmp_path / "none")
+    assert "free disk space" in caught.value.hint
 
 
 async def test_a_changed_or_unfinished_artefact_is_not_loaded(tmp_path) -> None:

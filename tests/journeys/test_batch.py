@@ -14,7 +14,7 @@ import pytest
 from insource.engines.scripted import Rule, Scripted
 from insource.errors import Conflict, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, Tier
-from insource.journeys.batch import batch
+from insource.journeys.batch import _Journal, _write, batch
 from insource.nouns import Output, Risk, Task
 from insource.settings import Settings
 from insource.store import Store
@@ -135,7 +135,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_batch import opened, path
 from insource.engines.scripted import Rule, Scripted
-from insource.journeys.batch import batch
+from insource.journeys.batch import _Journal, _write, batch
 
 async def main(root):
     async with await opened(root) as store:
@@ -224,3 +224,12 @@ async def test_a_store_that_fails_ends_the_run_with_one_clear_error(tmp_path):
             await batch(source, tmp_path / "out.jsonl", path(store), store)
         await store._thread.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
         assert (await batch(source, tmp_path / "out.jsonl", path(store), store)).answered == 200
+
+
+@pytest.mark.skipif(not FilePath("/dev/full").exists(), reason="no /dev/full here to stand for a full disk")
+def test_an_answer_that_finds_no_room_is_one_clear_error(tmp_path):
+    part = tmp_path / "out.jsonl.part"
+    part.symlink_to("/dev/full")
+    journal = _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    with pytest.raises(StoreError, match="No space left"), journal as file:
+        _write(file, {"id": "a"})

@@ -30,6 +30,11 @@ def test_a_step_counts_from_the_highest_as_numbers_not_as_text(bump, after):
     assert next_version([release("1.10.0"), release("1.9.0"), release("1.2.7")], bump) == after
 
 
+def test_a_version_whose_folder_is_there_is_taken_though_nobody_registered_it():
+    assert next_version([], besides=["1.0.0"]) == "1.1.0"
+    assert next_version([release("1.0.0")], besides=["1.0.0", "1.1.0", "notes", ".old"]) == "1.2.0"
+
+
 def test_an_unknown_step_names_the_known_ones():
     with pytest.raises(Invalid, match="huge") as caught:
         next_version([release("1.0.0")], "huge")

@@ -61,6 +61,7 @@ def workspace(root: FilePath, **serve: int) -> Settings:
     (root / "hub.jsonl").write_text(
         '{"match": "break off", "error": "down"}\n'
         '{"match": "linger", "text": "one two three four", "delay_s": 0.5}\n'
+        '{"match": "crawl", "text": "one two three four", "delay_s": 5.0}\n'
         '{"match": "*", "text": "Hello there, friend."}\n'
     )
     hub = EngineSettings(kind="scripted", script="hub.jsonl", model="hub-large", usd_per_million_output=1.0)

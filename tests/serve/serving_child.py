@@ -14,6 +14,7 @@ from insource.store import Store
 
 RULES = [
     Rule(match="late", value={"intent": "refund"}, confidence=0.97, delay_s=0.4),
+    Rule(match="never", value={"intent": "refund"}, confidence=0.97, delay_s=50.0),
     Rule(match="*", value={"intent": "refund"}, confidence=0.97, delay_s=0.02),
 ]
 
@@ -35,8 +36,8 @@ async def main(root: Path, mode: str) -> None:
             Desk.keep = keep
         app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", RULES))})
         bound = listen("127.0.0.1", 0)
-        await run_server(app, bound, lambda: print(address(bound), flush=True))
-    print("closed", flush=True)
+        broken = await run_server(app, bound, lambda: print(address(bound), flush=True))
+    print("closed", broken, flush=True)
 
 
 if __name__ == "__main__":

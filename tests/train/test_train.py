@@ -351,5 +351,9 @@ def test_an_unknown_dial_is_named(tmp_path):
         load_recipe(tmp_path / "recipe.toml")
     with pytest.raises(Missing):
         load_recipe(tmp_path / "none.toml")
+    for seed in (-1, 99999999999999999999):
+        (tmp_path / "recipe.toml").write_text(f"seed = {seed}\n")
+        with pytest.raises(Invalid, match="seed"):
+            load_recipe(tmp_path / "recipe.toml")
     (tmp_path / "recipe.toml").write_text("epochs = 3\nlearning_rate = 5e-4\n")
     assert load_recipe(tmp_path / "recipe.toml") == msgspec.structs.replace(Recipe(), epochs=3, learning_rate=5e-4)

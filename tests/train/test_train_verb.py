@@ -1,5 +1,6 @@
 """`insource train` as a person types it: stopped with Ctrl-C, out of disk, with a base that is not there."""
 
+import asyncio
 import csv
 import json
 import resource
@@ -148,3 +149,42 @@ def test_a_base_or_recipe_that_is_not_there_is_named_with_a_next_step(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert releases(plant) == []
+
+
+async def test_a_release_that_could_not_be_registered_is_not_in_the_way_of_the_next(plant, monkeypatch):
+    from insource.errors import StoreError
+    from insource.journeys.train import train
+    from insource.settings import load_settings, load_task
+    from insource.store import Store
+
+    settings = load_settings(plant)
+    task = load_task(settings, "defects")
+
+    async def full(*_):
+        raise StoreError("the disk is full")
+
+    async with await Store.open(settings) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "add_release", full)
+            with pytest.raises(StoreError):
+                await train(task, settings, store, base="linear")
+        assert list((settings.state / "releases" / "defects").iterdir()) == []
+        made = await train(task, settings, store, base="linear")
+        assert made.version == "1.0.0"
+        (settings.state / "releases" / "defects" / "1.1.0").mkdir()  # as a kill between the two steps leaves it
+        assert (await train(task, settings, store, base="linear")).version == "1.2.0"
+
+
+async def test_two_trainings_of_a_task_at_once_would_end_each_other_so_the_second_is_refused(plant):
+    from insource.errors import Conflict
+    from insource.journeys.train import train
+    from insource.settings import load_settings, load_task
+    from insource.store import Store
+
+    settings = load_settings(plant)
+    task = load_task(settings, "defects")
+    async with await Store.open(settings) as store:
+        both = [train(task, settings, store, base="linear") for _ in range(2)]
+        done = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(one) for one in done if isinstance(one, Exception)] == [Conflict]
+        assert [release.version for release in await store.releases("defects")] == ["1.0.0"]

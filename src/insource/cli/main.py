@@ -3,6 +3,7 @@
 A verb's file is imported only when the verb is typed, so `insource --help` stays instant.
 """
 
+import errno
 import importlib
 import json
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from insource import __version__
-from insource.errors import InsourceError
+from insource.errors import InsourceError, StoreError
 from insource.nouns import visible
 
 VERBS = {
@@ -31,6 +32,7 @@ VERBS = {
     "demo": "The whole loop on generated defect reports, on this machine.",
 }
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXAMPLES = """
 \b
 Examples:
@@ -70,6 +72,17 @@ class Verbs(click.Group):
             hint = f"Did you mean {near[0]}?" if near else "insource --help lists the verbs."
             raise click.UsageError(f"There is no verb {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the command line; an output that takes no more is one of our errors too."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            what = error.filename or "the output"
+            _complain(StoreError(f"{what} cannot be written: {error.strerror}", hint="free some space, run again"))
+            sys.exit(StoreError.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the verb; our errors become a message on stderr and their exit code."""

@@ -29,7 +29,7 @@ def command(door: Door, host: str | None, port: int | None, workers: int, allow_
     """Serve every live release, and the engines of insource.toml, over the OpenAI API at /v1.
 
     What is promoted while it runs is loaded within seconds. Ctrl-C or SIGTERM ends it once every call begun is
-    answered.
+    answered, after 30 s at most; a second one at once.
     """
     if workers > 1:
         raise Invalid("one process serves everything for now", hint="it batches concurrent calls; leave --workers out")
@@ -51,8 +51,9 @@ async def _serve(door: Door, host: str | None, port: int | None, allow_network: 
                     door.say(f"  not asked for help: {choice.reason}")
             app = create_app(settings, store, paths, follow=True, network=allow_network)
             url = address(bound)
-            await run_server(app, bound, lambda: _ready(door, settings, url, list(paths)))
-    door.say("stopped; every call begun was answered")
+            broken = await run_server(app, bound, lambda: _ready(door, settings, url, list(paths)))
+    late = f"{broken} calls begun could not be waited for; they were told"
+    door.say(f"stopped; {late if broken else 'every call begun was answered'}")
 
 
 def _ready(door: Door, settings: Settings, url: str, tasks: list[str]) -> None:

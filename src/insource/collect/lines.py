@@ -43,6 +43,8 @@ class Line(NamedTuple):
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file, open for reading bytes. Raises `Missing` or `Invalid` naming it; a disk fault is a `StoreError`."""
     try:
+        if not path.is_file() and not path.is_dir() and path.exists():
+            raise Invalid(f"{path} is no regular file, and collect reads a file more than once", hint="save it first")
         with path.open("rb") as file:
             yield file
     except FileNotFoundError as error:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from insource.decode.check import render
 from insource.engines.artefact import faults
 from insource.engines.batcher import Batcher
-from insource.errors import EngineDown, Invalid, Missing, Refused
+from insource.errors import EngineDown, Invalid, Missing, Refused, StoreError
 from insource.nouns import Example, JsonObject, Noun, Output, Prediction, Request, Task, Usage, from_json, to_json
 from insource.stats import fit_temperature
 
@@ -114,11 +114,15 @@ class Linear:
             raise Invalid(f"{folder / WEIGHTS} cannot be read: {error}") from error
 
     def save(self, folder: Path) -> None:
-        """Writes the two data files into `folder`; the manifest is the caller's, and last."""
+        """Writes the two data files into `folder`; the manifest is the caller's, and last. Raises `StoreError`."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
-        save_file({key: np.ascontiguousarray(value) for key, value in self._weights.items()}, folder / WEIGHTS)
-        (folder / WORDS).write_bytes(to_json(self._words))
+        try:
+            save_file({key: np.ascontiguousarray(value) for key, value in self._weights.items()}, folder / WEIGHTS)
+            (folder / WORDS).write_bytes(to_json(self._words))
+        except (SafetensorError, OSError) as error:
+            raise StoreError(f"{folder} cannot be written: {error}", hint="free disk space, run again") from error
 
     async def complete(self, request: Request) -> Prediction:
         """The labels for the request's input. Raises `EngineDown` after `close`."""

@@ -101,7 +101,7 @@ def source(spec: str, sha256: str = "") -> Source:
         return _known(spec, sha256)
     forms: dict[str, Callable[[str], Wheels | Hub | Local]] = {"pypi": _wheels, "hf": _hub, "file": _local}
     if kind not in forms:
-        raise Invalid(f"{spec!r}: there is no kind of source called {kind!r}", hint=FORMS)
+        raise Invalid(f"there is no kind of source called {kind!r}", hint=FORMS)  # the rest may hold a password
     return Source(name=spec, origin=forms[kind](rest), sha256=sha256)
 
 

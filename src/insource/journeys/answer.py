@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from insource.engines.base import Engine
-from insource.errors import EngineError, EngineSlow, InsourceError, Missing, OutputInvalid
+from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Missing, OutputInvalid
 from insource.nouns import (
     Attempt,
     Decision,
@@ -30,6 +30,7 @@ from insource.route import Choice, accept
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
+STOPPED = "the server stopped before the end"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,15 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     if record.outcome == "failed":
         raise errors[-1]
     return record
+
+
+async def broken_off(request: Request, path: Path, keep: Keep) -> None:
+    """Keeps a call that was cancelled on the way as "failed": nobody waits for its answer any longer."""
+    request = msgspec.structs.replace(request, task=path.task)
+    failure = _failure(path, 0, EngineDown(STOPPED))
+    attempt = Attempt(decision=msgspec.structs.replace(failure, reason=STOPPED))
+    record = await recorded(request, path, (attempt,), time.perf_counter())
+    await keep(without_text(record, path.task), None)
 
 
 async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float) -> Record:

@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import IO
@@ -223,7 +224,8 @@ class _Journal:
         return self._file
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # a row that could not be flushed was reported when it was written
+            self._file.close()
 
 
 def _write(journal: IO[bytes], row: Row) -> None:

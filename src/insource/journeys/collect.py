@@ -20,7 +20,7 @@ from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Dataset, Example, JsonObject, Noun, Task, canonical, digest
 from insource.settings import Settings, load_task
 from insource.store import Store
-from insource.store.files import write_whole
+from insource.store.files import alone, write_whole
 
 
 class Collected(Noun, frozen=True, kw_only=True):
@@ -50,9 +50,15 @@ async def collect(
     """Takes `files` in for the task `name` and keeps the dataset. Makes the task file when there is none.
 
     Nothing is kept when it raises: `Missing` (no such file or task), `Invalid` (no rows, wrong columns, one class),
-    `Conflict` (rows kept before no longer fit the task), `StoreError` (disk).
+    `Conflict` (rows kept before no longer fit the task, or the task is being collected), `StoreError` (disk).
     """
-    wish = wish or Wish()
+    with alone(settings.state / "locks" / f"collect-{digest(name)[:16]}", f"insource collect {name}"):
+        return await _collect(name, files, settings, store, wish or Wish(), progress)
+
+
+async def _collect(
+    name: str, files: Sequence[Path], settings: Settings, store: Store, wish: Wish, progress: Progress
+) -> Collected:
     hear = _heeding(progress)
     task, made = _task(name, files, settings, wish)
     place = settings.state / "collect" / task.name

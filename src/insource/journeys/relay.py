@@ -9,7 +9,7 @@ from insource.errors import EngineError, EngineSlow, InsourceError
 from insource.journeys.answer import Keep, Path, answer, recorded, without_text
 from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage
 
-LEFT = "the caller left before the end"
+LEFT = "the caller left, or the server stopped, before the end"
 
 
 async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:

@@ -8,12 +8,13 @@ from pathlib import Path
 import insource
 from insource.engines.artefact import Manifest, file_digests, write_manifest
 from insource.engines.local import LocalModel
-from insource.errors import Conflict, Invalid, StoreError
+from insource.errors import Invalid, StoreError
 from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Dataset, Example, Release, Task, digest
 from insource.release.register import changelog, next_version
 from insource.settings import Settings
 from insource.store import Store
+from insource.store.files import alone
 from insource.train.recipe import Recipe, load_recipe
 
 Say = Callable[[str], None]
@@ -27,8 +28,16 @@ async def train(
     """Trains `task` on its newest dataset and registers a candidate. `base` "linear" fits the baseline instead.
 
     Killed at any moment, the same call goes on from the last checkpoint. Raises `Invalid` without rows in the splits
-    train and dev, `Missing` for an unknown base, `StoreError` when the disk is full.
+    train and dev, `Missing` for an unknown base, `Conflict` while the task is being trained, `StoreError` when the disk
+    is full.
     """
+    with alone(settings.state / "locks" / f"train-{digest(task.name)[:16]}", f"insource train {task.name}"):
+        return await _train(task, settings, store, base or settings.workspace.base, recipe, speak)
+
+
+async def _train(
+    task: Task, settings: Settings, store: Store, name: str, recipe: Path | None, speak: tuple[Say, Progress]
+) -> Release:
     say, _ = speak
     dataset = await store.dataset(task.name)
     if dataset is None:
@@ -39,7 +48,6 @@ async def train(
     work = settings.state / "training" / task.name
     folder = work / "artefact"
     _fresh(folder)
-    name = base or settings.workspace.base
     say(f"training {task.name} on {name}: {len(splits[0]):,} train rows, {len(splits[1]):,} dev rows")
     try:
         manifest = await _linear(task, splits, folder) if name == LINEAR else _slm(
@@ -145,11 +153,10 @@ async def _register(
     """Moves the finished folder to its version and adds the release; the checkpoints have done their work."""
     folder, artefact, base = made
     releases = await store.releases(task.name)
-    version = next_version(releases)
+    home = settings.state / "releases" / task.name
+    home.mkdir(parents=True, exist_ok=True)
+    version = next_version(releases, besides=[path.name for path in home.iterdir()])
     place = Path("releases") / task.name / version
-    if (settings.state / place).exists():
-        raise Conflict(f"{settings.state / place} exists but is not registered", hint="move it away and train again")
-    (settings.state / place).parent.mkdir(parents=True, exist_ok=True)
     folder.replace(settings.state / place)
     before = await store.dataset_by_id(releases[-1].dataset) if releases else None
     from insource.engines.artefact import read_manifest
@@ -167,7 +174,11 @@ async def _register(
         changelog=changelog(releases[-1] if releases else None, before, dataset),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    await store.add_release(release)
+    try:
+        await store.add_release(release)
+    except StoreError:  # the same command goes on from here when there is room
+        (settings.state / place).replace(folder)
+        raise
     for checkpoint in (settings.state / "training" / task.name).glob("checkpoint*"):
         checkpoint.unlink(missing_ok=True)
     return release

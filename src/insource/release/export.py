@@ -33,5 +33,6 @@ def export(release: Release, folder: Path, out: Path) -> list[Path]:
         part.rename(out)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise StoreError(f"{out} cannot be written: {error.strerror}", hint="free disk space, run again") from error
+        why = error.strerror or "some files could not be copied"
+        raise StoreError(f"{out} cannot be written: {why}", hint="free disk space, run again") from error
     return sorted(path for path in out.rglob("*") if path.is_file())

@@ -1,6 +1,7 @@
 """The next version and its changelog, both written from facts: what was released before, and from which rows."""
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from insource.errors import Invalid
@@ -22,16 +23,20 @@ def parse_version(text: str) -> tuple[int, int, int]:
     return int(major), int(minor), int(patch)
 
 
-def next_version(existing: list[Release], bump: str = "minor") -> str:
+def next_version(existing: list[Release], bump: str = "minor", *, besides: Iterable[str] = ()) -> str:
     """The version after the highest there is: "1.0.0" first; new rows or a new recipe are a "minor" step.
+
+    `besides` names more that are taken, such as the folder of a release that was never registered; what is no version
+    among them does not count.
 
     Raises `Invalid` when `bump` is not one of major, minor and patch.
     """
     if bump not in PLACE:
         raise Invalid(f"{bump!r} is no step of a version", hint=f"steps: {', '.join(PLACE)}")
-    if not existing:
+    taken = [release.version for release in existing] + [name for name in besides if SEMVER.fullmatch(name)]
+    if not taken:
         return FIRST
-    numbers = list(max(parse_version(release.version) for release in existing))
+    numbers = list(max(parse_version(version) for version in taken))
     place = PLACE[bump]
     numbers[place] += 1
     numbers[place + 1 :] = [0] * (2 - place)

@@ -19,6 +19,7 @@ from insource.journeys.answer import Path
 from insource.nouns import to_json
 from insource.serve.chat import chat
 from insource.serve.desk import Desk
+from insource.serve.ends import Ends
 from insource.serve.faults import on_bug, on_http, on_ours
 from insource.serve.hosts import OnlyHosts
 from insource.settings import Settings
@@ -52,11 +53,12 @@ def create_app(
     app = Starlette(
         routes=ROUTES,
         lifespan=life,
-        middleware=[Middleware(OnlyHosts, network=network)],
+        middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths)
     app.state.began = int(time.time())
+    app.state.broken_off = 0
     return app
 
 

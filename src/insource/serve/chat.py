@@ -1,17 +1,19 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from insource.errors import EngineError, OutputInvalid
-from insource.journeys.answer import Path, answer
+from insource.errors import EngineError, Invalid, OutputInvalid
+from insource.journeys.answer import Path, answer, broken_off
 from insource.journeys.relay import relay
 from insource.nouns import Record, to_json
 from insource.serve import wire
@@ -34,22 +36,28 @@ async def chat(http: HttpRequest) -> ASGIApp:
             record = await answer(request, path, desk.keep)
         except EngineError as error:
             return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
+        except asyncio.CancelledError:
+            await broken_off(request, path, desk.keep)
+            raise
     return _answered(record, call, path)
 
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
-    """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes."""
+    """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes, `Invalid` if it breaks off."""
     declared = http.headers.get("content-length", "")
     pieces, size = [], int(declared) if declared.isdecimal() else 0
     too_large = TooLarge(f"the body is larger than {limit:,} bytes", hint="serve.max_body_bytes sets the limit")
     if size > limit:
         raise too_large
     size = 0
-    async for piece in http.stream():
-        size += len(piece)
-        if size > limit:
-            raise too_large
-        pieces.append(piece)
+    try:
+        async for piece in http.stream():
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            pieces.append(piece)
+    except ClientDisconnect as error:
+        raise Invalid("the caller left before the end of its body") from error
     return b"".join(pieces)
 
 
@@ -105,6 +113,7 @@ async def _passed_on(desk: Desk, call: wire.ChatCall, id: str) -> AsyncGenerator
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, None, id=id, tenant=TENANT)
+        await desk.store.probe()  # words that cannot be put on record are not asked for
         async with aclosing(relay(request, path, desk.keep)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, str):

@@ -4,7 +4,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from insource.errors import InsourceError
+from insource.errors import EngineDown, InsourceError
 from insource.nouns import JsonObject, to_json
 
 RETRY_AFTER_S = "1"
@@ -14,6 +14,15 @@ class TooLarge(InsourceError):
     """The body is larger than `serve.max_body_bytes`."""
 
     status, exit_code, code = 413, 2, "request_too_large"
+
+
+class Stopping(EngineDown):
+    """The server waited for this call as long as it may."""
+
+    code = "server_stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping and could not wait longer", hint="call again")
 
 
 def error_body(error: InsourceError) -> JsonObject:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from insource.errors import Conflict, Denied, Invalid
 from insource.serve.hosts import is_loopback
 
-DRAIN_S = 30
+DRAIN_S, LAST_WORDS_S = 30, 5
 
 
 def listen(host: str, port: int, *, network: bool = False) -> socket.socket:
@@ -41,10 +41,11 @@ def listen(host: str, port: int, *, network: bool = False) -> socket.socket:
     return bound
 
 
-async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], None]) -> None:
-    """Serves until SIGTERM or Ctrl-C: takes no new calls then, ends those begun (30 s), and returns.
+async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], None]) -> int:
+    """Serves until SIGTERM or Ctrl-C: takes no new calls then, ends those begun, and returns.
 
-    `ready` is called once calls are taken.
+    Calls that take longer than 30 s more, or than the user's patience (a second signal), are put on record and told;
+    how many is returned. `ready` is called once calls are taken.
     """
     config = uvicorn.Config(
         app,
@@ -58,11 +59,20 @@ async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], N
     # uvicorn raises the signal again when it has shut down; then it must not kill us before the store is closed.
     before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        await _Server(config, ready).serve(sockets=[bound])
+        server = _Server(config, ready)
+        await server.serve(sockets=[bound])
+        left = set(server.server_state.tasks)
+        for task in left:
+            task.cancel()  # a second signal leaves them running
+        if left:
+            await asyncio.wait(left, timeout=LAST_WORDS_S)
+        if server.force_exit:
+            await server.lifespan.shutdown()
         await asyncio.sleep(0)
     finally:
         for number, action in before.items():
             signal.signal(number, action)
+    return int(app.state.broken_off)
 
 
 def address(bound: socket.socket) -> str:

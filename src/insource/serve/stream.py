@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from insource.errors import InsourceError
 from insource.nouns import to_json
-from insource.serve.faults import error_body
+from insource.serve.faults import Stopping, error_body
 
 DONE = b"data: [DONE]\n\n"
 
@@ -37,12 +37,18 @@ class EventStream:
             await send({"type": "http.response.start", "status": 200, "headers": raw})
             sending = asyncio.create_task(self._send(send))
             leaving = asyncio.create_task(_left(receive))
+            stopping = None
             try:
                 await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError as error:
+                stopping = error
             finally:
                 leaving.cancel()
                 gone = not sending.done() and sending.cancel()
                 results = await asyncio.gather(sending, leaving, return_exceptions=True)
+            if stopping is not None:
+                await _end(send, Stopping())
+                raise stopping
             if not gone and isinstance(results[0], Exception):
                 raise results[0]
 
@@ -53,8 +59,15 @@ class EventStream:
                 await _body(send, data)
             await _body(send, DONE)
         except InsourceError as error:
-            await _body(send, event(error_body(error)))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await _end(send, error)
+        else:
+            await _end(send)
+
+
+async def _end(send: Send, error: InsourceError | None = None) -> None:
+    if error is not None:
+        await _body(send, event(error_body(error)))
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _body(send: Send, data: bytes) -> None:

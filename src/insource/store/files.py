@@ -1,11 +1,12 @@
 """Files outside the database: written whole or not at all, and what a disk refuses said with what to do."""
 
 import errno
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from insource.errors import StoreError
+from insource.errors import Conflict, StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -19,6 +20,23 @@ def disk(path: Path) -> Iterator[None]:
         full = error.errno in FULL
         hint = "free some space and run the same command again" if full else "check the folder's permissions"
         raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint=hint) from error
+
+
+@contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Keeps the file `path` locked meanwhile. Raises `Conflict` while another process holds it: `what` runs already.
+
+    The lock goes with the process, however it ends; the file stays, empty.
+    """
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(f"{what} is running already", hint="wait for it to end, then run the same again") from error
+        yield
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ class Recipe(Noun, frozen=True, kw_only=True):
     patience: Annotated[int, Meta(ge=1, le=100)] = 2
     runs: Annotated[int, Meta(ge=1, le=16)] = 1
     label_names: bool = True
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
 class Plan(Noun, frozen=True, kw_only=True):

@@ -1,0 +1,32 @@
+"""What becomes of a call that the server cannot wait for: the caller is told, and it is counted."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from insource.serve.faults import Stopping, error_response
+
+
+class Ends:
+    """Answers a call that was cancelled, which only a stopping server does, with 503 where no answer has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes on; `app.state.broken_off` counts the calls that were cancelled."""
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            scope["app"].state.broken_off += 1
+            if not begun:
+                await error_response(Stopping())(scope, receive, send)
