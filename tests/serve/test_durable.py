@@ -83,7 +83,7 @@ async def test_on_sigterm_calls_begun_are_answered_and_the_store_is_closed(tmp_p
         done = await asyncio.gather(*begun)
         assert [d.choices[0].message.content for d in done] == ["refund"] * 10
         rest = await asyncio.wait_for(process.stdout.read(), 30)
-        assert rest.decode().strip() == "closed"
+        assert rest.decode().strip() == "closed 0"
         assert await process.wait() == 0
     assert len(await kept(tmp_path)) == 10
 
