@@ -102,9 +102,9 @@ def ending(told: Told) -> str:
     lines = [f"\n{step.seconds:>7.1f} s  {step.name}" for step in told.steps]
     place = told.workspace
     looks = [
-        f"the report     {told.report}",
+        f"the report      {told.report}",
         f"before training {told.untuned}",
-        f"the workspace  {place}: tasks/, recipe.toml, and all state in .insource/",
+        f"the workspace   {place}: tasks/, recipe.toml, and all state in .insource/",
     ]
     if told.released:
         looks += [
