@@ -60,7 +60,7 @@ def test_the_two_are_compared_in_whatever_order_the_report_names_them() -> None:
     chosen, why = choose(one, gated(LINEAR))
     assert chosen is not None
     assert chosen.release.name == LINEAR
-    assert "a tie: -2.0 points (-6.0 to +2.0, n 300)" in why
+    assert "ties with it, -2.0 points (-6.0 to +2.0, n 300)" in why
 
 
 def test_a_specialist_that_is_better_beyond_chance_is_released() -> None:
@@ -74,14 +74,14 @@ def test_a_tie_goes_to_the_baseline_and_says_so() -> None:
     chosen, why = choose(gated(SPECIALIST, difference=(0.02, -0.02, 0.06)), gated(LINEAR))
     assert chosen is not None
     assert chosen.release.name == LINEAR
-    assert why.startswith("a tie")
+    assert why.startswith("it is the baseline, which is cheaper to run; defects@1.0.0 ties with it, +2.0")
 
 
 def test_a_baseline_that_wins_is_released_and_named() -> None:
     chosen, why = choose(gated(SPECIALIST, difference=(-0.05, -0.09, -0.01)), gated(LINEAR))
     assert chosen is not None
     assert chosen.release.name == LINEAR
-    assert why.startswith("the baseline wins")
+    assert why.startswith("it is the baseline, and defects@1.0.0 is worse, -5.0")
 
 
 def test_what_the_gate_refuses_is_not_released_however_good() -> None:

@@ -72,7 +72,9 @@ def _words(collected: Collected) -> str:
     if collected.rejects:
         lines.append(f"  set aside: {collected.rejects}")
     lines.append(f"  page:      {collected.page}")
-    after = "" if collected.refused else f"\n\nnext: insource train {collected.task}, or read the page first"
+    first = f"write what is good enough into tasks/{collected.task}.toml under [acceptance]" if collected.made else ""
+    then = f"{first}, then " if first else ""
+    after = "" if collected.refused else f"\n\nnext: read the page, {then}insource train {collected.task}"
     return "\n".join(lines) + after
 
 

@@ -1,5 +1,7 @@
 """`insource demo`: the whole loop on this machine."""
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -21,12 +23,15 @@ Examples:
   insource demo --dir /tmp/demo --rows 600
   insource demo --reports reports.csv        only the reports, to try the verbs on by hand
 """
-OWN = """your own rows, in four commands (docs/tutorial/your-own-csv.md):
+OWN = """your own rows (docs/tutorial/your-own-csv.md):
 
-  insource init plant && cd plant
-  insource collect TASK rows.csv --input TEXT_COLUMN --target LABEL_COLUMN
-  insource train TASK
-  insource release gate TASK && insource release promote TASK && insource serve"""
+  insource init plant
+  insource -C plant collect TASK rows.csv --input TEXT_COLUMN --target LABEL_COLUMN
+  write what is good enough into plant/tasks/TASK.toml, under [acceptance]
+  insource -C plant train TASK
+  insource -C plant release gate TASK
+  insource -C plant release promote TASK
+  insource -C plant serve"""
 
 
 @verb("demo", epilog=EXAMPLE)
@@ -115,4 +120,13 @@ def ending(told: Told) -> str:
         ]
     minutes = f"{told.seconds // 60:.0f} min {told.seconds % 60:.0f} s"
     said = f"{told.released} answers: {told.why}" if told.released else told.why
-    return "\n".join(["".join(lines).strip("\n"), f"{bold(f'done in {minutes}')}. {said}", "", *looks, "", OWN])
+    text = "\n".join(["\n" + "".join(lines).strip("\n"), f"{bold(f'done in {minutes}')}. {said}", "", *looks, "", OWN])
+    return text.replace("  insource ", f"  {program()} ")
+
+
+def program() -> str:
+    """How `insource` is called from here: by its name where the shell finds it, else by its path."""
+    if shutil.which("insource"):
+        return "insource"
+    path = Path(sys.argv[0]).absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

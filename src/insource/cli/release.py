@@ -237,7 +237,11 @@ def _gate_document(gate: Gate) -> JsonObject:
 def _next_step(gate: Gate) -> str:
     damaged = any(check.name == "artefact" and not check.passed for check in gate.checks)
     task = gate.release.partition("@")[0]
-    return f"insource release verify {gate.release}" if damaged else f"insource measure {task} --report report.html"
+    if damaged:
+        return f"insource release verify {gate.release}"
+    if any(check.name == "acceptance" and not check.passed for check in gate.checks):
+        return f"write [acceptance] into tasks/{task}.toml, then ask again"
+    return f"insource measure {task} --report report.html"
 
 
 def _end(door: Door, error: Refused) -> NoReturn:

@@ -28,7 +28,7 @@ class Collected(Noun, frozen=True, kw_only=True):
 
     `rows` counts this call, `splits` the whole dataset. `rejects` and `page` are paths below the workspace, `rejects`
     None when every row could be used. `notes` tells what was made or changed on the way. `refused` says why a strict
-    collect kept nothing.
+    collect kept nothing. `made` says that the task file is new.
     """
 
     task: str
@@ -41,6 +41,7 @@ class Collected(Noun, frozen=True, kw_only=True):
     page: str
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    made: bool = False
 
 
 async def collect(
@@ -89,6 +90,7 @@ async def _collect(
         page=(place / "check.html").relative_to(settings.root).as_posix(),
         notes=tuple(notes),
         refused=refused,
+        made=made,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from insource.collect.columns import Wish
+from insource.engines.artefact import read_manifest
 from insource.engines.models import resolve
 from insource.errors import Conflict
 from insource.journeys.collect import Collected, collect
@@ -109,7 +110,9 @@ async def demo(folder: Path, rows: int, tell: Tell, progress: Progress) -> Told:
         await story.step("measure: the baseline, and the model before any training", _untuned(plant))
         trained = await story.step("train: a specialist, and the baseline as a release", _trained(plant))
         gated = await story.step("gate: both as they would be served, on rows they never saw", _gated(plant, trained))
-        released, why = await story.step("promote: the better one answers", _promoted(plant, gated))
+        released, why = await story.step(
+            "promote: the better one answers, on a tie the baseline", _promoted(plant, gated)
+        )
         calls = await story.step(_serving(), _called(plant, home)) if released else []
     return Told(
         workspace=str(home),
@@ -136,10 +139,10 @@ def choose(specialist: Gated, linear: Gated) -> tuple[Gated | None, str]:
         return linear, "the two were not compared"
     said = f"{pair.difference * 100:+.1f} points ({pair.low * 100:+.1f} to {pair.high * 100:+.1f}, n {pair.n:,})"
     if pair.low > 0:
-        return specialist, f"the specialist is better than the baseline: {said}"
+        return specialist, f"it is better than the baseline, {said}"
     if pair.high < 0:
-        return linear, f"the baseline wins: the specialist is worse, {said}"
-    return linear, f"a tie: {said}. These rows do not tell them apart, and the baseline is cheaper to run"
+        return linear, f"it is the baseline, and {specialist.release.name} is worse, {said}"
+    return linear, f"it is the baseline, which is cheaper to run; {specialist.release.name} ties with it, {said}"
 
 
 async def _laid_out(home: Path, rows: int) -> Settings:
@@ -206,7 +209,8 @@ async def _promoted(plant: Plant, gated: Sequence[Gated]) -> tuple[str, str]:
     if chosen is None:
         return "", why
     await promote(chosen.release, plant.settings, plant.store, why=why)
-    plant.story.tell(f"{chosen.release.name} ({chosen.release.engine}) is live")
+    promise = read_manifest(plant.settings.state / chosen.release.folder).promise
+    plant.story.tell(f"{chosen.release.name} ({chosen.release.engine}) is live; its promise: {promise}")
     return chosen.release.name, why
 
 

@@ -68,7 +68,7 @@ def called(metric: str) -> str:
 def points(pair: Pair) -> str:
     """A difference with its interval: "+2.1 points (+1.2 to +3.0, n 3,080)"."""
     low, high = pair.low * 100, pair.high * 100
-    return f"{pair.difference * 100:+.1f} points ({low:+.1f} to {high:+.1f}, n {pair.n:,})"
+    return f"{round(pair.difference * 100, 1) + 0.0:+.1f} points ({low:+.1f} to {high:+.1f}, n {pair.n:,})"
 
 
 def _first(report: Report, winner: Candidate, metric: str) -> str:
@@ -85,7 +85,7 @@ def _first(report: Report, winner: Candidate, metric: str) -> str:
     if verdict(pair) != "tie":
         return f"{name} wins: {figure}; {other} is {_apart(pair, rival.score(metric))}."
     if winner.kind == BASELINE:
-        return f"The linear baseline wins: {figure}; {other} only ties with it, {points(pair)}."
+        return f"The linear baseline is not beaten: {figure}; {other} ties with it, {points(pair)}."
     return f"{name} leads: {figure}, but {other} ties with it, {points(pair)}."
 
 
@@ -147,8 +147,8 @@ def _answered(winner: Candidate) -> list[str]:
     share, right = winner.score("share_at_85"), winner.score("accuracy_at_85")
     if share is None or right is None:
         return []
-    sure = f"{share.value:.1%} of the answers with a confidence of 0.85 or more"
-    return [f"{winner.candidate} gives {sure}; {right.value:.1%} of those are right."]
+    sure = f"{share.value:.1%} of the answers ({_span(share)}) with a confidence of 0.85 or more"
+    return [f"{winner.candidate} gives {sure}; {right.value:.1%} of those are right ({_span(right)})."]
 
 
 def _beats(report: Report, candidate: Candidate, baseline: Candidate, metric: str) -> bool:
