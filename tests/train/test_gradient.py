@@ -48,7 +48,7 @@ def gradients(made, rows, monkeypatch, *, least=gradient.TOKENS_A_SHARE):
     model, data = made
     with gradient.Gradient(model, data.levels) as of:
         loss = of.of(rows)
-        shares = 1 if of._pool is None else of._pool._max_workers
+        shares = len(gradient._shares(rows, of.threads))
     return loss, [parameter.grad.clone() for parameter in model.parameters], shares
 
 

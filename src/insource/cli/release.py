@@ -98,13 +98,14 @@ def gate(door: Door, name: str) -> None:
 def promote(door: Door, name: str, to: str, why: str) -> None:
     """Let a release answer traffic; the one that did is retired. Needs a passed gate on the same artefact."""
 
-    async def work(settings: Settings, store: Store) -> StageChange:
+    async def work(settings: Settings, store: Store) -> tuple[StageChange, Manifest | None]:
         release = await _pick(name, settings, store, _candidate)
-        return await journey.promote(release, settings, store, to=to, why=why)
+        return await journey.promote(release, settings, store, to=to, why=why), _manifest(release, settings)
 
-    change = _with_store(door, work)
+    change, manifest = _with_store(door, work)
+    promise = f"\nits promise: {manifest.promise}" if manifest and manifest.promise else ""
     hint = f"\nnext: insource serve, or insource answer {change.release.partition('@')[0]} --input TEXT"
-    door.show(change, words.change_words(change) + (hint if change.after == "live" else ""))
+    door.show(change, words.change_words(change) + (promise + hint if change.after == "live" else ""))
 
 
 @verb("rollback", epilog='\b\nExample:\n  insource release rollback tickets --why "urgency is wrong since noon"')

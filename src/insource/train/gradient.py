@@ -42,7 +42,9 @@ class Gradient:
         if len(shares) == 1:
             done = [self._share(shares[0], len(batch))]
         else:
-            done = list(self._workers(len(shares)).map(lambda share: self._share(share, len(batch)), shares))
+            self._pool = self._pool or ThreadPoolExecutor(self.threads)
+            each = max(1, self.threads // len(shares))
+            done = list(self._pool.map(lambda share: self._aside(share, len(batch), each), shares))
         for parameter, *found in zip(self.model.parameters, *(gradients for _, gradients in done), strict=True):
             parameter.grad = sum(found[1:], start=found[0]).contiguous()  # the fused optimizer reads memory in order
         return sum(loss for loss, _ in done)
@@ -63,11 +65,10 @@ class Gradient:
         loss = loss * (len(rows) / whole)
         return float(loss.detach()), torch.autograd.grad(loss, model.parameters)
 
-    def _workers(self, count: int) -> ThreadPoolExecutor:
-        if self._pool is None:
-            each = max(1, self.threads // count)
-            self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(each,))
-        return self._pool
+    def _aside(self, rows: Sequence[Row], whole: int, threads: int) -> tuple[float, Sequence[Any]]:
+        """The same on a thread of the pool, whose products take `threads` cores: the batch decides, not its history."""
+        torch.set_num_threads(threads)
+        return self._share(rows, whole)
 
 
 def _shares(batch: Sequence[Row], threads: int) -> list[Sequence[Row]]:
