@@ -8,7 +8,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -92,11 +92,26 @@ class Verbs(click.Group):
             _complain(error)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("\nstopped; nothing half-written. Run the same command to go on.", err=True)
-            ctx.exit(130)
+            _stop(ctx)
+        except ImportError as error:
+            if not _interrupted(error):
+                raise
+            _stop(ctx)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(0)
+
+
+def _stop(ctx: click.Context) -> NoReturn:
+    click.echo("\nstopped; nothing half-written. Run the same command to go on.", err=True)
+    ctx.exit(130)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what an error came from: inside a compiled library's import it comes out as another."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _complain(error: InsourceError) -> None:

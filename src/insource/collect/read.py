@@ -86,7 +86,7 @@ def _parquet(path: Path) -> Iterator[Raw]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise Missing("reading parquet needs pyarrow", hint="pip install 'insource[data]'") from error
     with opened(path) as file:
         try:

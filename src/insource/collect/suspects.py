@@ -122,7 +122,7 @@ def _features(texts: list[str]) -> Any:
     try:
         from scipy.sparse import hstack
         from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise Missing("looking for wrong labels needs scikit-learn", hint="pip install 'insource[data]'") from error
     common = {"sublinear_tf": True, "dtype": np.float32, "max_features": 100_000}
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\w+", **common)  # noqa: S106 - no password

@@ -27,7 +27,7 @@ class Network:
         try:
             import torch
             import transformers
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[train]'") from error
         if threads:
             torch.set_num_threads(threads)

@@ -226,7 +226,7 @@ def _rows(
 def _vectorizers(extra: JsonObject) -> tuple[Any, Any]:
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise EngineDown(
             "the linear baseline needs scikit-learn, which is not installed", hint="pip install 'insource[data]'"
         ) from error

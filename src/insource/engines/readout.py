@@ -124,7 +124,7 @@ def load_body(folder: Path, *, device: str, dtype: Any, threads: int = 0, longes
     try:
         import torch
         import transformers
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[train]'") from error
     if threads:
         torch.set_num_threads(threads)

@@ -66,7 +66,7 @@ async def measure(
                 runs[contender.name] = await ask_all(task, rows, answer, what=contender.name, progress=progress)
         except InsourceError as error:
             failed[contender.name] = f"{error} ({error.hint})" if error.hint else str(error)
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             failed[contender.name] = f"a package is missing: {error.name} (pip install 'insource[train]')"
     if not runs:
         said = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
