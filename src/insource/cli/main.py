@@ -3,7 +3,6 @@
 A verb's file is imported only when the verb is typed, so `insource --help` stays instant.
 """
 
-import errno
 import importlib
 import json
 import sys
@@ -32,7 +31,6 @@ VERBS = {
     "demo": "The whole loop on generated defect reports, on this machine.",
 }
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXAMPLES = """
 \b
 Examples:
@@ -78,6 +76,8 @@ class Verbs(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:
+            from insource.store.files import FULL  # the store is heavy, and --help is not to wait for it
+
             if error.errno not in FULL:
                 raise
             what = error.filename or "the output"
