@@ -172,7 +172,7 @@ def inherited_environment() -> dict[str, str]:
 
 def task_names(settings: Settings) -> list[str]:
     """The names of the workspace's tasks, sorted."""
-    return sorted(path.stem for path in (settings.root / "tasks").glob("*.toml"))
+    return sorted(path.stem for path in (settings.root / "tasks").glob("*.toml") if path.is_file())
 
 
 def load_task(settings: Settings, name: str) -> Task:

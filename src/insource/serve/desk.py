@@ -11,6 +11,7 @@ from insource.errors import Conflict, EngineBusy, InsourceError, Missing, StoreE
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.nouns import Pending, Record
+from insource.serve.faults import without_folders
 from insource.settings import Settings, task_names
 from insource.store import Store
 
@@ -69,7 +70,7 @@ class Desk:
             await self.store.probe()
             live = {task: await self.store.live(task) for task in task_names(self.settings)}
         except StoreError as error:
-            return [str(error)]
+            return [without_folders(str(error))]
         wanted = {task: release.name for task, release in live.items() if release is not None}
         return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
 
