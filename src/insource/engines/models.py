@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from insource.engines.artefact import file_digest
+from insource.engines.catalogue import shape_of
 from insource.engines.local import LocalModel
 from insource.engines.models_convert import CONVERTER, convert
 from insource.engines.sources import Hub, Local, Progress, Source, source
@@ -24,7 +25,7 @@ from insource.engines.sources_http import disk_fault, room_for
 from insource.engines.sources_hub import fetch_hub
 from insource.engines.sources_wheel import fetch_wheels
 from insource.errors import Invalid, Missing, Refused
-from insource.nouns import Noun, digest, from_json, to_json
+from insource.nouns import Noun, Shape, digest, from_json, to_json
 from insource.settings import model_hosts
 
 MANIFEST = "source.json"
@@ -88,6 +89,21 @@ def find(spec: str, cache: Path) -> LocalModel | None:
     home = cache / "models" / wanted.key
     kept = _sound(home)
     return None if kept is None else _local(wanted.name, home, kept)
+
+
+def shape_here(spec: str, cache: Path) -> Shape:
+    """The shape of a model on this disk, from its own files. Raises `Missing` when it is not here, and like `source`.
+
+    Raises `Invalid` for a kind of model whose shape cannot be read.
+    """
+    local = find(spec, cache)
+    if local is None:
+        raise Missing(f"{spec} is not on this disk", hint=f"insource models pull {spec}")
+    parameters = sum(check_weights(local.folder / name).weights for name in _weights(local.folder))
+    shape = shape_of(read_json(local.folder / "config.json"), parameters)
+    if shape is None:
+        raise Invalid(f"{spec} is of a kind whose memory cannot be told from its config.json")
+    return shape
 
 
 def forget(spec: str, cache: Path) -> None:
