@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from insource.engines.plain_text import PlainText
 from insource.engines.prefix import Prefix
 from insource.errors import EngineDown, Invalid
 from insource.nouns import Task
@@ -31,19 +32,14 @@ class Encoder:
     """
 
     def __init__(self, folder: Path, max_tokens: int, template: str) -> None:
-        from tokenizers import Tokenizer
-
         config = json.loads((folder / "config.json").read_text("utf-8"))
         end = config.get("eos_token_id")
         self.end: int = end[0] if isinstance(end, list) else end
         self.max_tokens = max_tokens
         self.vocabulary: int = config.get("vocab_size") or config["text_config"]["vocab_size"]
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._text = PlainText((folder / "tokenizer.json").read_text("utf-8"))
         before, place, cue = template.partition(INPUT)
-        begun = self._tokenizer.encode(before).ids  # with the token a model of this kind begins with
+        begun = self._text.tokenizer.encode(before).ids  # with the token a model of this kind begins with
         self.before = begun[:-1] if begun[-1:] == [self.end] else begun
         [self.cue] = self.plain([cue])
         if not place or not self.cue:
@@ -65,12 +61,12 @@ class Encoder:
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text alone, uncut and without a cue."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return self._text.rows(texts)
 
     def spare_tokens(self, count: int, used: Iterable[int]) -> list[int]:
         """`count` ids, rarest first, that are no control tokens and not in `used`. Raises `Invalid` if too few."""
-        taken = set(used) | set(self._tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
-        top = min(self.vocabulary, self._tokenizer.get_vocab_size())
+        taken = set(used) | set(self._text.tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
+        top = min(self.vocabulary, self._text.tokenizer.get_vocab_size())
         spare = [token for token in range(top - 1, 255, -1) if token not in taken][:count]
         if len(spare) < count:
             raise Invalid(f"the base model's vocabulary has room for {len(spare)} labels, the task has {count}")
