@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insource.engines.models import find
-from insource.engines.plain_text import PlainText
-from insource.errors import Invalid
+from insource.engines.plain_text import PlainText, attempts, look_alikes
+from insource.engines.readout import Encoder
+from insource.errors import EngineDown, Invalid
 from insource.settings import cache_folder
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -115,19 +116,22 @@ def real(request):
     return plain, plain.tokenizer.get_added_tokens_decoder()
 
 
-def look_alikes(mark):
-    """The mark itself and what is easily taken for it."""
-    yield mark
-    yield from (mark.upper(), mark.translate(WIDE), f" {mark} ", f"{mark}{mark}", f"a{mark}b", f"\n{mark}\n")
-    yield from (
-        mark[:-1],
-        mark[1:],
-        mark.replace("|", "\u200b|"),
-        mark.replace("<", "&lt;"),
-        f"\\{mark}",
-        mark + "\x00",
-    )
-    yield from (f"{mark[0]}{mark}", f"{mark}{mark[-1]}", mark.replace("|", "\u2223"), repr(mark))
+def test_the_walls_are_counted_and_hold(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(byte_level(*STEERING, *HARMLESS))
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    assert attempts(tmp_path) == (15 * len(STEERING), 0)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(EngineDown):
+        attempts(tmp_path)
+
+
+def test_a_specialist_reads_control_tokens_as_text(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(byte_level(*STEERING, *HARMLESS))
+    (tmp_path / "config.json").write_text('{"eos_token_id": 256, "vocab_size": 300}')
+    encoder = Encoder(tmp_path, 200, "Choose.\n{input}\ntopic:")
+    texts = [text for token in STEERING for text in look_alikes(token["content"])]
+    special = {256, 257, 260, 261}  # those of a form that gives them away, and those marked as special
+    assert all(special.isdisjoint(ids) for ids, _ in encoder.encode(texts))
 
 
 def test_no_control_token_of_a_real_model_can_be_written_by_a_person(real):
@@ -138,7 +142,7 @@ def test_no_control_token_of_a_real_model_can_be_written_by_a_person(real):
         for text in look_alikes(tokens[token].content):
             assert plain.steering.isdisjoint(plain.ids(text)), text
             tried += 1
-    assert tried >= 17 * len(plain.steering)
+    assert tried == 15 * len(plain.steering)
 
 
 def test_a_document_of_all_control_tokens_is_text_and_comes_back_as_it_was(real):

@@ -1,18 +1,26 @@
 """`insource models`: the base models, those known and those on this disk."""
 
-from pathlib import Path
-
 import click
 from msgspec import to_builtins
 
 from insource.cli.door import Door, verb
-from insource.cli.models_card import card, context, size
-from insource.cli.words import table
+from insource.cli.models_card import card
+from insource.cli.models_list import listed_table, listing
+from insource.cli.models_probe import kept_probes, probe_lines, probed_here, refuse_broken
 from insource.engines.catalogue import listed
-from insource.engines.models import find, forget, kept_models, model_faults, resolve, shape_here
+from insource.engines.models import (
+    find,
+    forget,
+    kept_models,
+    model_faults,
+    notes_of,
+    resolve,
+    shape_here,
+    template_news,
+)
 from insource.engines.sources import source
 from insource.errors import Invalid, Missing, Refused
-from insource.nouns import JsonObject, visible
+from insource.nouns import JsonObject
 from insource.price.plan import plan
 from insource.price.sizing import FORMATS, Load
 from insource.settings import cache_folder
@@ -59,8 +67,8 @@ def show(door: Door, model: str | None, tokens: int | None, form: str, **load: i
     """
     cache = cache_folder()
     if model is None:
-        rows = _rows(cache)
-        door.show({"cache": str(cache), "models": rows}, f"{_table(rows)}\nkept in {cache}")
+        rows = listing(cache)
+        door.show({"cache": str(cache), "models": rows}, f"{listed_table(rows)}\nkept in {cache}")
         return
     entry = listed().get(model)
     shape = entry.shape if entry else shape_here(model, cache)
@@ -76,8 +84,12 @@ def show(door: Door, model: str | None, tokens: int | None, form: str, **load: i
 @click.argument("model")
 @click.option("--sha256", default="", help="The SHA-256 that the weights file must have.")
 @click.option("--again", is_flag=True, help="Make it anew, even if it is here.")
-def pull(door: Door, model: str, sha256: str, again: bool) -> None:
-    """Fetch MODEL, check it and convert it once. An interrupted transfer goes on where it stopped."""
+@click.option("--no-probe", "unasked", is_flag=True, help="Do not ask it the probes.")
+def pull(door: Door, model: str, sha256: str, again: bool, unasked: bool) -> None:
+    """Fetch MODEL, check it, convert it once, and probe it. An interrupted transfer goes on where it stopped.
+
+    It ends with 1 when the engine did not do with this model what it must: see models verify.
+    """
     cache = cache_folder()
     if again:
         forget(model, cache)
@@ -86,14 +98,24 @@ def pull(door: Door, model: str, sha256: str, again: bool) -> None:
         door.say(f"{model} comes under: {terms}")
     with door.progress() as progress:
         local = resolve(model, cache, progress=progress, sha256=sha256)
-    shown = {"name": local.name, "folder": str(local.folder), "sha256": local.sha256}
-    door.show(shown, f"{local.name} is ready in {local.folder}\nSHA-256 of its weights file: {local.sha256}")
+    for words in (*notes_of(model, cache), *template_news(model, cache)):
+        door.say(words)
+    probed = None if unasked else probed_here(door, model, local, anew=False)
+    shown = {"name": local.name, "folder": str(local.folder), "sha256": local.sha256, "probed": probed}
+    ready = [f"{local.name} is ready in {local.folder}", f"SHA-256 of its weights file: {local.sha256}"]
+    door.show(shown, "\n".join(ready + probe_lines(probed)))
+    refuse_broken(model, probed)
 
 
 @verb("verify", epilog="\b\nExample:\n  insource models verify smollm2-135m")
 @click.argument("model", required=False)
-def verify(door: Door, model: str | None) -> None:
-    """Read every file of MODEL (default: of all models here) and compare with what was stored."""
+@click.option("--probe", "anew", is_flag=True, help="Ask it the probes again (about a minute on two cores).")
+def verify(door: Door, model: str | None, anew: bool) -> None:
+    """Read every file of MODEL (default: of all models here), compare with what was stored, and show what probes found.
+
+    It ends with 1 when a file differs, was added or is gone, or when the engine did not do with the model what it must:
+    keep to a schema, say the same twice, take what people write as text.
+    """
     cache = cache_folder()
     folders = kept_models(cache)
     if model is not None:
@@ -104,53 +126,20 @@ def verify(door: Door, model: str | None) -> None:
     said: list[JsonObject] = []
     for home, kept in folders.items():
         door.say(f"reading {kept.name}, {kept.bytes / 1e6:,.0f} MB")
-        said.append({"name": kept.name, "sha256": kept.sha256, "faults": model_faults(home, kept)})
+        said.append({"name": kept.name, "sha256": kept.sha256, "faults": model_faults(home, kept), "notes": kept.notes})
     broken = [row for row in said if row["faults"]]
     if broken:
         words = "; ".join(f"{row['name']}: {', '.join(row['faults'])}" for row in broken)
         raise Refused(words, hint=f"insource models pull --again {broken[0]['name']}")
-    door.show({"models": said}, "\n".join(f"{row['name']}: whole" for row in said) or "no base model is here yet")
-
-
-def _rows(cache: Path) -> list[JsonObject]:
-    """One row per model of the catalogue, then one per other model on this disk."""
-    known = listed()
-    kept = {item.name: (home, item) for home, item in kept_models(cache).items()}
-    rows: list[JsonObject] = []
-    for name in [*known, *(name for name in kept if name not in known)]:
-        entry = known.get(name)
-        home, item = kept.get(name, (None, None))
-        rows.append(
-            {
-                "name": name,
-                "about": entry.about if entry else "",
-                "license": entry.license if entry else "",
-                "parameters": entry.shape.parameters + entry.shape.vision if entry else 0,
-                "active": entry.shape.active if entry else 0,
-                "context": entry.shape.context if entry else 0,
-                "fetch_bytes": entry.bytes if entry else 0,
-                "disk_bytes": item.bytes if item else 0,
-                "folder": (item.folder or str(home)) if item else "",
-                "sha256": item.sha256 if item else entry.sha256 if entry else "",
-            }
+    for row in said:
+        here = find(row["name"], cache)
+        row["probed"] = (
+            probed_here(door, row["name"], here, anew=True) if anew and here else kept_probes(row["name"], cache)
         )
-    return rows
-
-
-def _table(rows: list[JsonObject]) -> str:
-    """The models of the catalogue as a table, then the others, whose names can be paths of any length."""
-    cells, others = [], []
-    for row in rows:
-        disk = f"{row['disk_bytes'] / 1e6:,.0f} MB" if row["disk_bytes"] else "-"
-        if not row["about"]:
-            others.append(f"also here: {visible(row['name'])}, {disk}")
-            continue
-        work = f", {size(row['active'])} work" if row["active"] else ""
-        terms = row["license"].partition(":")[0].partition(",")[0]
-        what = row["about"].partition(";")[0]
-        cells.append([row["name"], size(row["parameters"]) + work, context(row["context"]), disk, terms, what])
-    head = ["MODEL", "PARAMETERS", "CONTEXT", "ON DISK", "LICENCE", "WHAT"]
-    return "\n".join([table(head, cells, indent=""), *others])
+    lines = [line for row in said for line in (f"{row['name']}: whole", *row["notes"], *probe_lines(row["probed"]))]
+    door.show({"models": said}, "\n".join(lines) or "no base model is here yet")
+    for row in said:
+        refuse_broken(row["name"], row["probed"])
 
 
 for _each in (show, pull, verify):

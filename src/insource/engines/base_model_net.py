@@ -34,7 +34,8 @@ class Network:
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         self.device = pick_device()
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "attn_implementation": "sdpa"}
+        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+        options["attn_implementation"] = "sdpa"
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(self.device), **options)
         except (OSError, ValueError, KeyError) as error:

@@ -25,6 +25,7 @@ from insource.nouns import JsonValue, Noun
 from insource.settings import inherited_environment
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")
+ALONE = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}  # a confined process can start no threads
 LARGEST = 16_000_000
 
 
@@ -75,7 +76,7 @@ class Confined:
             told = [f"{self.limits.computing_s}", f"{self.limits.memory}"]
             command = [sys.executable, "-P", "-m", "insource.engines.confined", self.module, *told]
             ours = inherited_environment()
-            environment = {name: ours[name] for name in PASSED_ON if name in ours}
+            environment = {name: ours[name] for name in PASSED_ON if name in ours} | ALONE
             self._child = subprocess.Popen(  # noqa: S603 - our own module
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
             )

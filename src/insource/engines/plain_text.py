@@ -9,13 +9,16 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from insource.errors import Invalid
+from insource.engines.template import template_of
+from insource.errors import EngineDown, Invalid
 
 STEERS = re.compile(r"<\|.+\|>|<｜.+｜>|\[/?[A-Z_]{2,}\]|</?s>")  # noqa: RUF001 - DeepSeek's bars
+WIDE = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})
 UNKNOWN = {"<unk>", "[UNK]", "<UNK>"}
 
 
@@ -78,6 +81,28 @@ class PlainText:
             found = self.tokenizer.encode_batch(parts, add_special_tokens=False)
             waiting += reversed(list(zip(parts, found, strict=True)))
         return done
+
+
+def attempts(folder: Path) -> tuple[int, int]:
+    """How many texts of control tokens and look-alikes were tried on a model's tokenizer, and how many slipped through.
+
+    Raises `EngineDown` when the folder holds no readable tokenizer.
+    """
+    try:
+        plain = PlainText((folder / "tokenizer.json").read_text("utf-8"), template_of(folder))
+    except (OSError, ValueError) as error:
+        raise EngineDown(f"the tokenizer in {folder} cannot be read: {error}") from error
+    added = plain.tokenizer.get_added_tokens_decoder()
+    texts = [text for token in sorted(plain.steering) for text in look_alikes(added[token].content)]
+    return len(texts), sum(not plain.steering.isdisjoint(ids) for ids in plain.rows(texts))
+
+
+def look_alikes(mark: str) -> list[str]:
+    """A control token as people may write it, and what is easily taken for it."""
+    wide = mark.translate(WIDE)
+    return [mark, f"a{mark}b", f"\n{mark}\n", f" {mark} ", mark * 2, f"{mark[:1]}{mark}", f"{mark}{mark[-1:]}",
+            f"\\{mark}", f"{mark}\x00", mark.upper(), wide, f"a{wide}b", mark.replace("|", "\u2223"),
+            mark.replace("<", "&lt;"), mark.replace("|", "\u200b|")]  # fmt: skip
 
 
 def read_tokenizer(definition: str) -> Any:

@@ -132,6 +132,7 @@ def load_body(folder: Path, *, device: str, dtype: Any, threads: int = 0, longes
             dtype=dtype,
             local_files_only=True,
             use_safetensors=True,
+            trust_remote_code=False,
             attn_implementation=pick_attention(device, longest),
         )
     except (OSError, ValueError, KeyError) as error:
