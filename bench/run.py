@@ -66,7 +66,7 @@ def banking77(d: dict[str, Any]) -> Iterator[Row]:
     own, base = scored(d, "full", "bench@", "accuracy"), scored(d, "full", "baseline", "accuracy")
     yield "BANKING77 accuracy, served path", "≥ 93.5%", said(own), own["value"] >= 0.935
     yield (
-        "… training time, two runs averaged",
+        "… training time, two runs",
         "≤ 45 min",
         f"{d['training_minutes']:.0f} min on {d['threads']}",
         d["training_minutes"] <= 45,
