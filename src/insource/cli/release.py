@@ -11,6 +11,7 @@ from insource.cli import release_words as words
 from insource.cli.door import Door, run, verb
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
+from insource.journeys import convert as journey_convert
 from insource.journeys import promote as journey
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
@@ -20,6 +21,7 @@ from insource.store import Store
 
 T = TypeVar("T")
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
+MERGED = "safetensors"
 HELP = """List, show, gate, promote, roll back and verify releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
@@ -138,11 +140,23 @@ def verify(door: Door, name: str) -> None:
         _end(door, Refused(f"{found.release} is not what was released: {'; '.join(found.faults)}", hint=hint))
 
 
-@verb("export", epilog="\b\nExample:\n  insource release export tickets@1.0.0 --out tickets-1.0.0")
+@verb(
+    "export",
+    epilog="\b\nExamples:\n  insource release export tickets@1.0.0 --out tickets-1.0.0\n"
+    "  insource release export tickets@1.0.0 --format openvino",
+)
 @click.argument("name", metavar="TASK[@VERSION]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
-def export(door: Door, name: str, out: Path | None) -> None:
-    """Copy the merged model out as safetensors, with the manifest that says which token each label is."""
+@click.option("--format", "form", metavar="FORM", default=MERGED, show_default=True, help="safetensors or openvino.")
+def export(door: Door, name: str, out: Path | None, form: str) -> None:
+    """The model in another form.
+
+    As safetensors it is copied out, with the manifest that says which token each label is. For another engine it
+    becomes a release of its own, measured beside the first on the test rows, which has its own gate to pass.
+    """
+    if form != MERGED:
+        _convert(door, name, form)
+        return
 
     async def work(settings: Settings, store: Store) -> tuple[Release, Path, list[Path]]:
         release = await _pick(name, settings, store, _live_or_newest)
@@ -156,6 +170,18 @@ def export(door: Door, name: str, out: Path | None) -> None:
         {"release": release.name, "folder": str(place), "files": sizes},
         "\n".join([f"{release.name} is in {place}", *lines]),
     )
+
+
+def _convert(door: Door, name: str, form: str) -> None:
+    async def work(settings: Settings, store: Store) -> journey_convert.Converted:
+        release = await _pick(name, settings, store, _live_or_newest)
+        task = load_task(settings, release.task)
+        with door.progress() as progress:
+            return await journey_convert.convert(task, release, settings, store, form=form, progress=progress)
+
+    made = _with_store(door, work)
+    hint = f"\n\nnext: insource release gate {made.release.name}"
+    door.show(made, words.converted_words(made) + hint)
 
 
 command = click.Group(

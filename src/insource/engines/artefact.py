@@ -11,7 +11,7 @@ from insource.errors import Invalid, Missing, Refused
 from insource.nouns import JsonObject, Noun, Task, digest, from_json, to_json
 
 MANIFEST = "manifest.json"
-SAFE = {".safetensors", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
+SAFE = {".safetensors", ".xml", ".bin", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
 
 
 class OutputHead(Noun, frozen=True, kw_only=True):

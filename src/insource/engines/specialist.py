@@ -4,6 +4,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from insource.engines.artefact import Manifest, faults, read_manifest
 from insource.engines.batcher import Batcher
 from insource.engines.prefix import Prefix
@@ -27,18 +30,8 @@ class Specialist:
             raise Refused(f"{folder} is not what was released: {'; '.join(said)}", hint="restore it, or roll back")
         self.name = name
         self.manifest: Manifest = read_manifest(folder)
-        device = pick_device()
         self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
-        body = load_body(
-            folder / "model",
-            device=device,
-            dtype=pick_dtype(device),
-            threads=threads,
-            longest=self.manifest.max_tokens,
-        )
-        tokens = [head.tokens for head in self.manifest.heads]
-        prefix = Prefix(body, self._encoder.before)
-        self._reader = Reader(prefix, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
+        self._reader = READERS[self.manifest.engine](folder, self.manifest, self._encoder, threads)
         self._batcher = Batcher(self._run)
 
     async def complete(self, request: Request) -> Prediction:
@@ -52,9 +45,8 @@ class Specialist:
     def _run(self, requests: list[Request]) -> list[Prediction | Exception]:
         start = time.perf_counter()
         encoded = self._encoder.encode([request.input for request in requests])
-        logits = self._reader.logits([ids for ids, _ in encoded])
-        heads = [logits_of / head.temperature for logits_of, head in zip(logits, self.manifest.heads, strict=True)]
-        probabilities = [logits_of.softmax(1) for logits_of in heads]
+        logits = [np.asarray(one) for one in self._reader.logits([ids for ids, _ in encoded])]
+        probabilities = [_softmax(one / head.temperature) for one, head in zip(logits, self.manifest.heads, strict=True)]
         elapsed = (time.perf_counter() - start) * 1000
         return [
             self._prediction([p[i] for p in probabilities], len(self._encoder.before) + len(ids), cut, elapsed)
@@ -67,8 +59,7 @@ class Specialist:
         alternatives = {}
         confidence = 1.0
         for head, p in zip(self.manifest.heads, probabilities, strict=True):
-            top = p.topk(min(SHOWN, len(head.labels)))
-            ranked = [(head.labels[i], float(v)) for v, i in zip(top.values, top.indices, strict=True)]
+            ranked = [(head.labels[i], float(p[i])) for i in np.argsort(-p, kind="stable")[:SHOWN]]
             value[head.name], fields[head.name] = ranked[0]
             alternatives[head.name] = tuple(ranked)
             confidence *= ranked[0][1]
@@ -83,6 +74,30 @@ class Specialist:
             usage=Usage(input_tokens=tokens, output_tokens=len(labels), cut=cut),
             latency_ms=latency_ms,
         )
+
+
+def _torch_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> Any:
+    device = pick_device()
+    body = load_body(
+        folder / "model", device=device, dtype=pick_dtype(device), threads=threads, longest=manifest.max_tokens
+    )
+    tokens = [head.tokens for head in manifest.heads]
+    return Reader(Prefix(body, encoder.before), head_rows(folder / "model", tokens, device), tokens, end=encoder.end)
+
+
+def _openvino_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> Any:
+    from insource.engines.openvino_reader import OpenvinoReader
+
+    tokens = [head.tokens for head in manifest.heads]
+    return OpenvinoReader(folder / "model", encoder.before, tokens, end=encoder.end, threads=threads)
+
+
+READERS = {"torch": _torch_reader, "openvino": _openvino_reader}
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def head_rows(folder: Path, tokens: list[tuple[int, ...]], device: str) -> list[Any]:

@@ -1,0 +1,91 @@
+"""A trained body and its label rows as one OpenVINO graph: tokens and what came before them in, logits out.
+
+    ids [B, T], places [B, T], mask [B, 1, T, P + T], read [B], then keys and values of the P before, layer by layer
+    → logits [B, all labels] at position `read` of each row, then keys and values of all P + T
+
+One graph reads the line before the text once, the rows behind it, and each further output behind the last. The mask is
+given whole, because the one transformers makes does not convert.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from insource.errors import EngineDown, StoreError
+
+GRAPH = "model.xml"
+
+
+def convert(body: Any, rows: Sequence[Any], folder: Path) -> None:
+    """Writes the graph of `body` (float32, on the CPU) and `rows`, one [labels, hidden] an output, into `folder`.
+
+    Weights are kept in 16 bits. Raises `EngineDown` without openvino, or when it cannot convert this kind of model.
+    """
+    import torch
+
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineDown("openvino is not installed", hint="pip install 'insource[openvino]'") from error
+    net = _net(body, rows)
+    try:
+        with torch.inference_mode():
+            made = openvino.convert_model(net, example_input=_example(body.config))
+        folder.mkdir(parents=True, exist_ok=True)
+        openvino.save_model(made, folder / GRAPH)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror}", hint="free disk space, run again") from error
+    except RuntimeError as error:
+        said = str(error).strip().splitlines()[0][:200]
+        raise EngineDown(f"{type(body).__name__} cannot be converted to OpenVINO: {said}") from error
+
+
+def _net(body: Any, rows: Sequence[Any]) -> Any:
+    import torch
+    from transformers import DynamicCache
+
+    class Before(DynamicCache):
+        """Keys and values that are only ever put behind others."""
+
+        def __init__(self, past: Sequence[Any]) -> None:
+            self.past, self.present, self.layers = past, [], []
+
+        def update(self, key: Any, value: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
+            both = [torch.cat([old, new], 2) for old, new in zip(self._of(layer_idx), (key, value), strict=True)]
+            self.present += both
+            return both[0], both[1]
+
+        def get_seq_length(self, layer_idx: int = 0) -> Any:
+            return self._of(layer_idx)[0].shape[2]
+
+        def _of(self, layer: int) -> Sequence[Any]:
+            return self.past[2 * layer : 2 * layer + 2]
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+            self.register_buffer("rows", torch.cat(list(rows)).float())
+
+        def forward(self, ids: Any, places: Any, mask: Any, read: Any, *past: Any) -> tuple[Any, ...]:
+            before = Before(past)
+            out = self.body(
+                input_ids=ids, position_ids=places, attention_mask=mask, past_key_values=before, use_cache=True
+            )
+            at = out.last_hidden_state[torch.arange(ids.shape[0]), read]
+            return (at @ self.rows.T, *before.present)
+
+    return Net().eval()
+
+
+def _example(config: Any) -> tuple[Any, ...]:
+    """Inputs of the right kinds; every size but heads and width of a head is left open."""
+    import torch
+
+    rows, length, before = 3, 7, 5
+    heads = config.num_key_value_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    places = torch.arange(before, before + length)[None].expand(rows, length)
+    mask = torch.ones(rows, 1, length, before + length, dtype=torch.bool)
+    past = [torch.zeros(rows, heads, before, width) for _ in range(2 * config.num_hidden_layers)]
+    return torch.zeros(rows, length, dtype=torch.long), places, mask, torch.full((rows,), length - 1), *past
