@@ -7,34 +7,38 @@ One graph reads the line before the text once, the rows behind it, and each furt
 given whole, because the one transformers makes does not convert.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from insource.errors import EngineDown, StoreError
+from insource.engines.artefact import Manifest
+from insource.engines.readout import EAGER_TOKENS, load_body
+from insource.engines.specialist import head_rows
+from insource.errors import EngineDown
 
 GRAPH = "model.xml"
 
 
-def convert(body: Any, rows: Sequence[Any], folder: Path) -> None:
-    """Writes the graph of `body` (float32, on the CPU) and `rows`, one [labels, hidden] an output, into `folder`.
+def convert(model: Path, manifest: Manifest, folder: Path) -> None:
+    """Writes the graph of the trained model in `model` into `folder`, its weights in 16 bits.
 
-    Weights are kept in 16 bits. Raises `EngineDown` without openvino, or when it cannot convert this kind of model.
+    Raises `EngineDown` without openvino or torch, or when this kind of model cannot be converted; OSError.
     """
-    import torch
-
     try:
         import openvino
+        import torch
     except ImportError as error:
-        raise EngineDown("openvino is not installed", hint="pip install 'insource[openvino]'") from error
-    net = _net(body, rows)
+        raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[train,openvino]'") from error
+    fused = EAGER_TOKENS + 1  # fused attention takes the graph's mask of true and false
+    body = load_body(model, device="cpu", dtype=torch.float32, longest=fused)
+    rows = head_rows(model, [head.tokens for head in manifest.heads], "cpu")
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with torch.inference_mode():
-            made = openvino.convert_model(net, example_input=_example(body.config))
-        folder.mkdir(parents=True, exist_ok=True)
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of branches on shapes; the graph is compared with the model afterwards
+            made = openvino.convert_model(_net(body, rows), example_input=_example(body.config))
         openvino.save_model(made, folder / GRAPH)
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error.strerror}", hint="free disk space, run again") from error
     except RuntimeError as error:
         said = str(error).strip().splitlines()[0][:200]
         raise EngineDown(f"{type(body).__name__} cannot be converted to OpenVINO: {said}") from error

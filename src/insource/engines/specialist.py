@@ -46,7 +46,8 @@ class Specialist:
         start = time.perf_counter()
         encoded = self._encoder.encode([request.input for request in requests])
         logits = [np.asarray(one) for one in self._reader.logits([ids for ids, _ in encoded])]
-        probabilities = [_softmax(one / head.temperature) for one, head in zip(logits, self.manifest.heads, strict=True)]
+        heads = zip(logits, self.manifest.heads, strict=True)
+        probabilities = [_softmax(logits_of / head.temperature) for logits_of, head in heads]
         elapsed = (time.perf_counter() - start) * 1000
         return [
             self._prediction([p[i] for p in probabilities], len(self._encoder.before) + len(ids), cut, elapsed)

@@ -1,25 +1,26 @@
 """A release in another form: the same weights for a quicker engine, sealed as a release that must pass the gate itself.
 
-whole on disk → converted → the trainer's own answers beside it → manifest last → registered → measured against the first
+whole on disk → converted → the trainer's own answers beside it → manifest last → registered → measured beside the first
 """
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from insource.engines.artefact import Manifest, file_digests, read_manifest, write_manifest
-from insource.errors import Conflict, Invalid, Refused, StoreError
+from insource.errors import Invalid, Refused, StoreError
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
-from insource.nouns import Noun, Release, Report, Task
+from insource.nouns import Noun, Release, Report, Task, digest
+from insource.release.enter import enter
 from insource.release.integrity import damage
-from insource.release.register import next_version
 from insource.settings import Settings
 from insource.store import Store
+from insource.store.files import alone
 
+MODEL = "model"
 COMPANIONS = ("tokenizer.json", "config.json")
 
 
@@ -49,62 +50,49 @@ async def convert(
     manifest = read_manifest(source)
     if manifest.engine != "torch":
         raise Invalid(f"{release.name} is served by {manifest.engine} already", hint="convert the release it came from")
-    work = settings.state / "training" / task.name / form
+    with alone(settings.state / "locks" / f"convert-{digest(task.name)[:16]}", f"insource release export {task.name}"):
+        made = await _made(release, manifest, settings, store, form, progress)
+    progress(f"converting to {form}", 1, 1)
+    report = await measure(task, settings, store, candidates=[release.name, made.name], progress=progress)
+    sizes = {one.name: _bytes(settings.state / one.folder / MODEL) for one in (release, made)}
+    return Converted(release=made, source=release, sizes=sizes, report=report)
+
+
+async def _made(
+    release: Release, manifest: Manifest, settings: Settings, store: Store, form: str, progress: Progress
+) -> Release:
+    source, work = settings.state / release.folder, settings.state / "training" / release.task / form
     shutil.rmtree(work, ignore_errors=True)
     progress(f"converting to {form}", 0, 1)
     try:
-        FORMS[form](source, manifest, work)
+        FORMS[form](source / MODEL, manifest, work / MODEL)
         for name in COMPANIONS:
-            shutil.copyfile(source / "model" / name, work / "model" / name)
+            shutil.copyfile(source / MODEL / name, work / MODEL / name)
         shutil.copyfile(source / "trainer.jsonl", work / "trainer.jsonl")
         sealed = msgspec.structs.replace(manifest, engine=form, files=file_digests(work))
-        made = await _register(release, settings, store, work, write_manifest(work, sealed))
+        made = msgspec.structs.replace(
+            release,
+            engine=form,
+            artefact=write_manifest(work, sealed),
+            changelog=f"{release.name} for the engine {form}: the same weights, kept in 16 bits",
+            report="",
+            stage="candidate",
+            approved_by="",
+        )
+        return await enter(made, work, settings, store, step="patch")
     except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
         raise StoreError(f"{work} cannot be written: {error.strerror}", hint="free disk space, run again") from error
-    progress(f"converting to {form}", 1, 1)
-    report = await measure(task, settings, store, candidates=[release.name, made.name], progress=progress)
-    sizes = {one.name: _bytes(settings.state / one.folder / "model") for one in (release, made)}
-    return Converted(release=made, source=release, sizes=sizes, report=report)
 
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def _openvino(source: Path, manifest: Manifest, work: Path) -> None:
-    import torch
-
+def _openvino(source: Path, manifest: Manifest, folder: Path) -> None:
     from insource.engines.openvino_graph import convert as to_graph
-    from insource.engines.readout import EAGER_TOKENS, load_body
-    from insource.engines.specialist import head_rows
 
-    fused = EAGER_TOKENS + 1  # the fused attention takes the graph's mask of true and false
-    body = load_body(source / "model", device="cpu", dtype=torch.float32, longest=fused)
-    rows = head_rows(source / "model", [head.tokens for head in manifest.heads], "cpu")
-    to_graph(body, rows, work / "model")
+    to_graph(source, manifest, folder)
 
 
 FORMS: dict[str, Callable[[Path, Manifest, Path], None]] = {"openvino": _openvino}
-
-
-async def _register(release: Release, settings: Settings, store: Store, work: Path, artefact: str) -> Release:
-    version = next_version(await store.releases(release.task), "patch")
-    place = Path("releases") / release.task / version
-    if (settings.state / place).exists():
-        raise Conflict(f"{settings.state / place} exists but is not registered", hint="move it away and convert again")
-    work.replace(settings.state / place)
-    form = read_manifest(settings.state / place).engine
-    made = msgspec.structs.replace(
-        release,
-        version=version,
-        engine=form,
-        artefact=artefact,
-        folder=place.as_posix(),
-        changelog=f"{release.name} for the engine {form}: the same weights, kept in 16 bits",
-        report="",
-        stage="candidate",
-        approved_by="",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    await store.add_release(made)
-    return made
