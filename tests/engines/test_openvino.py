@@ -1,6 +1,8 @@
 """The same specialist as an OpenVINO graph: the torch reader's answers, and a release like any other."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,12 +38,22 @@ def artefact(tmp_path_factory) -> Path:
 def graph(artefact, tmp_path_factory) -> Path:
     """The same for OpenVINO."""
     folder = tmp_path_factory.mktemp("openvino") / "artefact"
+    sealed(artefact, folder)
+    return folder
+
+
+def sealed(artefact: Path, folder: Path, weights: str = "") -> None:
+    """The artefact made over."""
     manifest = read_manifest(artefact)
-    convert(artefact / "model", manifest, folder / "model")
+    convert(artefact / "model", manifest, folder / "model", weights=weights)
     for name in ("tokenizer.json", "config.json"):
         (folder / "model" / name).write_bytes((artefact / "model" / name).read_bytes())
     write_manifest(folder, msgspec.structs.replace(manifest, engine="openvino", files=file_digests(folder)))
-    return folder
+
+
+def os_path(folder: Path) -> dict[str, str]:
+    """An environment in which modules of `folder` come first."""
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *[path for path in sys.path if path]])}
 
 
 TEXTS = ["oil leak at seal 3", "x", "", "loud grinding noise stop now", "smell of burning " * 20, "bearing too hot 77"]
@@ -74,6 +86,26 @@ async def test_it_gives_the_labels_its_trainer_saw(graph, artefact):
     assert sum(a.value == row["value"] for a, row in zip(answers, rows, strict=True)) >= 0.98 * len(rows)
     for answer, row in zip(answers, rows, strict=True):
         assert answer.confidence == pytest.approx(row["confidence"], abs=0.05)
+
+
+def test_nothing_can_call_home(tmp_path):
+    (tmp_path / "openvino_telemetry.py").write_text("raise SystemExit('imported')")
+    code = "from insource.engines.openvino_library import library; library('openvino')\nimport openvino_telemetry"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os_path(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert "ModuleNotFoundError: import of openvino_telemetry halted" in done.stderr
+
+
+@pytest.mark.parametrize("weights", ["INT8_ASYM", "INT4_SYM"])
+async def test_smaller_weights_are_smaller_and_read_much_the_same(artefact, graph, tmp_path, weights):
+    pytest.importorskip("nncf")
+    folder = tmp_path / "small"
+    sealed(artefact, folder, weights)
+    before, after = ((place / "model" / "model.bin").stat().st_size for place in (graph, folder))
+    assert after < before
+    for one, other in zip(logits(graph, TEXTS), logits(folder, TEXTS), strict=True):
+        assert np.abs(one - other).max() < 0.5 * np.ptp(one)
 
 
 def test_a_changed_graph_is_not_loaded(graph, tmp_path):

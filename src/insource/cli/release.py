@@ -11,7 +11,7 @@ from insource.cli import release_words as words
 from insource.cli.door import Door, run, verb
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
-from insource.journeys import convert as journey_convert
+from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys import promote as journey
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
@@ -143,11 +143,13 @@ def verify(door: Door, name: str) -> None:
 @verb(
     "export",
     epilog="\b\nExamples:\n  insource release export tickets@1.0.0 --out tickets-1.0.0\n"
-    "  insource release export tickets@1.0.0 --format openvino",
+    "  insource release export tickets@1.0.0 --format openvino-int8",
 )
 @click.argument("name", metavar="TASK[@VERSION]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
-@click.option("--format", "form", metavar="FORM", default=MERGED, show_default=True, help="safetensors or openvino.")
+@click.option(
+    "--format", "form", metavar="FORM", default=MERGED, show_default=True, help=f"{MERGED}, {', '.join(FORMS)}."
+)
 def export(door: Door, name: str, out: Path | None, form: str) -> None:
     """The model in another form.
 
@@ -173,11 +175,11 @@ def export(door: Door, name: str, out: Path | None, form: str) -> None:
 
 
 def _convert(door: Door, name: str, form: str) -> None:
-    async def work(settings: Settings, store: Store) -> journey_convert.Converted:
+    async def work(settings: Settings, store: Store) -> Converted:
         release = await _pick(name, settings, store, _live_or_newest)
         task = load_task(settings, release.task)
         with door.progress() as progress:
-            return await journey_convert.convert(task, release, settings, store, form=form, progress=progress)
+            return await convert(task, release, settings, store, form=form, progress=progress)
 
     made = _with_store(door, work)
     hint = f"\n\nnext: insource release gate {made.release.name}"

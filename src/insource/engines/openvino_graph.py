@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from insource.engines.artefact import Manifest
+from insource.engines.openvino_library import library
 from insource.engines.readout import EAGER_TOKENS, load_body
 from insource.engines.specialist import head_rows
 from insource.errors import EngineDown
@@ -20,13 +21,14 @@ from insource.errors import EngineDown
 GRAPH = "model.xml"
 
 
-def convert(model: Path, manifest: Manifest, folder: Path) -> None:
-    """Writes the graph of the trained model in `model` into `folder`, its weights in 16 bits.
+def convert(model: Path, manifest: Manifest, folder: Path, *, weights: str = "") -> None:
+    """Writes the graph of the trained model in `model` into `folder`.
 
-    Raises `EngineDown` without openvino or torch, or when this kind of model cannot be converted; OSError.
+    `weights` names how nncf keeps them ("INT8_ASYM", "INT4_SYM", …), "" keeps 16 bits. Raises `EngineDown` without
+    openvino, nncf or torch, or when this kind of model cannot be converted; OSError.
     """
+    openvino = library("openvino")
     try:
-        import openvino
         import torch
     except ImportError as error:
         raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[train,openvino]'") from error
@@ -38,10 +40,20 @@ def convert(model: Path, manifest: Manifest, folder: Path) -> None:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of branches on shapes; the graph is compared with the model afterwards
             made = openvino.convert_model(_net(body, rows), example_input=_example(body.config))
+        if weights:
+            made = _compressed(made, weights)
         openvino.save_model(made, folder / GRAPH)
     except RuntimeError as error:
         said = str(error).strip().splitlines()[0][:200]
         raise EngineDown(f"{type(body).__name__} cannot be converted to OpenVINO: {said}") from error
+
+
+def _compressed(graph: Any, weights: str) -> Any:
+    """The graph with smaller weights. In 4 bits they share a scale by 64, and embeddings and labels stay in 8."""
+    nncf = library("nncf")
+    mode = nncf.CompressWeightsMode[weights]
+    group = {} if weights.startswith("INT8") else {"group_size": 64, "ratio": 1.0}
+    return nncf.compress_weights(graph, mode=mode, **group)
 
 
 def _net(body: Any, rows: Sequence[Any]) -> Any:

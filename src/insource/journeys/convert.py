@@ -4,7 +4,6 @@ whole on disk → converted → the trainer's own answers beside it → manifest
 """
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,21 @@ MODEL = "model"
 COMPANIONS = ("tokenizer.json", "config.json")
 
 
+class Form(Noun, frozen=True, kw_only=True):
+    """What a release can be made over into: the engine that serves it, how its weights are kept, and that in words."""
+
+    engine: str
+    weights: str
+    said: str
+
+
+FORMS = {
+    "openvino": Form(engine="openvino", weights="", said="the same weights, kept in 16 bits"),
+    "openvino-int8": Form(engine="openvino", weights="INT8_ASYM", said="weights in 8 bits"),
+    "openvino-int4": Form(engine="openvino", weights="INT4_SYM", said="weights in 4 bits, embeddings and labels in 8"),
+}
+
+
 class Converted(Noun, frozen=True, kw_only=True):
     """The new release and the one it came from, their bytes on disk, and the report on both, same rows."""
 
@@ -36,7 +50,7 @@ class Converted(Noun, frozen=True, kw_only=True):
 async def convert(
     task: Task, release: Release, settings: Settings, store: Store, *, form: str, progress: Progress = quiet
 ) -> Converted:
-    """Makes `release` over for the engine `form`, registers it a patch step on, and measures both.
+    """Makes `release` over for the form `form`, registers it a patch step on, and measures both.
 
     Raises `Invalid` for a form there is none of, or a release that has no weights to convert, `Refused` for one that
     was changed on disk, `EngineDown` where the engine is not installed or cannot take this model.
@@ -61,20 +75,22 @@ async def convert(
 async def _made(
     release: Release, manifest: Manifest, settings: Settings, store: Store, form: str, progress: Progress
 ) -> Release:
+    from insource.engines.openvino_graph import convert as to_graph
+
     source, work = settings.state / release.folder, settings.state / "training" / release.task / form
     shutil.rmtree(work, ignore_errors=True)
     progress(f"converting to {form}", 0, 1)
     try:
-        FORMS[form](source / MODEL, manifest, work / MODEL)
+        to_graph(source / MODEL, manifest, work / MODEL, weights=FORMS[form].weights)
         for name in COMPANIONS:
             shutil.copyfile(source / MODEL / name, work / MODEL / name)
         shutil.copyfile(source / "trainer.jsonl", work / "trainer.jsonl")
-        sealed = msgspec.structs.replace(manifest, engine=form, files=file_digests(work))
+        sealed = msgspec.structs.replace(manifest, engine=FORMS[form].engine, files=file_digests(work))
         made = msgspec.structs.replace(
             release,
-            engine=form,
+            engine=FORMS[form].engine,
             artefact=write_manifest(work, sealed),
-            changelog=f"{release.name} for the engine {form}: the same weights, kept in 16 bits",
+            changelog=f"{release.name} as {form}: {FORMS[form].said}",
             report="",
             stage="candidate",
             approved_by="",
@@ -87,12 +103,3 @@ async def _made(
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
-
-
-def _openvino(source: Path, manifest: Manifest, folder: Path) -> None:
-    from insource.engines.openvino_graph import convert as to_graph
-
-    to_graph(source, manifest, folder)
-
-
-FORMS: dict[str, Callable[[Path, Manifest, Path], None]] = {"openvino": _openvino}
