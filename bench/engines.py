@@ -1,4 +1,4 @@
-"""One specialist on every engine, same test rows: python bench/engines.py DATA_FOLDER [--set NAME] [--keep DIR] [--json].
+"""One specialist on every engine, the same test rows: python bench/engines.py DATA_FOLDER [--set NAME] [--json].
 
 DATA_FOLDER and --set are those of bench/classify.py, which trains the specialist where a kept workspace holds none.
 `insource release export` makes it over; each form reads all test rows in a process of its own, after a warm-up, with
@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-from classify import SETS, insource, prepare, trained
 
+from classify import SETS, insource, prepare, trained
 from insource.engines.specialist import Specialist
 from insource.journeys.convert import FORMS
 from insource.nouns import ask
-from insource.settings import load_settings, load_task
+from insource.settings import inherited_environment, load_settings, load_task
 from insource.stats import clopper_pearson_lower, wilson
 
 CALLERS = 64
@@ -109,7 +109,7 @@ def vllm(python: str, model: str, texts: list[str], labels: list[str]) -> float:
     port = 8765
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--port", str(port),
                "--dtype", "bfloat16", "--enforce-eager", "--max-model-len", "2048"]  # fmt: skip
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"}
+    environment = inherited_environment() | {"VLLM_CPU_KVCACHE_SPACE": "1"}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as server:
         try:
             url = f"http://127.0.0.1:{port}"

@@ -11,8 +11,8 @@ from insource.cli import release_words as words
 from insource.cli.door import Door, run, verb
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
-from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys import promote as journey
+from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
 from insource.release.export import export as copy_out
@@ -22,6 +22,7 @@ from insource.store import Store
 T = TypeVar("T")
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
 MERGED = "safetensors"
+KINDS = ", ".join((MERGED, *FORMS))
 HELP = """List, show, gate, promote, roll back and verify releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
