@@ -15,14 +15,13 @@ from insource.journeys import promote as journey
 from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
+from insource.release.export import COPIES, MERGED
 from insource.release.export import export as copy_out
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
 T = TypeVar("T")
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
-MERGED = "safetensors"
-KINDS = ", ".join((MERGED, *FORMS))
 HELP = """List, show, gate, promote, roll back and verify releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
@@ -148,23 +147,22 @@ def verify(door: Door, name: str) -> None:
 )
 @click.argument("name", metavar="TASK[@VERSION]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
-@click.option(
-    "--format", "form", metavar="FORM", default=MERGED, show_default=True, help=f"{MERGED}, {', '.join(FORMS)}."
-)
+@click.option("--format", "form", type=click.Choice([*COPIES, *FORMS]), default=MERGED, show_default=True)
 def export(door: Door, name: str, out: Path | None, form: str) -> None:
     """The model in another form.
 
-    As safetensors it is copied out, with the manifest that says which token each label is. For another engine it
-    becomes a release of its own, measured beside the first on the test rows, which has its own gate to pass.
+    Copied out: safetensors as trained, with the manifest that says which token each label is; hf for vLLM and the like
+    and gguf-* for llama.cpp and Ollama, whose plain text reads as the answer. Made over for another engine of ours
+    (openvino*) it becomes a release of its own, measured beside the first on the test rows, with its own gate to pass.
     """
-    if form != MERGED:
+    if form in FORMS:
         _convert(door, name, form)
         return
 
     async def work(settings: Settings, store: Store) -> tuple[Release, Path, list[Path]]:
         release = await _pick(name, settings, store, _live_or_newest)
         place = out or Path(f"{release.task}-{release.version}")
-        return release, place, copy_out(release, settings.state / release.folder, place)
+        return release, place, copy_out(release, settings.state / release.folder, place, form)
 
     release, place, files = _with_store(door, work)
     sizes = {path.relative_to(place).as_posix(): path.stat().st_size for path in files}
