@@ -93,7 +93,7 @@ def _add_tokenizer(writer: Any, config: dict[str, Any], tokenizer: dict[str, Any
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     ends = config.get("eos_token_id")
     writer.add_eos_token_id(ends[0] if isinstance(ends, list) else ends)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(value=False)
 
 
 def _turned(name: str, value: Any, config: dict[str, Any]) -> Any:

@@ -3,8 +3,9 @@
 Each label gets a token of its own behind the vocabulary, and that token's text is the label; of several outputs the
 texts are pieces of the task's JSON (`{"category":"heat",` then `"urgency":"high"}`), so an answer is as many tokens as
 there are outputs. A label that is a token already keeps it. Every other row of the head is the mean of the first
-output's label rows: a mean is never above the greatest, so the likeliest next token is a label also where the server
-does not constrain it. The chat template is the template of training around the last message.
+output's label rows: a mean is never above the greatest, so of one output the likeliest next token is a label also where
+the server does not constrain it; of several, a schema keeps their order. The chat template is the template of training
+around the last message.
 """
 
 import json
