@@ -49,11 +49,13 @@ def convert(model: Path, manifest: Manifest, folder: Path, *, weights: str = "")
 
 
 def _compressed(graph: Any, weights: str) -> Any:
-    """The graph with smaller weights. In 4 bits they share a scale by 64, and embeddings and labels stay in 8."""
+    """The graph with smaller weights. In 4 bits at most 64 share a scale, and embeddings and labels stay in 8."""
     nncf = library("nncf")
     mode = nncf.CompressWeightsMode[weights]
-    group = {} if weights.startswith("INT8") else {"group_size": 64, "ratio": 1.0}
-    return nncf.compress_weights(graph, mode=mode, **group)
+    if weights.startswith("INT8"):
+        return nncf.compress_weights(graph, mode=mode)
+    fewer = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
+    return nncf.compress_weights(graph, mode=mode, group_size=64, ratio=1.0, advanced_parameters=fewer)
 
 
 def _net(body: Any, rows: Sequence[Any]) -> Any:
