@@ -2,8 +2,8 @@
 
 DATA_FOLDER and --set are those of bench/classify.py, which trains the specialist where a kept workspace holds none.
 `insource release export` makes it over; each form reads all test rows in a process of its own, after a warm-up, with
-all of them waiting at once. Labels are compared row by row with torch. The quickest form is promoted and asked again
-through `insource serve` over HTTP by 64 callers.
+64 of them waiting, as `insource models bench` has it. Labels are compared row by row with torch. The quickest form is
+promoted and asked again through `insource serve` over HTTP by 64 callers.
 
 Peers, where they are given: llama.cpp's server (--gguf FILE; from xllamacpp) and vLLM (--vllm PYTHON of a virtual
 environment that has it) answer the same rows with the labels as a JSON Schema enum, respectively as `choice`. They
@@ -11,13 +11,11 @@ serve the untuned base model: the work is the same, the labels are not, so only 
 """
 
 import argparse
-import asyncio
 import json
 import multiprocessing
 import os
 import platform
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,31 +28,14 @@ from typing import Any
 import httpx2 as httpx
 
 from classify import SETS, insource, prepare, trained
-from insource.engines.specialist import Specialist
 from insource.journeys.convert import FORMS
-from insource.nouns import ask
+from insource.journeys.forms import read
 from insource.settings import inherited_environment, load_settings, load_task
 from insource.stats import clopper_pearson_lower, wilson
 
 CALLERS = 64
 READY_S = 300
 Timed = tuple[list[Any], float]
-
-
-def read_rows(folder: str, task: Any, texts: list[str]) -> tuple[list[str], float, float]:
-    """Labels, seconds and megabytes of memory: one engine, one process."""
-
-    async def work() -> Timed:
-        engine = Specialist(Path(folder), name="bench")
-        await asyncio.gather(*[engine.complete(ask(task, text)) for text in texts[:256]])
-        start = time.perf_counter()
-        found = await asyncio.gather(*[engine.complete(ask(task, text)) for text in texts])
-        took = time.perf_counter() - start
-        await engine.close()
-        return [answer.text for answer in found], took
-
-    labels, took = asyncio.run(work())
-    return labels, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -184,10 +165,11 @@ def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
     base = 0.0
     for form, name in names.items():
         folder = state / "releases" / "bench" / name.partition("@")[2]
-        said, took, memory = alone(read_rows, str(folder), task, texts)
-        torch, base = (said, len(texts) / took) if form == "torch" else (torch, base)
+        said, p50, rate, memory = alone(read, folder, task, texts, 0)
+        torch, base = (said, rate) if form == "torch" else (torch, base)
         size = sum(path.stat().st_size for path in (folder / "model").iterdir()) / 1e6
-        line = shown(form, len(texts), took, base) | {"release": name, "memory_mb": memory, "disk_mb": size}
+        line = shown(form, len(texts), len(texts) / rate, base)
+        line |= {"release": name, "p50_ms": p50, "memory_mb": memory, "disk_mb": size}
         lines.append(compared(line, said, torch, truth))
         print(f"{form}: {line['rows_per_s']:.1f} rows/s", file=sys.stderr)
     best = max(lines, key=lambda line: line["rows_per_s"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from insource.cli.door import Door, verb
+from insource.cli.models_bench import bench
 from insource.engines.models import find, forget, kept_models, model_faults, resolve
 from insource.engines.sources import catalogue, source
 from insource.errors import Missing, Refused
@@ -29,7 +30,7 @@ Examples:
 
 @click.group(epilog=ABOUT)
 def command() -> None:
-    """List, pull and verify base models."""
+    """List, pull and verify base models; time what was made of them."""
 
 
 @verb("list", epilog="\b\nExample:\n  insource models list --json")
@@ -110,5 +111,5 @@ def _size(size: int) -> str:
     return f"{size / 1e6:>6,.0f} MB" if size else f"{'-':>9}"
 
 
-for _each in (show, pull, verify):
+for _each in (show, pull, verify, bench):
     command.add_command(_each)
