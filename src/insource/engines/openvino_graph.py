@@ -66,7 +66,9 @@ def _net(body: Any, rows: Sequence[Any]) -> Any:
         """Keys and values that are only ever put behind others."""
 
         def __init__(self, past: Sequence[Any]) -> None:
-            self.past, self.present, self.layers = past, [], []
+            self.past = past
+            self.present: list[Any] = []
+            self.layers: list[Any] = []
 
         def update(self, key: Any, value: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
             both = [torch.cat([old, new], 2) for old, new in zip(self._of(layer_idx), (key, value), strict=True)]

@@ -96,7 +96,7 @@ def _openvino_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads
 READERS = {"torch": _torch_reader, "openvino": _openvino_reader}
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 

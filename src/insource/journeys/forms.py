@@ -109,17 +109,17 @@ def read(folder: Path, task: Task, texts: list[str], threads: int) -> Took:
 
     async def work() -> Took:
         engine = Specialist(folder, name="timed", threads=threads)
-        await asyncio.gather(*[engine.complete(ask(task, text)) for text in texts[:AT_ONCE]])
+        await asyncio.gather(*[engine.complete(ask(task, text, id="timing")) for text in texts[:AT_ONCE]])
         alone = []
         for text in texts[:ALONE]:
             start = time.perf_counter()
-            await engine.complete(ask(task, text))
+            await engine.complete(ask(task, text, id="timing"))
             alone.append((time.perf_counter() - start) * 1000)
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def one(text: str) -> str:
             async with turns:
-                return (await engine.complete(ask(task, text))).text
+                return (await engine.complete(ask(task, text, id="timing"))).text
 
         start = time.perf_counter()
         said = await asyncio.gather(*[one(text) for text in texts])
