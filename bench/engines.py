@@ -146,7 +146,8 @@ def forms(workspace: Path, wanted: list[str]) -> dict[str, str]:
     for form in wanted:
         known = next((name for said, name in have.items() if f" as {form}:" in said), "")
         if not known:
-            released = insource(workspace, "release", "export", "bench@1.0.0", "--format", form)["release"]
+            words = ("release", "export", "bench@1.0.0", "--format", form, "--rows", "20")
+            released = insource(workspace, *words)["release"]
             known = f"bench@{released['version']}"
         made[form] = known
     return made

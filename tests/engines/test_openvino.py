@@ -166,7 +166,7 @@ async def test_a_release_made_over_is_the_next_patch_measured_beside_the_first_a
         task = load_task(settings, "defects")
         await collect("defects", [tmp_path / "rows.jsonl"], settings, store)
         first = await train(task, settings, store, base=f"file:{base}", recipe=tmp_path / "recipe.toml")
-        made = await make_over(task, first, settings, store, form="openvino")
+        made = await make_over(first, settings, store, form="openvino")
         assert (made.release.version, made.release.engine, made.release.stage) == ("1.0.1", "openvino", "candidate")
         assert made.release.dataset == first.dataset
         assert first.name in made.release.changelog
@@ -179,10 +179,10 @@ async def test_a_release_made_over_is_the_next_patch_measured_beside_the_first_a
         failed = [check for check in answered.checks if not check.passed]
         assert not [check for check in failed if "baseline" not in str(check.detail.get("remark"))], failed
         with pytest.raises(Invalid, match="no form"):
-            await make_over(task, first, settings, store, form="onnx")
+            await make_over(first, settings, store, form="onnx")
         with pytest.raises(Invalid, match="served by openvino"):
-            await make_over(task, made.release, settings, store, form="openvino")
+            await make_over(made.release, settings, store, form="openvino")
         (settings.state / first.folder / "model" / "config.json").write_text("{}")
         with pytest.raises(Refused, match="not what was released"):
-            await make_over(task, first, settings, store, form="openvino")
+            await make_over(first, settings, store, form="openvino")
         assert [release.version for release in await store.releases("defects")] == ["1.0.0", "1.0.1"]

@@ -148,7 +148,8 @@ def verify(door: Door, name: str) -> None:
 @click.argument("name", metavar="TASK[@VERSION]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
 @click.option("--format", "form", type=click.Choice([*COPIES, *FORMS]), default=MERGED, show_default=True)
-def export(door: Door, name: str, out: Path | None, form: str) -> None:
+@click.option("--rows", type=click.IntRange(0), default=0, help="Test rows to measure on (default: all).")
+def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> None:
     """The model in another form.
 
     Copied out: safetensors as trained, with the manifest that says which token each label is; hf for vLLM and the like
@@ -156,7 +157,7 @@ def export(door: Door, name: str, out: Path | None, form: str) -> None:
     (openvino*) it becomes a release of its own, measured beside the first on the test rows, with its own gate to pass.
     """
     if form in FORMS:
-        _convert(door, name, form)
+        _convert(door, name, form, rows)
         return
 
     async def work(settings: Settings, store: Store) -> tuple[Release, Path, list[Path]]:
@@ -173,12 +174,11 @@ def export(door: Door, name: str, out: Path | None, form: str) -> None:
     )
 
 
-def _convert(door: Door, name: str, form: str) -> None:
+def _convert(door: Door, name: str, form: str, rows: int) -> None:
     async def work(settings: Settings, store: Store) -> Converted:
         release = await _pick(name, settings, store, _live_or_newest)
-        task = load_task(settings, release.task)
         with door.progress() as progress:
-            return await convert(task, release, settings, store, form=form, progress=progress)
+            return await convert(release, settings, store, form=form, rows=rows, progress=progress)
 
     made = _with_store(door, work)
     hint = f"\n\nnext: insource release gate {made.release.name}"

@@ -7,6 +7,9 @@ One graph reads the line before the text once, the rows behind it, and each furt
 given whole, because the one transformers makes does not convert.
 """
 
+import contextlib
+import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +44,8 @@ def convert(model: Path, manifest: Manifest, folder: Path, *, weights: str = "")
             warnings.simplefilter("ignore")  # of branches on shapes; the graph is compared with the model afterwards
             made = openvino.convert_model(_net(body, rows), example_input=_example(body.config))
         if weights:
-            made = _compressed(made, weights)
+            with contextlib.redirect_stdout(sys.stderr):  # it draws there, where a caller may expect JSON
+                made = _compressed(made, weights)
         openvino.save_model(made, folder / GRAPH)
     except RuntimeError as error:
         said = str(error).strip().splitlines()[0][:200]
@@ -51,6 +55,7 @@ def convert(model: Path, manifest: Manifest, folder: Path, *, weights: str = "")
 def _compressed(graph: Any, weights: str) -> Any:
     """The graph with smaller weights. In 4 bits at most 64 share a scale, and embeddings and labels stay in 8."""
     nncf = library("nncf")
+    nncf.set_log_level(logging.ERROR)
     mode = nncf.CompressWeightsMode[weights]
     if weights.startswith("INT8"):
         return nncf.compress_weights(graph, mode=mode)

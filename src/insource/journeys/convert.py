@@ -12,10 +12,10 @@ from insource.engines.artefact import Manifest, file_digests, read_manifest, wri
 from insource.errors import Invalid, Refused, StoreError
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
-from insource.nouns import Noun, Release, Report, Task, digest
+from insource.nouns import Noun, Release, Report, digest
 from insource.release.enter import enter
 from insource.release.integrity import damage
-from insource.settings import Settings
+from insource.settings import Settings, load_task
 from insource.store import Store
 from insource.store.files import alone
 
@@ -48,13 +48,16 @@ class Converted(Noun, frozen=True, kw_only=True):
 
 
 async def convert(
-    task: Task, release: Release, settings: Settings, store: Store, *, form: str, progress: Progress = quiet
+    release: Release, settings: Settings, store: Store, *, form: str, rows: int = 0, progress: Progress = quiet
 ) -> Converted:
-    """Makes `release` over for the form `form`, registers it a patch step on, and measures both.
+    """Makes `release` over for the form `form`, registers it a patch step on, and measures both on `rows` test rows.
+
+    0 rows are all.
 
     Raises `Invalid` for a form there is none of, or a release that has no weights to convert, `Refused` for one that
     was changed on disk, `EngineDown` where the engine is not installed or cannot take this model.
     """
+    task = load_task(settings, release.task)
     if form not in FORMS:
         raise Invalid(f"there is no form {form!r}", hint=f"forms: {', '.join(FORMS)}")
     source = settings.state / release.folder
@@ -67,7 +70,8 @@ async def convert(
     with alone(settings.state / "locks" / f"convert-{digest(task.name)[:16]}", f"insource release export {task.name}"):
         made = await _made(release, manifest, settings, store, form, progress)
     progress(f"converting to {form}", 1, 1)
-    report = await measure(task, settings, store, candidates=[release.name, made.name], progress=progress)
+    both = [release.name, made.name]
+    report = await measure(task, settings, store, candidates=both, rows=rows or None, progress=progress)
     sizes = {one.name: _bytes(settings.state / one.folder / MODEL) for one in (release, made)}
     return Converted(release=made, source=release, sizes=sizes, report=report)
 
