@@ -1,6 +1,7 @@
 """The trained model, served from its artefact: merged weights, one token a label, calibrated confidence."""
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +13,33 @@ from insource.errors import EngineDown, Refused
 from insource.nouns import JsonObject, Prediction, Request, Usage
 
 SHOWN = 5
+MakeReader = Callable[[Path, Manifest, Encoder, int], Any]
 
 
 class Specialist:
     """Answers one task. Confidence is the product over outputs of the calibrated probability of the label given.
 
-    The files are checked against the manifest before anything is loaded. Raises `Missing` without an artefact,
-    `Refused` when a file was changed, `EngineDown` when torch is missing.
+    The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises
+    `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing. `reader` makes
+    what reads the labels, where that is not to be the merged weights; it raises what it says.
     """
 
-    def __init__(self, folder: Path, *, name: str, threads: int = 0) -> None:
-        said = faults(folder)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        threads: int = 0,
+        left: Sequence[str] = (),
+        reader: MakeReader | None = None,
+    ) -> None:
+        said = faults(folder, left=left)
         if said:
             raise Refused(f"{folder} is not what was released: {'; '.join(said)}", hint="restore it, or roll back")
         self.name = name
         self.manifest: Manifest = read_manifest(folder)
-        device = pick_device()
         self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
-        body = load_body(
-            folder / "model",
-            device=device,
-            dtype=pick_dtype(device),
-            threads=threads,
-            longest=self.manifest.max_tokens,
-        )
-        tokens = [head.tokens for head in self.manifest.heads]
-        prefix = Prefix(body, self._encoder.before)
-        self._reader = Reader(prefix, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
+        self._reader = (reader or _torch_reader)(folder, self.manifest, self._encoder, threads)
         self._batcher = Batcher(self._run)
 
     async def complete(self, request: Request) -> Prediction:
@@ -83,6 +84,15 @@ class Specialist:
             usage=Usage(input_tokens=tokens, output_tokens=len(labels), cut=cut),
             latency_ms=latency_ms,
         )
+
+
+def _torch_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> Any:
+    device = pick_device()
+    body = load_body(
+        folder / "model", device=device, dtype=pick_dtype(device), threads=threads, longest=manifest.max_tokens
+    )
+    tokens = [head.tokens for head in manifest.heads]
+    return Reader(Prefix(body, encoder.before), head_rows(folder / "model", tokens, device), tokens, end=encoder.end)
 
 
 def head_rows(folder: Path, tokens: list[tuple[int, ...]], device: str) -> list[Any]:

@@ -17,7 +17,7 @@ def export(release: Release, folder: Path, out: Path) -> list[Path]:
     The manifest goes with it: it says which token each label is. Raises `Invalid` for a release that has no merged
     model, `Refused` for a changed artefact, `Conflict` when `out` exists, `StoreError` when the disk is full.
     """
-    said = damage(folder, release.artefact)
+    said = damage(folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}")
     if not (folder / MERGED).is_dir():
