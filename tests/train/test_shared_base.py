@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,13 @@ from insource.engines.readout import Encoder, Reader, load_body, pick_dtype
 from insource.engines.shared_base import Adapter, Base, Bases, SharedReader, load_adapter
 from insource.engines.specialist import Specialist
 from insource.errors import EngineDown, Invalid, Missing, Refused
-from insource.nouns import Output, Task, ask
+from insource.journeys.answer import answer
+from insource.journeys.promote import verify
+from insource.journeys.serve import close_path, open_live
+from insource.nouns import Output, Release, Task, ask, digest
+from insource.release.task_file import task_files
+from insource.settings import Settings, cache_folder, load_settings
+from insource.store import Store
 from insource.train.recipe import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,14 +46,14 @@ def quiet(*_):
     """No progress."""
 
 
-def trained(task: Task, base: LocalModel, folder: Path) -> Path:
+def trained(task: Task, base: LocalModel, folder: Path, *, recipe: Recipe | None = None, splits=None) -> Path:
     """A sealed artefact, by the trainer itself."""
     from insource.train.fit import fit
     from insource.train.loop import Voice
 
     folder.mkdir(parents=True)
-    recipe = Recipe(epochs=3, batch=16, learning_rate=5e-3, rank=RANKS[task.name], max_tokens=WINDOW[task.name])
-    splits = tiny.rows(task, 240, "train"), tiny.rows(task, 60, "dev")
+    quick = Recipe(epochs=3, batch=16, learning_rate=5e-3, rank=RANKS[task.name], max_tokens=WINDOW[task.name])
+    recipe, splits = recipe or quick, splits or (tiny.rows(task, 240, "train"), tiny.rows(task, 60, "dev"))
     made = fit(task, splits, base, recipe, folder, voice=Voice(quiet, quiet, 1))
     manifest = Manifest(
         engine="torch", task=task, base=base.name, base_digest=base.sha256, dataset="d", recipe=made.recipe,
@@ -67,7 +74,7 @@ def place(tmp_path_factory) -> Path:
 
 
 def opened(place: Path, name: str, bases: Bases | None) -> Specialist:
-    return Specialist(place / name, name=f"{name}@1.0.0", threads=1, reader=bases.reader if bases else None)
+    return Specialist(place / name, name=f"{name}@1.0.0", threads=1, bases=bases)
 
 
 async def answers(engine: Specialist, name: str, rows: list) -> list:
@@ -89,7 +96,7 @@ def apart(some: list, others: list) -> float:
 async def test_each_answers_as_from_its_own_merged_weights_whoever_called_before(place):
     bases = Bases(place / "cache")
     shared = {name: opened(place, name, bases) for name in TASKS}
-    assert len({id(engine._reader._base) for engine in shared.values()}) == 1
+    assert len({id(engine._reader.base) for engine in shared.values()}) == 1
     for turn in range(2):
         for name, task in TASKS.items():
             merged = opened(place, name, None)
@@ -110,9 +117,9 @@ async def test_without_its_own_factors_or_embedded_labels_the_answers_are_others
     merged, shared = opened(place, "both", None), opened(place, "both", bases)
     rows = [marked(merged, row) for row in tiny.rows(TASKS["both"], 80, "test")]
     expected = await answers(merged, "both", rows)
-    whole = shared._reader._adapter
+    whole = shared._reader.adapter
     for part in ({"factors": {}}, {"rows": whole.rows * 0}):
-        shared._reader._adapter = Adapter(**{**vars(whole), **part})
+        shared._reader.adapter = Adapter(**{**vars(whole), **part})
         shared._reader._reader.prefix.renew()
         assert apart(await answers(shared, "both", rows), expected) > NEAR, part.keys()
     await merged.close()
@@ -185,7 +192,7 @@ def changed(place: Path, tmp_path: Path, **fields) -> Path:
 def test_a_base_that_is_absent_or_another_is_refused_by_name(place, tmp_path, fields, error, words):
     manifest = msgspec.structs.replace(read_manifest(place / "cause"), **fields)
     with pytest.raises(error, match=words) as said:
-        Bases(place / "cache").reader(place / "cause", manifest, None, 1)
+        Bases(place / "cache").reader(place / "cause", manifest, 1)
     assert said.value.hint
 
 
@@ -198,7 +205,7 @@ def test_a_base_whose_files_were_changed_is_refused(tmp_path):
     weights.write_bytes(data)
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(Refused, match="safetensors was changed"):
-        Bases(tmp_path / "cache").reader(folder, read_manifest(folder), None, 1)
+        Bases(tmp_path / "cache").reader(folder, read_manifest(folder), 1)
 
 
 def test_an_adapter_that_is_missing_or_of_another_shape_is_refused(place, tmp_path):
@@ -206,7 +213,7 @@ def test_an_adapter_that_is_missing_or_of_another_shape_is_refused(place, tmp_pa
 
     bases, manifest = Bases(place / "cache"), read_manifest(place / "cause")
     engine = opened(place, "cause", bases)
-    body = engine._reader._base.body
+    body = engine._reader.base.body
     with pytest.raises(Invalid, match="has no adapter"):
         load_adapter(tmp_path, manifest, body)
     (tmp_path / "model").symlink_to(place / "cause" / "model")
@@ -219,3 +226,75 @@ def test_an_adapter_that_is_missing_or_of_another_shape_is_refused(place, tmp_pa
     with pytest.raises(EngineDown, match="does not fit its base model"):
         load_adapter(tmp_path, manifest, body)
     asyncio.run(engine.close())
+
+
+def served(place: Path, root: Path, share: str) -> Settings:
+    """A workspace with the task files and artefacts of `cause` and `urgency`."""
+    for name in ("cause", "urgency"):
+        for file, text in task_files(msgspec.structs.replace(TASKS[name], metric="accuracy")).items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_text(text)
+        shutil.copytree(place / name, root / ".insource" / "releases" / name / "1.0.0")
+    (root / "insource.toml").write_text(f"[workspace]\nthreads = 1\nshare_base = {share}\n")
+    return load_settings(root, {"INSOURCE_CACHE": str(place / "cache")})
+
+
+async def live(store: Store, settings: Settings) -> None:
+    for name in ("cause", "urgency"):
+        folder = f"releases/{name}/1.0.0"
+        artefact = digest((settings.state / folder / "manifest.json").read_bytes())
+        release = Release(task=name, version="1.0.0", engine="torch", base="b", dataset="d", recipe="r",
+                          artefact=artefact, folder=folder, stage="live")  # fmt: skip
+        await store.add_release(release)
+
+
+@pytest.mark.parametrize("share", ["true", "false"])
+async def test_the_setting_decides_what_the_gateway_loads_and_verify_says_what_it_needs(place, tmp_path, share):
+    settings = served(place, tmp_path / "w", share)
+    async with await Store.open(settings) as store:
+        await live(store, settings)
+        paths, problems = await open_live(settings, store)
+        assert not problems
+        readers = [paths[name].tiers[0].engine._reader for name in ("cause", "urgency")]
+        if share == "true":
+            assert readers[0].base is readers[1].base
+            assert readers[0].encoder._tokenizer is readers[1].encoder._tokenizer
+        else:
+            assert [type(reader) for reader in readers] == [Reader, Reader]
+        row = tiny.rows(TASKS["cause"], 1, "x")[0]
+        record = await answer(ask(paths["cause"].task, row.input, id="r"), paths["cause"], store.append)
+        assert record.answer is not None
+        for path in paths.values():
+            await close_path(path)
+        release = await store.release("cause", "1.0.0")
+        assert (await verify(release, settings)).whole
+        nowhere = msgspec.structs.replace(settings, cache=tmp_path / "empty")
+        assert (await verify(release, nowhere)).whole is (share == "false")
+
+
+@pytest.mark.slow
+async def test_with_real_weights_it_says_what_its_trainer_saw(tmp_path):
+    """The gate's own check, on SmolLM2: served from the shared base, labels are those of the trainer's evaluation."""
+    from insource.engines.models import find
+    from insource.journeys.demo_reports import defect_reports, labels
+    from insource.nouns import Example, from_json
+    from insource.release.gate import agreement
+
+    base = find("smollm2-135m", cache_folder())
+    if base is None:
+        pytest.skip("no base model on this disk: insource models pull smollm2-135m")
+    known = labels("category")
+    task = Task(name="both", kind="classify", outputs=(Output(name="category", labels=tuple(known)),))
+    reports = [report for report in defect_reports(1_000) if report.category in known]
+    rows = [
+        Example(id=str(i), task="both", input=report.report, target={"category": report.category})
+        for i, report in enumerate(reports)
+    ]
+    folder = tmp_path / "category"
+    recipe = Recipe(epochs=2, batch=16, learning_rate=1e-3, rank=16)
+    trained(task, base, folder, recipe=recipe, splits=(rows[:480], rows[480:880]))
+    said = [from_json(line, dict) for line in (folder / "trainer.jsonl").read_bytes().splitlines()]
+    engine = Specialist(folder, name="category@1.0.0", threads=2, bases=Bases(cache_folder()))
+    got = await asyncio.gather(*[engine.complete(ask(task, row["input"], id=row["id"])) for row in said])
+    await engine.close()
+    assert agreement([row["value"] for row in said], [p.value for p in got]).passed

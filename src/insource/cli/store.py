@@ -64,7 +64,7 @@ def give(door: Door, file: Path) -> None:
     FILE holds the text of what waits, and the keys under which inputs are hashed: keep it as you keep a backup.
     """
     made = run(_give(door, file))
-    words = f"{made.calls:,} calls, {made.waiting:,} waiting for a person, {made.reviews:,} reviews"
+    words = f"calls {made.calls:,}, waiting for a person {made.waiting:,}, reviews {made.reviews:,}"
     door.show(made, f"{file}: {words}\n\nat home: insource store import {file.name}")
 
 
@@ -103,9 +103,9 @@ async def _take(door: Door, file: Path) -> Taken:
 
 
 def _taken_words(found: Taken) -> str:
-    lines = [f"{found.records:,} new calls, {found.known:,} were here already"]
-    lines += [f"{found.pending:,} more wait for a person: insource review TASK"] * bool(found.pending)
-    lines += [f"{found.reviews:,} reviews taken over"] * bool(found.reviews)
+    lines = [f"new calls {found.records:,}, here already {found.known:,}"]
+    lines += [f"waiting for a person, new {found.pending:,}: insource review TASK"] * bool(found.pending)
+    lines += [f"reviews taken over {found.reviews:,}"] * bool(found.reviews)
     lines += [f"judged otherwise here, which stands: {', '.join(found.differ[:10])}"] * bool(found.differ)
     return "\n".join(lines)
 

@@ -20,7 +20,15 @@ from insource.engines.artefact import Manifest
 from insource.engines.local import LocalModel
 from insource.engines.models import find, kept_models, model_faults
 from insource.engines.prefix import Prefix
-from insource.engines.readout import Encoder, Reader, load_body, pick_attention, pick_device, pick_dtype
+from insource.engines.readout import (
+    Encoder,
+    Reader,
+    load_body,
+    load_tokenizer,
+    pick_attention,
+    pick_device,
+    pick_dtype,
+)
 from insource.errors import EngineDown, Invalid, Missing, Refused
 
 FACTORS = "base_model.model.model."  # as PEFT names what lies in a causal language model
@@ -49,7 +57,7 @@ class Bases:
         self._held: WeakValueDictionary[str, Base] = WeakValueDictionary()
         self._one = threading.Lock()
 
-    def reader(self, folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> "SharedReader":
+    def reader(self, folder: Path, manifest: Manifest, threads: int = 0) -> "SharedReader":
         """Reads the specialist in `folder` off its base.
 
         Raises `Missing` when the base is not on this machine, `Refused` when it is another than the specialist was
@@ -60,7 +68,7 @@ class Bases:
             if base is None:
                 base = self._held[manifest.base_digest] = Base(self._whole(manifest), threads)
         adapter = load_adapter(folder, manifest, base.body)
-        return SharedReader(base, adapter, manifest, encoder)
+        return SharedReader(base, adapter, manifest, base.encoder(folder, manifest))
 
     def _whole(self, manifest: Manifest) -> Path:
         local = trained_on(manifest, self._cache)
@@ -82,7 +90,17 @@ class Base:
         self._listening: set[str] = set()
         self._worn: Adapter | None = None
         self._under: Any = None
-        self._one = threading.RLock()
+        self._one = threading.Lock()
+        self._tokenizers: dict[str, Any] = {}
+
+    def encoder(self, folder: Path, manifest: Manifest) -> Encoder:
+        """The encoder of the specialist in `folder`; those whose tokenizers are the same file share it."""
+        with self._one:
+            sha = manifest.files["model/tokenizer.json"]
+            if sha not in self._tokenizers:
+                self._tokenizers[sha] = load_tokenizer(folder / "model")
+        tokenizer = self._tokenizers[sha]
+        return Encoder(folder / "model", manifest.max_tokens, manifest.template, tokenizer=tokenizer)
 
     @contextmanager
     def wear(self, adapter: Adapter) -> Iterator[None]:
@@ -119,13 +137,13 @@ class SharedReader:
     """Logits as `Reader` gives them, on a base that others use too."""
 
     def __init__(self, base: Base, adapter: Adapter, manifest: Manifest, encoder: Encoder) -> None:
-        self._base, self._adapter = base, adapter
+        self.base, self.adapter, self.encoder = base, adapter, encoder
         tokens = [head.tokens for head in manifest.heads]
         self._reader = Reader(Prefix(base.body, encoder.before), adapter.labels, tokens, end=encoder.end)
 
     def logits(self, encoded: Sequence[Sequence[int]]) -> list[Any]:
         """Per output a float32 CPU tensor [rows, labels]."""
-        with self._base.wear(self._adapter):
+        with self.base.wear(self.adapter):
             return self._reader.logits(encoded)
 
 

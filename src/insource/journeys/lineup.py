@@ -71,9 +71,8 @@ class Lineup:
         from insource.engines.specialist import Specialist
 
         shares = self.settings.workspace.share_base and release.engine == "torch"
-        reader = self._bases.reader if shares else None
-        threads = self.settings.workspace.threads
-        return Specialist(folder, name=release.name, threads=threads, left=release.left, reader=reader)
+        bases, threads = self._bases if shares else None, self.settings.workspace.threads
+        return Specialist(folder, name=release.name, threads=threads, left=release.left, bases=bases)
 
     def configured(self, name: str) -> Engine:
         """The engine that insource.toml calls `name`."""
