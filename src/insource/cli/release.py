@@ -1,4 +1,4 @@
-"""`insource release`: list, show, gate, promote, roll back, verify and export releases."""
+"""`insource release`: list, show, gate, promote, roll back, verify, export and bundle releases."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from insource.cli import release_words as words
 from insource.cli.door import Door, run, verb
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
+from insource.journeys import edge
 from insource.journeys import promote as journey
 from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.gate import gate as ask_gate
@@ -22,10 +23,10 @@ from insource.store import Store
 
 T = TypeVar("T")
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
-HELP = """List, show, gate, promote, roll back and verify releases.
+HELP = """List, show, gate, promote, roll back, verify, export and bundle releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
-verify, export), or the newest (show).
+verify, export, bundle), or the newest (show).
 """
 EXAMPLE = """
 \b
@@ -185,12 +186,30 @@ def _convert(door: Door, name: str, form: str, rows: int) -> None:
     door.show(made, words.converted_words(made) + hint)
 
 
+@verb("bundle", epilog="\b\nExample:\n  insource release bundle tickets@1.0.0 --out tickets.bundle")
+@click.argument("name", metavar="TASK[@VERSION]")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="A new file (default: NAME.bundle).")
+def bundle(door: Door, name: str, out: Path | None) -> None:
+    """One file with all that a machine without network needs to answer: insource init DIR --bundle FILE.
+
+    Only a release that passed its gate is bundled. The same release gives the same bytes.
+    """
+
+    async def work(settings: Settings, store: Store) -> edge.Bundled:
+        release = await _pick(name, settings, store, _live_or_newest)
+        place = out or Path(f"{release.task}-{release.version}.bundle")
+        return await edge.bundle(load_task(settings, release.task), release, settings, store, place)
+
+    made = _with_store(door, work)
+    door.show(made, words.bundle_words(made))
+
+
 command = click.Group(
     "release",
-    commands=[list_releases, show, gate, promote, rollback, verify, export],
+    commands=[list_releases, show, gate, promote, rollback, verify, export, bundle],
     help=HELP,
     epilog=EXAMPLE,
-    short_help="List, show, gate, promote, roll back and verify releases.",
+    short_help="List, show, gate, promote, roll back, verify, export and bundle releases.",
 )
 
 

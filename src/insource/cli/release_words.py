@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from insource.cli.words import NO, YES, bold, dim, mark, short, table
 from insource.engines.artefact import Manifest
 from insource.journeys.convert import Converted
+from insource.journeys.edge import Bundled
 from insource.journeys.promote import Verified
 from insource.nouns import Check, Gate, Release, StageChange
 
@@ -83,6 +84,15 @@ def converted_words(made: Converted) -> str:
         for pair in made.report.pairs
     ]
     return "\n".join([*lines, *[f"{NO} {name}: {why}" for name, why in made.report.failed.items()]])
+
+
+def bundle_words(made: Bundled) -> str:
+    """Where the file is, how it is known, and what to do with it."""
+    left = f"\nleft behind: {', '.join(made.left)}" if made.left else ""
+    return f"""{made.release} is in {made.file}, {made.bytes / 1e6:,.1f} MB
+SHA-256 {made.sha256}{left}
+
+there: pip install '{made.needs}', then insource init DIR --bundle {made.file} --sha256 {made.sha256[:12]}…"""
 
 
 def _gated(gate: Gate | None) -> str:

@@ -5,6 +5,7 @@ files do not match the manifest's SHA-256 digests is refused.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from insource.errors import Invalid, Missing, Refused
@@ -83,17 +84,18 @@ def read_manifest(folder: Path) -> Manifest:
     return from_json(data, Manifest)
 
 
-def faults(folder: Path, artefact: str = "") -> list[str]:
+def faults(folder: Path, artefact: str = "", left: Sequence[str] = ()) -> list[str]:
     """Every way in which the files differ from the manifest, in words; empty when the artefact is whole.
 
-    With `artefact`, the manifest itself must have that SHA-256.
+    With `artefact`, the manifest itself must have that SHA-256. The files named by `left` stayed where the artefact was
+    made, and may be absent.
     """
     manifest = read_manifest(folder)
     said = []
     if artefact and digest((folder / MANIFEST).read_bytes()) != artefact:
         said.append(f"{MANIFEST} is not the one that was released")
     found = file_digests(folder)
-    said += [f"{name} is missing" for name in manifest.files if name not in found]
+    said += [f"{name} is missing" for name in manifest.files if name not in found and name not in left]
     said += [f"{name} was changed" for name, sha in manifest.files.items() if found.get(name, sha) != sha]
     said += [f"{name} was added" for name in found if name not in manifest.files]
     return said

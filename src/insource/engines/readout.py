@@ -27,21 +27,17 @@ BF16_PRODUCTS = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
 class Encoder:
     """Text → token ids in its template, at most `max_tokens` in all; a longer text loses its middle, not its ends.
 
-    Raises `Invalid` where the template has no place for the text or nothing after it, or leaves no room for one.
+    `tokenizer` is the folder's, where `load_tokenizer` has read it already. Raises `Invalid` where the template has no
+    place for the text or nothing after it, or leaves no room for one.
     """
 
-    def __init__(self, folder: Path, max_tokens: int, template: str) -> None:
-        from tokenizers import Tokenizer
-
+    def __init__(self, folder: Path, max_tokens: int, template: str, *, tokenizer: Any = None) -> None:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         end = config.get("eos_token_id")
         self.end: int = end[0] if isinstance(end, list) else end
         self.max_tokens = max_tokens
         self.vocabulary: int = config.get("vocab_size") or config["text_config"]["vocab_size"]
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._tokenizer = tokenizer or load_tokenizer(folder)
         before, place, cue = template.partition(INPUT)
         begun = self._tokenizer.encode(before).ids  # with the token a model of this kind begins with
         self.before = begun[:-1] if begun[-1:] == [self.end] else begun
@@ -75,6 +71,17 @@ class Encoder:
         if len(spare) < count:
             raise Invalid(f"the base model's vocabulary has room for {len(spare)} labels, the task has {count}")
         return spare
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model's folder, which neither cuts nor pads and takes control tokens for text."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def template_of(task: Task) -> str:

@@ -1,6 +1,7 @@
 """The trained model, served from its artefact: merged weights, one token a label, calibrated confidence."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from insource.engines.artefact import Manifest, faults, read_manifest
 from insource.engines.batcher import Batcher
 from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
+from insource.engines.shared_base import Bases
 from insource.errors import EngineDown, Refused
 from insource.nouns import JsonObject, Prediction, Request, Usage
 
@@ -20,18 +22,32 @@ SHOWN = 5
 class Specialist:
     """Answers one task. Confidence is the product over outputs of the calibrated probability of the label given.
 
-    The files are checked against the manifest before anything is loaded. Raises `Missing` without an artefact,
-    `Refused` when a file was changed, `EngineDown` when torch is missing.
+    The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises
+    `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing. With
+    `bases` it answers from one of these and its adapter instead of its merged weights, and raises what they say.
     """
 
-    def __init__(self, folder: Path, *, name: str, threads: int = 0) -> None:
-        said = faults(folder)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        threads: int = 0,
+        left: Sequence[str] = (),
+        bases: Bases | None = None,
+    ) -> None:
+        said = faults(folder, left=left)
         if said:
             raise Refused(f"{folder} is not what was released: {'; '.join(said)}", hint="restore it, or roll back")
         self.name = name
         self.manifest: Manifest = read_manifest(folder)
-        self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
-        self._reader = READERS[self.manifest.engine](folder, self.manifest, self._encoder, threads)
+        self._reader: Any
+        if bases is None or self.manifest.engine != "torch":
+            self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
+            self._reader = READERS[self.manifest.engine](folder, self.manifest, self._encoder, threads)
+        else:
+            self._reader = bases.reader(folder, self.manifest, threads)
+            self._encoder = self._reader.encoder
         self._batcher = Batcher(self._run)
 
     async def complete(self, request: Request) -> Prediction:

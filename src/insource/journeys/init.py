@@ -13,6 +13,7 @@ SETTINGS = """\
 [workspace]
 # base = "smollm2-135m"                   # the model that train starts from; insource models list names others
 # threads = 0                             # CPU threads; 0 takes all cores
+# share_base = false                      # true: specialists of one base share it in memory, and need it to answer
 
 # Where insource keeps rows, releases and records. Without a url: SQLite in .insource/, nothing to install.
 # [store]

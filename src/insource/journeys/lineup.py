@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable
 
 from insource.engines.base import Engine
+from insource.engines.shared_base import Bases
 from insource.errors import Invalid, Missing
 from insource.nouns import Example, Release, Task
 from insource.settings import Settings, secret
@@ -25,10 +26,16 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 class Lineup:
-    """Builds engines for one task; `progress(what, done, total)` hears of downloads and fits."""
+    """Builds engines for one task; `progress(what, done, total)` hears of downloads and fits.
 
-    def __init__(self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet) -> None:
+    With `share_base`, specialists share the base networks of `bases`: those of this line-up alone when none are given.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet, bases: Bases | None = None
+    ) -> None:
         self.settings, self.store, self.task, self.progress = settings, store, task, progress
+        self._bases = bases or Bases(settings.cache)
 
     async def names(self) -> list[str]:
         """The default candidates: baseline, base zero- and few-shot, the newest release, configured engines."""
@@ -60,10 +67,12 @@ class Lineup:
         if release.engine == "linear":
             from insource.engines.linear import Linear
 
-            return Linear.load(folder, name=release.name)
+            return Linear.load(folder, name=release.name, left=release.left)
         from insource.engines.specialist import Specialist
 
-        return Specialist(folder, name=release.name, threads=self.settings.workspace.threads)
+        shares = self.settings.workspace.share_base and release.engine == "torch"
+        bases, threads = self._bases if shares else None, self.settings.workspace.threads
+        return Specialist(folder, name=release.name, threads=threads, left=release.left, bases=bases)
 
     def configured(self, name: str) -> Engine:
         """The engine that insource.toml calls `name`."""

@@ -27,6 +27,7 @@ class Release(Noun, frozen=True, kw_only=True):
     stage: Stage = "candidate"
     approved_by: str = ""
     created: str = ""
+    left: tuple[str, ...] = ()  # files of the artefact that stayed where it was made, when this came in a bundle
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> lis
     Raises `Invalid` for a release that has no merged model or cannot be had in that form, `Refused` for a changed
     artefact, `Conflict` when `out` exists, `EngineDown` without the libraries, `StoreError` when the disk is full.
     """
-    said = damage(folder, release.artefact)
+    said = damage(folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}")
     if release.engine == "openvino" or not (folder / MODEL).is_dir():
