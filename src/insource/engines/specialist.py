@@ -9,7 +9,7 @@ from insource.engines.batcher import Batcher
 from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
 from insource.errors import EngineDown, Refused
-from insource.nouns import JsonObject, Prediction, Request, Usage
+from insource.nouns import JsonObject, Prediction, Request, Task, Usage
 
 SHOWN = 5
 
@@ -40,6 +40,14 @@ class Specialist:
         prefix = Prefix(body, self._encoder.before)
         self._reader = Reader(prefix, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
         self._batcher = Batcher(self._run)
+
+    def room(self, _: Task, /) -> int:
+        """The tokens of a text that are read at once."""
+        return self._encoder.room
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters that each token of the text spells."""
+        return self._encoder.offsets(text)
 
     async def complete(self, request: Request) -> Prediction:
         """The task's answer to the request's input."""
