@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import extract_rows
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 Row = tuple[str, str, str, bool]
@@ -140,6 +142,9 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "naics2012": (["classify.py", "naics2012", "--set", "naics2012", "--trained-only"], naics2012),
     "training_speed": (["training_speed.py", "banking77"], speed),
     "format": (["format.py", "."], constrained),
+    "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
+    "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
+    "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
 
 

@@ -28,7 +28,8 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     """`[engines.NAME]`: a server that speaks the OpenAI API, or a scripted one (`script` is a JSON lines file).
 
     `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
-    Prices are US dollars per million tokens. `region` is where the data goes; "premises" never leaves.
+    Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
+    goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
     """
 
     kind: Literal["openai", "scripted"]
@@ -38,6 +39,7 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     script: str = ""
     region: str = ""
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 

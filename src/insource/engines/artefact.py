@@ -10,6 +10,7 @@ from pathlib import Path
 
 from insource.errors import Invalid, Missing, Refused
 from insource.nouns import JsonObject, Noun, Task, digest, from_json, to_json
+from insource.stats import scaled
 
 MANIFEST = "manifest.json"
 SAFE = {".safetensors", ".xml", ".bin", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
@@ -24,11 +25,30 @@ class OutputHead(Noun, frozen=True, kw_only=True):
     temperature: float = 1.0
 
 
+class Scale(Noun, frozen=True, kw_only=True):
+    """A confidence p is served as sigmoid(slope · log(p / (1 - p)) + offset)."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def of(self, confidence: float) -> float:
+        """The confidence as it is served, 0 to 1."""
+        return scaled(confidence, self.slope, self.offset)
+
+
+class Calibration(Noun, frozen=True, kw_only=True):
+    """How the probabilities of a written answer become confidences: a scale a field, and one for the whole."""
+
+    fields: dict[str, Scale] = {}
+    whole: Scale = Scale()
+
+
 class Manifest(Noun, frozen=True, kw_only=True):
     """What is in the folder and where it came from.
 
     `files` maps each relative path to its SHA-256. `threshold` is the confidence at which the task's risk holds on
     the dev split, None when it asks for none; `promise` says in words what it guarantees or why it cannot.
+    `heads` are a classify task's, `calibration` an extract task's.
     `template` is what stood around each text in training, and stands around each text it serves.
     `dev` holds the trainer's own evaluation (n, accuracy, ece); its answers row by row are in `trainer.jsonl`.
     """
@@ -40,6 +60,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     dataset: str
     recipe: JsonObject
     heads: tuple[OutputHead, ...]
+    calibration: Calibration | None = None
     files: dict[str, str]
     threshold: float | None = None
     promise: str = ""

@@ -14,7 +14,7 @@ from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
 from insource.engines.shared_base import Bases
 from insource.errors import EngineDown, Refused
-from insource.nouns import JsonObject, Prediction, Request, Usage
+from insource.nouns import JsonObject, Prediction, Request, Task, Usage
 
 SHOWN = 5
 
@@ -49,6 +49,14 @@ class Specialist:
             self._reader = bases.reader(folder, self.manifest, threads)
             self._encoder = self._reader.encoder
         self._batcher = Batcher(self._run)
+
+    def room(self, _: Task, /) -> int:
+        """The tokens of a text that are read at once."""
+        return self._encoder.room
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters that each token of the text spells."""
+        return self._encoder.offsets(text)
 
     async def complete(self, request: Request) -> Prediction:
         """The task's answer to the request's input."""

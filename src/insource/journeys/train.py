@@ -88,6 +88,7 @@ def _slm(
         dataset="",
         recipe=fitted.recipe,
         heads=fitted.heads,
+        calibration=fitted.calibration,
         files={},
         threshold=fitted.threshold,
         promise=fitted.promise,
