@@ -1,11 +1,11 @@
 """Each kind of server, behind a scripted one in its own wire: what is asked of it, and what its answers mean."""
 
 import asyncio
-import math
 import time
 from pathlib import Path
 
 import pytest
+from talking import TASK, passed, said_by
 
 from insource.engines.dialects import dialect, dialects, filled, found, joined
 from insource.engines.remote import Remote
@@ -16,36 +16,12 @@ from insource.settings import EngineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = list(dialects())
-WIRES = {"openai": "openai", "anthropic": "anthropic", "ollama": "ollama"}
-TASK = Task(name="topics", kind="classify", outputs=(Output(name="topic", labels=("billing", "delivery (late)")),))
 NESTED = Task(name="nested", kind="classify", outputs=(Output(name="topic", labels=("a", "ab")),))
 SCHEMA = {"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"]}
 EXTRACT = Task(name="receipt", kind="extract", schema=SCHEMA)
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"id":3}'}}
 TOOLS = [{"type": "function", "function": {"name": "find", "description": "d", "parameters": {"type": "object"}}}]
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def said_by(kind, replies, request=None, *, stream=False, times=1, key="sk-canary", **settings):
-    """What the engine makes of these replies, and the server that gave them."""
-
-    async def story():
-        async with ScriptedServer(replies, kind=kind) as server:
-            given = {"kind": kind, "base_url": server.base_url, "model": "m", "timeout_s": 5.0}
-            engine = Remote("r", EngineSettings(**(given | settings)), key)
-            try:
-                for number in range(times):
-                    one = request or ask(TASK, "x", id=str(number))
-                    said = [item async for item in engine.stream(one)] if stream else await engine.complete(one)
-            finally:
-                await engine.close()
-            return said, server
-
-    return asyncio.run(story())
-
-
-def passed(text="hello", **more):
-    return Request(id="p", messages=(Message(role="user", content=text),), **more)
 
 
 # ------------------------------------------------------------------ the table
@@ -400,73 +376,3 @@ def test_a_stream_of_a_task_is_not_asked_again():
     items, server = said_by("openai", [Reply(text="sandwich")], stream=True)
     assert items[-1].finish == "invalid"
     assert len(server.seen) == 1
-
-
-# ------------------------------------------------------------------ how sure
-
-THREE = Task(name="three", kind="classify", outputs=(Output(name="topic", labels=("billing", "delivery", "bids")),))
-BOTH = Task(
-    name="both",
-    kind="classify",
-    outputs=(Output(name="topic", labels=("billing", "delivery")), Output(name="mood", labels=("calm", "angry"))),
-)
-
-
-def chances(**shares):
-    return {text: math.log(share) for text, share in shares.items()}
-
-
-def sure_of(task, *tokens, kind="vllm"):
-    said, _ = said_by(kind, [Reply(tokens=tokens)], ask(task, "x", id="1"))
-    return said
-
-
-def test_a_token_is_weighed_against_those_that_lead_to_other_labels():
-    others = chances(bill=0.3, deliver=0.1, The=0.6)
-    said = sure_of(TASK, Written(text="bill", logprob=math.log(0.3), others=others), Written(text="ing", logprob=-0.5))
-    assert said.confidence == pytest.approx(0.75 * math.exp(-0.5))
-    assert said.confidence == said.fields["topic"]
-    certain = Written(text="ing", logprob=math.log(0.2), others=chances(ing=0.2, ard=0.8))
-    said = sure_of(TASK, Written(text="bill", logprob=math.log(0.3), others=others), certain)
-    assert said.confidence == pytest.approx(0.75), "only one label is left: the rest is forced"
-    assert dict(said.alternatives["topic"]) == pytest.approx({"billing": 0.75, "delivery (late)": 0.25})
-
-
-def test_several_ways_to_write_the_same_label_are_added():
-    others = chances(bi=0.4, billing=0.1, b=0.1, deliver=0.4)
-    said = sure_of(
-        THREE,
-        Written(text="bi", logprob=math.log(0.4), others=others),
-        Written(text="lling", logprob=math.log(0.5), others=chances(lling=0.5, ds=0.5)),
-    )
-    assert said.confidence == pytest.approx(0.1 + 0.4 * 0.5)
-
-
-def test_what_the_list_does_not_show_may_be_for_another_label():
-    said = sure_of(TASK, Written(text="billing", logprob=math.log(0.5), others=chances(billing=0.5, The=0.3)))
-    assert said.confidence == pytest.approx(0.5 / (0.5 + 0.2)), "the rest could all be for the other label"
-    said = sure_of(TASK, Written(text="billing", logprob=math.log(0.5), others=chances(billing=0.5, The=0.1)))
-    assert said.confidence == pytest.approx(0.5 / (0.5 + 0.1)), "but no token beyond the list is likelier than its last"
-
-
-@pytest.mark.parametrize("start", ['{"', '{ "'])
-def test_each_field_of_a_json_answer_has_its_own(start):
-    tokens = [
-        Written(text=f'{start}topic": "', logprob=-3.0),
-        Written(text="bill", logprob=math.log(0.8), others=chances(bill=0.8, del_=0.1, deli=0.1)),
-        Written(text='ing"', logprob=math.log(0.9), others={'ing"': math.log(0.9), "s": math.log(0.1)}),
-        Written(text=', "mood": ', logprob=-1.0),
-        Written(text='"calm', logprob=math.log(0.6), others={'"calm': math.log(0.6), '"an': math.log(0.4)}),
-        Written(text='"}', logprob=-0.2, others={'"}': -0.2, ",": -2.0}),
-    ]
-    said = sure_of(BOTH, *tokens)
-    assert said.fields == pytest.approx({"topic": 0.8 / 0.9, "mood": 0.6})
-    assert said.confidence == pytest.approx(0.8 / 0.9 * 0.6)
-
-
-def test_without_a_list_it_is_the_probability_of_the_words():
-    tokens = (Written(text="bill", logprob=-0.1), Written(text="ing", logprob=-0.2))
-    assert sure_of(TASK, *tokens).confidence == pytest.approx(math.exp(-0.3))
-    assert sure_of(TASK, *tokens, kind="together").confidence == pytest.approx(math.exp(-0.3))
-    assert sure_of(TASK, *tokens, kind="ollama").confidence == pytest.approx(math.exp(-0.3))
-    assert sure_of(TASK, *tokens, kind="anthropic").confidence is None
