@@ -3,9 +3,9 @@
 Without a list of other tokens the figure is the probability the server gave to these very words, exp of their summed
 log probabilities. With such a list (`top_logprobs`) each token is weighed against those that would have led to
 another label of the set: P(label) is the product over its tokens of p(token) / p(allowed tokens there), as sampling
-under a mask renormalises. What the list does not show is counted as if it spoke for other labels, but for no more
-than the labels it leaves out could have: the figure is then a lower bound. It is exact where the list shows every
-continuation, as it does when the server gives probabilities after its mask.
+under a mask renormalises. It is exact where the list shows every continuation, as it does when the server gives its
+probabilities after the mask. Each label that nothing in the list leads to counts as one more token as likely as the
+last of the list, or as the chosen one if that was less: the figure is then rather too low than too high.
 """
 
 import math
@@ -116,7 +116,7 @@ def _rivals(span: _Span, before: bytes, head: bytes, token: Token) -> dict[bytes
 
 
 def _unseen(span: _Span, before: bytes, written: bytes, rivals: Mapping[bytes, float], token: Token) -> float:
-    """The most that tokens beyond the list could have said for labels that nothing in the list leads to."""
+    """What tokens beyond the list may have said for labels that nothing in the list leads to."""
     low, high = _range(span.written, before)
     covered: set[int] = set()
     for reached in (*rivals, written):
