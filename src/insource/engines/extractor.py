@@ -18,8 +18,8 @@ from insource.nouns import Prediction, Request, Task
 class Extractor:
     """Answers one extract task. Each field's confidence, and the whole's, was fitted on the dev rows.
 
-    The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises `Missing` without an artefact,
-    `Refused` when a file was changed, `EngineDown` when torch is missing.
+    The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises
+    `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing.
     """
 
     def __init__(self, folder: Path, *, name: str, threads: int = 0, left: Sequence[str] = ()) -> None:

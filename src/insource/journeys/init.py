@@ -28,12 +28,13 @@ SETTINGS = """\
 
 # Engines elsewhere: candidates to measure, and help for what a specialist is unsure of.
 # [engines.tier2]
-# kind = "openai"                         # any server that speaks the OpenAI API
+# kind = "openai"                         # any server with the OpenAI API; "vllm", "ollama", "anthropic", … are known
 # base_url = "http://gpu-1:8000/v1"
 # model = "qwen2.5-7b-instruct"
 # api_key_env = "TIER2_KEY"               # the variable that holds the key; never the key itself
 # region = "premises"                     # where the data goes; tasks say where theirs may go
 # timeout_s = 60
+# retries = 1                             # how often an answer that breaks the contract is asked for again
 # usd_per_million_input = 0.0
 # usd_per_million_output = 0.0
 """
