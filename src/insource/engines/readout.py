@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from insource.engines.plain_text import PlainText
 from insource.engines.prefix import Prefix
 from insource.errors import EngineDown, Invalid
 from insource.nouns import Task
@@ -36,7 +37,7 @@ class Encoder:
     after it, or leaves no room for one.
     """
 
-    def __init__(self, folder: Path, max_tokens: int, template: str, *, tokenizer: Any = None) -> None:
+    def __init__(self, folder: Path, max_tokens: int, template: str, *, tokenizer: PlainText | None = None) -> None:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         end = config.get("eos_token_id")
         self.end: int = end[0] if isinstance(end, list) else end
@@ -44,9 +45,9 @@ class Encoder:
         text: dict[str, Any] = config if config.get("vocab_size") else config["text_config"]
         self.vocabulary: int = text["vocab_size"]
         self.window: int = text.get("max_position_embeddings") or WINDOW
-        self._tokenizer = tokenizer or load_tokenizer(folder)
+        self._text = tokenizer or load_tokenizer(folder)
         before, place, cue = template.partition(INPUT)
-        begun = self._tokenizer.encode(before).ids  # with the token a model of this kind begins with
+        begun = self._text.tokenizer.encode(before).ids  # with the token a model of this kind begins with
         self.before = begun[:-1] if begun[-1:] == [self.end] else begun
         [self.cue] = self.plain([cue])
         if not place or not self.cue:
@@ -63,7 +64,7 @@ class Encoder:
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """For each token of the text the characters [start, stop) it spells."""
-        found: list[tuple[int, int]] = self._tokenizer.encode(printable(text), add_special_tokens=False).offsets
+        found: list[tuple[int, int]] = self._text.tokenizer.encode(printable(text), add_special_tokens=False).offsets
         return found
 
     def encode(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
@@ -77,27 +78,21 @@ class Encoder:
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text alone, uncut and without a cue."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return self._text.rows(texts)
 
     def spare_tokens(self, count: int, used: Iterable[int]) -> list[int]:
         """`count` ids, rarest first, that are no control tokens and not in `used`. Raises `Invalid` if too few."""
-        taken = set(used) | set(self._tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
-        top = min(self.vocabulary, self._tokenizer.get_vocab_size())
+        taken = set(used) | set(self._text.tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
+        top = min(self.vocabulary, self._text.tokenizer.get_vocab_size())
         spare = [token for token in range(top - 1, 255, -1) if token not in taken][:count]
         if len(spare) < count:
             raise Invalid(f"the base model's vocabulary has room for {len(spare)} labels, the task has {count}")
         return spare
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> PlainText:
     """The tokenizer of a model's folder, which neither cuts nor pads and takes control tokens for text."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.encode_special_tokens = True
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return PlainText((folder / "tokenizer.json").read_text("utf-8"))
 
 
 def template_of(task: Task) -> str:
@@ -173,7 +168,8 @@ def ready(threads: int) -> None:
 def _load(kind: str, folder: Path, dtype: Any, attention: str) -> Any:
     import transformers
 
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "attn_implementation": attention}
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    options["attn_implementation"] = attention
     try:
         model = getattr(transformers, kind).from_pretrained(folder, dtype=dtype, **options)
     except (OSError, ValueError, KeyError) as error:

@@ -106,9 +106,11 @@ class Lineup:
 
     async def _base(self, model: str, name: str, shots: int) -> Engine:
         from insource.engines.base_model import BaseModel
-        from insource.engines.models import resolve
+        from insource.engines.models import resolve, unprobed
 
         local = resolve(model, self.settings.cache, progress=self.progress)
+        if words := unprobed(model, self.settings.cache):
+            self.progress(words, 0, 0)
         examples = tuple(choose_shots(await self._rows("train"), self.task, shots)) if shots else ()
         return Windowed(BaseModel(local, name=name, shots=examples, threads=self.settings.workspace.threads))
 

@@ -72,10 +72,12 @@ def _slm(
     task: Task, splits: tuple[list[Example], list[Example]], name: str, recipe: Recipe, where: tuple[Settings, Path],
     speak: tuple[Say, Progress],
 ) -> Manifest:  # fmt: skip
-    from insource.engines.models import resolve
+    from insource.engines.models import resolve, unprobed
 
     settings, folder = where
     base: LocalModel = resolve(name, settings.cache, progress=speak[1])
+    if words := unprobed(name, settings.cache):
+        speak[0](words)
     from insource.train.fit import fit
     from insource.train.loop import Voice
 

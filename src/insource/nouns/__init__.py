@@ -3,6 +3,7 @@
 from insource.nouns.alike import normal, same
 from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
 from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -14,6 +15,7 @@ from insource.nouns.visible import visible
 __all__ = [
     "DEEPEST",
     "Attempt",
+    "Attention",
     "Candidate",
     "Check",
     "Dataset",
@@ -41,6 +43,7 @@ __all__ = [
     "Review",
     "Risk",
     "Score",
+    "Shape",
     "Stage",
     "StageChange",
     "Task",
