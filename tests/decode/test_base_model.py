@@ -389,29 +389,3 @@ async def test_a_model_without_a_chat_template_answers_too(bare: LocalModel) -> 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Any) -> None:
     with pytest.raises(EngineDown):
         BaseModel(LocalModel(name="none", folder=tmp_path, sha256="0" * 64), name="none")
-
-
-async def test_it_says_how_much_of_a_text_it_reads_and_that_much_is_not_cut(engine: BaseModel) -> None:
-    for task in (ONE, EXTRACT):
-        room = engine.room(task)
-        assert 0 < room < engine._network.window * 3 // 4
-        text = " ".join(f"bearing {i} coolant" for i in range(2000))
-        offsets = engine.offsets(text)
-        assert text[offsets[5][0] : offsets[5][1]].strip() in text
-        fits = text[: offsets[room - 1][1]]
-        for most in (None, engine._network.window):
-            assert engine._prompt(call(task, fits, max_tokens=most)).cut == 0
-        assert engine._prompt(call(task, text)).cut > 0
-
-
-async def test_a_long_text_is_read_in_windows_by_the_untuned_model_too(engine: BaseModel) -> None:
-    from insource.engines.windowed import Windowed
-
-    text = "the pump " * 1500
-    said = await Windowed(engine).complete(call(EXTRACT, text, deadline=600.0))
-    assert said.finish == "stop"
-    assert said.value is not None
-    assert not faults(SCHEMA, said.value)
-    assert set(said.places) == set(SCHEMA["properties"])
-    assert said.usage.cut == 0
-    assert said.usage.input_tokens > engine._network.window
