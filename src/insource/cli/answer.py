@@ -4,6 +4,7 @@ import sys
 import uuid
 
 import click
+from msgspec import UNSET
 
 from insource.cli.door import Door, run, verb
 from insource.cli.words import dim
@@ -63,10 +64,12 @@ def _input(text: str | None) -> str:
 
 
 def _shown(row: Row, record: Record) -> JsonObject:
+    found: JsonObject = {"fields": row.fields, "places": row.places} if row.places is not UNSET else {}
     return {
         "id": record.id,
         "output": row.output,
         "confidence": row.confidence,
+        **found,
         "decision": row.decision,
         "release": row.release,
         "record": record.id,

@@ -4,6 +4,7 @@ import click
 from msgspec import to_builtins
 
 from insource.cli.door import Door, verb
+from insource.cli.models_bench import bench
 from insource.cli.models_card import card
 from insource.cli.models_list import listed_table, listing
 from insource.cli.models_probe import kept_probes, probe_lines, probed_here, refuse_broken
@@ -43,7 +44,7 @@ Examples:
 
 @click.group(epilog=ABOUT)
 def command() -> None:
-    """List, pull and verify base models."""
+    """List, pull and verify base models; time what was made of them."""
 
 
 ASKED = """
@@ -142,5 +143,5 @@ def verify(door: Door, model: str | None, anew: bool) -> None:
         refuse_broken(row["name"], row["probed"])
 
 
-for _each in (show, pull, verify):
+for _each in (show, pull, verify, bench):
     command.add_command(_each)

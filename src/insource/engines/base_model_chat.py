@@ -69,6 +69,11 @@ class Chat:
         """The tokens of plain text; control tokens in it stay text."""
         return self._plain.ids(printable(text))
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of plain text the characters [start, stop) it spells."""
+        found: list[tuple[int, int]] = self._plain.tokenizer.encode(printable(text), add_special_tokens=False).offsets
+        return found
+
     def until(self, text: str, stop: int) -> list[int]:
         """The tokens of `text` up to and with the first that reaches beyond character `stop`."""
         encoding = self._plain.tokenizer.encode(printable(text), add_special_tokens=False)
