@@ -83,6 +83,7 @@ class BaseModel:
         """Frees the worker thread, after the batch it is in; what was not begun gets `EngineDown`."""
         self._closing.set()
         await self._batcher.close()
+        await asyncio.to_thread(self._chat.close)
 
     def _run(self, requests: list[Request]) -> list[Prediction | Exception]:
         import torch

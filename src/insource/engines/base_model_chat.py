@@ -65,6 +65,10 @@ class Chat:
             tokens.append(self.text(contents[int(piece)]) if i % 2 else self._written(piece))
         return tokens
 
+    def close(self) -> None:
+        """Ends the process that renders the template."""
+        self._template.close()
+
     def text(self, text: str) -> list[int]:
         """The tokens of plain text; control tokens in it stay text."""
         return self._plain.ids(printable(text))

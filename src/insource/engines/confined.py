@@ -86,7 +86,7 @@ class Confined:
     def _why(self, child: subprocess.Popen[bytes]) -> str:
         reasons = {
             -signal.SIGPROF: f"it computed for more than {self.limits.computing_s:g} s",
-            -signal.SIGKILL: f"it took more than {self.limits.waiting_s:g} s",
+            -signal.SIGKILL: f"it was killed, as after {self.limits.waiting_s:g} s of waiting",
         }
         return reasons.get(child.returncode, f"it ended with {child.returncode}")
 
@@ -140,7 +140,13 @@ def _confine(memory: int) -> None:
         resource.RLIMIT_NPROC: 0,
     }
     for kind, most in limits.items():
-        resource.setrlimit(kind, (most, most))
+        allowed = resource.getrlimit(kind)[1]
+        least = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        try:
+            resource.setrlimit(kind, (least, least))
+        except ValueError:
+            if kind != resource.RLIMIT_AS:  # macOS has no limit of address space; all the others hold there
+                raise
 
 
 if __name__ == "__main__":
