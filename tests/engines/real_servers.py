@@ -1,5 +1,6 @@
 """Real servers on this machine: a base model in llama.cpp's server and in vLLM, each in a process of its own."""
 
+import ctypes
 import http.client
 import importlib.util
 import json
@@ -60,6 +61,7 @@ def vllm(model, adapters):
     words = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--port", "PORT", "--host", "127.0.0.1"]
     words += ["--model", str(model), "--served-model-name", "base", "--dtype", "bfloat16", "--enforce-eager"]
     words += ["--max-model-len", "2048", "--max-num-seqs", "16", "--enable-lora", "--max-lora-rank", "8"]
+    words += ["--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}']
     words += ["--lora-modules", *(f"{name}={folder}" for name, folder in adapters.items())]
     offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     with started(words, {"VLLM_CPU_KVCACHE_SPACE": "1", **offline}) as url:
@@ -97,6 +99,7 @@ def started(words, environment):
             stdout=file,
             stderr=file,
             start_new_session=True,
+            preexec_fn=ends_with_us,
         )
     try:
         wait(port, process, log)
@@ -104,6 +107,12 @@ def started(words, environment):
     finally:
         end(process)
         log.unlink()
+
+
+def ends_with_us():
+    """The kernel ends the server when the tests are gone, however they went (prctl, PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, 15)
 
 
 def wait(port, process, log):
