@@ -1,6 +1,5 @@
 """Real servers on this machine: a base model in llama.cpp's server and in vLLM, each in a process of its own."""
 
-import ctypes
 import http.client
 import importlib.util
 import json
@@ -24,6 +23,8 @@ from insource.settings import cache_folder, inherited_environment
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "smollm2-135m"
 READY_S = 400
+# the kernel ends the server when the tests are gone, however they went (prctl, PR_SET_PDEATHSIG)
+BOUND = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 LLAMACPP = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
@@ -90,6 +91,7 @@ def started(words, environment):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [str(port) if word == "PORT" else word for word in words]
+    words = [sys.executable, "-c", BOUND, *words] if sys.platform == "linux" else words
     log = Path(cache_folder()) / f"server-{port}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -99,7 +101,6 @@ def started(words, environment):
             stdout=file,
             stderr=file,
             start_new_session=True,
-            preexec_fn=ends_with_us,
         )
     try:
         wait(port, process, log)
@@ -107,12 +108,6 @@ def started(words, environment):
     finally:
         end(process)
         log.unlink()
-
-
-def ends_with_us():
-    """The kernel ends the server when the tests are gone, however they went (prctl, PR_SET_PDEATHSIG)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, 15)
 
 
 def wait(port, process, log):
