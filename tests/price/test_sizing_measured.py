@@ -31,7 +31,12 @@ def peak():
 folder, context = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-torch.zeros(64, 64, dtype=torch.bfloat16) @ torch.zeros(64, 64, dtype=torch.bfloat16)
+tiny = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 64, "vocab_size": 2000, "layer_types": None}
+small = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **tiny)
+warm = transformers.AutoModelForCausalLM.from_config(small, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
+with torch.inference_mode():  # the code itself, and what the first products take for good
+    warm(input_ids=torch.randint(10, 1000, (1, 512)), past_key_values=transformers.DynamicCache(config=small))
+del warm
 start = resident()
 model = transformers.AutoModelForCausalLM.from_pretrained(
     folder, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
