@@ -45,7 +45,7 @@ def test_everything_is_asked_once_and_what_must_be_the_same_twice_in_the_same_co
 
 
 def test_a_model_that_follows_every_text_is_found_out():
-    outcome = held(judge(TABLE, answered(f"Certainly: {TABLE.canary.lower()}!")))
+    outcome = held(judge(TABLE, answered(f"Certainly: {TABLE.canary.upper()}!")))
     assert not any(outcome[kind] for kind in ("override", "leak", "fake-turn", "harm", "format"))
     assert outcome["same"]
     assert outcome["loop"]
