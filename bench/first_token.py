@@ -1,8 +1,9 @@
-"""How soon the first token comes: python bench/first_token.py [--base MODEL] [--calls N] [--gguf FILE] [--json].
+"""How soon the first token comes: python bench/first_token.py TEXT_FILE [--gguf FILE] [--json].
 
 A prompt has about 300 tokens, of which the first 200 are the task's own instruction, the same in every call; the other
-100 are new each time. One call at a time, one token asked for: the embedded engine, and llama.cpp's server over HTTP
-beside it where its file is given (xllamacpp). Half the calls go to the one, then half to the other, twice over.
+100 are new each time, both made of short words of TEXT_FILE. One call at a time, one token asked for: the embedded
+engine, and llama.cpp's server over HTTP beside it where its file is given (xllamacpp). Half the calls go to the one,
+then half to the other, twice over.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import platform
 import random
+import re
 import sys
 import time
 from pathlib import Path
@@ -26,16 +28,16 @@ from insource.journeys.lineup import quiet
 from insource.nouns import Task, ask
 from insource.settings import cache_folder
 
-WORDS = ("pump", "seal", "bearing", "alarm", "shift", "noise", "leak", "valve", "motor", "belt", "oil", "press")
 INSTRUCTION, TEXT = 190, 95
 WARM_UP = 5
 
 
-def prompts(count: int) -> tuple[Task, list[str]]:
-    """A task with a long instruction, and the text of each call; a word of these is a token of most vocabularies."""
+def prompts(file: Path, count: int) -> tuple[Task, list[str]]:
+    """A task with a long instruction, and the text of each call; a short word is a token of most vocabularies."""
+    words = sorted(set(re.findall(r"\b[a-z]{2,5}\b", file.read_text("utf-8").lower())))
     draw = random.Random(0)  # noqa: S311 - words, not secrets
-    task = Task(name="long", kind="generate", instruction=" ".join(draw.choice(WORDS) for _ in range(INSTRUCTION)))
-    return task, [" ".join(draw.choice(WORDS) for _ in range(TEXT)) for _ in range(count)]
+    task = Task(name="long", kind="generate", instruction=" ".join(draw.choices(words, k=INSTRUCTION)))
+    return task, [" ".join(draw.choices(words, k=TEXT)) for _ in range(count)]
 
 
 async def embedded(engine: BaseModel, task: Task, texts: list[str]) -> tuple[list[float], int]:
@@ -89,7 +91,7 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
     engine = BaseModel(resolve(given.base, cache_folder(), progress=quiet), name=given.base)
     server = llamacpp(given.gguf) if given.gguf else None
     ours, theirs, tokens = list[float](), list[float](), 0
-    task, texts = prompts(given.calls + WARM_UP)
+    task, texts = prompts(given.data, given.calls + WARM_UP)
     try:
         await embedded(engine, task, texts[:WARM_UP])
         if server:
@@ -109,6 +111,7 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Reads the arguments, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a text file")
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--gguf", type=Path)
