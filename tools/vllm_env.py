@@ -42,7 +42,7 @@ def is_made() -> bool:
 def make() -> Path:
     """Makes it unless it is there, one at a time, and returns its interpreter."""
     home().parent.mkdir(parents=True, exist_ok=True)
-    with home().with_suffix(".lock").open("w") as lock:
+    with home().with_name(f"{home().name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_made():
             return python()
