@@ -13,7 +13,7 @@ from insource.settings import cache_folder
 
 pytestmark = pytest.mark.slow
 CONTEXT = 4096
-WITHIN = 0.05
+WITHIN, PIECES = 0.05, 16e6  # freed pieces of what a step computed stay with the process
 MEASURE = """
 import ctypes, gc, json, sys
 import torch, transformers
@@ -31,7 +31,7 @@ def peak():
 folder, context = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-tiny = {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 64, "vocab_size": 2000, "layer_types": None}
+tiny = {"hidden_size": 64, "intermediate_size": 64, "vocab_size": 2000}
 small = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **tiny)
 warm = transformers.AutoModelForCausalLM.from_config(small, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
 with torch.inference_mode():  # the code itself, and what the first products take for good
@@ -79,13 +79,13 @@ def test_weights_take_the_memory_that_was_estimated(measured):
 
 
 def test_keys_and_values_take_the_memory_that_was_estimated(measured):
-    """Exactly, but for the last token of a window, which is not kept; resident within a few freed pieces of memory."""
+    """Exactly, but for the last token of a window, which is not kept; resident within 16 MB."""
     name, found = measured
     shape = listed()[name].shape
     expected = cache(shape, Load(context=CONTEXT))
     last = sum(one.layers * one.numbers * 2 for one in shape.attention if one.window)
     assert found["tensors"] == expected - last
-    assert found["cache"] == pytest.approx(expected, rel=WITHIN, abs=12e6)
+    assert found["cache"] == pytest.approx(expected, rel=WITHIN, abs=PIECES)
 
 
 def test_the_peak_stays_below_the_whole_estimate(measured):
