@@ -2,8 +2,8 @@
 
 DATA_FOLDER and --set are those of bench/classify.py, which trains the specialist where a kept workspace holds none.
 `insource release export` makes it over; each form reads all test rows in a process of its own, after a warm-up, with
-64 of them waiting, as `insource models bench` has it. Labels are compared row by row with torch. The quickest form is
-promoted and asked again through `insource serve` over HTTP by 64 callers.
+64 of them waiting, as `insource models bench` has it. Labels are compared row by row with torch. The quickest form
+that passes its gate is promoted and asked again through `insource serve` over HTTP by 64 callers.
 
 Peers, where they are given: llama.cpp's server (--gguf FILE; from xllamacpp) and vLLM (--vllm PYTHON of a virtual
 environment that has it) answer the same rows with the labels as a JSON Schema enum, respectively as `choice`. They
@@ -153,6 +153,14 @@ def forms(workspace: Path, wanted: list[str]) -> dict[str, str]:
     return made
 
 
+def promoted(workspace: Path, line: dict[str, Any]) -> bool:
+    """Whether this form passed its gate; it is then live."""
+    passed = line["passed"] = bool(insource(workspace, "release", "gate", line["release"], may_refuse=True)["passed"])
+    if passed:
+        insource(workspace, "release", "promote", line["release"])
+    return passed
+
+
 def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
     """Every engine in turn, as one document."""
     train, test, kind = SETS[given.set](given.data)
@@ -173,9 +181,7 @@ def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
         line |= {"release": name, "p50_ms": p50, "memory_mb": memory, "disk_mb": size}
         lines.append(compared(line, said, torch, truth))
         print(f"{form}: {line['rows_per_s']:.1f} rows/s", file=sys.stderr)
-    best = max(lines, key=lambda line: line["rows_per_s"])
-    insource(workspace, "release", "gate", best["release"], may_refuse=True)
-    insource(workspace, "release", "promote", best["release"])
+    best = next(line for line in sorted(lines, key=lambda line: -line["rows_per_s"]) if promoted(workspace, line))
     said, took = gateway(workspace, texts)
     line = shown(f"gateway, {best['engine']}, {CALLERS} callers", len(texts), took, base)
     lines.append(compared(line, said, torch, truth))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import engine_rows
 import extract_rows
 
 HERE = Path(__file__).parent
@@ -144,6 +145,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "format": (["format.py", "."], constrained),
     "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
+    "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),
+    "first_token": (["first_token.py", "banking77/test.csv"], engine_rows.first_token),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
 

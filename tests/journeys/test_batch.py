@@ -261,3 +261,19 @@ async def test_a_row_of_an_extraction_says_how_sure_each_field_is_and_where_it_s
         assert (kept.value, kept.text) == (None, "")
         assert (await batch(tmp_path / "in.jsonl", out, way, store)).reused == 1
         assert read(out)[0] == found
+
+
+async def test_a_long_document_of_a_batch_is_waited_for(tmp_path):
+    class Patient(Scripted):
+        deadline = 0.0
+
+        async def complete(self, request):
+            self.deadline = request.deadline
+            return await super().complete(request)
+
+    engine = Patient("one", RULES)
+    async with await opened(tmp_path) as store:
+        await batch(
+            write(tmp_path / "in.jsonl", [{"id": 1, "input": "x"}]), tmp_path / "o.jsonl", path(store, engine), store
+        )
+    assert engine.deadline > 3000

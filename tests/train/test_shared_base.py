@@ -84,7 +84,7 @@ async def answers(engine: Specialist, name: str, rows: list) -> list:
 def marked(engine: Specialist, row):
     """The row's text with a label's own token in it, which the merged model knows another embedding for."""
     token = engine.manifest.heads[0].tokens[0]
-    word = engine._encoder._tokenizer.decode([token])
+    word = engine._encoder._text.tokenizer.decode([token])
     return msgspec.structs.replace(row, input=f"{word} {row.input}")
 
 
@@ -255,10 +255,10 @@ async def test_the_setting_decides_what_the_gateway_loads_and_verify_says_what_i
         await live(store, settings)
         paths, problems = await open_live(settings, store)
         assert not problems
-        readers = [paths[name].tiers[0].engine._reader for name in ("cause", "urgency")]
+        readers = [paths[name].tiers[0].engine.engine._reader for name in ("cause", "urgency")]
         if share == "true":
             assert readers[0].base is readers[1].base
-            assert readers[0].encoder._tokenizer is readers[1].encoder._tokenizer
+            assert readers[0].encoder._text is readers[1].encoder._text
         else:
             assert [type(reader) for reader in readers] == [Reader, Reader]
         row = tiny.rows(TASKS["cause"], 1, "x")[0]

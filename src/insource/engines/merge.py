@@ -16,7 +16,7 @@ from insource.decode.places import Place, place, places
 from insource.engines.windows import Window
 from insource.nouns import JsonObject, JsonValue, Output, Prediction, Task, Usage, normal
 
-LEAST = 1e-9
+LEAST, UNNAMED = 1e-300, 1e-9  # of a probability given, and of one that a rounded sum leaves
 UNSAID = 0.9
 SHOWN = 5
 Parts = Sequence[tuple[Window, Prediction]]
@@ -96,7 +96,7 @@ def _chances(output: Output, one: Prediction) -> tuple[dict[str, float], float]:
     label = str((one.value or {}).get(output.name))
     chances = dict(one.alternatives.get(output.name, ())) or {label: one.fields.get(output.name, UNSAID)}
     left = len(output.labels) - len(chances)
-    return chances, max(0.0, 1.0 - sum(chances.values())) / left if left else 0.0
+    return chances, max(UNNAMED, (1.0 - sum(chances.values())) / left) if left else 0.0
 
 
 # ------------------------------------------------------------------ fields

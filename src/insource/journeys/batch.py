@@ -24,6 +24,7 @@ from insource.store import Store
 AT_ONCE = 64
 LONGEST = 8_000_000  # bytes of a line
 TENANT = "local"
+PATIENCE_S = 3600.0  # nobody waits for one answer of a batch; a long document takes minutes
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +144,7 @@ async def _answer_all(work: _Work, path: Path, store: Store, ink: _Ink) -> None:
 
 async def _answer(task: Task, asked: Ask, path: Path, store: Store) -> Row:
     request = ask(task, asked.input, id=uuid.uuid4().hex, tenant=TENANT)
+    request = msgspec.structs.replace(request, deadline=PATIENCE_S)
     try:
         record = await answer(request, path, store.append)
     except StoreError:

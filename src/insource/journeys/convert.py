@@ -67,6 +67,9 @@ async def convert(
     manifest = read_manifest(source)
     if manifest.engine != "torch":
         raise Invalid(f"{release.name} is served by {manifest.engine} already", hint="convert the release it came from")
+    if not manifest.heads:
+        raise Invalid(f"{release.name} writes its answers, and only label readers have another form so far",
+                      hint="insource release export --format safetensors copies it out")  # fmt: skip
     with alone(settings.state / "locks" / f"convert-{digest(task.name)[:16]}", f"insource release export {task.name}"):
         made = await _made(release, manifest, settings, store, form, progress)
     progress(f"converting to {form}", 1, 1)

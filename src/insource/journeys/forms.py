@@ -56,7 +56,7 @@ async def compare(
 
     Raises `Conflict` for a release that no local model serves, `Missing` without rows, what an engine raises.
     """
-    if release.engine not in READERS:
+    if release.engine not in READERS or task.kind != "classify":
         raise Conflict(f"{release.name} is served by {release.engine}, which has one form only",
                        hint="a release that `insource train` made of a model has several")  # fmt: skip
     made = [one for one in await store.releases(task.name) if one.engine in READERS and _kin(one) == _kin(release)]

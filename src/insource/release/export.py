@@ -31,6 +31,9 @@ def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> lis
     if release.engine == "openvino" or not (folder / MODEL).is_dir():
         raise Invalid(f"{release.name} has no merged model: its engine is {release.engine}",
                       hint="only trained models are exported; insource serves this one as it is")  # fmt: skip
+    if form != MERGED and not read_manifest(folder).heads:
+        raise Invalid(f"{release.name} writes its answers: it is a causal model like any other",
+                      hint=f"--format {MERGED} is what other servers read")  # fmt: skip
     if out.exists():
         raise Conflict(f"{out} exists already", hint="name another folder with --out")
     part = out.with_name(out.name + ".part")
