@@ -37,6 +37,7 @@ from insource.stats import wilson
 from insource.train.recipe import Recipe
 
 TRAIN, DEV, TEST, CALLS, TURNS = 384, 96, 400, 60, 200
+AT_ONCE = 128
 RECIPE = Recipe(epochs=1, rank=16, batch=16, learning_rate=1e-3)
 MERGED = 3  # so many merged ones are opened for real; the step from one to these tells what more would take
 
@@ -179,7 +180,8 @@ async def speed(home: Path) -> dict[str, Any]:
     shared, own = [opened(place, bases) for place in places], opened(places[0], None)
     for engine in (*shared, own):
         await said(engine, texts[:8])
-    rates = [(await rate(own, texts), await rate(shared[0], texts)) for _ in range(3)]
+    many = texts[:AT_ONCE]
+    rates = [(await rate(own, many), await rate(shared[0], many)) for _ in range(5)]
     singles = [(await one_by_one([own], texts[:CALLS]), await one_by_one(shared[:1], texts[:CALLS])) for _ in range(2)]
     mixed = await one_by_one(shared, texts[:CALLS])
     await own.close()

@@ -12,7 +12,7 @@ import pytest
 
 from insource.engines.artefact import Manifest, file_digests, read_manifest, write_manifest
 from insource.engines.local import LocalModel
-from insource.engines.models import resolve
+from insource.engines.models import find, resolve
 from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_dtype
 from insource.engines.shared_base import Adapter, Base, Bases, SharedReader, load_adapter
@@ -21,7 +21,8 @@ from insource.errors import EngineDown, Invalid, Missing, Refused
 from insource.journeys.answer import answer
 from insource.journeys.promote import verify
 from insource.journeys.serve import close_path, open_live
-from insource.nouns import Output, Release, Task, ask, digest
+from insource.nouns import Output, Release, Task, ask, digest, from_json
+from insource.release.gate import agreement
 from insource.release.task_file import task_files
 from insource.settings import Settings, cache_folder, load_settings
 from insource.store import Store
@@ -275,26 +276,15 @@ async def test_the_setting_decides_what_the_gateway_loads_and_verify_says_what_i
 @pytest.mark.slow
 async def test_with_real_weights_it_says_what_its_trainer_saw(tmp_path):
     """The gate's own check, on SmolLM2: served from the shared base, labels are those of the trainer's evaluation."""
-    from insource.engines.models import find
-    from insource.journeys.demo_reports import defect_reports, labels
-    from insource.nouns import Example, from_json
-    from insource.release.gate import agreement
-
     base = find("smollm2-135m", cache_folder())
     if base is None:
         pytest.skip("no base model on this disk: insource models pull smollm2-135m")
-    known = labels("category")
-    task = Task(name="both", kind="classify", outputs=(Output(name="category", labels=tuple(known)),))
-    reports = [report for report in defect_reports(1_000) if report.category in known]
-    rows = [
-        Example(id=str(i), task="both", input=report.report, target={"category": report.category})
-        for i, report in enumerate(reports)
-    ]
-    folder = tmp_path / "category"
-    recipe = Recipe(epochs=2, batch=16, learning_rate=1e-3, rank=16)
-    trained(task, base, folder, recipe=recipe, splits=(rows[:480], rows[480:880]))
+    task, folder = TASKS["both"], tmp_path / "both"
+    recipe = Recipe(epochs=3, batch=16, learning_rate=1e-3, rank=16)
+    splits = tiny.rows(task, 320, "train"), tiny.rows(task, 320, "dev")
+    trained(task, base, folder, recipe=recipe, splits=splits)
     said = [from_json(line, dict) for line in (folder / "trainer.jsonl").read_bytes().splitlines()]
-    engine = Specialist(folder, name="category@1.0.0", threads=2, bases=Bases(cache_folder()))
+    engine = Specialist(folder, name="both@1.0.0", threads=2, bases=Bases(cache_folder()))
     got = await asyncio.gather(*[engine.complete(ask(task, row["input"], id=row["id"])) for row in said])
     await engine.close()
     assert agreement([row["value"] for row in said], [p.value for p in got]).passed
