@@ -156,7 +156,8 @@ def forms(workspace: Path, wanted: list[str]) -> dict[str, str]:
 def promoted(workspace: Path, line: dict[str, Any]) -> bool:
     """Whether this form passed its gate; it is then live."""
     passed = line["passed"] = bool(insource(workspace, "release", "gate", line["release"], may_refuse=True)["passed"])
-    if passed:
+    stages = {f"bench@{r['version']}": r["stage"] for r in insource(workspace, "release", "list", "bench")["releases"]}
+    if passed and stages[line["release"]] != "live":
         insource(workspace, "release", "promote", line["release"])
     return passed
 

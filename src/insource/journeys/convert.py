@@ -54,7 +54,7 @@ async def convert(
 
     0 rows are all.
 
-    Raises `Invalid` for a form there is none of, or a release that has no weights to convert, `Refused` for one that
+    Raises `Invalid` for a form there is none of, or a release that is served otherwise already, `Refused` for one that
     was changed on disk, `EngineDown` where the engine is not installed or cannot take this model.
     """
     task = load_task(settings, release.task)
@@ -67,9 +67,6 @@ async def convert(
     manifest = read_manifest(source)
     if manifest.engine != "torch":
         raise Invalid(f"{release.name} is served by {manifest.engine} already", hint="convert the release it came from")
-    if not manifest.heads:
-        raise Invalid(f"{release.name} writes its answers, and only label readers have another form so far",
-                      hint="insource release export --format safetensors copies it out")  # fmt: skip
     with alone(settings.state / "locks" / f"convert-{digest(task.name)[:16]}", f"insource release export {task.name}"):
         made = await _made(release, manifest, settings, store, form, progress)
     progress(f"converting to {form}", 1, 1)
@@ -83,12 +80,16 @@ async def _made(
     release: Release, manifest: Manifest, settings: Settings, store: Store, form: str, progress: Progress
 ) -> Release:
     from insource.engines.openvino_graph import convert as to_graph
+    from insource.engines.openvino_graph import convert_writer
 
     source, work = settings.state / release.folder, settings.state / "training" / release.task / form
     shutil.rmtree(work, ignore_errors=True)
     progress(f"converting to {form}", 0, 1)
     try:
-        to_graph(source / MODEL, manifest, work / MODEL, weights=FORMS[form].weights)
+        if manifest.heads:
+            to_graph(source / MODEL, manifest, work / MODEL, weights=FORMS[form].weights)
+        else:
+            convert_writer(source / MODEL, work / MODEL, weights=FORMS[form].weights)
         for name in COMPANIONS:
             shutil.copyfile(source / MODEL / name, work / MODEL / name)
         shutil.copyfile(source / "trainer.jsonl", work / "trainer.jsonl")
