@@ -1,4 +1,4 @@
-"""The README's rows of bench/engines.py and bench/first_token.py."""
+"""The README's rows of bench/engines.py, bench/first_token.py and bench/adapters.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,3 +42,15 @@ def first_token(d: dict[str, Any]) -> Iterator[Row]:
     best = own[order[0]]
     what = f"first token, {d['prompt_tokens']} tokens most of them the task's, p95"
     yield what, "< 200 ms", f"{'; '.join(each)}; n {best['n']}", best["p95_ms"] < 200
+
+
+def adapters(d: dict[str, Any]) -> Iterator[Row]:
+    """Many specialists, one base in memory."""
+    size, count, speed = d["memory"], d["specialists"], d["speed"]
+    one, many = size["shared"]["1"]["pss"], size["shared"][str(count)]["pss"]
+    found = (f"{many:,.0f} MB; one alone {one:,.0f} MB, one more {size['shared_step_mb']:.0f} MB; merged "
+             f"{size['merged_all_mb']:,.0f} MB, by the step from one to three")  # fmt: skip
+    yield f"{count} specialists on one base, memory", "one base + adapters", found, many < one + count * one / 10
+    found = (f"{speed['switch']['ms']:.2f} ms in memory; to open one that is not {speed['open_shared']['ms']:.0f} ms, "
+             f"merged {speed['swap_merged']['ms']:.0f} ms")  # fmt: skip
+    yield "… from one specialist to another", "shown", found, True
