@@ -25,6 +25,8 @@ from insource.engines.specialist import Specialist
 from insource.errors import EngineDown, Invalid, Refused
 from insource.nouns import Output, Task, ask
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory) -> Path:
