@@ -154,7 +154,7 @@ class Writer:
         """Ends a draft that has no room left; what the model did not choose has probability 0."""
         draft.finish = "length"
         found = self._closer.close(draft.mask, draft.tokens, draft.limit) if draft.mask else None
-        if found:
+        if found and found[1]:  # what may end anywhere was cut, there was nothing to close
             kept, way = found
             draft.tokens[kept:], draft.logs[kept:] = way, [-inf] * len(way)
             draft.finish = "stop" if draft.bounded else "length"
