@@ -105,15 +105,18 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     local = resolve(given.base, cache_folder(), progress=quiet)
     work = {part: bfcl.questions(given.data, part)[: given.rows] for part in bfcl.FILES}
     found: dict[str, Any] = {}
-    with gateway(given.base) as url, ThreadPoolExecutor(CALLERS) as callers:
-        with openai.OpenAI(base_url=url, api_key="none", max_retries=TRIES, timeout=PATIENCE_S) as client:
-            for part, rows in work.items():
-                done = []
-                for one in callers.map(lambda row: asked(client, row, given.choice), rows):
-                    done.append(one)
-                    if len(done) % 20 == 0:
-                        print(f"{part}: {len(done)} of {len(rows)}", file=sys.stderr)
-                found[part] = counted(done)
+    with (
+        gateway(given.base) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=TRIES, timeout=PATIENCE_S) as client,
+        ThreadPoolExecutor(CALLERS) as callers,
+    ):
+        for part, rows in work.items():
+            done = []
+            for one in callers.map(lambda row: asked(client, row, given.choice), rows):
+                done.append(one)
+                if len(done) % 20 == 0:
+                    print(f"{part}: {len(done)} of {len(rows)}", file=sys.stderr)
+            found[part] = counted(done)
     return {
         "base": given.base,
         "sha256": local.sha256,

@@ -63,7 +63,8 @@ async def engine(leg: str, base: LocalModel, work: Path, python: Path | None) ->
         else:
             started = servers.llamacpp(model) if leg == "llamacpp" else servers.vllm(model, Path(python or ""))
             url = stack.enter_context(started)
-            made = Remote(leg, EngineSettings(kind=leg, base_url=url, model="base", timeout_s=PATIENCE_S, retries=0), "")
+            said = EngineSettings(kind=leg, base_url=url, model="base", timeout_s=PATIENCE_S, retries=0)
+            made = Remote(leg, said, "")
         try:
             yield made
         finally:
@@ -92,7 +93,7 @@ async def outcome(made: Engine, schema: JsonObject, asked: Request) -> tuple[str
 
 
 def planned(leg: str, count: int, sets: list[Named]) -> Iterator[tuple[int, int]]:
-    """Number and schema of each generation of a leg; those of a schema follow each other, so that its mask is at hand."""
+    """Number and schema of each generation of a leg; those of a schema follow each other, which share a mask."""
     fitting = [i for i, (_, schema) in enumerate(sets) if leg.startswith("torch") or said_whole(schema, leg)]
     for number in range(count):
         yield number, fitting[number * len(fitting) // count]
@@ -182,8 +183,14 @@ def document(kept: Kept, minutes: float) -> dict[str, Any]:
     for one in kept.done:
         by_schema.setdefault(one[1], []).append(one)
     each = {sets[which][0]: counted(done) for which, done in sorted(by_schema.items())}
-    legs = {leg: {**counted([one for one in kept.done if one[0] == leg]), "weights": WEIGHTS[leg],
-                  "schemas": len({one[1] for one in kept.done if one[0] == leg})} for leg in kept.head["plan"]}
+    legs = {
+        leg: {
+            **counted([one for one in kept.done if one[0] == leg]),
+            "weights": WEIGHTS[leg],
+            "schemas": len({one[1] for one in kept.done if one[0] == leg}),
+        }
+        for leg in kept.head["plan"]
+    }
     failures = [{"leg": leg, "schema": sets[which][0], "outcome": what, "text": text}
                 for leg, which, what, text in kept.done if what != "valid"]  # fmt: skip
     return {
@@ -195,12 +202,12 @@ def document(kept: Kept, minutes: float) -> dict[str, Any]:
         "whole": counted(kept.done),
         "legs": legs,
         "schemas": len(each),
-        "sources": {name: sum(id.startswith(f"{name}/") for id in each) for name in SCHEMAS},
+        "sources": {name: sum(one.startswith(f"{name}/") for one in each) for name in SCHEMAS},
         "per_schema": {
             "fewest": min(one["n"] for one in each.values()),
             "largest_upper95": max(one["upper95"] for one in each.values()),
-            "each": {id: [one["n"], one["malformed"], one["truncated"], round(one["upper95"], 5)]
-                     for id, one in each.items()},
+            "each": {name: [one["n"], one["malformed"], one["truncated"], round(one["upper95"], 5)]
+                     for name, one in each.items()},
         },
         "minutes": round(minutes, 2),
         "failures": failures[:20],
@@ -216,7 +223,7 @@ def show(found: dict[str, Any]) -> None:
           f"confidence; {found['minutes']} min")  # fmt: skip
     for leg, one in found["legs"].items():
         if one["n"]:
-            print(f"  {leg}, {one['weights']} weights: {one['malformed']} malformed and {one['truncated']} truncated of "
+            print(f"  {leg}, {one['weights']} weights: {one['malformed']} malformed, {one['truncated']} truncated of "
                   f"{one['n']:,} over {one['schemas']} schemas; below {one['upper95']:.4%}")  # fmt: skip
     print(f"  per schema: {each['fewest']} generations or more, malformed below {each['largest_upper95']:.2%} or less")
     for failure in found["failures"]:
@@ -229,7 +236,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--generations", type=int, default=30_000)
     parser.add_argument("--legs", nargs="+", choices=list(SHARES), default=list(SHARES))
-    parser.add_argument("--vllm", type=Path, metavar="PYTHON", help="of an environment with vLLM; left out, no such leg")
+    parser.add_argument("--vllm", type=Path, metavar="PYTHON", help="of an environment with vLLM, for its leg")
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where outcomes are written down; goes on there")
     parser.add_argument("--minutes", type=float, default=24 * 60)

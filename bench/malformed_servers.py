@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
+
 from insource.engines.gguf_write import write_gguf
 from insource.engines.local import LocalModel
 from insource.settings import inherited_environment

@@ -41,14 +41,14 @@ def chosen(folder: Path, vocabulary: Vocabulary, wanted: dict[str, int]) -> list
     seen: set[bytes] = set()
     for name, count in wanted.items():
         left = count
-        for id, given in sources[name]:
+        for which, given in sources[name]:
             schema = capped(given)
             if left == 0:
                 break
             if canonical(schema) in seen or not fits(schema, vocabulary):
                 continue
             seen.add(canonical(schema))
-            found.append((f"{name}/{id}", schema))
+            found.append((f"{name}/{which}", schema))
             left -= 1
     return found
 

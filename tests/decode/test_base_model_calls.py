@@ -36,7 +36,7 @@ def engine(tiny: LocalModel) -> Iterator[BaseModel]:
 
 
 def chat(text: str, **more: Any) -> Request:
-    return Request(id="c", messages=(Message(role="user", content=text),), tools=OFFERED, **({"deadline": 600.0} | more))
+    return Request(id="c", messages=(Message(role="user", content=text),), tools=OFFERED, deadline=600.0, **more)
 
 
 async def drawn(engine: BaseModel, count: int, **more: Any) -> list[Prediction]:

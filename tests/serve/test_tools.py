@@ -47,9 +47,12 @@ async def calling(root, model):
     """An official client of a gateway whose engine `small` is the model."""
     spec, cache = model
     settings = Settings(root=root, cache=cache, engines={"small": EngineSettings(kind="embedded", model=spec)})
-    async with await Store.open(settings) as store, socket_of(create_app(settings, store, {})) as url:
-        async with client(url) as ai:
-            yield ai, store
+    async with (
+        await Store.open(settings) as store,
+        socket_of(create_app(settings, store, {})) as url,
+        client(url) as ai,
+    ):
+        yield ai, store
 
 
 async def test_a_call_comes_back_as_openai_says_it(tmp_path, model):
@@ -125,7 +128,11 @@ async def test_what_cannot_be_offered_is_422_with_its_place(more, param, tmp_pat
 async def test_a_model_that_is_not_here_is_missing_and_nothing_is_fetched(tmp_path):
     gone = EngineSettings(kind="embedded", model="smollm2-135m")
     settings = Settings(root=tmp_path, cache=tmp_path / "none", engines={"gone": gone})
-    async with await Store.open(settings) as store, socket_of(create_app(settings, store, {})) as url, client(url) as ai:
+    async with (
+        await Store.open(settings) as store,
+        socket_of(create_app(settings, store, {})) as url,
+        client(url) as ai,
+    ):
         with pytest.raises(openai.NotFoundError, match="not on this machine"):
             await ai.chat.completions.create(**say("x", "gone"))
     assert not (tmp_path / "none").exists()

@@ -37,7 +37,8 @@ class BaseModel:
     `classify` gives the exact probability of every label (`engines.base_model_score` says how, and what it does above
     2,000 trie nodes); the second output is scored after the first one's label, and so on. `extract`, `generate` and
     chats are written under the grammar of their schema or of the functions they may call, greedily or at `temperature`
-    with `seed`. Confidence is the model's own probability of the answer: exact, not calibrated. Raises `EngineDown` without torch or the model.
+    with `seed`. Confidence is the model's own probability of the answer: exact, not calibrated. Raises `EngineDown`
+    without torch or the model.
     """
 
     def __init__(
