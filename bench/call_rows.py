@@ -16,3 +16,26 @@ def calls(d: dict[str, Any]) -> Iterator[Row]:
     share = d["parts"]["multiple"]["right_function"]
     found = f"{share['value']:.1%} ({share['low']:.1%} to {share['high']:.1%}, n {share['n']})"
     yield "… the right function of two to four, untuned", "shown", found, True
+
+
+def malformed(d: dict[str, Any]) -> Iterator[Row]:
+    """Outputs under a schema, counted on every engine."""
+    whole, legs = d["whole"], {leg: one for leg, one in d["legs"].items() if one["n"]}
+    engines = {leg.partition("-")[0] for leg in legs}
+    enough = whole["n"] >= 30_000 and d["schemas"] >= 300 and len(engines) >= 3
+    found = (f"{whole['malformed']} of {whole['n']:,} over {d['schemas']} schemas, rate below {whole['upper95']:.3%}; "
+             f"truncated {whole['truncated']}")  # fmt: skip
+    bar = "0 of 30,000, 300 schemas, 3 engines"
+    yield (
+        f"malformed outputs, ≤ {d['max_tokens']} tokens drawn at temperature 1",
+        bar,
+        found,
+        (enough and whole["malformed"] + whole["truncated"] == 0),
+    )
+    for leg, one in legs.items():
+        found = (f"{one['malformed']} of {one['n']:,} over {one['schemas']} schemas, rate below {one['upper95']:.3%}; "
+                 f"truncated {one['truncated']}")  # fmt: skip
+        yield f"… {leg}, {one['weights']} weights", "0", found, one["malformed"] + one["truncated"] == 0
+    each = d["per_schema"]
+    found = f"{each['fewest']} outputs or more of each, rate of each below {each['largest_upper95']:.1%} or less"
+    yield "… schema by schema", "shown", found, True

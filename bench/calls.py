@@ -8,6 +8,7 @@ Undecodable is a call that did not come, has a name that was not offered, argume
 function's schema, or was cut at a limit; the share has a one-sided 95% upper bound (Clopper and Pearson). Everything is
 read by bench/reader.py. Calls with confidence 0 are decodable and counted apart: a bound of ours ended them, or they
 were too long for a probability above 0. Beside it stands how often the right function was called (Wilson's interval).
+With --keep FILE outcomes are written down as they come, and a run with the same file goes on where that one ended.
 """
 
 import argparse
@@ -104,26 +105,27 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     start = time.monotonic()
     local = resolve(given.base, cache_folder(), progress=quiet)
     work = {part: bfcl.questions(given.data, part)[: given.rows] for part in bfcl.FILES}
-    found: dict[str, Any] = {}
+    done = {one["id"]: one for one in map(json.loads, given.keep.read_text("utf-8").splitlines())}
+    todo = [row for rows in work.values() for row in rows if row["id"] not in done]
     with (
+        given.keep.open("a", encoding="utf-8") as file,
         gateway(given.base) as url,
         openai.OpenAI(base_url=url, api_key="none", max_retries=TRIES, timeout=PATIENCE_S) as client,
         ThreadPoolExecutor(CALLERS) as callers,
     ):
-        for part, rows in work.items():
-            done = []
-            for one in callers.map(lambda row: asked(client, row, given.choice), rows):
-                done.append(one)
-                if len(done) % 20 == 0:
-                    print(f"{part}: {len(done)} of {len(rows)}", file=sys.stderr)
-            found[part] = counted(done)
+        for one in callers.map(lambda row: asked(client, row, given.choice), todo):
+            done[one["id"]] = one
+            file.write(json.dumps(one, ensure_ascii=False) + "\n")
+            file.flush()
+            if len(done) % 20 == 0:
+                print(f"{len(done)} calls", file=sys.stderr)
     return {
         "base": given.base,
         "sha256": local.sha256,
         "tool_choice": given.choice,
         "validator": reader.VALIDATOR,
         "minutes": round((time.monotonic() - start) / 60, 2),
-        "parts": found,
+        "parts": {part: counted([done[row["id"]] for row in rows]) for part, rows in work.items()},
     }
 
 
@@ -147,10 +149,14 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--choice", default="required", choices=("auto", "required"))
     parser.add_argument("--rows", type=int, help="of each part; left out, all")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where outcomes are written down; goes on there")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     try:
-        document = run(given)
+        with tempfile.TemporaryDirectory() as folder:
+            given.keep = given.keep or Path(folder, "outcomes.jsonl")
+            given.keep.touch()
+            document = run(given)
     except InsourceError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -145,6 +145,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "training_speed": (["training_speed.py", "banking77"], speed),
     "format": (["format.py", "."], constrained),
     "calls": (["calls.py", "."], call_rows.calls),
+    "malformed": (["malformed.py", "."], call_rows.malformed),
     "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),
