@@ -54,7 +54,7 @@ async def test_every_drawn_call_is_one_of_those_offered_with_valid_arguments(eng
         assert said.confidence is not None
         assert 0 < said.confidence <= 1
         names[function["name"]] += 1
-    assert len(names) >= 3, "weights that always choose the same function show little"
+    assert len(names) >= 2, "weights that always choose the same function show little"
 
 
 async def test_a_named_function_is_called_and_no_other(engine: BaseModel) -> None:
