@@ -17,43 +17,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bfcl import json_schema, questions
 from insource.decode.check import faults, schema_of
 from insource.decode.prompt import messages
 from insource.engines.base_model import BaseModel
 from insource.engines.models import resolve
-from insource.errors import InsourceError, Invalid
+from insource.errors import InsourceError
 from insource.journeys.demo_reports import FIELDS, defect_reports, labels
 from insource.journeys.lineup import quiet
 from insource.nouns import JsonObject, Output, Request, Task
 from insource.settings import cache_folder
 from insource.stats import clopper_pearson_upper
 
-TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 OUTCOMES = ("valid", "invalid", "truncated", "failed")
 Case = tuple[str, JsonObject, Request]
 
 
-def json_schema(given: JsonObject) -> JsonObject:
-    """BFCL's parameters as JSON Schema: it names Python's types, and marks the optional twice."""
-    made: JsonObject = {key: value for key, value in given.items() if key not in ("type", "optional")}
-    if given.get("type", "any") != "any":
-        made["type"] = TYPES.get(given["type"], given["type"])
-    if "properties" in given:
-        made["properties"] = {name: json_schema(each) for name, each in given["properties"].items()}
-    for key in ("items", "additionalProperties"):
-        if isinstance(given.get(key), dict):
-            made[key] = json_schema(given[key])
-    return made
-
-
 def bfcl(folder: Path) -> list[tuple[Task, str]]:
     """(task, question) of every simple call."""
-    path = folder / "bfcl" / "BFCL_v4_simple_python.json"
-    if not path.is_file():
-        raise Invalid(f"{path} is not there", hint="give the folder that holds bfcl/")
     found = []
-    for line in path.read_text("utf-8").splitlines():
-        row = json.loads(line)
+    for row in questions(folder, "simple"):
         function = row["function"][0]
         said = f"Give the arguments of the function {function['name']}: {function['description']}"
         task = Task(name="call", kind="extract", instruction=said, schema=json_schema(function["parameters"]))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import call_rows
 import engine_rows
 import extract_rows
 
@@ -143,6 +144,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "naics2012": (["classify.py", "naics2012", "--set", "naics2012", "--trained-only"], naics2012),
     "training_speed": (["training_speed.py", "banking77"], speed),
     "format": (["format.py", "."], constrained),
+    "calls": (["calls.py", "."], call_rows.calls),
+    "malformed": (["malformed.py", "."], call_rows.malformed),
     "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),

@@ -25,9 +25,10 @@ STATE = ".insource"
 
 
 class EngineSettings(Noun, frozen=True, kw_only=True):
-    """`[engines.NAME]`: a server, or a scripted engine (`script` is a JSON lines file).
+    """`[engines.NAME]`: a server, a base model in this process, or a scripted engine (`script` is a JSON lines file).
 
     `kind` is how the server is spoken to, a table of `engines/dialects.toml`; "openai" is any with the OpenAI API.
+    "embedded" is the base model `model`, untuned, the workspace's own where none is named.
     `retries` is how often an answer that breaks the task's contract is asked for again, within the call's deadline.
     `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
     Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
@@ -35,8 +36,9 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     """
 
     kind: Literal[
-        "openai", "vllm", "llamacpp", "ollama", "tgi", "lmdeploy", "anthropic", "groq", "together", "scripted"
-    ]
+        "openai", "vllm", "llamacpp", "ollama", "tgi", "lmdeploy", "anthropic", "groq", "together", "embedded",
+        "scripted",
+    ]  # fmt: skip
     base_url: str = ""
     model: str = ""
     api_key_env: str = ""
@@ -47,6 +49,11 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     retries: Annotated[int, Meta(ge=0, le=10)] = 1
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+
+    @property
+    def place(self) -> str:
+        """Where the data goes: a model in this process sends it nowhere."""
+        return "premises" if self.kind == "embedded" else self.region
 
 
 class WorkspaceSettings(Noun, frozen=True, kw_only=True):

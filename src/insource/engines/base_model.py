@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from insource.decode import grammar
+from insource.decode.calls import for_offer, told
 from insource.decode.check import render
 from insource.decode.mask import GrammarMask, Vocabulary
 from insource.decode.prompt import messages
 from insource.engines.base_model_chat import Chat
 from insource.engines.base_model_net import Network
-from insource.engines.base_model_said import prediction_of, schema_asked
+from insource.engines.base_model_said import offer_asked, prediction_of, schema_asked
 from insource.engines.base_model_score import Scored, Scorer
 from insource.engines.base_model_write import Draft, Writer
 from insource.engines.batcher import Batcher
@@ -35,8 +36,9 @@ class BaseModel:
 
     `classify` gives the exact probability of every label (`engines.base_model_score` says how, and what it does above
     2,000 trie nodes); the second output is scored after the first one's label, and so on. `extract`, `generate` and
-    chats are written under the grammar of their schema, greedily or at `temperature` with `seed`. Confidence is the
-    model's own probability of the answer: exact, not calibrated. Raises `EngineDown` without torch or the model.
+    chats are written under the grammar of their schema or of the functions they may call, greedily or at `temperature`
+    with `seed`. Confidence is the model's own probability of the answer: exact, not calibrated. Raises `EngineDown`
+    without torch or the model.
     """
 
     def __init__(
@@ -149,22 +151,21 @@ class BaseModel:
             results[i] = draft.error or prediction_of(request, draft, writer, self.name, usage)
 
     def _draft(self, request: Request, prompt: "_Prompt") -> Draft:
-        said = _grammar(request)
+        said, offer = _grammar(request), offer_asked(request)
+        longest = STRUCTURED if said and not offer else ANSWER
         room = self._network.window - len(prompt.prefix) - len(prompt.text)
         return Draft(
             mask=self._mask(said).start() if said else None,
-            limit=max(1, min(room, request.max_tokens or (STRUCTURED if said else ANSWER))),
+            limit=max(1, min(room, request.max_tokens or longest)),
             bounded=request.max_tokens is None or room < request.max_tokens,
             temperature=request.temperature,
             seed=request.seed,
-            stop=request.stop,
+            stop=() if offer else request.stop,  # a call is whole or none; words are cut afterwards
             deadline=request.deadline,
         )
 
     def _prompt(self, request: Request) -> "_Prompt":
         """The request's tokens; an input that does not fit loses its middle."""
-        if request.tools:
-            raise Invalid(f"{self.name} takes no tools", hint="ask for a json_schema response_format instead")
         before, text, after = self._framed(request)
         kept = _without_middle(text, self._room(request, before, after))
         cut = len(text) - len(kept)
@@ -227,8 +228,9 @@ _Results = dict[int, Prediction | Exception]
 def _grammar(request: Request) -> str | None:
     if request.task:
         return None if request.task.kind == "classify" else grammar.for_task(request.task)
-    schema = schema_asked(request)
-    return None if schema is None else grammar.for_schema(schema)
+    schema, offer = schema_asked(request), offer_asked(request)
+    said = None if schema is None else grammar.for_schema(schema)
+    return for_offer(offer, said) if offer else said
 
 
 def _asked(request: Request, shots: tuple[Example, ...], *, room: int) -> Sequence[Message]:
@@ -236,7 +238,7 @@ def _asked(request: Request, shots: tuple[Example, ...], *, room: int) -> Sequen
         return messages(request.task, request.input, shots, room=room)
     if not request.messages:
         raise Invalid("a chat needs at least one message")
-    return request.messages
+    return told(request.messages, offer_asked(request))
 
 
 def _without_middle(tokens: list[int], room: int) -> list[int]:

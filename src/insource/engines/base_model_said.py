@@ -2,6 +2,9 @@
 
 from math import exp
 
+import msgspec
+
+from insource.decode.calls import OPEN, Offer, called, offer_of
 from insource.decode.check import parse, parse_json, schema_of
 from insource.engines.base_model_fields import field_confidence, was_cut
 from insource.engines.base_model_write import Draft, Writer
@@ -10,8 +13,15 @@ from insource.nouns import JsonObject, Prediction, Request, Usage
 
 
 def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usage: Usage) -> Prediction:
-    """The draft's text and value. Confidence is the probability of all its tokens, per field of those in its value."""
-    text = writer.text(draft)
+    """The draft's text and value, or its call of a function.
+
+    Confidence is the probability of all its tokens, per field of those in its value.
+    """
+    text, offer = writer.text(draft), offer_asked(request)
+    if offer and (offer.must or text.startswith(OPEN)):
+        return _call(request, offer, text, Prediction(
+            text="", engine=name, confidence=exp(sum(draft.logs)), usage=usage, finish=draft.finish or "stop"
+        ))  # fmt: skip
     for stop in request.stop:
         text = text.split(stop, 1)[0]
     finish = draft.finish or "stop"
@@ -35,6 +45,28 @@ def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usa
         usage=usage,
         finish=finish,
     )
+
+
+def _call(request: Request, offer: Offer, text: str, said: Prediction) -> Prediction:
+    """`said` with the call that `text` is. One that was cut is none: nobody should carry it out."""
+    if said.finish != "stop":
+        return said
+    try:
+        function, arguments = called(offer, text)
+    except OutputInvalid:
+        return msgspec.structs.replace(said, text=text, finish="invalid")
+    call = {
+        "id": f"call_{request.id}",
+        "type": "function",
+        "function": {"name": function, "arguments": arguments},
+    }
+    sure = 0.0 if was_cut(msgspec.json.decode(arguments)) else said.confidence
+    return msgspec.structs.replace(said, tool_calls=(call,), confidence=sure)
+
+
+def offer_asked(request: Request) -> Offer | None:
+    """The functions that the answer may call; None where it may call none. Raises `Invalid` for malformed ones."""
+    return None if request.task else offer_of(request.tools, request.tool_choice)
 
 
 def schema_asked(request: Request) -> JsonObject | None:

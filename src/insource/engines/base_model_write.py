@@ -135,13 +135,13 @@ class Writer:
         """The token and its log-probability among those allowed, at temperature 1."""
         import torch
 
-        allowed = draft.mask.allowed() if draft.mask else self._free
-        logs = scores.masked_fill(~torch.from_numpy(allowed), float("-inf")).double().log_softmax(0)
+        allowed = torch.from_numpy(np.flatnonzero(draft.mask.allowed() if draft.mask else self._free))
+        logs = scores[allowed].double().log_softmax(0)
         if draft.temperature > 0:
-            token = int(torch.multinomial((logs / draft.temperature).softmax(0), 1, generator=dice))
+            place = int(torch.multinomial((logs / draft.temperature).softmax(0), 1, generator=dice))
         else:
-            token = int(logs.argmax())
-        return token, float(logs[token])
+            place = int(logs.argmax())
+        return int(allowed[place]), float(logs[place])
 
     def _settle(self, draft: Draft) -> None:
         """Ends the draft when its grammar is complete, a stop text has come, or it has reached its limit."""
@@ -154,7 +154,7 @@ class Writer:
         """Ends a draft that has no room left; what the model did not choose has probability 0."""
         draft.finish = "length"
         found = self._closer.close(draft.mask, draft.tokens, draft.limit) if draft.mask else None
-        if found:
+        if found and found[1]:  # what may end anywhere was cut, there was nothing to close
             kept, way = found
             draft.tokens[kept:], draft.logs[kept:] = way, [-inf] * len(way)
             draft.finish = "stop" if draft.bounded else "length"

@@ -81,8 +81,10 @@ class Lineup:
         return Windowed(Specialist(folder, name=release.name, threads=threads, left=release.left, bases=bases))
 
     def configured(self, name: str) -> Engine:
-        """The engine that insource.toml calls `name`."""
+        """The engine that insource.toml calls `name`. Raises `Missing` for a base model that is not here."""
         engine = self.settings.engines[name]
+        if engine.kind == "embedded":
+            return self._embedded(engine.model or self.settings.workspace.base, name)
         if engine.kind == "scripted":
             from insource.engines.scripted import Scripted
 
@@ -91,6 +93,17 @@ class Lineup:
 
         key = secret(engine.api_key_env) if engine.api_key_env else ""
         return self._reaching(Remote(name, engine, key=key), engine.context)
+
+    def _embedded(self, model: str, name: str) -> Engine:
+        """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""
+        from insource.engines.base_model import BaseModel
+        from insource.engines.models import find
+
+        local = find(model, self.settings.cache)
+        if local is None:
+            raise Missing(f"the base model {model} is not on this machine", hint=f"insource models pull {model}")
+        made = BaseModel(local, name=name, threads=self.settings.workspace.threads)
+        return made if self.task.kind == "generate" else Windowed(made)
 
     def _reaching(self, engine: Engine, context: int) -> Engine:
         """The engine, asked in windows where its `context` (tokens, 0 = unknown) is too short; as it is for words."""

@@ -161,7 +161,7 @@ def _configured(name: str, lineup: Lineup) -> Opener:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Answer]:
         asked = msgspec.structs.replace(lineup.task, risk=Risk(otherwise=(name,)))
-        allowed = choose(asked, {key: engine.region for key, engine in lineup.settings.engines.items()})[0]
+        allowed = choose(asked, {key: engine.place for key, engine in lineup.settings.engines.items()})[0]
         if not allowed.allowed:
             raise Denied(allowed.reason)
         async with _answering(lineup.task, configured_tier(name, lineup)) as way:

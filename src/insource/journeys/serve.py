@@ -29,7 +29,7 @@ async def open_path(
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
     lineup = Lineup(settings, store, served, progress=progress, bases=bases)
-    choices = choose(served, {name: engine.region for name, engine in settings.engines.items()})
+    choices = choose(served, {name: engine.place for name, engine in settings.engines.items()})
     help_ = [configured_tier(choice.engine, lineup) for choice in choices if choice.allowed]
     first = Tier(await asyncio.to_thread(lineup.release, release), release.name)
     return Path(

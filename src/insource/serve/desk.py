@@ -113,9 +113,13 @@ class Desk:
         if found is not None:
             return found
         engine = self._engine(model)
+        if engine is not None and engine in self._engines:
+            return self._engines[engine]
         if engine is not None:
-            if engine not in self._engines:
-                self._engines[engine] = open_passthrough(engine, self.settings, self.store)
+            async with self._opening:
+                if engine not in self._engines:  # in a thread: a model's weights may be read
+                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store)
+                    self._engines[engine] = opened
             return self._engines[engine]
         async with self._opening:
             found = self._known(model)

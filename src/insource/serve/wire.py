@@ -124,7 +124,7 @@ def completion(record: Record, call: ChatCall, task: Task | None, created: int) 
                 "index": 0,
                 "message": message,
                 "logprobs": _logprobs(said, task, call),
-                "finish_reason": finish_of(said),
+                "finish_reason": finish_of(said, call),
             }
         ],
         "usage": usage_of(said),
@@ -149,7 +149,7 @@ def last_chunks(record: Record, call: ChatCall, task: Task | None, model: str, c
     """What ends a stream: why it ended, with the facts of the record, and the usage if it was asked for."""
     said = record.answer
     end = chunk(record.id, call, model, created, _tool_delta(said))
-    end["choices"][0] |= {"finish_reason": finish_of(said), "logprobs": _logprobs(said, task, call)}
+    end["choices"][0] |= {"finish_reason": finish_of(said, call), "logprobs": _logprobs(said, task, call)}
     end["insource"] = facts(record)
     if not call.usage_chunk:
         return [end]
@@ -164,11 +164,12 @@ def content_of(record: Record, task: Task | None) -> str:
     return render(task, said.value) if task is not None and said.value is not None else said.text
 
 
-def finish_of(said: Prediction | None) -> str:
-    """OpenAI's finish_reason."""
+def finish_of(said: Prediction | None, call: ChatCall) -> str:
+    """OpenAI's finish_reason: "tool_calls" only where the model chose to call, not where it was told which to call."""
     if said is None:
         return "stop"
-    return "tool_calls" if said.tool_calls else FINISH[said.finish]
+    named = isinstance(call.tool_choice, dict) and call.tool_choice.get("type") == "function"
+    return "tool_calls" if said.tool_calls and said.finish == "stop" and not named else FINISH[said.finish]
 
 
 def usage_of(said: Prediction | None) -> JsonObject:

@@ -1,0 +1,84 @@
+"""The engines of bench/malformed.py: weights that know nothing, and the servers that serve them."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+
+from insource.engines.gguf_write import write_gguf
+from insource.engines.local import LocalModel
+from insource.settings import inherited_environment
+
+READY_S = 900
+SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "num_key_value_heads": 1, "max_position_embeddings": 2048}  # fmt: skip
+
+
+def untrained(base: LocalModel, folder: Path) -> LocalModel:
+    """A small Llama with random weights (seed 0) under the tokenizer and template of `base`, written to `folder`."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(base.folder / name, folder / name)
+    known = json.loads((base.folder / "config.json").read_text("utf-8"))
+    same = {key: known[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")}
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(**SHAPE, **same, tie_word_embeddings=True)).save_pretrained(folder)
+    return LocalModel(name="untrained", folder=folder, sha256="")
+
+
+@contextmanager
+def llamacpp(model: LocalModel) -> Iterator[str]:
+    """The address of llama.cpp's server with `model`, in this process."""
+    import xllamacpp
+
+    file = model.folder / "model.gguf"
+    write_gguf(model.folder, file, "f16", name=model.name)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(file)
+    params.n_parallel, params.n_ctx = 8, 8 * 2048
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    server = xllamacpp.Server(params)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+@contextmanager
+def vllm(model: LocalModel, python: Path) -> Iterator[str]:
+    """The address of vLLM with `model` as "base", from the environment that `python` belongs to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model.folder)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "base", "--dtype", "float32"]
+    command += ["--enforce-eager", "--max-model-len", "2048", "--max-num-seqs", "64"]
+    command += ["--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}']
+    offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    with (model.folder / "vllm.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=inherited_environment() | offline)
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", server, model.folder / "vllm.log")
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + READY_S
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(1)
+    sys.exit(f"{url} was not ready within {READY_S} s:\n{log.read_text('utf-8', 'replace')[-2_000:]}")
