@@ -1,12 +1,12 @@
 """A folder of safetensors as one GGUF file, for llama.cpp and Ollama. Llama-shaped models with a byte-level tokenizer.
 
 Weights of matrices are kept as asked, embeddings and head in 8 bits at least, vectors in 32; a matrix whose rows are no
-whole blocks of its kind is kept in 16. llama.cpp turns pairs of
-neighbours where transformers turns halves, so the rows of query and key change places (ggml-org/llama.cpp, its
-converter's `permute`).
+whole blocks of its kind is kept in 16. llama.cpp turns pairs of neighbours where transformers turns halves, so the rows
+of query and key change places (ggml-org/llama.cpp, its converter's `permute`).
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 
 
-def write_gguf(folder: Path, out: Path, kind: str, *, name: str, body: bool = False) -> None:
+def write_gguf(folder: Path, out: Path, kind: str, *, name: str, labels: Sequence[int] = ()) -> None:
     """Writes the model in `folder` to the file `out`, matrices as `kind`: f16, q8_0 or q4_0.
 
-    The `body` alone is for whoever reads its hidden states: no vocabulary head of its own, no chat template.
+    With `labels`, tokens, every other token has the logit 0, and there is no chat template: it is for a reader of ours.
 
     Raises `Invalid` for a model of another shape, `EngineDown` without the libraries, OSError.
     """
@@ -39,8 +39,8 @@ def write_gguf(folder: Path, out: Path, kind: str, *, name: str, body: bool = Fa
     writer.add_name(name)
     _add_shape(writer, config, getattr(gguf.LlamaFileType, f"MOSTLY_{KINDS[kind]}"))
     _add_tokenizer(writer, config, tokenizer)
-    if body:
-        state.pop(HEAD, None)
+    if labels:
+        state[HEAD] = _only(state[HEAD], labels)
     else:
         writer.add_chat_template((folder / "chat_template.jinja").read_text("utf-8"))
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
@@ -54,6 +54,13 @@ def write_gguf(folder: Path, out: Path, kind: str, *, name: str, body: bool = Fa
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _only(rows: Any, kept: Sequence[int]) -> Any:
+    """The rows, all but those `kept` zero."""
+    found = rows.new_zeros(rows.shape)
+    found[list(kept)] = rows[list(kept)]
+    return found
 
 
 def _check(config: dict[str, Any], tokenizer: dict[str, Any]) -> None:

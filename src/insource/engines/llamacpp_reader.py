@@ -1,8 +1,9 @@
 """Reads every output of encoded rows with llama.cpp: what `engines.readout.Reader` answers, without torch.
 
-llama.cpp reads the rows as texts to embed and gives the hidden state at the last token of each, where the model would
-say its next token. Times the label rows that is every label's logit, exact and from one pass. What it has computed of a
-row's beginning stays, so the line before the texts, and a row whose next output is asked, are not read again.
+A row is a text to go on with by one token. Every label token is lifted above the rest of the vocabulary by the same
+amount, the others are dropped, and the probabilities of what is left are an exact softmax over the labels, from one pass.
+What was computed of a row's beginning stays, so the line before the texts, and a row whose next output is asked, are not
+read again.
 
 It runs inside this process. Its library opens a web server all the same: that one gets a socket in a folder of its own,
 which is gone before the first row is read, and a key that nobody knows.
@@ -11,7 +12,6 @@ which is gone before the first row is read, and a key that nobody knows.
 import os
 import secrets
 import tempfile
-from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,33 @@ from numpy.typing import NDArray
 from insource.errors import EngineDown
 
 Rows = NDArray[Any]
-BODY, LABELS, ROWS = "model.gguf", "labels.safetensors", "rows"
+GGUF = "model.gguf"
 SLOTS = 8
 BATCH_TOKENS = 512
+LIFT = 512.0  # above the rest of the vocabulary, whose logits are 0; in float32 it leaves labels steps of 0.00006
+LEAST = -104.0  # the logarithm below that of every float32: what has no probability left is not reported
 
 
-class _Embedding(msgspec.Struct, frozen=True):
-    embedding: str
+class _Token(msgspec.Struct, frozen=True):
+    id: int
+    prob: float
+
+
+class _Place(msgspec.Struct, frozen=True):
+    top_probs: tuple[_Token, ...]
+
+
+class _Places(msgspec.Struct, frozen=True):
+    content: tuple[_Place, ...]
+
+
+class _Choice(msgspec.Struct, frozen=True):
     index: int
+    logprobs: _Places
 
 
 class _Said(msgspec.Struct, frozen=True):
-    data: tuple[_Embedding, ...] = ()
+    choices: tuple[_Choice, ...] = ()
     error: dict[str, Any] = {}
 
 
@@ -48,12 +63,10 @@ class LlamacppReader:
         self, folder: Path, before: Sequence[int], tokens: Sequence[Sequence[int]], *, longest: int, threads: int = 0
     ) -> None:
         self._before, self._tokens = list(before), [list(ids) for ids in tokens]
-        cuts = np.cumsum([len(ids) for ids in tokens])[:-1]
-        self._rows = [np.ascontiguousarray(rows.T) for rows in np.split(_label_rows(folder / LABELS), cuts)]
-        self._server = _server(folder / BODY, longest + len(tokens), threads or _cores())
+        self._server = _server(folder / GGUF, longest + len(tokens), threads or _cores())
 
     def logits(self, encoded: Sequence[Sequence[int]]) -> list[Rows]:
-        """Per output float32 [rows, labels]; a later output follows the likeliest earlier label."""
+        """Per output float32 [rows, labels], but for a constant a row; later ones follow the likeliest earlier label."""
         found = [np.empty((len(encoded), len(ids)), np.float32) for ids in self._tokens]
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         # of several outputs no more rows at once than are kept, so that each is found again for its next output
@@ -61,33 +74,36 @@ class LlamacppReader:
         for start in range(0, len(order), size):
             batch = order[start : start + size]
             rows = [self._before + list(encoded[i]) for i in batch]
-            for output, logits in enumerate(found):
-                logits[batch] = self._states(rows) @ self._rows[output]
-                said = logits[batch].argmax(1)
-                rows = [[*row, self._tokens[output][label]] for row, label in zip(rows, said, strict=True)]
+            for tokens, logits in zip(self._tokens, found, strict=True):
+                logits[batch] = self._read(rows, tokens)
+                rows = [[*row, tokens[label]] for row, label in zip(rows, logits[batch].argmax(1), strict=True)]
         return found
 
-    def _states(self, rows: Sequence[Sequence[int]]) -> Rows:
-        """The hidden state at the end of each row, float32 [rows, width]."""
-        asked = {"input": rows, "embd_normalize": -1, "encoding_format": "base64"}
-        said = msgspec.json.decode(self._server.handle_embeddings(msgspec.json.encode(asked)), type=_Said)
-        if len(said.data) != len(rows):
-            raise EngineDown(f"llama.cpp could not read a text: {said.error.get('message', 'no reason given')}")
-        ordered = sorted(said.data, key=lambda one: one.index)
-        return np.stack([np.frombuffer(b64decode(one.embedding), np.float32) for one in ordered])
+    def _read(self, rows: Sequence[Sequence[int]], tokens: Sequence[int]) -> Rows:
+        """The logarithms of the probabilities of `tokens` behind each row."""
+        found = np.full((len(rows), len(tokens)), LEAST, np.float32)
+        at = {token: i for i, token in enumerate(tokens)}
+        said = self._ask(rows, tokens)
+        if len(said.choices) != len(rows):
+            raise EngineDown(f"llama.cpp did not read the texts: {said.error or 'no reason given'}")
+        for choice in said.choices:
+            for one in choice.logprobs.content[0].top_probs:
+                if one.id not in at:
+                    raise EngineDown(f"llama.cpp gave a probability to token {one.id}, which is no label")
+                found[choice.index, at[one.id]] = np.log(one.prob)
+        return found
 
-
-def _label_rows(path: Path) -> Rows:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[llamacpp]'") from error
-    try:
-        rows: Rows = load_file(path)[ROWS]
-    except (SafetensorError, OSError, KeyError) as error:
-        raise EngineDown(f"{path} has no readable label rows: {error}") from error
-    return rows
+    def _ask(self, rows: Sequence[Sequence[int]], tokens: Sequence[int]) -> _Said:
+        count = len(tokens)
+        call = {"prompt": rows, "max_tokens": 1, "cache_prompt": True, "samplers": ["top_k"], "top_k": count,
+                "logit_bias": [(token, LIFT) for token in tokens], "logprobs": count,
+                "post_sampling_probs": True}  # fmt: skip
+        said: list[bytes] = []
+        self._server.handle_completions(msgspec.json.encode(call), said.append)
+        try:
+            return msgspec.json.decode(b"".join(said), type=_Said)
+        except msgspec.DecodeError as error:
+            raise EngineDown(f"llama.cpp's answer cannot be read: {error}") from error
 
 
 def _server(path: Path, longest: int, threads: int) -> Any:
@@ -97,8 +113,6 @@ def _server(path: Path, longest: int, threads: int) -> Any:
         raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[llamacpp]'") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.embedding = True
-    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
     params.n_parallel, params.kv_unified, params.n_ctx = SLOTS, True, SLOTS * longest
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads

@@ -50,9 +50,8 @@ FORMS = {
     "openvino-int4": Form(engine="openvino", weights="INT4_SYM", said=FOURS, needs=QUANTIZED),
     "llamacpp-f16": Form(engine="llamacpp", weights="f16", said=HALF, needs=LLAMACPP),
     "llamacpp-q8_0": Form(engine="llamacpp", weights="q8_0", said="weights in 8 bits", needs=LLAMACPP),
-    "llamacpp-q4_0": Form(engine="llamacpp", weights="q4_0", said="weights in 4 bits, embeddings in 8, labels in 32",
-                          needs=LLAMACPP),
-}  # fmt: skip
+    "llamacpp-q4_0": Form(engine="llamacpp", weights="q4_0", said=FOURS, needs=LLAMACPP),
+}
 
 
 class Converted(Noun, frozen=True, kw_only=True):
