@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_read_is_engine_down(gguf, tmp_path):
     copy = shutil.copytree(gguf, tmp_path / "copy")
     (copy / "model" / GGUF).write_bytes(b"GGUF, not really")
     reseal(copy, read_manifest(copy))
-    with pytest.raises(EngineDown, match="cannot be loaded by llama.cpp"):
+    with pytest.raises(EngineDown, match=r"cannot be loaded by llama\.cpp"):
         Specialist(copy, name="s")
 
 

@@ -1,8 +1,8 @@
 """Reads every output of encoded rows with llama.cpp: what `engines.readout.Reader` answers, without torch.
 
 A row is a text to go on with by one token. Every label token is lifted above the rest of the vocabulary by the same
-amount, the others are dropped, and the probabilities of what is left are an exact softmax over the labels, from one pass.
-What was computed of a row's beginning stays, so the line before the texts, and a row whose next output is asked, are not
+amount, the others are dropped, and the probabilities of what is left are a softmax over the labels, from one pass. What
+was computed of a row's beginning stays, so neither the line before the texts nor a row whose next output is asked is
 read again.
 
 It runs inside this process. Its library opens a web server all the same: that one gets a socket in a folder of its own,
@@ -24,7 +24,8 @@ from insource.errors import EngineDown
 
 Rows = NDArray[Any]
 GGUF = "model.gguf"
-SLOTS = 8
+SLOTS = range(4, 33)  # the fewest and the most rows read together; between them as many as the tokens kept allow
+KEPT_TOKENS = 8192
 BATCH_TOKENS = 512
 LIFT = 512.0  # above the rest of the vocabulary, whose logits are 0; in float32 it leaves labels steps of 0.00006
 LEAST = -104.0  # the logarithm below that of every float32: what has no probability left is not reported
@@ -63,14 +64,16 @@ class LlamacppReader:
         self, folder: Path, before: Sequence[int], tokens: Sequence[Sequence[int]], *, longest: int, threads: int = 0
     ) -> None:
         self._before, self._tokens = list(before), [list(ids) for ids in tokens]
-        self._server = _server(folder / GGUF, longest + len(tokens), threads or _cores())
+        width = longest + len(tokens)
+        self._slots = min(max(KEPT_TOKENS // width, SLOTS[0]), SLOTS[-1])
+        self._server = _server(folder / GGUF, self._slots, width, threads or _cores())
 
     def logits(self, encoded: Sequence[Sequence[int]]) -> list[Rows]:
-        """Per output float32 [rows, labels], but for a constant a row; later ones follow the likeliest earlier label."""
+        """Per output float32 [rows, labels], each row but for a constant; a later output follows the likeliest earlier."""
         found = [np.empty((len(encoded), len(ids)), np.float32) for ids in self._tokens]
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         # of several outputs no more rows at once than are kept, so that each is found again for its next output
-        size = SLOTS if len(found) > 1 else max(len(order), 1)
+        size = self._slots if len(found) > 1 else max(len(order), 1)
         for start in range(0, len(order), size):
             batch = order[start : start + size]
             rows = [self._before + list(encoded[i]) for i in batch]
@@ -106,14 +109,14 @@ class LlamacppReader:
             raise EngineDown(f"llama.cpp's answer cannot be read: {error}") from error
 
 
-def _server(path: Path, longest: int, threads: int) -> Any:
+def _server(path: Path, slots: int, width: int, threads: int) -> Any:
     try:
         import xllamacpp
     except ImportError as error:
         raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[llamacpp]'") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_parallel, params.kv_unified, params.n_ctx = SLOTS, True, SLOTS * longest
+    params.n_parallel, params.kv_unified, params.n_ctx = slots, True, slots * width
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.offline, params.ui, params.endpoint_slots, params.warmup = True, False, False, False
