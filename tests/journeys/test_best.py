@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("torch")
-for name in ("openvino", "nncf", "xllamacpp", "gguf"):
-    pytest.importorskip(name)
+pytest.importorskip("openvino")
+pytest.importorskip("xllamacpp")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 import tiny
@@ -57,9 +57,7 @@ def typed(place: Path, *words: str) -> str:
     return done.stdout
 
 
-async def test_every_form_this_machine_can_make_is_measured_and_the_quickest_that_holds_is_named(
-    workspace, monkeypatch
-):
+async def test_every_form_that_can_be_made_is_measured_and_the_quickest_that_holds_is_named(workspace, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     settings = load_settings(workspace)
     async with await Store.open(settings) as store:
@@ -107,12 +105,11 @@ async def test_a_form_that_breaks_the_acceptance_is_retired_and_not_chosen(works
         stages = {one.name: one.stage for one in await store.releases("defects")}
         assert {stages[one.release] for one in made} == {"retired"}
         assert stages[first.name] == "candidate"
-        for name in ("xllamacpp",):
-            monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, "xllamacpp", None)
         with pytest.raises(Invalid, match="can make no other form"):
             await best(first, settings, store)
         with pytest.raises(Invalid, match="served by llamacpp"):
-            await best(await store.release("defects", made[0].release[8:]), settings, store)
+            await best(await store.release("defects", made[0].release.partition("@")[2]), settings, store)
     (workspace / "tasks" / "defects.toml").write_text(TOML)
 
 

@@ -7,7 +7,7 @@ acceptance are retired → the others timed, each in a process of its own → th
 from collections.abc import Sequence
 
 from insource.errors import EngineDown, Invalid
-from insource.journeys.convert import FORMS, convertible, make_over, origin
+from insource.journeys.convert import FORMS, convertible, converting, make_over, origin
 from insource.journeys.forms import Compared, compare, forms_of
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
@@ -45,7 +45,8 @@ async def best(
     """
     task = load_task(settings, release.task)
     convertible(release, settings)
-    tried = [await _tried(release, form, settings, store, progress) for form in FORMS]
+    with converting(release, settings):
+        tried = [await _tried(release, form, settings, store, progress) for form in FORMS]
     made = [one.release for one in tried if one.release]
     if not made:
         said = "; ".join(f"{one.form}: {one.why_not}" for one in tried)

@@ -4,6 +4,8 @@ whole on disk → converted → the trainer's own answers beside it → manifest
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,7 +76,8 @@ async def convert(
     was changed on disk, `EngineDown` where the engine is not installed or cannot take this model.
     """
     task = load_task(settings, release.task)
-    made = await make_over(release, settings, store, form=form, progress=progress)
+    with converting(release, settings):
+        made = await make_over(release, settings, store, form=form, progress=progress)
     both = [release.name, made.name]
     report = await measure(task, settings, store, candidates=both, rows=rows or None, progress=progress)
     sizes = {one.name: size(one, settings) for one in (release, made)}
@@ -84,15 +87,20 @@ async def convert(
 async def make_over(
     release: Release, settings: Settings, store: Store, *, form: str, progress: Progress = quiet
 ) -> Release:
-    """The new release alone, not measured. Raises what `convert` raises."""
+    """The new release alone, not measured, for one who is `converting`. Raises what `convert` raises."""
     if form not in FORMS:
         raise Invalid(f"there is no form {form!r}", hint=f"forms: {', '.join(FORMS)}")
-    manifest = convertible(release, settings)
-    lock = settings.state / "locks" / f"convert-{digest(release.task)[:16]}"
-    with alone(lock, f"insource release export {release.task}"):
-        made = await _made(release, manifest, settings, store, form, progress)
+    made = await _made(release, convertible(release, settings), settings, store, form, progress)
     progress(f"converting to {form}", 1, 1)
     return made
+
+
+@contextmanager
+def converting(release: Release, settings: Settings) -> Iterator[None]:
+    """Keeps others from converting releases of this task meanwhile. Raises `Conflict` when somebody does already."""
+    lock = settings.state / "locks" / f"convert-{digest(release.task)[:16]}"
+    with alone(lock, f"insource release export {release.task}"):
+        yield
 
 
 def convertible(release: Release, settings: Settings) -> Manifest:
