@@ -22,9 +22,11 @@ def engines(d: dict[str, Any]) -> Iterator[Row]:
             yield f"… through the {name}", "≥ 80% of that", f"{rate}, {share:.0%}", share >= 0.8
             continue
         same, accuracy = line["agreement"], line["accuracy"]
+        value, low, high = (line["difference"][key] * 100 for key in ("value", "low", "high"))
+        disk = f", {line['disk_mb']:.0f} MB on disk" if "disk_mb" in line else ""
         found = (f"{same['value']:.2%} of {same['n']:,} labels as torch (≥ {same['low']:.2%}), accuracy "
-                 f"{accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%}), won {line['won']}, "
-                 f"lost {line['lost']}; {rate}, {line['disk_mb']:.0f} MB on disk")  # fmt: skip
+                 f"{accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%}), against torch "
+                 f"{value:+.2f} points ({low:+.2f} to {high:+.2f}); {rate}{disk}")  # fmt: skip
         yield f"… as {name}", "≥ 99% the same", found, same["value"] >= SIMILAR
     for name, times in (("llama.cpp server", 5), ("vLLM", 4)):
         peer = next((line for given, line in lines.items() if given.startswith(name)), None)
