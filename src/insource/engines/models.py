@@ -304,7 +304,8 @@ def _make_over(name: str, origin: MadeOver, cache: Path, made: Path, progress: P
     convert_writer(local.folder, made, weights=WEIGHTS[origin.form])
     progress(what, 1, 1)
     for path in beside(local.folder):
-        shutil.copyfile(path, made / path.name)
+        if path.name not in (MANIFEST, PROBED):
+            shutil.copyfile(path, made / path.name)
     files = {path.name: _mark(path) for path in sorted(made.iterdir())}
     for each in files:
         _settle(made / each)
