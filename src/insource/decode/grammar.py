@@ -8,11 +8,15 @@ written.
 import json
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from insource.decode.bounds import bounded
-from insource.decode.check import check_schema, schema_of
-from insource.decode.keywords import check_keywords, check_size, refuse, subschemas
+from insource.decode.check import check_form, check_schema, schema_of
+from insource.decode.keywords import DIALECTS, check_size, draft, refuse, subschemas
+from insource.decode.normal import Normal
+from insource.decode.patterns import spoken
+from insource.decode.references import Gathered
+from insource.decode.stack import on_a_deep_stack
 from insource.errors import Invalid
 from insource.nouns import JsonObject, Task, to_json
 
@@ -34,7 +38,7 @@ def for_task(task: Task) -> str | None:
         return None
     if task.kind == "classify" and len(task.outputs) == 1:
         return for_labels(task.outputs[0].labels)
-    return for_schema(schema_of(task))
+    return for_schema(schema_of(task), closed=True)
 
 
 def for_labels(labels: tuple[str, ...]) -> str:
@@ -45,36 +49,68 @@ def for_labels(labels: tuple[str, ...]) -> str:
     return str(LLMatcher.grammar_from_lark(f"start: {said}"))
 
 
-def for_schema(schema: JsonObject) -> str:
-    """The grammar of `schema`. Raises `Invalid` naming keyword and path when it cannot be honoured whole."""
+def for_schema(schema: JsonObject, *, closed: bool = False) -> str:
+    """The grammar of `schema`. Raises `Invalid` naming keyword and path when it cannot be honoured whole.
+
+    With `closed`, objects that name properties have no others where the schema leaves that open.
+    """
     check_size(schema)
-    check_keywords(schema)
-    return _compiled(to_json(schema))
+    return _compiled(to_json(schema), closed)
+
+
+def unbounded(schema: JsonObject) -> str:
+    """The grammar of `schema` without our own bounds: its answers may never end. For measuring what the bounds cost."""
+    return _grammar(Normal(Gathered(schema)).schema())
 
 
 @lru_cache(maxsize=256)
-def _compiled(schema: bytes) -> str:
-    given: JsonObject = json.loads(schema)
-    check_schema(given)
-    said = _fault(given)
-    if said:
-        _blame(given, said)
-    ladder = ((True, True), (False, True), (False, False))
-    for keys, lengths in ladder:
-        narrow = bounded(given, keys=keys, lengths=lengths)
-        if not (said := _fault(narrow)):
+def _compiled(schema: bytes, closed: bool) -> str:
+    try:
+        return on_a_deep_stack(lambda: _bounded(json.loads(schema), closed))
+    except RecursionError as error:
+        raise Invalid("the schema is nested too deeply to decode by", hint="split the task") from error
+
+
+def _bounded(schema: JsonObject, closed: bool) -> str:
+    """The grammar of `schema` with our bounds, the most of them that llguidance can combine."""
+    check_form(schema, DIALECTS[draft(schema)])
+    gathered = Gathered(schema)
+    check_schema(schema)
+    normal = Normal(gathered)
+    plain = normal.schema()
+    for keys, lengths in ((True, True), (False, True), (False, False)):
+        narrow = bounded(plain, closed=closed, keys=keys, lengths=lengths)
+        said = _fault(narrow)
+        if not said:
             return _grammar(narrow)
-    raise Invalid(
-        f"the schema cannot be bounded, so an answer might never end: {said.splitlines()[0][:200]}",
-        hint="give numbers a minimum and a maximum, texts a maxLength, and close objects with additionalProperties",
-    )
+    return _blame(plain, normal.places, _fault(plain) or said)
 
 
 def _grammar(schema: JsonObject) -> str:
     from llguidance import LLMatcher
 
-    options: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":", "lenient": False}
-    return str(LLMatcher.grammar_from_json_schema(to_json(schema).decode(), overrides=options))
+    options: Any = {
+        "whitespace_flexible": False,
+        "item_separator": ",",
+        "key_separator": ":",
+        "lenient": False,
+        "json_allowed_escapes": 'nrbtf\\"',  # one spelling each, or a further property could be a named one in disguise
+    }
+    return str(LLMatcher.grammar_from_json_schema(to_json(_in_words(schema)).decode(), overrides=options))
+
+
+def _in_words(value: Any) -> Any:
+    """A normal schema with its patterns as the engine reads them."""
+    if isinstance(value, list):
+        return [_in_words(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: each if key in ("enum", "const") else _in_words(each) for key, each in value.items()}
+    if isinstance(value.get("pattern"), str):
+        made["pattern"] = spoken(value["pattern"])
+    if isinstance(value.get("patternProperties"), dict):
+        made["patternProperties"] = {spoken(key): each for key, each in made["patternProperties"].items()}
+    return made
 
 
 def _fault(schema: JsonObject) -> str:
@@ -88,17 +124,17 @@ def _fault(schema: JsonObject) -> str:
     return str(said[0]) if said else ""
 
 
-def _blame(schema: JsonObject, said: str) -> None:
-    """Raises `Invalid` with the keyword that llguidance's words are about and the deepest path that shows the fault."""
+def _blame(schema: JsonObject, places: dict[str, str], said: str) -> NoReturn:
+    """Raises `Invalid` with the keyword that llguidance's words are about, and the deepest place that has the fault."""
     line = said.strip().split("\n")[0][:200]
     keyword = next((key for key, mark in _MARKS if re.search(mark, said)), "")
-    if not keyword:
-        raise Invalid(f"the schema cannot be honoured by a grammar: {line}", hint="docs/reference/schemas.md")
     holders = [(path, part) for path, part in subschemas(schema) if keyword in part]
-    root: JsonObject = {key: schema[key] for key in ("$schema", "$defs", "definitions") if key in schema}
-    guilty = [path for path, part in holders[-32:] if len(holders) > 1 and _fault({**root, **part})]
-    paths = guilty[-1:] or [path for path, _ in holders[:1]] or [""]
-    refuse(keyword, paths[0], f"{BLAMED[keyword]} ({line})")
+    if not holders:
+        raise Invalid(f"the schema cannot be honoured by a grammar: {line}", hint="docs/reference/schemas.md")
+    guilty = [path for path, part in holders[-32:] if _fault({**part, "$defs": schema.get("$defs", {})})]
+    path = guilty[-1] if len(holders) > 1 and guilty else holders[0][0]
+    name = path.split("/")[2] if path.startswith("/$defs/") else ""
+    refuse(keyword, places[name] + path.removeprefix(f"/$defs/{name}") if name else path, f"{BLAMED[keyword]} ({line})")
 
 
 _MARKS = (

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from insource.decode.stack import on_a_deep_stack
 from insource.errors import Invalid, OutputInvalid
 
 
@@ -65,7 +66,7 @@ class GrammarMask:
         from llguidance import LLMatcher
 
         self._vocabulary = vocabulary
-        self._matcher: Any = LLMatcher(vocabulary.tokens, grammar, log_level=0)
+        self._matcher: Any = on_a_deep_stack(lambda: LLMatcher(vocabulary.tokens, grammar, log_level=0))
         if self._matcher.is_error():
             said = self._matcher.get_error().strip().split("\n")[0][:200]
             raise Invalid(
