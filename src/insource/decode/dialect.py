@@ -19,6 +19,7 @@ COUNTS = (
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 LARGEST = 1e300
 CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
+NESTED = 500
 EXACT = 2**53  # beyond it whole numbers are no longer told apart
 
 
@@ -61,6 +62,9 @@ def _check(part: JsonObject, place: str) -> None:
         if not _sayable(value):
             hint = "numbers beyond 2^53 are not told apart, and control characters have no one spelling: write a text"
             refuse("enum" if "enum" in part else "const", place, hint)
+    nested = sum(isinstance(value, dict | list) for value in part.get("enum", []))
+    if nested > NESTED:
+        refuse("enum", place, f"at most {NESTED} lists and objects among the values")
     _check_words(part, place)
 
 

@@ -67,6 +67,7 @@ class GrammarMask:
 
         self._vocabulary = vocabulary
         self._matcher: Any = on_a_deep_stack(lambda: LLMatcher(vocabulary.tokens, grammar, log_level=0))
+        self._matcher.compute_bitmask()  # some grammars show only here what they would cost
         if self._matcher.is_error():
             said = self._matcher.get_error().strip().split("\n")[0][:200]
             raise Invalid(

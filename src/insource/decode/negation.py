@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from insource.decode.dialect import types_of
-from insource.decode.known import KINDS, OF_TYPE, Known, alike, kind_of
+from insource.decode.known import KINDS, MANY, OF_TYPE, Known, alike, kind_of
 from insource.decode.patterns import none_of
 from insource.nouns import JsonObject, JsonValue
 
@@ -98,6 +98,8 @@ def _other_text(taken: list[Any], kinds: frozenset[str]) -> Cases:  # noqa: ARG0
 
 
 def _other_number(taken: list[Any], kinds: frozenset[str]) -> Cases:
+    if len(taken) > MANY:
+        raise Hard("enum")
     name = type_list(kinds & {"whole", "fraction"})[0]
     marks = sorted({float(value) for value in taken})
     found: Cases = [{"type": name, "exclusiveMaximum": marks[0]}, {"type": name, "exclusiveMinimum": marks[-1]}]
