@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -29,6 +30,7 @@ import pytest
 from insource import errors, settings
 from insource.cli.main import VERBS, main
 from insource.engines.artefact import Manifest
+from insource.engines.dialects import dialects
 from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
@@ -176,6 +178,18 @@ def test_every_metric_that_is_reported_is_documented(task: Task, value: dict[str
     found = {score.metric for score in [*scores(task, rows), *sureness(task, rows)[0]]}
     assert len(found) > 6
     assert found <= documented_metrics()
+
+
+def test_the_tables_of_servers_are_the_codes_own() -> None:
+    page = reference("engines")
+    assert page == tool("dialect_table").placed(page), "run tools/dialect_table.py --write"
+
+
+def test_every_kind_of_server_has_a_setting_in_the_how_to() -> None:
+    page = (DOCS / "how-to" / "use-a-remote-engine.md").read_text("utf-8")
+    shown = re.findall(r'^kind = "(\w+)"\nbase_url = "([^"]+)"', page, re.MULTILINE)
+    assert {kind for kind, _ in shown} == set(dialects())
+    assert all(urlsplit(url).path == urlsplit(dialects()[kind].address).path for kind, url in shown)
 
 
 def test_every_route_is_documented() -> None:

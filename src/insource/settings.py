@@ -25,28 +25,40 @@ STATE = ".insource"
 
 
 class EngineSettings(Noun, frozen=True, kw_only=True):
-    """`[engines.NAME]`: a server that speaks the OpenAI API, or a scripted one (`script` is a JSON lines file).
+    """`[engines.NAME]`: a server, or a scripted engine (`script` is a JSON lines file).
 
+    `kind` is how the server is spoken to, a table of `engines/dialects.toml`; "openai" is any with the OpenAI API.
+    `retries` is how often an answer that breaks the task's contract is asked for again, within the call's deadline.
     `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
-    Prices are US dollars per million tokens. `region` is where the data goes; "premises" never leaves.
+    Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
+    goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
     """
 
-    kind: Literal["openai", "scripted"]
+    kind: Literal[
+        "openai", "vllm", "llamacpp", "ollama", "tgi", "lmdeploy", "anthropic", "groq", "together", "scripted"
+    ]
     base_url: str = ""
     model: str = ""
     api_key_env: str = ""
     script: str = ""
     region: str = ""
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 1
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
 class WorkspaceSettings(Noun, frozen=True, kw_only=True):
-    """`[workspace]`: the default base model, and torch threads (0 = all cores)."""
+    """`[workspace]`: the default base model, torch threads (0 = all cores), and whether specialists share their base.
+
+    With `share_base` a trained release answers from its base model and its adapter, so that many of one base take
+    the memory of one; without, each from its own merged weights.
+    """
 
     base: str = "smollm2-135m"
     threads: Annotated[int, Meta(ge=0, le=4096)] = 0
+    share_base: bool = False
 
 
 class StoreSettings(Noun, frozen=True, kw_only=True):
@@ -172,7 +184,7 @@ def inherited_environment() -> dict[str, str]:
 
 def task_names(settings: Settings) -> list[str]:
     """The names of the workspace's tasks, sorted."""
-    return sorted(path.stem for path in (settings.root / "tasks").glob("*.toml"))
+    return sorted(path.stem for path in (settings.root / "tasks").glob("*.toml") if path.is_file())
 
 
 def load_task(settings: Settings, name: str) -> Task:

@@ -14,6 +14,7 @@ from insource.collect.page import Sheet, page
 from insource.collect.split import Moved, merge, with_groups, with_splits
 from insource.collect.suspects import doubted, suspicions
 from insource.nouns import Dataset, Example, Output, Task, digest
+from insource.nouns.visible import STEERING
 
 LABELS = ("refund", "status", "cancel")
 TASK = Task(name="tickets", kind="classify", outputs=(Output(name="intent", labels=LABELS),))
@@ -206,11 +207,12 @@ def sheet(*given: Example, task: Task = TASK) -> str:
 
 
 def test_the_page_escapes_the_data_and_asks_nothing_of_any_network() -> None:
-    evil = '<script>alert(1)</script><img src="http://x.example/p.png">'
+    evil = '<script>alert(1)</script><img src="http://x.example/p.png">\x1b[31m\u202e'
     html = sheet(*good(600), row(evil + " a", "refund"), row(evil + " A", "status"), row("-- " + evil + " b", "cancel"))
     tags = Tags()
     tags.feed(html)
     assert "<script" not in html
+    assert not STEERING.search(html)
     assert "&lt;script&gt;" in html
     assert "&lt;b&gt;.csv" in html
     assert not tags.wrong

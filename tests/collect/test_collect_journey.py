@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -261,14 +262,24 @@ async def test_a_cancelled_collect_stops_at_once_and_leaves_nothing(workspace) -
 async def test_two_at_once_would_lose_rows_so_the_second_is_told_to_wait(workspace) -> None:
     first = workspace.write("a.csv", table(range(300)))
     second = workspace.write("b.csv", table(range(300, 600)))
-    both = (workspace.collect("tickets", file, input="text", targets=("label",)) for file in (first, second))
-    done = await asyncio.gather(*both, return_exceptions=True)
-    refused = [one for one in done if isinstance(one, Conflict)]
-    assert len(refused) == 1
-    assert "insource collect tickets is running already" in str(refused[0])
-    assert refused[0].hint == "wait for it to end, then run the same again"
-    for file in (first, second):
-        await workspace.collect("tickets", file, input="text", targets=("label",))
+    said: list[Exception] = []
+
+    def another() -> None:
+        try:
+            asyncio.run(workspace.collect("tickets", second, input="text", targets=("label",)))
+        except Conflict as error:
+            said.append(error)
+
+    def meanwhile(*_: object) -> None:
+        if not said:
+            thread = threading.Thread(target=another)
+            thread.start()
+            thread.join()
+
+    await workspace.collect("tickets", first, progress=meanwhile, input="text", targets=("label",))
+    assert "insource collect tickets is running already" in str(said[0])
+    assert said[0].hint == "wait for it to end, then run the same again"
+    await workspace.collect("tickets", second, input="text", targets=("label",))
     assert len(await workspace.rows("tickets")) == 600
 
 

@@ -215,7 +215,7 @@ def verb(*words, cache, monkeypatch):
 def test_the_verb_lists_pulls_and_verifies(tmp_path, monkeypatch):
     cache, folder = tmp_path / "cache", model_files.folder(tmp_path / "model")
     spec = f"file:{folder}"
-    pulled = verb("pull", spec, "--json", cache=cache, monkeypatch=monkeypatch)
+    pulled = verb("pull", "--no-probe", spec, "--json", cache=cache, monkeypatch=monkeypatch)
     assert json.loads(pulled.stdout)["folder"] == str(folder)
     listed = json.loads(verb("list", "--json", cache=cache, monkeypatch=monkeypatch).stdout)
     here = {row["name"]: row["disk_bytes"] for row in listed["models"]}
@@ -230,7 +230,7 @@ def test_the_verb_lists_pulls_and_verifies(tmp_path, monkeypatch):
     assert broken.exit_code == 1
     assert "config.json was changed" in broken.stderr
     assert "pull --again" in broken.stderr
-    assert verb("pull", "--again", spec, cache=cache, monkeypatch=monkeypatch).exit_code == 0
+    assert verb("pull", "--no-probe", "--again", spec, cache=cache, monkeypatch=monkeypatch).exit_code == 0
     assert verb("verify", spec, cache=cache, monkeypatch=monkeypatch).exit_code == 0
 
 

@@ -2,15 +2,17 @@
 
 import random
 import struct
+import time
 import zipfile
 
 import model_files
 import pytest
 
-from insource.engines.sources_check import check_text, check_weights, refuse_code
+from insource.engines.sources_check import check_text, check_weights, read_json, refuse_code
 from insource.errors import Invalid, Refused
 
 ARCHITECTURE = (b"general.architecture", 8, model_files.text(b"llama"))
+MANY = struct.pack("<IQ", 0, 1_000_000) + bytes(1_000_000)
 PICKLES = [b"\x80\x02}q\x00.", b"\x80\x04\x95\x10\x00", b"(dp0\n.", b"cos\nsystem\n", b"ccopy_reg\n_reconstructor\n"]
 
 
@@ -64,6 +66,7 @@ def test_a_zip_under_another_name_is_refused(tmp_path):
         (model_files.gguf(keys=[ARCHITECTURE, (b"x", 9, struct.pack("<IQ", 4, (1 << 62) + 1))]), "items"),
         (model_files.gguf(keys=[ARCHITECTURE, (b"x", 9, struct.pack("<IQ", 4, 1 << 20))]), "promised"),
         (model_files.gguf(keys=[ARCHITECTURE, (b"x", 9, struct.pack("<IQ", 9, 1) * 3)]), "deep"),
+        (model_files.gguf(keys=[ARCHITECTURE, *((b"%d" % i, 9, MANY) for i in range(5))]), "items in all"),
         (model_files.gguf(keys=[ARCHITECTURE, (b"general.alignment", 4, struct.pack("<I", 0))]), "alignment"),
         (model_files.gguf(keys=[ARCHITECTURE, (b"general.alignment", 4, struct.pack("<I", 12))]), "alignment"),
         (model_files.gguf(kind=2), "out of step"),
@@ -101,6 +104,11 @@ def header(text, weights=0):
         header(b'{"w":{"dtype":"F32","shape":[1e400],"data_offsets":[0,8]}}', 8),
         header(b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":5}', 8),
         header(b'{"__metadata__":{"a":1}}'),
+        header(
+            b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}',
+            8,
+        ),
+        header(b'{"w":{"dtype":"F32","shape":[2],"data_\\u006fffsets":[0,8]}}', 8),
         header(b"\xff\xfe"),
     ],
 )
@@ -140,3 +148,30 @@ def test_files_beside_the_weights_must_be_what_their_names_say(tmp_path):
     with pytest.raises(Invalid):
         check_text(written(tmp_path / "config.json", b"[" * 100_000))
     check_text(written(tmp_path / "config.json", b"{}"))
+
+
+def test_a_name_may_hold_what_a_header_holds(tmp_path):
+    name = b'{"\\"data_offsets\\"":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    assert check_weights(written(tmp_path / "m.safetensors", header(name, 8))).weights == 2
+
+
+@pytest.mark.parametrize(("name", "size"), [("config.json", 40_000_000), ("tokenizer.json", 150_000_000)])
+def test_a_file_beside_the_weights_that_is_far_too_large_is_not_read(tmp_path, name, size):
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(Refused, match="are allowed"):
+        check_text(path)
+    with pytest.raises(Refused, match="are allowed"):
+        read_json(path)
+
+
+def test_headers_made_to_take_long_are_refused_in_seconds(tmp_path):
+    """The most strings, keys and tensors that the limits let through."""
+    start = time.process_time()
+    strings = struct.pack("<IQ", 8, (1 << 22) - 10) + bytes(8 * ((1 << 22) - 10))
+    with pytest.raises(Refused):
+        check_weights(written(tmp_path / "m.gguf", model_files.gguf(keys=[(b"x", 9, strings)])))
+    entries = b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(500_000))
+    assert check_weights(written(tmp_path / "m.safetensors", header(b"{" + entries + b"}"))).weights == 0
+    assert time.process_time() - start < 20

@@ -51,6 +51,29 @@ def test_a_repository_without_one_safe_model_is_refused(tmp_path, files, file, e
     assert caught.value.hint
 
 
+def test_weights_that_lie_there_twice_are_fetched_once(tmp_path):
+    """Mistral's repositories add the same weights in one file, for other tools."""
+    files = model_files.model_files()
+    weights = files.pop("model.safetensors")
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    index = b'{"weight_map": {"v": "%s", "w": "%s"}}' % tuple(name.encode() for name in names)
+    files |= dict.fromkeys(names, weights) | {"model.safetensors.index.json": index}
+    with serving(Host(files | {"consolidated.safetensors": weights})) as host:
+        path = fetch_hub(Hub(repository="acme/tiny"), tmp_path, Heard(), hosts(host, tmp_path), SOON)
+    assert {one.name for one in path.iterdir()} == set(files)
+
+
+def test_a_file_beside_the_weights_that_is_far_too_large_is_not_fetched(repository, tmp_path):
+    about = repository.about()
+    for one in about["siblings"]:
+        if one["rfilename"] == "config.json":
+            one["size"] = 10**12
+    repository.about = lambda: about
+    with pytest.raises(Refused, match="are allowed"):
+        fetch_hub(Hub(repository="acme/tiny"), tmp_path, Heard(), hosts(repository, tmp_path), SOON)
+    assert len(repository.asked) == 1
+
+
 def test_a_damaged_file_of_the_hub_is_refused(repository, tmp_path):
     about = repository.about()
     repository.about = lambda: about

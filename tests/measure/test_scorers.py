@@ -100,6 +100,12 @@ def test_equality_is_reflexive_and_symmetric(a, b) -> None:
         ("x", None, (0, 0, 1)),
         (None, "y", (0, 1, 0)),
         (None, None, (0, 0, 0)),
+        (["a", "b"], ["B", "A"], (2, 0, 0)),
+        (["a", "b"], ["a", "c"], (1, 1, 1)),
+        (["a", "a"], ["a"], (1, 0, 1)),
+        ([1], [1.0, True], (1, 1, 0)),
+        ([], ["a"], (0, 1, 0)),
+        (["a", ""], None, (0, 0, 1)),
     ],
 )
 def test_a_field_counts_as_right_wrong_or_missed(target, value, counts) -> None:

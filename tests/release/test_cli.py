@@ -137,7 +137,11 @@ def test_an_export_is_the_merged_model_and_its_manifest_and_never_overwrites(set
     files = export(release, folder, tmp_path / "out")
     assert [path.name for path in files] == ["manifest.json", "model.safetensors"]
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == b"weights"
-    from insource.errors import Conflict
+    from insource.errors import Conflict, Invalid
 
     with pytest.raises(Conflict, match="exists already"):
         export(release, folder, tmp_path / "out")
+    for form in ("hf", "gguf-q8_0"):
+        with pytest.raises(Invalid, match="writes its answers"):
+            export(release, folder, tmp_path / "other", form)
+    assert not (tmp_path / "other").exists()

@@ -79,6 +79,19 @@ def test_several_outputs_are_compact_json_in_the_tasks_order():
     assert done["choices"][0]["message"]["content"] == '{"x":"a","y":"hi"}'
 
 
+def test_an_extraction_says_where_its_values_stand_and_a_label_does_not():
+    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "integer"}}}
+    task = Task(name="t", kind="extract", schema=schema)
+    call = wire.read_call(b'{"model":"t","messages":[{"role":"user","content":"x"}]}')
+    found = {"fields": {"b": 0.9}, "places": {"b": [3, 7], "a": None}}
+    said = Prediction(text="", value={"a": 1, "b": "seal"}, engine="e", **found)
+    done = wire.completion(record(said), call, task, 0)
+    assert done["choices"][0]["message"]["content"] == '{"b":"seal","a":1}', "in the schema's order"
+    assert {key: done["insource"][key] for key in found} == found
+    label = Prediction(text="a", value={"x": "a", "y": "lo"}, engine="e", fields={"x": 0.9, "y": 0.8})
+    assert "places" not in wire.completion(record(label), call, TWO, 0)["insource"]
+
+
 @pytest.mark.parametrize(
     ("form", "agrees"),
     [

@@ -8,6 +8,9 @@ import httpx2 as httpx
 import pytest
 from serving import gateway, say
 
+from insource.errors import Refused
+from insource.serve.faults import error_body, without_folders
+
 
 def alive(answer: httpx.Response) -> None:
     assert 200 <= answer.status_code < 500, (answer.status_code, answer.text)
@@ -179,3 +182,10 @@ async def test_two_hosts_in_one_call_are_none(tmp_path):
         status = await reader.readline()
         writer.close()
         assert status.split()[1] in (b"400", b"403")
+
+
+def test_an_error_names_files_without_the_folders_of_this_machine():
+    changed = Refused("/srv/work/t-1/model.safetensors is not what was released", hint="see /v1/models")
+    told = error_body(changed)
+    assert told["error"]["message"] == "model.safetensors is not what was released. see /v1/models"
+    assert without_folders("http://10.0.0.1:80/v1/x and (/a/b c)") == "http://10.0.0.1:80/v1/x and (b c)"

@@ -108,3 +108,32 @@ def test_a_few_rows_without_an_error_do_not_make_it_certain() -> None:
 
 def test_no_rows_leave_the_scores_as_they_are() -> None:
     assert stats.fit_temperature(np.zeros((0, 3)), []) == 1.0
+
+
+def test_a_scale_makes_confidences_the_share_that_is_right() -> None:
+    random = np.random.default_rng(0)
+    raw = np.exp(-12 + 3 * random.standard_normal(4000))  # as products of many tokens' probabilities are
+    right = random.random(4000) < 1 / (1 + np.exp(-(0.6 * np.log(raw) + 8)))
+    slope, offset = stats.fit_scale(raw, right)
+    assert (slope, offset) == (pytest.approx(0.6, abs=0.1), pytest.approx(8, abs=1))
+    made = [stats.scaled(float(p), slope, offset) for p in raw]
+    assert stats.expected_calibration_error(made, right) < 0.03
+    assert stats.expected_calibration_error(raw, right) > 0.3
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers)
+def test_a_scale_is_finite_and_keeps_the_order(rows) -> None:
+    sure, right = [p for p, _ in rows], [hit for _, hit in rows]
+    slope, offset = stats.fit_scale(sure, right)
+    assert np.isfinite([slope, offset]).all()
+    assert slope > 0
+    made = [stats.scaled(p, slope, offset) for p in sorted(sure)]
+    assert all(0 <= a <= b <= 1 for a, b in pairwise(made)) or len(made) == 1
+    assert stats.scaled(0.0, slope, offset) == 0.0
+
+
+def test_few_rows_without_an_error_do_not_claim_certainty() -> None:
+    slope, offset = stats.fit_scale([0.9] * 20, [True] * 20)
+    assert 0.9 < stats.scaled(0.9, slope, offset) < 0.97
+    assert stats.fit_scale([], []) == (1.0, 0.0)

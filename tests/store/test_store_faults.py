@@ -84,6 +84,24 @@ def test_a_damaged_row_or_key_is_the_stores_fault(tmp_path):
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_store_removed_while_it_is_open_takes_no_row(tmp_path, again):
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("before"))
+            path = tmp_path / ".insource" / "insource.db"
+            path.rename(tmp_path / "away.db")
+            if again:
+                path.write_bytes(b"")
+            for _ in range(2):
+                with pytest.raises(StoreError, match="was removed or replaced while it was open"):
+                    await store.append(record("lost"))
+            with pytest.raises(StoreError, match="removed"):
+                await store.probe()
+
+    asyncio.run(story())
+
+
 def test_an_unwritable_place_is_said(tmp_path):
     (tmp_path / ".insource").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="cannot make"):

@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch")
 
 from insource.engines.local import LocalModel  # noqa: E402
 from insource.nouns import Output, Task  # noqa: E402
-from insource.train import fit, gradient  # noqa: E402
+from insource.train import gradient  # noqa: E402
+from insource.train.course import Where  # noqa: E402
+from insource.train.labels import Labelling  # noqa: E402
 from insource.train.recipe import Recipe  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -34,19 +36,19 @@ def made(tmp_path):
     """A model that has left its first place, where half of every adapter's gradient is zero; and its rows."""
     base = LocalModel(name="tiny", folder=tiny.build(tmp_path), sha256="0" * 64)
     splits = tiny.rows(TASK, 48, "train"), tiny.rows(TASK, 8, "dev")
-    plan, tokens, data = fit._prepare(TASK, splits, base, Recipe(rank=4))
-    model = fit._model(TASK, base, plan, tokens, data.rows, ("cpu", torch.float32, 0))
+    course = Labelling(TASK, splits, base, Recipe(rank=4))
+    model = course.model(Where("cpu", torch.float32, 0))
     model.begin(0)
     with torch.no_grad():
         for adapted in model.adapters:
             adapted.b.normal_(0, 0.02, generator=torch.Generator().manual_seed(1))
-    return model, data
+    return model, course.data
 
 
 def gradients(made, rows, monkeypatch, *, least=gradient.TOKENS_A_SHARE):
     monkeypatch.setattr(gradient, "TOKENS_A_SHARE", least)
-    model, data = made
-    with gradient.Gradient(model, data.levels) as of:
+    model, _ = made
+    with gradient.Gradient(model) as of:
         loss = of.of(rows)
         shares = len(gradient._shares(rows, of.threads))
     return loss, [parameter.grad.clone() for parameter in model.parameters], shares

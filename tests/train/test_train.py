@@ -327,9 +327,9 @@ def test_an_empty_split_and_other_kinds_are_refused(base, tmp_path):
     voice = Voice(lambda _: None, lambda *_: None)
     with pytest.raises(Invalid, match="train and dev"):
         fit(ONE, ([], []), base, RECIPE, tmp_path, voice=voice)
-    extract = Task(name="x", kind="extract", schema={"type": "object"})
-    with pytest.raises(Invalid, match="only classify"):
-        fit(extract, ([], []), base, RECIPE, tmp_path, voice=voice)
+    free = Task(name="x", kind="generate")
+    with pytest.raises(Invalid, match="only classify and extract"):
+        fit(free, ([], []), base, RECIPE, tmp_path, voice=voice)
 
 
 def test_too_few_tokens_for_a_text_are_refused():
@@ -357,3 +357,41 @@ def test_an_unknown_dial_is_named(tmp_path):
             load_recipe(tmp_path / "recipe.toml")
     (tmp_path / "recipe.toml").write_text("epochs = 3\nlearning_rate = 5e-4\n")
     assert load_recipe(tmp_path / "recipe.toml") == msgspec.structs.replace(Recipe(), epochs=3, learning_rate=5e-4)
+
+
+async def test_a_long_text_is_several_rows_and_its_windows_vote_as_the_trainer_did(base, tmp_path):
+    from insource.engines.specialist import Specialist
+    from insource.engines.windowed import Windowed
+
+    long = msgspec.structs.replace(RECIPE, max_tokens=40, epochs=3)
+    rows = [
+        msgspec.structs.replace(row, input=(row.input + " and so on ") * 4)
+        for row in (*tiny.rows(ONE, 60, "train"), *tiny.rows(ONE, 30, "dev"))
+    ]
+    from insource.train.fit import fit
+    from insource.train.labels import Labelling
+    from insource.train.loop import Voice
+
+    splits = rows[:60], rows[60:]
+    course = Labelling(ONE, splits, base, msgspec.structs.replace(long, label_names=False))
+    assert len(course.data.rows) > 120
+    assert {row.targets for row in course.data.rows} == {(0,), (1,), (2,)}
+    folder = tmp_path / "a"
+    folder.mkdir()
+    made = fit(ONE, splits, base, long, folder, voice=Voice(lambda _: None, lambda *_: None, 1))
+    assert made.dev["n"] == 30, "one answer a text, not a window"
+    write_manifest(
+        folder,
+        Manifest(
+            engine="torch", task=ONE, base="tiny", base_digest=base.sha256, dataset="d", recipe=made.recipe,
+            heads=made.heads, files=file_digests(folder), max_tokens=made.max_tokens, template=made.template,
+        ),
+    )  # fmt: skip
+    engine = Windowed(Specialist(folder, name="s", threads=1))
+    lines = [from_json(line, dict) for line in (folder / "trainer.jsonl").read_bytes().splitlines()]
+    for line in lines:
+        said = await engine.complete(ask(ONE, line["input"], id=line["id"]))
+        assert said.value == line["value"]
+        assert said.confidence == pytest.approx(line["confidence"], abs=0.01)
+        assert said.usage.cut == 0
+    await engine.close()

@@ -10,8 +10,11 @@ WORDS = {
 }
 
 
-def build(folder: Path, seed: int = 0) -> Path:
-    """Writes config.json, tokenizer.json and model.safetensors; the same files for the same seed."""
+def build(folder: Path, seed: int = 0, *, loud: float = 1.0) -> Path:
+    """Writes config.json, tokenizer.json and model.safetensors; the same files for the same seed.
+
+    `loud` multiplies the embedding, which is the vocabulary head too: as drawn, its logits hardly differ.
+    """
     import torch
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -33,6 +36,8 @@ def build(folder: Path, seed: int = 0) -> Path:
         num_key_value_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None, tie_word_embeddings=True,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.model.embed_tokens.weight *= loud
     config.save_pretrained(folder)
     state = {k: v.contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})

@@ -4,6 +4,7 @@ import sys
 import uuid
 
 import click
+import msgspec
 
 from insource.cli.door import Door, run, verb
 from insource.cli.words import dim
@@ -15,6 +16,7 @@ from insource.journeys.serve import close_path, open_path
 from insource.nouns import JsonObject, Record, ask, visible
 from insource.store import Store
 
+PATIENCE_S = 600.0  # a long document takes its time, and Ctrl-C ends it
 EXAMPLE = """
 \b
 Examples:
@@ -43,7 +45,8 @@ async def _answer(door: Door, name: str, text: str) -> tuple[Record, Path]:
         try:
             if path.task is None:
                 raise Invalid(f"{name} is no task")
-            return await answer(ask(path.task, text, id=uuid.uuid4().hex), path, store.append), path
+            request = msgspec.structs.replace(ask(path.task, text, id=uuid.uuid4().hex), deadline=PATIENCE_S)
+            return await answer(request, path, store.append), path
         finally:
             await close_path(path)
 
@@ -63,10 +66,12 @@ def _input(text: str | None) -> str:
 
 
 def _shown(row: Row, record: Record) -> JsonObject:
+    found: JsonObject = {"fields": row.fields, "places": row.places} if row.places is not msgspec.UNSET else {}
     return {
         "id": record.id,
         "output": row.output,
         "confidence": row.confidence,
+        **found,
         "decision": row.decision,
         "release": row.release,
         "record": record.id,

@@ -16,18 +16,18 @@ from insource.errors import InsourceError, StoreError
 from insource.nouns import visible
 
 VERBS = {
-    "init": "Make a workspace.",
+    "init": "Make a workspace, or one that answers from a bundle.",
     "status": "Where each task stands, and what its next gate needs.",
     "collect": "Bring labelled rows in, checked and split.",
     "measure": "Measure every candidate on the same rows.",
     "train": "Make a specialist: a candidate release.",
-    "release": "List, show, gate, promote, roll back and verify releases.",
+    "release": "List, show, gate, promote, roll back, verify, export and bundle releases.",
     "serve": "Serve the OpenAI API at /v1.",
     "answer": "Put one input to a task and see the decision explained.",
     "batch": "Answer a file of inputs; a second run does only what is missing.",
     "review": "See and settle what waits for a person.",
     "models": "List, pull and verify base models.",
-    "store": "Migrate, back up and restore the state.",
+    "store": "Migrate, back up and restore the state; carry records home.",
     "demo": "The whole loop on generated defect reports, on this machine.",
 }
 

@@ -1,14 +1,29 @@
 """`insource models`: the base models, those known and those on this disk."""
 
-from pathlib import Path
-
 import click
+from msgspec import to_builtins
 
 from insource.cli.door import Door, verb
-from insource.engines.models import find, forget, kept_models, model_faults, resolve
-from insource.engines.sources import catalogue, source
-from insource.errors import Missing, Refused
+from insource.cli.models_bench import bench
+from insource.cli.models_card import card
+from insource.cli.models_list import listed_table, listing
+from insource.cli.models_probe import kept_probes, probe_lines, probed_here, refuse_broken
+from insource.engines.catalogue import listed
+from insource.engines.models import (
+    find,
+    forget,
+    kept_models,
+    model_faults,
+    notes_of,
+    resolve,
+    shape_here,
+    template_news,
+)
+from insource.engines.sources import source
+from insource.errors import Invalid, Missing, Refused
 from insource.nouns import JsonObject
+from insource.price.plan import plan
+from insource.price.sizing import FORMATS, Load
 from insource.settings import cache_folder
 
 ABOUT = """
@@ -29,27 +44,53 @@ Examples:
 
 @click.group(epilog=ABOUT)
 def command() -> None:
-    """List, pull and verify base models."""
+    """List, pull and verify base models; time what was made of them."""
 
 
-@verb("list", epilog="\b\nExample:\n  insource models list --json")
-def show(door: Door) -> None:
-    """The catalogue and what is on this disk."""
+ASKED = """
+\b
+Examples:
+  insource models list
+  insource models list qwen2.5-7b --context 8192 --concurrent 16
+"""
+
+
+@verb("list", epilog=ASKED)
+@click.argument("model", required=False)
+@click.option("--context", "tokens", type=click.IntRange(1), help="Tokens of a text, its answer included (4,096).")
+@click.option("--concurrent", type=click.IntRange(1, 100_000), default=1, help="Texts in work at once (1).")
+@click.option("--answer", type=click.IntRange(0), default=100, help="Tokens written of each text (100).")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="bf16", help="Whose speed is shown (bf16).")
+def show(door: Door, model: str | None, tokens: int | None, form: str, **load: int) -> None:
+    """The catalogue and what is on this disk; of one MODEL its figures, memory, and the cards that hold it.
+
+    Memory and speed are estimated for texts of --context tokens, --concurrent at once; what is assumed is said.
+    """
     cache = cache_folder()
-    rows = _rows(cache)
-    words = [f"{'MODEL':<28} {'FETCH':>9} {'ON DISK':>9}  WHAT"]
-    words += [
-        f"{row['name']:<28} {_size(row['fetch_bytes'])} {_size(row['disk_bytes'])}  {row['about']}" for row in rows
-    ]
-    door.show({"cache": str(cache), "models": rows}, "\n".join([*words, f"kept in {cache}"]))
+    if model is None:
+        rows = listing(cache)
+        door.show({"cache": str(cache), "models": rows}, f"{listed_table(rows)}\nkept in {cache}")
+        return
+    entry = listed().get(model)
+    shape = entry.shape if entry else shape_here(model, cache)
+    if tokens and tokens > shape.context:
+        words = f"{model} sees {shape.context:,} tokens, not {tokens:,}"
+        raise Invalid(words, hint="a smaller --context, or another model: insource models list")
+    estimate = plan(shape, Load(context=tokens or min(4096, shape.context), **load))
+    found = {"name": model, **({} if entry is None else to_builtins(entry)), "shape": shape, "plan": estimate}
+    door.show(found, card(model, entry, shape, estimate, form))
 
 
 @verb("pull", epilog="\b\nExample:\n  insource models pull smollm2-135m")
 @click.argument("model")
 @click.option("--sha256", default="", help="The SHA-256 that the weights file must have.")
 @click.option("--again", is_flag=True, help="Make it anew, even if it is here.")
-def pull(door: Door, model: str, sha256: str, again: bool) -> None:
-    """Fetch MODEL, check it and convert it once. An interrupted transfer goes on where it stopped."""
+@click.option("--no-probe", "unasked", is_flag=True, help="Do not ask it the probes.")
+def pull(door: Door, model: str, sha256: str, again: bool, unasked: bool) -> None:
+    """Fetch MODEL, check it, convert it once, and probe it. An interrupted transfer goes on where it stopped.
+
+    It ends with 1 when the engine did not do with this model what it must: see models verify.
+    """
     cache = cache_folder()
     if again:
         forget(model, cache)
@@ -58,14 +99,24 @@ def pull(door: Door, model: str, sha256: str, again: bool) -> None:
         door.say(f"{model} comes under: {terms}")
     with door.progress() as progress:
         local = resolve(model, cache, progress=progress, sha256=sha256)
-    shown = {"name": local.name, "folder": str(local.folder), "sha256": local.sha256}
-    door.show(shown, f"{local.name} is ready in {local.folder}\nSHA-256 of its weights file: {local.sha256}")
+    for words in (*notes_of(model, cache), *template_news(model, cache)):
+        door.say(words)
+    probed = None if unasked else probed_here(door, model, local, anew=False)
+    shown = {"name": local.name, "folder": str(local.folder), "sha256": local.sha256, "probed": probed}
+    ready = [f"{local.name} is ready in {local.folder}", f"SHA-256 of its weights file: {local.sha256}"]
+    door.show(shown, "\n".join(ready + probe_lines(probed)))
+    refuse_broken(model, probed)
 
 
 @verb("verify", epilog="\b\nExample:\n  insource models verify smollm2-135m")
 @click.argument("model", required=False)
-def verify(door: Door, model: str | None) -> None:
-    """Read every file of MODEL (default: of all models here) and compare with what was stored."""
+@click.option("--probe", "anew", is_flag=True, help="Ask it the probes again (about a minute on two cores).")
+def verify(door: Door, model: str | None, anew: bool) -> None:
+    """Read every file of MODEL (default: of all models here), compare with what was stored, and show what probes found.
+
+    It ends with 1 when a file differs, was added or is gone, or when the engine did not do with the model what it must:
+    keep to a schema, say the same twice, take what people write as text.
+    """
     cache = cache_folder()
     folders = kept_models(cache)
     if model is not None:
@@ -76,39 +127,21 @@ def verify(door: Door, model: str | None) -> None:
     said: list[JsonObject] = []
     for home, kept in folders.items():
         door.say(f"reading {kept.name}, {kept.bytes / 1e6:,.0f} MB")
-        said.append({"name": kept.name, "sha256": kept.sha256, "faults": model_faults(home, kept)})
+        said.append({"name": kept.name, "sha256": kept.sha256, "faults": model_faults(home, kept), "notes": kept.notes})
     broken = [row for row in said if row["faults"]]
     if broken:
         words = "; ".join(f"{row['name']}: {', '.join(row['faults'])}" for row in broken)
         raise Refused(words, hint=f"insource models pull --again {broken[0]['name']}")
-    door.show({"models": said}, "\n".join(f"{row['name']}: whole" for row in said) or "no base model is here yet")
-
-
-def _rows(cache: Path) -> list[JsonObject]:
-    """One row per model of the catalogue, then one per other model on this disk."""
-    known = catalogue()
-    kept = {item.name: (home, item) for home, item in kept_models(cache).items()}
-    rows: list[JsonObject] = []
-    for name in [*known, *(name for name in kept if name not in known)]:
-        listed = known.get(name)
-        home, item = kept.get(name, (None, None))
-        rows.append(
-            {
-                "name": name,
-                "about": listed.about if listed else "",
-                "license": listed.license if listed else "",
-                "fetch_bytes": listed.bytes if listed else 0,
-                "disk_bytes": item.bytes if item else 0,
-                "folder": (item.folder or str(home)) if item else "",
-                "sha256": item.sha256 if item else listed.sha256 if listed else "",
-            }
+    for row in said:
+        here = find(row["name"], cache)
+        row["probed"] = (
+            probed_here(door, row["name"], here, anew=True) if anew and here else kept_probes(row["name"], cache)
         )
-    return rows
+    lines = [line for row in said for line in (f"{row['name']}: whole", *row["notes"], *probe_lines(row["probed"]))]
+    door.show({"models": said}, "\n".join(lines) or "no base model is here yet")
+    for row in said:
+        refuse_broken(row["name"], row["probed"])
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e6:>6,.0f} MB" if size else f"{'-':>9}"
-
-
-for _each in (show, pull, verify):
+for _each in (show, pull, verify, bench):
     command.add_command(_each)

@@ -1,4 +1,4 @@
-"""`insource release`: list, show, gate, promote, roll back, verify and export releases."""
+"""`insource release`: list, show, gate, promote, roll back, verify, export and bundle releases."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,19 +11,22 @@ from insource.cli import release_words as words
 from insource.cli.door import Door, run, verb
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
+from insource.journeys import edge
 from insource.journeys import promote as journey
+from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
+from insource.release.export import COPIES, MERGED
 from insource.release.export import export as copy_out
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
 T = TypeVar("T")
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
-HELP = """List, show, gate, promote, roll back and verify releases.
+HELP = """List, show, gate, promote, roll back, verify, export and bundle releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
-verify, export), or the newest (show).
+verify, export, bundle), or the newest (show).
 """
 EXAMPLE = """
 \b
@@ -138,16 +141,30 @@ def verify(door: Door, name: str) -> None:
         _end(door, Refused(f"{found.release} is not what was released: {'; '.join(found.faults)}", hint=hint))
 
 
-@verb("export", epilog="\b\nExample:\n  insource release export tickets@1.0.0 --out tickets-1.0.0")
+@verb(
+    "export",
+    epilog="\b\nExamples:\n  insource release export tickets@1.0.0 --out tickets-1.0.0\n"
+    "  insource release export tickets@1.0.0 --format openvino-int8",
+)
 @click.argument("name", metavar="TASK[@VERSION]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
-def export(door: Door, name: str, out: Path | None) -> None:
-    """Copy the merged model out as safetensors, with the manifest that says which token each label is."""
+@click.option("--format", "form", type=click.Choice([*COPIES, *FORMS]), default=MERGED, show_default=True)
+@click.option("--rows", type=click.IntRange(0), default=0, help="Test rows to measure on (default: all).")
+def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> None:
+    """The model in another form.
+
+    Copied out: safetensors as trained, with the manifest that says which token each label is; hf for vLLM and the like
+    and gguf-* for llama.cpp and Ollama, whose plain text reads as the answer. Made over for another engine of ours
+    (openvino*) it becomes a release of its own, measured beside the first on the test rows, with its own gate to pass.
+    """
+    if form in FORMS:
+        _convert(door, name, form, rows)
+        return
 
     async def work(settings: Settings, store: Store) -> tuple[Release, Path, list[Path]]:
         release = await _pick(name, settings, store, _live_or_newest)
         place = out or Path(f"{release.task}-{release.version}")
-        return release, place, copy_out(release, settings.state / release.folder, place)
+        return release, place, copy_out(release, settings.state / release.folder, place, form)
 
     release, place, files = _with_store(door, work)
     sizes = {path.relative_to(place).as_posix(): path.stat().st_size for path in files}
@@ -158,12 +175,41 @@ def export(door: Door, name: str, out: Path | None) -> None:
     )
 
 
+def _convert(door: Door, name: str, form: str, rows: int) -> None:
+    async def work(settings: Settings, store: Store) -> Converted:
+        release = await _pick(name, settings, store, _live_or_newest)
+        with door.progress() as progress:
+            return await convert(release, settings, store, form=form, rows=rows, progress=progress)
+
+    made = _with_store(door, work)
+    hint = f"\n\nnext: insource release gate {made.release.name}"
+    door.show(made, words.converted_words(made) + hint)
+
+
+@verb("bundle", epilog="\b\nExample:\n  insource release bundle tickets@1.0.0 --out tickets.bundle")
+@click.argument("name", metavar="TASK[@VERSION]")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="A new file (default: NAME.bundle).")
+def bundle(door: Door, name: str, out: Path | None) -> None:
+    """One file with all that a machine without network needs to answer: insource init DIR --bundle FILE.
+
+    Only a release that passed its gate is bundled. The same release gives the same bytes.
+    """
+
+    async def work(settings: Settings, store: Store) -> edge.Bundled:
+        release = await _pick(name, settings, store, _live_or_newest)
+        place = out or Path(f"{release.task}-{release.version}.bundle")
+        return await edge.bundle(load_task(settings, release.task), release, settings, store, place)
+
+    made = _with_store(door, work)
+    door.show(made, words.bundle_words(made))
+
+
 command = click.Group(
     "release",
-    commands=[list_releases, show, gate, promote, rollback, verify, export],
+    commands=[list_releases, show, gate, promote, rollback, verify, export, bundle],
     help=HELP,
     epilog=EXAMPLE,
-    short_help="List, show, gate, promote, roll back and verify releases.",
+    short_help="List, show, gate, promote, roll back, verify, export and bundle releases.",
 )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from insource.cli.words import NO, YES, bold, dim, mark, short, table
 from insource.engines.artefact import Manifest
+from insource.journeys.convert import Converted
+from insource.journeys.edge import Bundled
 from insource.journeys.promote import Verified
 from insource.nouns import Check, Gate, Release, StageChange
 
@@ -62,6 +64,35 @@ def verify_words(found: Verified) -> str:
     head = f"{mark(found.whole)} {bold(found.release)} is {'' if found.whole else 'NOT '}what was released"
     faults = [f"  {mark(False, fault)}" for fault in found.faults]
     return "\n".join([head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}")])
+
+
+def converted_words(made: Converted) -> str:
+    """Both forms on the same rows, and what changed between them."""
+    names = {made.source.name: made.source, made.release.name: made.release}
+    metric = made.report.candidates[0].scores[0].metric if made.report.candidates else ""
+    rows = []
+    for candidate in made.report.candidates:
+        release, score = names[candidate.candidate], candidate.score(metric)
+        said = f"{score.value:.1%} ({score.low:.1%} to {score.high:.1%}, n {score.n:,})" if score else "-"
+        size = f"{made.sizes[release.name] / 1e6:,.0f} MB"
+        rows.append((release.name, release.engine, size, said, f"{candidate.latency_ms.p50:.0f}",
+                     f"{candidate.rows_per_s:,.1f}"))  # fmt: skip
+    lines = [table(("release", "engine", "on disk", metric, "p50 ms", "rows/s"), rows)]
+    lines += [
+        f"{pair.a} against {pair.b}, {pair.metric}: {pair.difference * 100:+.1f} points "
+        f"({pair.low * 100:+.1f} to {pair.high * 100:+.1f}), n {pair.n:,}"
+        for pair in made.report.pairs
+    ]
+    return "\n".join([*lines, *[f"{NO} {name}: {why}" for name, why in made.report.failed.items()]])
+
+
+def bundle_words(made: Bundled) -> str:
+    """Where the file is, how it is known, and what to do with it."""
+    left = f"\nleft behind: {', '.join(made.left)}" if made.left else ""
+    return f"""{made.release} is in {made.file}, {made.bytes / 1e6:,.1f} MB
+SHA-256 {made.sha256}{left}
+
+there: pip install '{made.needs}', then insource init DIR --bundle {made.file} --sha256 {made.sha256[:12]}…"""
 
 
 def _gated(gate: Gate | None) -> str:

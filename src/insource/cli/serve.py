@@ -3,6 +3,7 @@
 import click
 
 from insource.cli.door import Door, run, verb
+from insource.engines.shared_base import Bases
 from insource.errors import Invalid
 from insource.journeys.serve import open_live
 from insource.serve.app import create_app
@@ -38,18 +39,19 @@ def command(door: Door, host: str | None, port: int | None, workers: int, allow_
 
 async def _serve(door: Door, host: str | None, port: int | None, allow_network: bool) -> None:
     settings = door.settings()
+    bases = Bases(settings.cache)
     where = host or settings.serve.host, settings.serve.port if port is None else port
     with listen(*where, network=allow_network) as bound:
         async with await Store.open(settings) as store:
             with door.progress() as progress:
-                paths, problems = await open_live(settings, store, progress=progress)
+                paths, problems = await open_live(settings, store, progress=progress, bases=bases)
             for task, problem in problems.items():
                 door.say(f"not served: {task}: {problem}. {problem.hint}")
             for name, path in paths.items():
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
-            app = create_app(settings, store, paths, follow=True, network=allow_network)
+            app = create_app(settings, store, paths, follow=True, network=allow_network, bases=bases)
             url = address(bound)
             broken = await run_server(app, bound, lambda: _ready(door, settings, url, list(paths)))
     late = f"{broken} calls begun could not be waited for; they were told"

@@ -1,12 +1,15 @@
-"""`insource store`: migrate, back up, restore."""
+"""`insource store`: migrate, back up, restore, and carry records from one store to another."""
 
 from pathlib import Path
 
 import click
 
 from insource.cli.door import Door, run, verb
+from insource.journeys import carry
+from insource.journeys.carry import Carry
 from insource.store import Store
 from insource.store.backup import unpack
+from insource.store.carried import Taken
 
 EXAMPLE = """
 \b
@@ -14,12 +17,17 @@ Examples:
   insource store backup monday.tar       while the gateway runs
   insource store restore monday.tar
   insource store migrate
+  insource store export kiosk.jsonl      at the kiosk
+  insource store import kiosk.jsonl      at home
 """
 
 
 @click.group("store", epilog=EXAMPLE)
 def command() -> None:
-    """Migrate, back up and restore what insource remembers: rows, releases, records, reviews, keys."""
+    """Migrate, back up and restore what insource remembers: rows, releases, records, reviews, keys.
+
+    Export and import carry records and reviews home from where there is no network.
+    """
 
 
 @verb("migrate", epilog="\b\nExample:\n  insource store migrate")
@@ -48,6 +56,29 @@ def restore(door: Door, file: Path, replace: bool) -> None:
     door.show({"store": str(state), "former": str(aside) if aside else None}, f"restored {state}{former}")
 
 
+@verb("export", epilog="\b\nExample:\n  insource store export kiosk.jsonl")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def give(door: Door, file: Path) -> None:
+    """Write every call, what waits for a person and what people said to FILE. The gateway may go on meanwhile.
+
+    FILE holds the text of what waits, and the keys under which inputs are hashed: keep it as you keep a backup.
+    """
+    made = run(_give(door, file))
+    words = f"calls {made.calls:,}, waiting for a person {made.waiting:,}, reviews {made.reviews:,}"
+    door.show(made, f"{file}: {words}\n\nat home: insource store import {file.name}")
+
+
+@verb("import", epilog="\b\nExample:\n  insource store import kiosk.jsonl")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def take(door: Door, file: Path) -> None:
+    """Add the calls of FILE, written by insource store export. A call that is here already is not added again.
+
+    What waits there waits here. Where people said one thing there and another here, what was said here stands.
+    """
+    found = run(_take(door, file))
+    door.show(found, _taken_words(found))
+
+
 async def _open(door: Door) -> Path:
     settings = door.settings()
     async with await Store.open(settings):
@@ -59,5 +90,25 @@ async def _backup(door: Door, file: Path) -> int:
         return await store.backup(file)
 
 
-for _verb in (migrate, backup, restore):
+async def _give(door: Door, file: Path) -> Carry:
+    async with await Store.open(door.settings()) as store:
+        with door.progress() as progress:
+            return await carry.give(store, file, progress=progress)
+
+
+async def _take(door: Door, file: Path) -> Taken:
+    async with await Store.open(door.settings()) as store:
+        with door.progress() as progress:
+            return await carry.take(store, file, progress=progress)
+
+
+def _taken_words(found: Taken) -> str:
+    lines = [f"new calls {found.records:,}, here already {found.known:,}"]
+    lines += [f"waiting for a person, new {found.pending:,}: insource review TASK"] * bool(found.pending)
+    lines += [f"reviews taken over {found.reviews:,}"] * bool(found.reviews)
+    lines += [f"judged otherwise here, which stands: {', '.join(found.differ[:10])}"] * bool(found.differ)
+    return "\n".join(lines)
+
+
+for _verb in (migrate, backup, restore, give, take):
     command.add_command(_verb)

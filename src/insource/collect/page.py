@@ -9,7 +9,7 @@ from markupsafe import Markup
 from insource.collect.check import ENOUGH, GOOD, clean
 from insource.collect.facts import PARTS, Balance, Bar, Lengths, balances, lengths
 from insource.collect.findings import Finding, Rows, verdict
-from insource.nouns import Dataset, Example, JsonObject, Noun, Task
+from insource.nouns import Dataset, Example, JsonObject, Noun, Task, visible
 
 TEMPLATE = "check.html"
 FEW_LABELS = 30
@@ -57,7 +57,7 @@ def page(sheet: Sheet) -> str:
     environment.filters["number"] = lambda value: f"{value:,}"
     environment.filters["options"] = _options
     environment.filters["width"] = _width
-    return environment.get_template(TEMPLATE).render(**_told(sheet))
+    return visible(environment.get_template(TEMPLATE).render(**_told(sheet)))
 
 
 def _options(text: str) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from insource.decode.form import written
 from insource.errors import Invalid, OutputInvalid
 from insource.nouns import JsonObject, JsonValue, Output, Task, canonical, to_json
 
@@ -27,12 +28,12 @@ def schema_of(task: Task) -> JsonObject:
 def render(task: Task, value: JsonObject) -> str:
     """The text form of a value: the bare label of a single output, the text of `generate`, else compact JSON.
 
-    Fields of `classify` stand in the task's order.
+    Fields stand in the order of the task, or of its schema.
     """
     if task.kind == "generate":
         return str(value["text"])
     if task.kind == "extract":
-        return to_json(value).decode()
+        return written(schema_of(task), value)
     if len(task.outputs) == 1:
         return str(value[task.outputs[0].name])
     return to_json({output.name: value[output.name] for output in task.outputs}).decode()

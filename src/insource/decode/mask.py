@@ -82,6 +82,12 @@ class GrammarMask:
         fresh._matcher.reset()
         return fresh
 
+    def takes(self, tokens: Sequence[int]) -> bool:
+        """Whether `tokens` spell a whole output of the grammar."""
+        walk = self._matcher.deep_copy()
+        walk.reset()
+        return bool(walk.try_consume_tokens(list(tokens)) == len(tokens) and walk.is_accepting())
+
     def allowed(self) -> NDArray[np.bool_]:
         """One bool per token of the vocabulary."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)

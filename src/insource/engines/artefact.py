@@ -5,13 +5,15 @@ files do not match the manifest's SHA-256 digests is refused.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from insource.errors import Invalid, Missing, Refused
 from insource.nouns import JsonObject, Noun, Task, digest, from_json, to_json
+from insource.stats import scaled
 
 MANIFEST = "manifest.json"
-SAFE = {".safetensors", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
+SAFE = {".safetensors", ".xml", ".bin", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
 
 
 class OutputHead(Noun, frozen=True, kw_only=True):
@@ -23,11 +25,30 @@ class OutputHead(Noun, frozen=True, kw_only=True):
     temperature: float = 1.0
 
 
+class Scale(Noun, frozen=True, kw_only=True):
+    """A confidence p is served as sigmoid(slope · log(p / (1 - p)) + offset)."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def of(self, confidence: float) -> float:
+        """The confidence as it is served, 0 to 1."""
+        return scaled(confidence, self.slope, self.offset)
+
+
+class Calibration(Noun, frozen=True, kw_only=True):
+    """How the probabilities of a written answer become confidences: a scale a field, and one for the whole."""
+
+    fields: dict[str, Scale] = {}
+    whole: Scale = Scale()
+
+
 class Manifest(Noun, frozen=True, kw_only=True):
     """What is in the folder and where it came from.
 
     `files` maps each relative path to its SHA-256. `threshold` is the confidence at which the task's risk holds on
     the dev split, None when it asks for none; `promise` says in words what it guarantees or why it cannot.
+    `heads` are a classify task's, `calibration` an extract task's.
     `template` is what stood around each text in training, and stands around each text it serves.
     `dev` holds the trainer's own evaluation (n, accuracy, ece); its answers row by row are in `trainer.jsonl`.
     """
@@ -39,6 +60,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     dataset: str
     recipe: JsonObject
     heads: tuple[OutputHead, ...]
+    calibration: Calibration | None = None
     files: dict[str, str]
     threshold: float | None = None
     promise: str = ""
@@ -83,17 +105,18 @@ def read_manifest(folder: Path) -> Manifest:
     return from_json(data, Manifest)
 
 
-def faults(folder: Path, artefact: str = "") -> list[str]:
+def faults(folder: Path, artefact: str = "", left: Sequence[str] = ()) -> list[str]:
     """Every way in which the files differ from the manifest, in words; empty when the artefact is whole.
 
-    With `artefact`, the manifest itself must have that SHA-256.
+    With `artefact`, the manifest itself must have that SHA-256. The files named by `left` stayed where the artefact was
+    made, and may be absent.
     """
     manifest = read_manifest(folder)
     said = []
     if artefact and digest((folder / MANIFEST).read_bytes()) != artefact:
         said.append(f"{MANIFEST} is not the one that was released")
     found = file_digests(folder)
-    said += [f"{name} is missing" for name in manifest.files if name not in found]
+    said += [f"{name} is missing" for name in manifest.files if name not in found and name not in left]
     said += [f"{name} was changed" for name, sha in manifest.files.items() if found.get(name, sha) != sha]
     said += [f"{name} was added" for name in found if name not in manifest.files]
     return said

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Protocol, runtime_checkable
 
-from insource.nouns import Prediction, Request
+from insource.nouns import Prediction, Request, Task
 
 
 class Engine(Protocol):
@@ -30,4 +30,17 @@ class Streams(Protocol):
 
     def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
         """Pieces of text as they come, then the whole Prediction as the last item."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """An engine that reads only so much of a text at once; `engines.windowed` gives it a long one in windows."""
+
+    def room(self, task: Task, /) -> int:
+        """How many tokens of an input of `task` are read."""
+        ...
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of the text the characters [start, stop) it spells, by the model's own tokenizer."""
         ...

@@ -5,29 +5,29 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from math import exp, inf
+from math import inf
 from typing import Any
 
 import msgspec
 
 from insource.decode import grammar
-from insource.decode.check import parse, parse_json, render, schema_of
+from insource.decode.check import render
 from insource.decode.mask import GrammarMask, Vocabulary
 from insource.decode.prompt import messages
 from insource.engines.base_model_chat import Chat
-from insource.engines.base_model_fields import field_confidence, was_cut
 from insource.engines.base_model_net import Network
+from insource.engines.base_model_said import prediction_of, schema_asked
 from insource.engines.base_model_score import Scored, Scorer
 from insource.engines.base_model_write import Draft, Writer
 from insource.engines.batcher import Batcher
 from insource.engines.local import LocalModel
 from insource.engines.readout import by_length
-from insource.errors import EngineDown, EngineSlow, InsourceError, Invalid, OutputInvalid
-from insource.nouns import Example, JsonObject, Message, Prediction, Request, Task, Usage
+from insource.errors import EngineDown, EngineSlow, InsourceError, Invalid
+from insource.nouns import Example, JsonObject, Message, Prediction, Request, Task, Usage, ask
 
 LARGEST_BATCH, TOKENS_A_ROW = 16, 128
 ANSWER, STRUCTURED = 512, 2048
-LISTED, LEAST = 8_000, 32
+LISTED, LEAST, SPARE = 8_000, 32, 8
 
 
 class BaseModel:
@@ -54,6 +54,21 @@ class BaseModel:
         self._closing = threading.Event()
         self._batcher = Batcher(self._run, largest=batch)
 
+    def room(self, task: Task, /) -> int:
+        """How many tokens of an input fit beside the task's prompt and the longest answer that leaves three quarters.
+
+        Raises `Invalid` where none do.
+        """
+        filling = "x " * LEAST
+        request = msgspec.structs.replace(ask(task, filling, id=""), max_tokens=self._network.window)
+        before, text, after = self._framed(request)
+        around = len(text) - len(self._chat.text(filling))
+        return self._room(request, before, after) - around - SPARE
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters that each token of the text spells."""
+        return self._chat.offsets(text)
+
     async def complete(self, request: Request) -> Prediction:
         """The answer. Raises `Invalid` for a schema no grammar can honour, `EngineSlow` past the request's deadline."""
         start = time.perf_counter()
@@ -68,6 +83,7 @@ class BaseModel:
         """Frees the worker thread, after the batch it is in; what was not begun gets `EngineDown`."""
         self._closing.set()
         await self._batcher.close()
+        await asyncio.to_thread(self._chat.close)
 
     def _run(self, requests: list[Request]) -> list[Prediction | Exception]:
         import torch
@@ -129,7 +145,8 @@ class BaseModel:
         drafts = [self._draft(request, prompt) for request, (_, prompt) in zip(requests, rows, strict=True)]
         writer.write(rows[0][1].prefix, [prompt.text for _, prompt in rows], drafts, self._closing)
         for request, draft, (i, prompt) in zip(requests, drafts, rows, strict=True):
-            results[i] = draft.error or self._written(request, draft, prompt, writer)
+            usage = prompt.usage(len(draft.tokens))
+            results[i] = draft.error or prediction_of(request, draft, writer, self.name, usage)
 
     def _draft(self, request: Request, prompt: "_Prompt") -> Draft:
         said = _grammar(request)
@@ -144,43 +161,28 @@ class BaseModel:
             deadline=request.deadline,
         )
 
-    def _written(self, request: Request, draft: Draft, prompt: "_Prompt", writer: Writer) -> Prediction:
-        text = writer.text(draft)
-        for stop in request.stop:
-            text = text.split(stop, 1)[0]
-        finish = draft.finish or "stop"
-        value: JsonObject | None = None
-        schema = schema_asked(request)
-        try:
-            if request.task and (schema is None or finish == "stop"):
-                value = parse(request.task, text)
-            elif schema is not None and finish == "stop":
-                value = parse_json(schema, text)
-        except OutputInvalid:
-            finish = "invalid"
-        pieces = writer.vocabulary.pieces(draft.tokens)
-        structured = schema is not None and isinstance(value, dict)
-        return Prediction(
-            text=text,
-            value=value if isinstance(value, dict) else None,
-            engine=self.name,
-            confidence=0.0 if was_cut(value) and structured else exp(sum(draft.logs)),
-            fields=field_confidence(text, value or {}, pieces, draft.logs) if structured else {},
-            usage=prompt.usage(len(draft.tokens)),
-            finish=finish,
-        )
-
     def _prompt(self, request: Request) -> "_Prompt":
         """The request's tokens; an input that does not fit loses its middle."""
         if request.tools:
             raise Invalid(f"{self.name} takes no tools", hint="ask for a json_schema response_format instead")
-        wanted = min(request.max_tokens or ANSWER, self._network.window // 4)
+        before, text, after = self._framed(request)
+        kept = _without_middle(text, self._room(request, before, after))
+        cut = len(text) - len(kept)
+        prefix = tuple(before) if request.task else ()
+        return _Prompt(prefix, [*([] if request.task else before), *kept, *after], cut)
+
+    def _room(self, request: Request, before: list[int], after: list[int]) -> int:
+        """The tokens left for the input beside what stands around it and an answer."""
+        window = self._network.window
+        return window - len(before) - len(after) - min(request.max_tokens or ANSWER, window // 4)
+
+    def _framed(self, request: Request) -> tuple[list[int], list[int], list[int]]:
+        """The tokens before the input, its own, and those after; a long list of labels gives way to the input."""
         shown = LISTED
         while True:
             before, text, after = self._pieces(request, shown)
-            room = self._network.window - len(before) - len(after) - wanted
-            if room >= min(len(text), LEAST):
-                break
+            if self._room(request, before, after) >= min(len(text), LEAST):
+                return before, text, after
             if request.task is None or shown < LEAST:
                 raise Invalid(
                     f"the prompt without its input has {len(before) + len(after):,} tokens; {self.name} sees "
@@ -188,10 +190,6 @@ class BaseModel:
                     hint="fewer shots, a shorter instruction, or a model with a larger window",
                 )
             shown //= 2
-        kept = _without_middle(text, room)
-        cut = len(text) - len(kept)
-        prefix = tuple(before) if request.task else ()
-        return _Prompt(prefix, [*([] if request.task else before), *kept, *after], cut)
 
     def _pieces(self, request: Request, shown: int) -> tuple[list[int], list[int], list[int]]:
         """The tokens before the last user message, its own, and those after; labels take `shown` characters."""
@@ -224,24 +222,6 @@ class _Prompt(msgspec.Struct, frozen=True):
 
 _Rows = list[tuple[int, _Prompt]]
 _Results = dict[int, Prediction | Exception]
-
-
-def schema_asked(request: Request) -> JsonObject | None:
-    """The JSON Schema the answer must follow; None when it is free text. Raises `Invalid` for a malformed one."""
-    if request.task:
-        return None if request.task.kind == "generate" else schema_of(request.task)
-    form = request.response_format
-    if form is None or form.get("type") == "text":
-        return None
-    if form.get("type") == "json_object":
-        return {"type": "object"}
-    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form.get("json_schema"), dict) else None
-    if form.get("type") != "json_schema" or not isinstance(schema, dict):
-        raise Invalid(
-            "response_format is text, json_object, or json_schema with a schema",
-            hint='{"type": "json_schema", "json_schema": {"name": "…", "schema": {…}}}',
-        )
-    return schema
 
 
 def _grammar(request: Request) -> str | None:

@@ -1,7 +1,7 @@
 """From messages to tokens by the model's own chat template. What people wrote never becomes a control token.
 
-The template is rendered in a sandbox with a mark in place of every content. Between the marks its control tokens are
-read as such; contents are encoded apart, as plain text, so "<|im_end|>" in a document is nine characters of text.
+The template is rendered with a mark in place of every content (`engines.template`). Between the marks its control
+tokens are read as such; contents are encoded apart, as plain text: "<|im_end|>" in a document is ten letters of text.
 """
 
 import json
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from insource.engines.plain_text import PlainText, read_tokenizer
 from insource.engines.readout import printable
+from insource.engines.template import Template, template_of
 from insource.errors import EngineDown, Invalid
 from insource.nouns import Message
 from insource.nouns.request import text_of
@@ -26,30 +28,26 @@ PLAIN = (
 class Chat:
     """A model's tokenizer and chat template. A base model without a template gets a plain prompt.
 
-    `end` is the token that ends an answer, `ends` every token that does. Raises `EngineDown` when the folder holds no
-    readable tokenizer.
+    `end` is the token that ends an answer, `ends` every token that does, `controls` are those no answer may hold.
+    Raises `EngineDown` when the folder holds no readable tokenizer, `EngineError` for a template that runs on and on.
     """
 
     def __init__(self, folder: Path) -> None:
-        from tokenizers import Tokenizer
-
         config = _json(folder / "tokenizer_config.json")
+        given = template_of(folder)
         try:
             self.definition = (folder / "tokenizer.json").read_text("utf-8")
-            self._text, self._control = (Tokenizer.from_str(self.definition) for _ in range(2))
+            self._plain = PlainText(self.definition, given)
+            self._control = read_tokenizer(self.definition)
         except (OSError, ValueError) as error:
             raise EngineDown(f"the tokenizer in {folder} cannot be read: {error}") from error
-        self._text.encode_special_tokens = True
-        for tokenizer in (self._text, self._control):
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
+        self._control.no_truncation()
+        self._control.no_padding()
         self._names = {key: _name(config.get(key)) for key in ("bos_token", "eos_token")}
-        given = _template(folder, config)
         self.plain = given is None
-        self._template = _compile(PLAIN if given is None else given)
-        self.controls = frozenset(
-            token for token, added in self._text.get_added_tokens_decoder().items() if added.special
-        )
+        self._template = Template(PLAIN if given is None else given)
+        added = self._control.get_added_tokens_decoder().items()
+        self.controls = frozenset(token for token, what in added if what.special)
         self.ends, self.end = self._endings(folder)
 
     def encode(self, messages: Sequence[Message]) -> list[list[int]]:
@@ -64,39 +62,44 @@ class Chat:
             raise Invalid("the model's chat template cannot take these messages in this order")
         tokens = []
         for i, piece in enumerate(pieces):
-            tokens.append(self.text(contents[int(piece)]) if i % 2 else self._encode(self._control, piece))
+            tokens.append(self.text(contents[int(piece)]) if i % 2 else self._written(piece))
         return tokens
+
+    def close(self) -> None:
+        """Ends the process that renders the template."""
+        self._template.close()
 
     def text(self, text: str) -> list[int]:
         """The tokens of plain text; control tokens in it stay text."""
-        return self._encode(self._text, text)
+        return self._plain.ids(printable(text))
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of plain text the characters [start, stop) it spells."""
+        found: list[tuple[int, int]] = self._plain.tokenizer.encode(printable(text), add_special_tokens=False).offsets
+        return found
 
     def until(self, text: str, stop: int) -> list[int]:
         """The tokens of `text` up to and with the first that reaches beyond character `stop`."""
-        encoding = self._text.encode(printable(text), add_special_tokens=False)
+        encoding = self._plain.tokenizer.encode(printable(text), add_special_tokens=False)
         reach = next((i for i, (_, end) in enumerate(encoding.offsets) if end > stop), len(encoding.ids))
         ids: list[int] = encoding.ids[: reach + 1]
         return ids
 
-    def _encode(self, tokenizer: Any, text: str) -> list[int]:
-        ids: list[int] = tokenizer.encode(printable(text), add_special_tokens=False).ids
+    def _written(self, text: str) -> list[int]:
+        """The tokens of what the template wrote, control tokens among them."""
+        ids: list[int] = self._control.encode(printable(text), add_special_tokens=False).ids
         return ids
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         """The template's text; a template that knows no system role gets it at the head of the first user turn."""
-        from jinja2 import TemplateError
-
         values: dict[str, Any] = {**self._names, "add_generation_prompt": True, "tools": None, "documents": None}
         try:
-            return str(self._template.render(messages=turns, **values))
-        except (TemplateError, TypeError, ValueError) as error:
+            return self._template.render({**values, "messages": turns})
+        except Invalid:
             if len(turns) < 2 or turns[0]["role"] != "system" or turns[1]["role"] != "user":
-                raise Invalid(f"the model's chat template refuses these messages: {error}") from error
+                raise
         merged = [{"role": "user", "content": turns[0]["content"] + "\n\n" + turns[1]["content"]}, *turns[2:]]
-        try:
-            return str(self._template.render(messages=merged, **values))
-        except (TemplateError, TypeError, ValueError) as error:
-            raise Invalid(f"the model's chat template refuses these messages: {error}") from error
+        return self._template.render({**values, "messages": merged})
 
     def _endings(self, folder: Path) -> tuple[list[int], int]:
         """Every token that ends an answer, and the one that this template writes after it."""
@@ -104,7 +107,7 @@ class Chat:
         for name in ("config.json", "generation_config.json"):
             given = _json(folder / name).get("eos_token_id")
             ends += given if isinstance(given, list) else [given]
-        ends.append(self._text.token_to_id(self._names["eos_token"]))
+        ends.append(self._control.token_to_id(self._names["eos_token"]))
         if self.plain:
             known = [token for token in dict.fromkeys(ends) if token is not None]
             return known, self.text("\n")[0]
@@ -115,34 +118,6 @@ class Chat:
         if not known:
             raise EngineDown(f"the model in {folder} names no token that ends an answer")
         return known, known[0]
-
-
-def _compile(template: str) -> Any:
-    from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.globals["raise_exception"] = _refuse
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    try:
-        return environment.from_string(template)
-    except TemplateError as error:
-        raise EngineDown(f"the model's chat template cannot be read: {error}") from error
-
-
-def _refuse(message: str) -> None:
-    raise ValueError(message)
-
-
-def _template(folder: Path, config: dict[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text("utf-8")
-    given = config.get("chat_template")
-    if isinstance(given, list):
-        given = next((each.get("template") for each in given if each.get("name") == "default"), None)
-    return given if isinstance(given, str) else None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from typing import Any
 
 from insource.decode.labels import Trie
 from insource.engines.base_model_cache import roomy_cache
-from insource.engines.readout import pick_device, pick_dtype
-from insource.errors import EngineDown
+from insource.engines.readout import EAGER_TOKENS, load_causal, pick_device, pick_dtype, ready
 
 PREFIXES = 8
 
@@ -24,41 +23,18 @@ class Network:
     """
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
-        try:
-            import torch
-            import transformers
-        except ModuleNotFoundError as error:
-            raise EngineDown(f"{error.name} is not installed", hint="pip install 'insource[train]'") from error
-        if threads:
-            torch.set_num_threads(threads)
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
+        ready(threads)
         self.device = pick_device()
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "attn_implementation": "sdpa"}
-        try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(self.device), **options)
-        except (OSError, ValueError, KeyError) as error:
-            raise EngineDown(f"the model in {folder} cannot be loaded: {error}") from error
-        self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
+        # who attends whom is a table of its own here, which plain attention does not take
+        model = load_causal(folder, device=self.device, dtype=pick_dtype(self.device), longest=EAGER_TOKENS + 1)
+        self.model = model
         config = model.config.get_text_config()
         windows = (getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None))
         self.window: int = min([size for size in windows if size] or [4096])
-        head = model.get_output_embeddings()
-        self.width: int = head.weight.shape[0]
         # bfloat16 keeps 8 bits: a logit of 20 would be rounded to eighths, and its label's probability with it
-        self._head = head if self.device != "cpu" or head.weight.dtype == torch.float32 else deepcopy(head).float()
-        self._cap = getattr(config, "final_logit_softcapping", None)
-        self._scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
-            getattr(config, "logits_scaling", None) or 1.0
-        )
+        self.logits = VocabularyHead(model, exact=self.device == "cpu")
+        self.width: int = self.logits.width
         self._prefixes: OrderedDict[tuple[int, ...], list[tuple[Any, Any]]] = OrderedDict()
-
-    def logits(self, hidden: Any) -> Any:
-        """Float32 next-token logits [..., width] of final hidden states."""
-        scores = self._head(hidden.to(self._head.weight.dtype)).float()
-        if self._scale != 1.0:
-            scores = scores * self._scale
-        return self._cap * (scores / self._cap).tanh() if self._cap else scores
 
     def forward(self, cache: Any, ids: Any, positions: Any, sees: Any) -> Any:
         """Hidden states [B, q, d] of `ids` [B, q], which enter the cache. `sees` [B, q, slots] is who attends whom."""
@@ -86,6 +62,31 @@ class Network:
         sees = torch.ones(1, len(prefix), len(prefix), dtype=torch.bool, device=self.device).tril()
         self.forward(cache, ids, torch.arange(len(prefix), device=self.device)[None], sees)
         return [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]
+
+
+class VocabularyHead:
+    """From final hidden states to next-token logits, with the scale and the softcap that some models have.
+
+    `exact` computes in float32 whatever the weights are. `width` is how many tokens are scored.
+    """
+
+    def __init__(self, model: Any, *, exact: bool) -> None:
+        import torch
+
+        head, config = model.get_output_embeddings(), model.config.get_text_config()
+        self.width: int = head.weight.shape[0]
+        self.layer = deepcopy(head).float() if exact and head.weight.dtype != torch.float32 else head
+        self._cap = getattr(config, "final_logit_softcapping", None)
+        self._scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
+            getattr(config, "logits_scaling", None) or 1.0
+        )
+
+    def __call__(self, hidden: Any) -> Any:
+        """Float32 logits [..., width] of hidden states [..., d]."""
+        scores = self.layer(hidden.to(self.layer.weight.dtype)).float()
+        if self._scale != 1.0:
+            scores = scores * self._scale
+        return self._cap * (scores / self._cap).tanh() if self._cap else scores
 
 
 class Session:

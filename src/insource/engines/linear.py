@@ -94,12 +94,13 @@ class Linear:
         return cls(words, weights, name=name)
 
     @classmethod
-    def load(cls, folder: Path, *, name: str) -> "Linear":
+    def load(cls, folder: Path, *, name: str, left: Sequence[str] = ()) -> "Linear":
         """The engine in a release folder, every file checked against the manifest before it is read.
 
-        Raises `Missing` without a manifest, `Refused` when a file was changed, `Invalid` when one cannot be read.
+        The files named by `left` may be absent. Raises `Missing` without a manifest, `Refused` when a file was changed,
+        `Invalid` when one cannot be read.
         """
-        said = faults(folder)
+        said = faults(folder, left=left)
         if said:
             raise Refused(f"{folder} is not what was released: {'; '.join(said)}", hint="restore it, or roll back")
         from safetensors import SafetensorError

@@ -16,18 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from insource.engines.artefact import file_digest
+from insource.engines.catalogue import shape_of
 from insource.engines.local import LocalModel
+from insource.engines.models_check import beside, check_model, strangers, weights_of
 from insource.engines.models_convert import CONVERTER, convert
 from insource.engines.sources import Hub, Local, Progress, Source, source
-from insource.engines.sources_check import PICKLED, SAFE_INSTEAD, check_text, check_weights, read_json
+from insource.engines.sources_check import check_weights, read_json
 from insource.engines.sources_http import disk_fault, room_for
 from insource.engines.sources_hub import fetch_hub
 from insource.engines.sources_wheel import fetch_wheels
+from insource.engines.template import difference, template_of
 from insource.errors import Invalid, Missing, Refused
-from insource.nouns import Noun, digest, from_json, to_json
+from insource.nouns import Noun, Shape, digest, from_json, to_json
 from insource.settings import model_hosts
 
-MANIFEST = "source.json"
+MANIFEST, PROBED = "source.json", "probes.json"
 WEIGHT = 2  # bytes of a bfloat16
 
 
@@ -43,7 +46,8 @@ class Kept(Noun, frozen=True, kw_only=True):
     """source.json. `folder` is "" when the model lies beside it, else where it lies; `files` are relative to it.
 
     `sha256` identifies the original weights (of several files: the SHA-256 of their names and digests); `origin` marks
-    the .gguf on this disk that a `file:` model was converted from. `converter` is 0 when nothing was converted.
+    the .gguf on this disk that a `file:` model was converted from. `converter` is 0 when nothing was converted. `notes`
+    say what the model asks for and does not get.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Kept(Noun, frozen=True, kw_only=True):
     folder: str = ""
     origin: dict[str, Mark] = {}
     converter: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -90,6 +95,21 @@ def find(spec: str, cache: Path) -> LocalModel | None:
     return None if kept is None else _local(wanted.name, home, kept)
 
 
+def shape_here(spec: str, cache: Path) -> Shape:
+    """The shape of a model on this disk, from its own files. Raises `Missing` when it is not here, and like `source`.
+
+    Raises `Invalid` for a kind of model whose shape cannot be read.
+    """
+    local = find(spec, cache)
+    if local is None:
+        raise Missing(f"{spec} is not on this disk", hint=f"insource models pull {spec}")
+    parameters = sum(check_weights(local.folder / name).weights for name in weights_of(local.folder))
+    shape = shape_of(read_json(local.folder / "config.json"), parameters)
+    if shape is None:
+        raise Invalid(f"{spec} is of a kind whose memory cannot be told from its config.json")
+    return shape
+
+
 def forget(spec: str, cache: Path) -> None:
     """Removes what the cache holds of the model, and only that; it will be made anew. Raises like `source`."""
     home = cache / "models" / source(spec).key
@@ -114,9 +134,69 @@ def model_faults(home: Path, kept: Kept) -> list[str]:
     for name, mark in kept.files.items():
         if not (folder / name).is_file():
             said.append(f"{name} is missing")
+        elif not kept.folder and (folder / name).is_symlink():
+            said.append(f"{name} is a link now")
         elif file_digest(folder / name) != mark.sha256:
             said.append(f"{name} was changed")
-    return said
+    return said + [f"{name} was added" for name in _strangers(home, kept)]
+
+
+def template_news(spec: str, cache: Path) -> list[str]:
+    """What the chat template does otherwise than when this was last asked, in words; empty at first. Safe to show."""
+    local = find(spec, cache)
+    if local is None:
+        return []
+    note, now = _note(source(spec), cache / "models"), template_of(local.folder)
+    before = _noted(note)
+    _write(note, to_json(_Template(template=now)))
+    return [] if before is None else difference(before.template, now)
+
+
+def notes_of(spec: str, cache: Path) -> tuple[str, ...]:
+    """What the model here asks for and does not get, in words. Raises like `source`."""
+    kept = _sound(cache / "models" / source(spec).key)
+    return kept.notes if kept else ()
+
+
+def probes_of(spec: str, cache: Path) -> bytes | None:
+    """What probes found of the model here (probes.json), None when it was not probed. Raises like `source`."""
+    try:
+        return (cache / "models" / source(spec).key / PROBED).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def keep_probes(spec: str, cache: Path, found: bytes) -> None:
+    """Puts what probes found beside the model, until it is made anew. Raises `StoreError`, and like `source`."""
+    home = cache / "models" / source(spec).key
+    try:
+        _write(home / PROBED, found)
+    except OSError as error:
+        raise disk_fault(error, home) from error
+
+
+def unprobed(spec: str, cache: Path) -> str:
+    """Words for a model that is about to be used and was never probed, else ""."""
+    if probes_of(spec, cache) is not None:
+        return ""
+    return f"{spec} was not probed before this use: insource models verify --probe {spec}"
+
+
+def _note(wanted: Source, models: Path) -> Path:
+    return models / f"{wanted.key}.template.json"
+
+
+def _noted(note: Path) -> "_Template | None":
+    try:
+        return from_json(note.read_bytes(), _Template)
+    except (OSError, Invalid):
+        return None
+
+
+class _Template(Noun, frozen=True, kw_only=True):
+    """KEY.template.json: the chat template that was last shown."""
+
+    template: str | None
 
 
 def _local(name: str, home: Path, kept: Kept) -> LocalModel:
@@ -130,9 +210,15 @@ def _sound(home: Path) -> Kept | None:
     except (OSError, Invalid):
         return None
     folder = Path(kept.folder) if kept.folder else home
-    here = all(_same(folder / name, mark) for name, mark in kept.files.items())
+    here = all(_same(folder / name, mark) for name, mark in kept.files.items()) and not _strangers(home, kept)
     unchanged = all(_same(Path(path), mark) for path, mark in kept.origin.items() if Path(path).exists())
     return kept if here and unchanged and kept.converter in (0, CONVERTER) else None
+
+
+def _strangers(home: Path, kept: Kept) -> list[str]:
+    if kept.folder:
+        return strangers(Path(kept.folder), kept.files, ours=False)
+    return strangers(home, [*kept.files, MANIFEST, PROBED], ours=True)
 
 
 def _same(path: Path, mark: Mark) -> bool:
@@ -161,6 +247,12 @@ def _make(wanted: Source, models: Path, progress: Progress) -> Kept:
         raise
     made.mkdir(exist_ok=True)
     _write(made / MANIFEST, to_json(kept))
+    note, now = _note(wanted, models), template_of(Path(kept.folder) if kept.folder else made)
+    before = _noted(note)
+    if before is None:
+        _write(note, to_json(_Template(template=now)))
+    elif before.template != now:
+        progress(f"the chat template of {wanted.name} changed; insource models pull {wanted.name} shows how", 0, 0)
     shutil.rmtree(home, ignore_errors=True)
     made.rename(home)
     shutil.rmtree(work, ignore_errors=True)
@@ -187,55 +279,24 @@ def _convert(wanted: Source, gguf: Path, made: Path, progress: Progress) -> Kept
     made.mkdir()
     room_for(made, header.weights * WEIGHT)
     convert(gguf, made, progress)
-    read_json(made / "config.json")
-    check_weights(made / "model.safetensors")
+    notes = check_model(made)
     files = {path.name: _mark(path) for path in sorted(made.iterdir())}
     for name in files:
         _settle(made / name)
     local = isinstance(wanted.origin, Local)
     origin = {str(gguf): _mark(gguf, sha256, dated=True)} if local else {}
-    return Kept(name=wanted.name, sha256=sha256, files=files, origin=origin, converter=CONVERTER)
+    return Kept(name=wanted.name, sha256=sha256, files=files, origin=origin, converter=CONVERTER, notes=tuple(notes))
 
 
 def _check_folder(wanted: Source, folder: Path, *, inside: bool) -> Kept:
     """Checks a folder of safetensors; `inside` the cache, or to be used where it lies."""
-    names = _weights(folder)
-    for name in names:
-        check_weights(folder / name)
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise Missing(f"{folder} has no {name}", hint="a model's folder needs config.json and tokenizer.json")
-    read_json(folder / "config.json")
-    beside = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".jinja", ".txt")]
-    for path in beside:
-        check_text(path)
+    notes = check_model(folder)
+    names = weights_of(folder)
     files = {name: _mark(folder / name, dated=not inside) for name in names}
     whole = {name: mark.sha256 for name, mark in files.items()}
     sha256 = _expected(wanted, names[0], whole[names[0]] if len(names) == 1 else digest(whole))
-    files |= {path.name: _mark(path, dated=not inside) for path in beside}
-    return Kept(name=wanted.name, sha256=sha256, files=files, folder="" if inside else str(folder))
-
-
-def _weights(folder: Path) -> list[str]:
-    """The safetensors of a folder: model.safetensors, or all parts that the index names."""
-    if (folder / "model.safetensors").is_file():
-        return ["model.safetensors"]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = sorted({str(name) for name in read_json(index).get("weight_map", {}).values()})
-        absent = [name for name in named if Path(name).name != name or not (folder / name).is_file()]
-        if named and not absent:
-            return named
-        raise Missing(
-            f"{folder} lacks {', '.join(absent) or 'the weights'} named in {index.name}", hint="fetch it again"
-        )
-    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED | {".gguf"})
-    ggufs = [name for name in found if name.lower().endswith(".gguf")]
-    if ggufs:
-        raise Invalid(f"{folder} holds {len(ggufs)} .gguf", hint=f"name the file: file:{folder / ggufs[0]}")
-    if found:
-        raise Refused(f"{folder} holds only {', '.join(found)}: such files can run code when loaded", hint=SAFE_INSTEAD)
-    raise Missing(f"{folder} holds no model.safetensors", hint="file:PATH takes a .gguf file or a model's folder")
+    files |= {path.name: _mark(path, dated=not inside) for path in beside(folder)}
+    return Kept(name=wanted.name, sha256=sha256, files=files, folder="" if inside else str(folder), notes=tuple(notes))
 
 
 def _expected(wanted: Source, name: str, found: str) -> str:

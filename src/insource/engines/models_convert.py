@@ -35,7 +35,7 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
         raise EngineError(words, hint="pip install 'insource[train]'")
     what = f"convert {gguf.name}, once"
     progress(what, 0, STEPS)
-    command = [sys.executable, "-m", "insource.engines.models_convert", str(gguf), str(folder)]
+    command = [sys.executable, "-P", "-m", "insource.engines.models_convert", str(gguf), str(folder)]
     with (
         tempfile.TemporaryFile("w+") as complaints,
         subprocess.Popen(  # noqa: S603 - our own module, two paths
@@ -74,10 +74,11 @@ def write_folder(gguf: Path, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    options = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **options)
     tokenizer.save_pretrained(folder)
     _step(1)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
     _step(2)
     config = model.config
     # save_pretrained refuses models that came from GGUF while this is set

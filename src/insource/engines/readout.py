@@ -1,5 +1,7 @@
 """Reading labels off a language model: each label of a closed set is one token of the vocabulary.
 
+An extraction has no labels to read: after its cue the answer is written, by `engines.composer`.
+
 The input is the text and a line that names the first output, the cue. There the model's next-token logits, kept to the
 label tokens of the first output, are a softmax over its labels: an exact distribution from one forward pass. The chosen
 label's token is appended and the next output is read there, so each output is conditioned on those before it. Training
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from insource.engines.plain_text import PlainText
 from insource.engines.prefix import Prefix
 from insource.errors import EngineDown, Invalid
 from insource.nouns import Task
@@ -21,29 +24,30 @@ TOKENS_PER_BATCH = 2048
 WORTHWHILE = 256
 EAGER_TOKENS = 512
 INPUT = "{input}"
+NAMED = 8
+WINDOW = 4096
 BF16_PRODUCTS = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16")
 
 
 class Encoder:
     """Text → token ids in its template, at most `max_tokens` in all; a longer text loses its middle, not its ends.
 
-    Raises `Invalid` where the template has no place for the text or nothing after it, or leaves no room for one.
+    `window` is how many tokens the model can see, `vocabulary` how many it knows. `tokenizer` is the folder's, where
+    `load_tokenizer` has read it already. Raises `Invalid` where the template has no place for the text or nothing
+    after it, or leaves no room for one.
     """
 
-    def __init__(self, folder: Path, max_tokens: int, template: str) -> None:
-        from tokenizers import Tokenizer
-
+    def __init__(self, folder: Path, max_tokens: int, template: str, *, tokenizer: PlainText | None = None) -> None:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         end = config.get("eos_token_id")
         self.end: int = end[0] if isinstance(end, list) else end
         self.max_tokens = max_tokens
-        self.vocabulary: int = config.get("vocab_size") or config["text_config"]["vocab_size"]
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        text: dict[str, Any] = config if config.get("vocab_size") else config["text_config"]
+        self.vocabulary: int = text["vocab_size"]
+        self.window: int = text.get("max_position_embeddings") or WINDOW
+        self._text = tokenizer or load_tokenizer(folder)
         before, place, cue = template.partition(INPUT)
-        begun = self._tokenizer.encode(before).ids  # with the token a model of this kind begins with
+        begun = self._text.tokenizer.encode(before).ids  # with the token a model of this kind begins with
         self.before = begun[:-1] if begun[-1:] == [self.end] else begun
         [self.cue] = self.plain([cue])
         if not place or not self.cue:
@@ -53,10 +57,19 @@ class Encoder:
             said = f"{template!r} is {taken} tokens without its text, of {max_tokens} that are read"
             raise Invalid(said, hint="a shorter name for the first output, or a larger max_tokens; then train again")
 
+    @property
+    def room(self) -> int:
+        """How many tokens of a text are read."""
+        return self.max_tokens - len(self.before) - len(self.cue)
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of the text the characters [start, stop) it spells."""
+        found: list[tuple[int, int]] = self._text.tokenizer.encode(printable(text), add_special_tokens=False).offsets
+        return found
+
     def encode(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
         """For each text its ids and the cue's, to be read behind `before`; and how many tokens were cut."""
-        room = self.max_tokens - len(self.before) - len(self.cue)
-        rows = []
+        room, rows = self.room, []
         for ids in self.plain([printable(text) for text in texts]):
             tail = room // 4
             kept = ids if len(ids) <= room else ids[: room - tail] + ids[len(ids) - tail :]
@@ -65,16 +78,21 @@ class Encoder:
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text alone, uncut and without a cue."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return self._text.rows(texts)
 
     def spare_tokens(self, count: int, used: Iterable[int]) -> list[int]:
         """`count` ids, rarest first, that are no control tokens and not in `used`. Raises `Invalid` if too few."""
-        taken = set(used) | set(self._tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
-        top = min(self.vocabulary, self._tokenizer.get_vocab_size())
+        taken = set(used) | set(self._text.tokenizer.get_added_tokens_decoder()) | {self.end, *self.before, *self.cue}
+        top = min(self.vocabulary, self._text.tokenizer.get_vocab_size())
         spare = [token for token in range(top - 1, 255, -1) if token not in taken][:count]
         if len(spare) < count:
             raise Invalid(f"the base model's vocabulary has room for {len(spare)} labels, the task has {count}")
         return spare
+
+
+def load_tokenizer(folder: Path) -> PlainText:
+    """The tokenizer of a model's folder, which neither cuts nor pads and takes control tokens for text."""
+    return PlainText((folder / "tokenizer.json").read_text("utf-8"))
 
 
 def template_of(task: Task) -> str:
@@ -84,6 +102,9 @@ def template_of(task: Task) -> str:
     rows to fit, 1,000 to check) is right for 71% with the cue alone, for 77% behind "Text: ", for 82% behind the first
     line; at the model's end token for 51% (1,500 rows to fit).
     """
+    if task.kind == "extract":
+        names = [field.replace("_", " ") for field in task.fields[:NAMED]]
+        return f"Find {', '.join(names) or 'what is asked for'} in the text.\n{INPUT}\nJSON:"
     name = task.outputs[0].name.replace("_", " ")
     return f"Choose the {name} of the text.\n{INPUT}\n{name}:"
 
@@ -121,6 +142,18 @@ def load_body(folder: Path, *, device: str, dtype: Any, threads: int = 0, longes
 
     Raises `EngineDown` when torch or the files are missing.
     """
+    ready(threads)
+    return _load("AutoModel", folder, dtype, pick_attention(device, longest)).to(device)
+
+
+def load_causal(folder: Path, *, device: str, dtype: Any, threads: int = 0, longest: int = EAGER_TOKENS) -> Any:
+    """The same with its vocabulary head."""
+    ready(threads)
+    return _load("AutoModelForCausalLM", folder, dtype, pick_attention(device, longest)).to(device)
+
+
+def ready(threads: int) -> None:
+    """Sets the threads of torch (0 leaves them) and quiets the libraries. Raises `EngineDown` without the libraries."""
     try:
         import torch
         import transformers
@@ -130,17 +163,18 @@ def load_body(folder: Path, *, device: str, dtype: Any, threads: int = 0, longes
         torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+
+
+def _load(kind: str, folder: Path, dtype: Any, attention: str) -> Any:
+    import transformers
+
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    options["attn_implementation"] = attention
     try:
-        body = transformers.AutoModel.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation=pick_attention(device, longest),
-        )
+        model = getattr(transformers, kind).from_pretrained(folder, dtype=dtype, **options)
     except (OSError, ValueError, KeyError) as error:
         raise EngineDown(f"the model in {folder} cannot be loaded: {error}") from error
-    return body.to(device).eval().requires_grad_(requires_grad=False)
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def pad(rows: Sequence[Sequence[int]], filler: int, device: str) -> tuple[Any, Any]:

@@ -1,108 +1,200 @@
-"""An engine behind any server that speaks the OpenAI API: a hosted model, vLLM, llama.cpp, Ollama, another gateway.
+"""An engine behind any server whose language we speak: a hosted model, vLLM, llama.cpp, Ollama, another gateway.
 
-A call ends by its deadline, whatever the server does; an answer is whole or an error, never silently cut.
+A call ends by its deadline, whatever the server does; an answer is whole or an error, never silently cut. What a
+server lets through that breaks the task's contract is asked for again, a few times, and never passed on.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import aiohttp
+import msgspec
 
-from insource.engines.remote_http import Rejected, Upstream
-from insource.engines.remote_wire import Events, Heard, body, decoded, droppable
+from insource.decode.prompt import again, messages
+from insource.engines.dialects import dialect
+from insource.engines.remote_anthropic import ANTHROPIC
+from insource.engines.remote_http import Rejected, Spoiled, Upstream
+from insource.engines.remote_ollama import OLLAMA
+from insource.engines.remote_openai import OPENAI
+from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken
+from insource.engines.remote_wish import Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError, EngineSlow
-from insource.nouns import Prediction, Request
+from insource.nouns import Message, Prediction, Request, Task, Usage
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
-MOST_REJECTIONS = 4
+MOST_REJECTIONS = 8
+MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
+WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
+
+
+@dataclass
+class _Call:
+    """One call under way: what is said to the server, and by when an answer is due."""
+
+    request: Request
+    said: tuple[Message, ...]
+    until: float
+    started: float
+
+    tries: int = 1
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds since it began."""
+        return (time.perf_counter() - self.started) * 1000
+
+    @property
+    def has_time(self) -> bool:
+        """Whether another try, as long as those before, would end in time."""
+        left = self.until - asyncio.get_running_loop().time() - MARGIN_S
+        return left > self.ms / 1000 / self.tries
+
+    def ask_again(self, task: Task, said: str) -> None:
+        """From now on the conversation goes on after the invalid answer `said`, and ends a little before time."""
+        self.said = (*messages(task, self.request.input), *again(task, said))
+        self.until -= MARGIN_S if self.tries == 1 else 0
+        self.tries += 1
 
 
 class Remote:
     """The engine `name` of insource.toml. `key` is sent as a bearer token; "" sends none.
 
-    A field that the server rejects (`response_format`, `logprobs`, …) is left out from then on, once a call without
-    it went through. `confidence` is the probability the server gave its own words, None where it gives none. There
-    is one answer a call, whatever `n` says. Raises `Invalid` on a `base_url` that is none.
+    A form that the server rejects (of `response_format`, `logprobs`, …) gives way to the next of its dialect, or is
+    left out, from then on for that task, once a call without it went through. `confidence` is the server's own, as
+    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. Raises
+    `Invalid` on a `base_url` that is none.
     """
 
     def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
         self.name = name
-        self._upstream = Upstream(name, settings, key)
-        self._model, self._timeout_s = settings.model, settings.timeout_s
-        self._without: frozenset[str] = frozenset()
+        self._dialect = dialect(settings.kind)
+        self._wire = WIRES[self._dialect.wire]
+        self._upstream = Upstream(name, settings, key, self._dialect)
+        self._model, self._timeout_s, self._retries = settings.model, settings.timeout_s, settings.retries
+        self._levels: dict[str, Levels] = {}
 
     async def complete(self, request: Request) -> Prediction:
-        """The server's answer, held to the task. Raises `EngineBusy`, `EngineDown`, `EngineSlow` or `EngineError`."""
-        started, until, heard = time.perf_counter(), self._until(request), Heard()
-        try:
-            async with asyncio.timeout_at(until):
-                response = await self._answer(request, until, stream=False)
-                async with response:
-                    heard.take(decoded(await self._upstream.read(response, LARGEST_ANSWER)), "message")
-        except TimeoutError as error:
-            raise self._slow(request) from error
-        return heard.prediction(request, self.name, (time.perf_counter() - started) * 1000)
+        """The server's answer, held to the task. Raises `EngineBusy`, `EngineDown`, `EngineSlow` or `EngineError`.
+
+        An invalid one is asked for again, with what is wrong with it, as often as `retries` says and the deadline
+        allows; usage and latency are those of all tries. What stays invalid says so and has no value.
+        """
+        call = self._call(request)
+        prediction = await self._once(call)
+        for _ in range(self._retries):
+            if request.task is None or prediction.finish != "invalid" or not call.has_time:
+                break
+            call.ask_again(request.task, prediction.text)
+            try:
+                next_one = await self._once(call)
+            except EngineError:
+                break  # the answer at hand is invalid: that is told, with what it cost
+            prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
+        return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
     async def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
-        """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`."""
-        started, until = time.perf_counter(), self._until(request)
-        heard, events, ended = Heard(), Events(), False
+        """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`.
+
+        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all.
+        """
+        call, heard = self._call(request), self._heard(request)
+        events = Events(lines=self._wire.lines)
         try:
-            async with asyncio.timeout_at(until):
-                response = await self._answer(request, until, stream=True)
+            async with asyncio.timeout_at(call.until):
+                response = await self._answer(call, stream=True)
             async with response:
-                while not ended:
-                    async with asyncio.timeout_at(until):
+                while not heard.ended:
+                    async with asyncio.timeout_at(call.until):
                         piece = await self._upstream.piece(response)
                     # the end of the connection ends the last event too
-                    texts, ended = self._listen(heard, events.feed(piece or b"\n\n"))
-                    for text in texts:
+                    for text in self._listen(heard, events.feed(piece or b"\n\n")):
                         yield text
-                    if not piece and not ended:
+                    if not piece and not heard.ended:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
+        except Spoiled:
+            heard.reason = SPOILED
         except TimeoutError as error:
             raise self._slow(request) from error
-        yield heard.prediction(request, self.name, (time.perf_counter() - started) * 1000)
+        yield heard.prediction(request, self.name, call.ms)
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones get `EngineDown`."""
         await self._upstream.close()
 
-    async def _answer(self, request: Request, until: float, *, stream: bool) -> aiohttp.ClientResponse:
-        """The opened 200 answer. Fields that the server rejects are left out; remembered when that helped."""
-        without, complaint = self._without, ""
+    async def _once(self, call: _Call) -> Prediction:
+        """One answer, valid or not."""
+        heard = self._heard(call.request)
+        try:
+            async with asyncio.timeout_at(call.until):
+                response = await self._answer(call, stream=False)
+                async with response:
+                    data = decoded(await self._upstream.read(response, LARGEST_ANSWER))
+        except Spoiled:
+            heard.reason = SPOILED
+        except TimeoutError as error:
+            raise self._slow(call.request) from error
+        else:
+            self._take(heard, data, "message")
+        return heard.prediction(call.request, self.name, call.ms)
+
+    async def _answer(self, call: _Call, *, stream: bool) -> aiohttp.ClientResponse:
+        """The opened 200 answer. Forms that the server rejects are given up; remembered when that helped."""
+        request = call.request
+        asked = wishes(request, self._dialect, stream=stream)
+        said = self._wire.said(call.said, request)
+        about = request.task.name if request.task else ""
+        levels, complaint = self._levels.get(about, {}), ""
         for _ in range(MOST_REJECTIONS):
-            sent = body(request, self._model, without, stream=stream)
+            sent = body(said, self._model or request.model, self._dialect, asked, levels)
             try:
-                response = await self._upstream.post(sent, until)
+                response = await self._upstream.post(sent, call.until)
             except Rejected as rejected:
                 complaint = complaint or str(rejected)
-                fewer = droppable(request, sent, str(rejected))
-                if not fewer:
+                next_levels = fewer(asked, levels, str(rejected))
+                if next_levels == levels:
                     break
-                without |= fewer
+                levels = next_levels
                 continue
-            self._without |= without
+            self._levels[about] = dict(self._levels.get(about, {})) | dict(levels)
             return response
         raise EngineError(f"{self.name} rejects the request: {complaint}")
 
-    def _listen(self, heard: Heard, events: list[bytes]) -> tuple[list[str], bool]:
-        """The texts that the events bring, and whether the end mark was among them."""
+    def _listen(self, heard: Heard, events: list[bytes]) -> list[str]:
+        """The texts that the events bring, up to the end mark."""
         texts: list[str] = []
         for data in events:
-            if data == b"[DONE]":
-                return texts, True
-            event = decoded(data)
-            if event.get("error"):
-                raise EngineDown(f"{self.name} broke off: {self._upstream.clean(event['error'])}")
-            if text := heard.take(event, "delta"):
+            if data == DONE:
+                heard.ended = True
+            elif text := self._take(heard, decoded(data), "delta"):
                 texts.append(text)
-        return texts, False
+            if heard.ended:
+                break
+        return texts
 
-    def _until(self, request: Request) -> float:
-        return asyncio.get_running_loop().time() + min(request.deadline, self._timeout_s)
+    def _take(self, heard: Heard, data: dict[str, object], part: str) -> str:
+        try:
+            return taken(self._wire, heard, data, part)
+        except EngineDown as error:
+            raise EngineDown(f"{self.name}: {self._upstream.clean(str(error))}") from error
+
+    def _call(self, request: Request) -> _Call:
+        said = messages(request.task, request.input) if request.task else request.messages
+        until = asyncio.get_running_loop().time() + min(request.deadline, self._timeout_s)
+        return _Call(request, said, until, time.perf_counter())
+
+    def _heard(self, request: Request) -> Heard:
+        return Heard(self._dialect, bound=request.task is not None)
 
     def _slow(self, request: Request) -> EngineSlow:
         return EngineSlow(f"{self.name} did not answer within {min(request.deadline, self._timeout_s):g} s")
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cut=max(one.cut, other.cut),
+    )

@@ -1,8 +1,8 @@
-"""The connection to one OpenAI-compatible server: posts, tries again what may pass, turns its faults into our errors.
+"""The connection to one server: posts, tries again what may pass, turns its faults into our errors.
 
-Tried again, a few times with growing random pauses (or the pause that Retry-After asks for): no connection, 408, 429
-and 5xx, always before any byte of an answer. The key goes to `base_url` and nowhere else: redirects are not followed,
-and whatever the server says is cleaned of the key before it is repeated.
+Tried again, a few times with growing random pauses (or the pause that Retry-After asks for): no connection, and what
+the server's dialect calls busy or down, always before any byte of an answer. The key goes to `base_url` and nowhere
+else: redirects are not followed, and whatever the server says is cleaned of the key before it is repeated.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from insource.engines.dialects import Dialect
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, InsourceError, Invalid
 from insource.nouns import JsonObject, JsonValue, to_json
 from insource.settings import EngineSettings
@@ -22,11 +23,15 @@ LARGEST_COMPLAINT = 64_000
 SHOWN = 300
 TRIES = 3
 PAUSE_S = 0.25
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+LATE = 408
 
 
 class Rejected(Exception):
-    """The server finds fault with the request itself (400, 422, 501); the text is its complaint."""
+    """The server finds fault with the request itself; the text is its complaint."""
+
+
+class Spoiled(Exception):
+    """The server says that the model broke the schema it was given; the text is what it says of it."""
 
 
 class _Passing(Exception):
@@ -40,16 +45,16 @@ class _Passing(Exception):
 class Upstream:
     """One server. Raises `Invalid` on a `base_url` that is none."""
 
-    def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
+    def __init__(self, name: str, settings: EngineSettings, key: str, dialect: Dialect) -> None:
         try:
             parts = urlsplit(settings.base_url)
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-            words = f"engines.{name}: base_url must be http(s)://HOST[:PORT]/v1, without user or password"
-            raise Invalid(words, hint=f'base_url = "https://api.example.com/v1" under [engines.{name}]')
-        self._name, self._settings, self._key = name, settings, key
-        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+            words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
+            raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]')
+        self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
+        self._url = settings.base_url.rstrip("/") + dialect.path
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -57,7 +62,7 @@ class Upstream:
     async def post(self, sent: JsonObject, until: float) -> aiohttp.ClientResponse:
         """The opened 200 answer to `sent`; `until` is the loop's time at which nobody waits any more.
 
-        Raises `Rejected`, or the `EngineError` that says what is wrong.
+        Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is wrong.
         """
         for number in range(1, TRIES + 1):
             try:
@@ -99,7 +104,7 @@ class Upstream:
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
     async def _once(self, sent: JsonObject) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **self._dialect.headers}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         session = self._open_session()
@@ -129,17 +134,22 @@ class Upstream:
 
     async def _fault(self, response: aiohttp.ClientResponse) -> Exception:
         """What a status other than 200 means."""
-        status, said = response.status, await self._complaint(response)
+        status, dialect = response.status, self._dialect
+        said, code = await self._complaint(response)
         what = f"{self._name} answered HTTP {status}: {said}"
-        if status in (400, 422, 501):
+        if code in dialect.spoiled:
+            return Spoiled(said)
+        if status in dialect.rejects:
             return Rejected(said)
-        if status in PASSING:
-            error = EngineBusy(what) if status == 429 else EngineSlow(what) if status == 408 else EngineDown(what)
-            return _Passing(error, _pause(response.headers.get("Retry-After", "")))
+        pause = _pause(response.headers.get("Retry-After", ""))
+        if status in dialect.busy:
+            return _Passing(EngineBusy(what), pause)
+        if status in dialect.down:
+            return _Passing(EngineSlow(what) if status == LATE else EngineDown(what), pause)
         return EngineError(what, hint=self._advice(status))
 
     def _advice(self, status: int) -> str:
-        if status in (401, 403):
+        if status in self._dialect.denied:
             variable = self._settings.api_key_env
             if not variable:
                 return f'name the variable that holds the key: api_key_env = "…" under [engines.{self._name}]'
@@ -147,10 +157,11 @@ class Upstream:
         if 300 <= status < 400:
             return "redirects are not followed; write the address it leads to as base_url"
         if status == 404:
-            return f'is the model "{self._settings.model}" there, and does base_url end in /v1?'
+            return f'is the model "{self._settings.model}" there, and is base_url like {self._dialect.address}?'
         return ""
 
-    async def _complaint(self, response: aiohttp.ClientResponse) -> str:
+    async def _complaint(self, response: aiohttp.ClientResponse) -> tuple[str, str]:
+        """What the server complains of, and the code it gives to that."""
         try:
             data = await response.content.read(LARGEST_COMPLAINT)
         except (aiohttp.ClientError, ConnectionError):
@@ -158,11 +169,12 @@ class Upstream:
         try:
             whole = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self.clean(data.decode("utf-8", "replace") or response.reason or "nothing more")
+            return self.clean(data.decode("utf-8", "replace") or response.reason or "nothing more"), ""
         error = whole.get("error", whole) if isinstance(whole, dict) else whole
+        code = str(error.get("code") or "") if isinstance(error, dict) else ""
         if isinstance(error, dict) and "message" in error:
             error = f"{error['message']}" + (f" ({error['param']})" if error.get("param") else "")
-        return self.clean(error)
+        return self.clean(error), code
 
 
 def _pause(after: str) -> float:

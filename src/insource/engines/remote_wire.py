@@ -1,142 +1,72 @@
-"""The OpenAI chat wire, from our side: a Request as a body, an answer or a stream of pieces as a Prediction. Pure.
+"""What a server says, whatever its wire: pieces heard into a Prediction, event streams taken apart. Pure.
 
-Only fields we know are ever sent. What came back is held to the task by `decode`; a cut, refused or broken answer
-never carries a value. Source: OpenAI API reference, chat completions; WHATWG HTML section 9.2 for event streams.
+What came back is held to the task by `decode`; a cut, refused or broken answer never carries a value. Source: WHATWG
+HTML section 9.2 for event streams.
 """
 
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from insource.decode.check import parse, render, schema_of
-from insource.decode.prompt import messages
+from insource.decode.check import parse, render
+from insource.engines.dialects import Dialect, found
+from insource.engines.remote_sure import Token, sureness
 from insource.errors import EngineDown, OutputInvalid
-from insource.nouns import Finish, JsonObject, Message, Prediction, Request, Task, Usage
+from insource.nouns import Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage
 
-FINISHES: dict[str, Finish] = {"length": "length", "content_filter": "refusal"}
-OURS = ("logprobs", "stream_options")
-OF_A_TASK = ("response_format", *OURS, "temperature", "seed")
-WORDS = {
-    "response_format": ("response_format", "json_schema", "schema", "structured", "guided", "grammar"),
-    "logprobs": ("logprob",),
-    "stream_options": ("stream_options", "include_usage"),
-    "temperature": ("temperature",),
-    "seed": ("seed",),
+FINISHES: dict[str, Finish] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "spoiled": "invalid",
 }
+SPOILED = "spoiled"  # the server gave no answer: it says that the model broke the schema
+BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
-
-
-def body(request: Request, model: str, without: frozenset[str] = frozenset(), *, stream: bool = False) -> JsonObject:
-    """The JSON to post for `request`, less the fields `without`, which the server is known to reject.
-
-    With a task: its prompt, and its output as a JSON Schema. Without: the caller's own messages and parameters.
-    """
-    task = request.task
-    said = messages(task, request.input) if task else request.messages
-    whole: JsonObject = {
-        "model": model or request.model,
-        "messages": [_turn(message) for message in said],
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-        "seed": request.seed,
-        "stop": list(request.stop) or None,
-        "logprobs": True,
-        "response_format": _format(task) if task else request.response_format,
-        "tools": None if task else request.tools,
-        "tool_choice": None if task else request.tool_choice,
-        "stream": stream or None,
-        "stream_options": {"include_usage": True} if stream else None,
-    }
-    return {key: value for key, value in whole.items() if value is not None and key not in without}
-
-
-def droppable(request: Request, sent: JsonObject, complaint: str) -> frozenset[str]:
-    """Which fields to leave out after the server rejected `sent` with `complaint`; none when that cannot help.
-
-    Those that the complaint names, else all that a server may not know. A caller's own wishes are not dropped.
-    """
-    allowed = OF_A_TASK if request.task else tuple(key for key in OURS if key != "logprobs" or not request.logprobs)
-    present = [key for key in allowed if key in sent]
-    said = complaint.lower()
-    named = frozenset(key for key in present if any(word in said for word in WORDS[key]))
-    return named or frozenset(key for key in present if key not in ("temperature", "seed"))
-
-
-def _format(task: Task) -> JsonObject | None:
-    if task.kind == "generate":
-        return None
-    return {"type": "json_schema", "json_schema": {"name": task.name, "strict": True, "schema": schema_of(task)}}
-
-
-def _turn(message: Message) -> JsonObject:
-    turn: JsonObject = {"role": message.role, "content": message.content}
-    more = {"name": message.name, "tool_calls": message.tool_calls, "tool_call_id": message.tool_call_id}
-    return turn | {key: value for key, value in more.items() if value is not None}
+DONE = b"[DONE]"
 
 
 @dataclass
 class Heard:
-    """What a server has said so far: filled from one answer or from the pieces of a stream."""
+    """What a server has said so far: filled from one answer or from the pieces of a stream, by the wire's `take`.
 
+    `bound` is true when a task is answered: a call of the tool that stands for its schema is then the answer.
+    """
+
+    dialect: Dialect
+    bound: bool = False
     text: str = ""
     refusal: str = ""
     reason: str | None = None
     usage: Usage = field(default_factory=Usage)
-    logprob: float = 0.0
-    tokens: int = 0
+    tokens: list[Token] = field(default_factory=list)
     calls: dict[int, JsonObject] = field(default_factory=dict)
+    ended: bool = False
 
-    def take(self, data: JsonObject, part: str) -> str:
-        """Adds an answer (`part` "message") or a chunk ("delta"); returns the text it brought.
-
-        Raises `EngineDown` when it does not have the wire's form.
-        """
-        try:
-            return self._take(data, part)
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise EngineDown(f"the answer does not have the OpenAI form ({type(error).__name__}: {error})") from error
-
-    def _take(self, data: JsonObject, part: str) -> str:
-        used = data.get("usage")
-        if used:
-            tokens = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
-            self.usage = Usage(input_tokens=tokens[0], output_tokens=tokens[1])
-        choices = [choice for choice in data["choices"] if choice.get("index", 0) == 0]
-        if not choices:
-            if part == "message":
-                raise KeyError("choices")
-            return ""
-        said = choices[0].get(part) or {}
-        content = said.get("content") or ""
-        if not isinstance(content, str):
-            raise TypeError("content is no text")
-        self.text += content
-        self.refusal += said.get("refusal") or ""
-        self.reason = choices[0].get("finish_reason") or self.reason
-        for position, call in enumerate(said.get("tool_calls") or []):
-            self._call(call, position)
-        for token in (choices[0].get("logprobs") or {}).get("content") or []:
-            self.logprob += float(token["logprob"])
-            self.tokens += 1
-        return content
-
-    def _call(self, call: JsonObject, position: int) -> None:
-        known = self.calls.setdefault(
-            int(call.get("index", position)), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+    def spent(self, read: JsonValue, written: JsonValue) -> None:
+        """Takes over the counts of tokens in and out; None is zero, or what is known already."""
+        known = self.usage
+        self.usage = Usage(
+            input_tokens=known.input_tokens if read is None else int(read),
+            output_tokens=known.output_tokens if written is None else int(written),
         )
-        known["id"] = call.get("id") or known["id"]
-        function = call.get("function") or {}
-        known["function"]["name"] += function.get("name") or ""
-        known["function"]["arguments"] += function.get("arguments") or ""
+
+    def call(self, position: int, *, id: str = "", name: str = "", arguments: str = "") -> None:
+        """Adds a piece of the tool call at `position`."""
+        new: JsonObject = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        known = self.calls.setdefault(position, new)
+        known["id"] = id or known["id"]
+        known["function"]["name"] += name
+        known["function"]["arguments"] += arguments
 
     def prediction(self, request: Request, engine: str, latency_ms: float) -> Prediction:
-        """The whole answer, held to the task.
-
-        `confidence` is the probability the server gave to these very tokens, exp of their summed log probabilities;
-        None when it gave none.
-        """
+        """The whole answer, held to the task. Raises `EngineDown` when the server says that it broke off."""
+        if self.reason in BROKEN:
+            raise EngineDown(f"{engine} broke off: it says that it finished with {self.reason!r}")
         finish: Finish = "refusal" if self.refusal else FINISHES.get(self.reason or "", "stop")
         text, value, task = self.text, None, request.task
         if task is not None and finish == "stop":
@@ -145,25 +75,51 @@ class Heard:
                 text = render(task, value) if task.kind == "classify" else text
             except OutputInvalid:
                 finish = "invalid"
-        sure = math.exp(min(self.logprob, 0.0)) if self.tokens and finish == "stop" else None
-        single = task is not None and len(task.fields) == 1 and sure is not None
+        sure = sureness(task, value, self.text, self.tokens) if finish == "stop" else sureness(None, None, "", ())
         return Prediction(
             text=text or self.refusal,
             value=value,
             tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
             engine=engine,
-            confidence=sure,
-            fields={task.fields[0]: sure} if task and single and sure is not None else {},
+            confidence=sure.whole,
+            fields=sure.fields,
+            alternatives=sure.alternatives,
             usage=self.usage,
             latency_ms=latency_ms,
             finish=finish,
         )
 
 
-class Events:
-    """An event stream taken apart: bytes in, however they were cut, the data of whole events out."""
+@dataclass(frozen=True)
+class Wire:
+    """One family of servers: how it writes a conversation, and what its answers and the pieces of its streams mean.
 
-    def __init__(self) -> None:
+    `said(messages, request)` is the part of the body that holds the messages and the caller's tools. `take(heard,
+    data, part)` adds an answer (`part` "message") or a piece of a stream ("delta") and returns the text it brought;
+    it raises KeyError, TypeError and the like on another form. `lines`: a stream is JSON lines, not events.
+    """
+
+    said: Callable[[Sequence[Message], Request], JsonObject]
+    take: Callable[[Heard, JsonObject, str], str]
+    lines: bool = False
+
+
+def taken(wire: Wire, heard: Heard, data: JsonObject, part: str) -> str:
+    """`wire.take`, where a form that is not the wire's, or one that tells of a failure, is `EngineDown`."""
+    for path in heard.dialect.broke:
+        if said := found(data, path):
+            raise EngineDown(f"the server broke off: {said}")
+    try:
+        return wire.take(heard, data, part)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise EngineDown(f"the answer does not have the wire's form ({type(error).__name__}: {error})") from error
+
+
+class Events:
+    """A stream taken apart: bytes in, however they were cut, the data of whole events (or `lines`) out."""
+
+    def __init__(self, *, lines: bool = False) -> None:
+        self._lines = lines
         self._rest = b""
         self._data: list[bytes] = []
         self._taken = 0
@@ -180,6 +136,8 @@ class Events:
         held = b"\r" if self._rest.endswith(b"\r") else b""
         lines = self._rest.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._rest = lines.pop() + held
+        if self._lines:
+            return [line for line in lines if line.strip()]
         done = []
         for line in lines:
             if line.startswith(b"data:"):

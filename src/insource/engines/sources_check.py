@@ -35,6 +35,8 @@ MOST_KEYS, MOST_TENSORS, MOST_ITEMS, MOST_HEADER = 4096, 65_536, 1 << 22, 1 << 2
 SAFE_TYPES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 SAFE_TYPES |= {"I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8}
 LARGEST_SAFE_HEADER = 1 << 25
+LARGEST_TEXT, LARGEST_VOCABULARY = 32_000_000, 128_000_000
+VOCABULARIES = {"tokenizer.json", "vocab.json", "merges.txt"}
 
 
 class Header(Noun, frozen=True, kw_only=True):
@@ -74,8 +76,16 @@ def check_weights(path: Path) -> Header:
             raise Refused(f"{path}: not a sound {path.suffix[1:]} file: {error}", hint=hint) from error
 
 
+def check_size(name: str, size: int) -> None:
+    """Raises `Refused` for a file beside the weights that is larger than any such file of an honest model."""
+    most = LARGEST_VOCABULARY if name in VOCABULARIES else LARGEST_TEXT
+    if size > most:
+        raise Refused(f"{name} has {size:,} bytes, {most:,} are allowed", hint="it is no file of an honest model")
+
+
 def check_text(path: Path) -> None:
     """Raises `Invalid` when a file beside the weights (.json, .jinja, .txt) is not what its name says."""
+    check_size(path.name, path.stat().st_size)
     try:
         text = path.read_bytes().decode("utf-8")
         if path.suffix == ".json":
@@ -89,6 +99,7 @@ class _Cursor:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self.size, self.at = file, size, 0
+        self._items = 0
 
     def take(self, count: int) -> bytes:
         if count > self.size - self.at or self.at + count > MOST_HEADER:
@@ -106,6 +117,14 @@ class _Cursor:
         found = self.number("Q")
         if found > most:
             raise Refused(f"at byte {self.at - 8}: {found} {what}, more than the {most} allowed")
+        return found
+
+    def items(self) -> int:
+        """The length of an array; all of a file's arrays together are bounded, for each item costs time."""
+        found = self.count(MOST_ITEMS, "items")
+        self._items += found
+        if self._items > MOST_ITEMS:
+            raise Refused(f"at byte {self.at - 8}: {self._items} items in all, more than the {MOST_ITEMS} allowed")
         return found
 
     def string(self, most: int) -> str:
@@ -161,7 +180,7 @@ def _value(cursor: _Cursor, kind: int, depth: int) -> str | int | None:
 
 
 def _step_over_array(cursor: _Cursor, depth: int) -> None:
-    kind, count = cursor.number("I"), cursor.count(MOST_ITEMS, "items")
+    kind, count = cursor.number("I"), cursor.items()
     if kind in FIXED:
         cursor.take(count * struct.calcsize("<" + FIXED[kind]))
     elif kind == STRING:
@@ -219,13 +238,7 @@ def _safetensors(file: BinaryIO, size: int) -> Header:
     length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
     if not 2 <= length <= min(LARGEST_SAFE_HEADER, size - 8):
         raise Refused(f"a header of {length} bytes in a file of {size}")
-    raw = file.read(length)
-    if not raw.startswith(b"{"):
-        raise Refused("the header is no JSON object")
-    table = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    if "__metadata__" in table:
-        msgspec.json.decode(table.pop("__metadata__"), type=dict[str, str])
-    spans = {name: msgspec.json.decode(entry, type=_Span) for name, entry in table.items()}
+    spans = _spans(file.read(length))
     reached = 0
     for name, span in sorted(spans.items(), key=lambda item: item[1].data_offsets):
         begin, end = span.data_offsets
@@ -241,9 +254,23 @@ def _safetensors(file: BinaryIO, size: int) -> Header:
     return Header(format="safetensors", architecture="", tensors=len(spans), weights=weights)
 
 
+def _spans(raw: bytes) -> dict[str, _Span]:
+    """The tensors that a safetensors header describes, by name."""
+    if not raw.startswith(b"{"):
+        raise Refused("the header is no JSON object")
+    table = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    if "__metadata__" in table:
+        msgspec.json.decode(table.pop("__metadata__"), type=dict[str, str])
+    spans = {name: msgspec.json.decode(entry, type=_Span) for name, entry in table.items()}
+    if raw.count(b'"data_offsets"') != len(spans):  # readers differ on which of two entries of a name they take
+        raise Refused("a tensor is given twice, or written so that readers may differ")
+    return spans
+
+
 def read_json(path: Path) -> JsonObject:
     """The JSON object in a file. Raises `Invalid` when it is none."""
     try:
+        check_size(path.name, path.stat().st_size)
         return msgspec.json.decode(path.read_bytes(), type=dict[str, object])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"{path} is no JSON object: {error}") from error

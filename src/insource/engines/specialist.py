@@ -1,15 +1,20 @@
 """The trained model, served from its artefact: merged weights, one token a label, calibrated confidence."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from insource.engines.artefact import Manifest, faults, read_manifest
 from insource.engines.batcher import Batcher
 from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
+from insource.engines.shared_base import Bases
 from insource.errors import EngineDown, Refused
-from insource.nouns import JsonObject, Prediction, Request, Usage
+from insource.nouns import JsonObject, Prediction, Request, Task, Usage
 
 SHOWN = 5
 
@@ -17,29 +22,41 @@ SHOWN = 5
 class Specialist:
     """Answers one task. Confidence is the product over outputs of the calibrated probability of the label given.
 
-    The files are checked against the manifest before anything is loaded. Raises `Missing` without an artefact,
-    `Refused` when a file was changed, `EngineDown` when torch is missing.
+    The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises
+    `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing. With
+    `bases` it answers from one of these and its adapter instead of its merged weights, and raises what they say.
     """
 
-    def __init__(self, folder: Path, *, name: str, threads: int = 0) -> None:
-        said = faults(folder)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        threads: int = 0,
+        left: Sequence[str] = (),
+        bases: Bases | None = None,
+    ) -> None:
+        said = faults(folder, left=left)
         if said:
             raise Refused(f"{folder} is not what was released: {'; '.join(said)}", hint="restore it, or roll back")
         self.name = name
         self.manifest: Manifest = read_manifest(folder)
-        device = pick_device()
-        self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
-        body = load_body(
-            folder / "model",
-            device=device,
-            dtype=pick_dtype(device),
-            threads=threads,
-            longest=self.manifest.max_tokens,
-        )
-        tokens = [head.tokens for head in self.manifest.heads]
-        prefix = Prefix(body, self._encoder.before)
-        self._reader = Reader(prefix, head_rows(folder / "model", tokens, device), tokens, end=self._encoder.end)
+        self._reader: Any
+        if bases is None or self.manifest.engine != "torch":
+            self._encoder = Encoder(folder / "model", self.manifest.max_tokens, self.manifest.template)
+            self._reader = READERS[self.manifest.engine](folder, self.manifest, self._encoder, threads)
+        else:
+            self._reader = bases.reader(folder, self.manifest, threads)
+            self._encoder = self._reader.encoder
         self._batcher = Batcher(self._run)
+
+    def room(self, _: Task, /) -> int:
+        """The tokens of a text that are read at once."""
+        return self._encoder.room
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters that each token of the text spells."""
+        return self._encoder.offsets(text)
 
     async def complete(self, request: Request) -> Prediction:
         """The task's answer to the request's input."""
@@ -52,9 +69,9 @@ class Specialist:
     def _run(self, requests: list[Request]) -> list[Prediction | Exception]:
         start = time.perf_counter()
         encoded = self._encoder.encode([request.input for request in requests])
-        logits = self._reader.logits([ids for ids, _ in encoded])
-        heads = [logits_of / head.temperature for logits_of, head in zip(logits, self.manifest.heads, strict=True)]
-        probabilities = [logits_of.softmax(1) for logits_of in heads]
+        logits = [np.asarray(one) for one in self._reader.logits([ids for ids, _ in encoded])]
+        heads = zip(logits, self.manifest.heads, strict=True)
+        probabilities = [_softmax(logits_of / head.temperature) for logits_of, head in heads]
         elapsed = (time.perf_counter() - start) * 1000
         return [
             self._prediction([p[i] for p in probabilities], len(self._encoder.before) + len(ids), cut, elapsed)
@@ -67,8 +84,7 @@ class Specialist:
         alternatives = {}
         confidence = 1.0
         for head, p in zip(self.manifest.heads, probabilities, strict=True):
-            top = p.topk(min(SHOWN, len(head.labels)))
-            ranked = [(head.labels[i], float(v)) for v, i in zip(top.values, top.indices, strict=True)]
+            ranked = [(head.labels[i], float(p[i])) for i in np.argsort(-p, kind="stable")[:SHOWN]]
             value[head.name], fields[head.name] = ranked[0]
             alternatives[head.name] = tuple(ranked)
             confidence *= ranked[0][1]
@@ -83,6 +99,30 @@ class Specialist:
             usage=Usage(input_tokens=tokens, output_tokens=len(labels), cut=cut),
             latency_ms=latency_ms,
         )
+
+
+def _torch_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> Any:
+    device = pick_device()
+    body = load_body(
+        folder / "model", device=device, dtype=pick_dtype(device), threads=threads, longest=manifest.max_tokens
+    )
+    tokens = [head.tokens for head in manifest.heads]
+    return Reader(Prefix(body, encoder.before), head_rows(folder / "model", tokens, device), tokens, end=encoder.end)
+
+
+def _openvino_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> Any:
+    from insource.engines.openvino_reader import OpenvinoReader
+
+    tokens = [head.tokens for head in manifest.heads]
+    return OpenvinoReader(folder / "model", encoder.before, tokens, end=encoder.end, threads=threads)
+
+
+READERS = {"torch": _torch_reader, "openvino": _openvino_reader}
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def head_rows(folder: Path, tokens: list[tuple[int, ...]], device: str) -> list[Any]:

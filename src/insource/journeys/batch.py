@@ -24,6 +24,7 @@ from insource.store import Store
 AT_ONCE = 64
 LONGEST = 8_000_000  # bytes of a line
 TENANT = "local"
+PATIENCE_S = 3600.0  # nobody waits for one answer of a batch; a long document takes minutes
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +36,17 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(Noun, frozen=True, kw_only=True):
-    """One line out. `error` says why there is no valid output; it is None otherwise."""
+    """One line out. `error` says why there is no valid output; it is None otherwise.
+
+    An extraction also has `fields`, the confidence of each, and `places`, where each value stands in the input
+    (`nouns.Prediction`).
+    """
 
     id: str | None
     output: JsonObject | None = None
     confidence: float | None = None
+    fields: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    places: JsonObject | msgspec.UnsetType = msgspec.UNSET
     decision: str | None = None
     release: str | None = None
     record: str | None = None
@@ -63,10 +70,13 @@ def row_of(id: str, record: Record, path: Path) -> Row:
     """The line out for an answered call."""
     said = record.answer
     value = said.value if said else None
+    placed = said is not None and value is not None and path.task is not None and path.task.kind == "extract"
     return Row(
         id=id,
         output=value,
         confidence=said.confidence if said else None,
+        fields=said.fields if said and placed else msgspec.UNSET,
+        places=said.places if said and placed else msgspec.UNSET,
         decision=record.outcome,
         release=record.release or path.tiers[record.tier - 1].engine.name,
         record=record.id,
@@ -134,6 +144,7 @@ async def _answer_all(work: _Work, path: Path, store: Store, ink: _Ink) -> None:
 
 async def _answer(task: Task, asked: Ask, path: Path, store: Store) -> Row:
     request = ask(task, asked.input, id=uuid.uuid4().hex, tenant=TENANT)
+    request = msgspec.structs.replace(request, deadline=PATIENCE_S)
     try:
         record = await answer(request, path, store.append)
     except StoreError:

@@ -45,7 +45,7 @@ async def gate(task: Task, release: Release, settings: Settings, store: Store, *
     """
     checks.check_demands(task)
     folder = settings.state / release.folder
-    faults = await asyncio.to_thread(damage, folder, release.artefact)
+    faults = await asyncio.to_thread(damage, folder, release.artefact, release.left)
     files = 0 if faults else len(read_manifest(folder).files)
     found = [checks.whole(faults, files)]
     report = ""

@@ -13,6 +13,7 @@ SETTINGS = """\
 [workspace]
 # base = "smollm2-135m"                   # the model that train starts from; insource models list names others
 # threads = 0                             # CPU threads; 0 takes all cores
+# share_base = false                      # true: specialists of one base share it in memory, and need it to answer
 
 # Where insource keeps rows, releases and records. Without a url: SQLite in .insource/, nothing to install.
 # [store]
@@ -27,12 +28,13 @@ SETTINGS = """\
 
 # Engines elsewhere: candidates to measure, and help for what a specialist is unsure of.
 # [engines.tier2]
-# kind = "openai"                         # any server that speaks the OpenAI API
+# kind = "openai"                         # any server with the OpenAI API; "vllm", "ollama", "anthropic", … are known
 # base_url = "http://gpu-1:8000/v1"
 # model = "qwen2.5-7b-instruct"
 # api_key_env = "TIER2_KEY"               # the variable that holds the key; never the key itself
 # region = "premises"                     # where the data goes; tasks say where theirs may go
 # timeout_s = 60
+# retries = 1                             # how often an answer that breaks the contract is asked for again
 # usd_per_million_input = 0.0
 # usd_per_million_output = 0.0
 """

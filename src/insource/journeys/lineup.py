@@ -10,7 +10,10 @@ NAME                   an engine of insource.toml
 import difflib
 from collections.abc import Callable
 
+from insource.engines.artefact import read_manifest
 from insource.engines.base import Engine
+from insource.engines.shared_base import Bases
+from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
 from insource.nouns import Example, Release, Task
 from insource.settings import Settings, secret
@@ -25,10 +28,16 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 class Lineup:
-    """Builds engines for one task; `progress(what, done, total)` hears of downloads and fits."""
+    """Builds engines for one task; `progress(what, done, total)` hears of downloads and fits.
 
-    def __init__(self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet) -> None:
+    With `share_base`, specialists share the base networks of `bases`: those of this line-up alone when none are given.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet, bases: Bases | None = None
+    ) -> None:
         self.settings, self.store, self.task, self.progress = settings, store, task, progress
+        self._bases = bases or Bases(settings.cache)
 
     async def names(self) -> list[str]:
         """The default candidates: baseline, base zero- and few-shot, the newest release, configured engines."""
@@ -57,13 +66,19 @@ class Lineup:
     def release(self, release: Release) -> Engine:
         """The engine that serves `release`, from its artefact as it lies on disk."""
         folder = self.settings.state / release.folder
+        threads = self.settings.workspace.threads
         if release.engine == "linear":
             from insource.engines.linear import Linear
 
-            return Linear.load(folder, name=release.name)
+            return Linear.load(folder, name=release.name, left=release.left)
+        if read_manifest(folder).task.kind == "extract":
+            from insource.engines.extractor import Extractor
+
+            return Windowed(Extractor(folder, name=release.name, threads=threads, left=release.left))
         from insource.engines.specialist import Specialist
 
-        return Specialist(folder, name=release.name, threads=self.settings.workspace.threads)
+        bases = self._bases if self.settings.workspace.share_base and release.engine == "torch" else None
+        return Windowed(Specialist(folder, name=release.name, threads=threads, left=release.left, bases=bases))
 
     def configured(self, name: str) -> Engine:
         """The engine that insource.toml calls `name`."""
@@ -71,10 +86,17 @@ class Lineup:
         if engine.kind == "scripted":
             from insource.engines.scripted import Scripted
 
-            return Scripted.load(name, self.settings.root / engine.script)
+            return self._reaching(Scripted.load(name, self.settings.root / engine.script), engine.context)
         from insource.engines.remote import Remote
 
-        return Remote(name, engine, key=secret(engine.api_key_env) if engine.api_key_env else "")
+        key = secret(engine.api_key_env) if engine.api_key_env else ""
+        return self._reaching(Remote(name, engine, key=key), engine.context)
+
+    def _reaching(self, engine: Engine, context: int) -> Engine:
+        """The engine, asked in windows where its `context` (tokens, 0 = unknown) is too short; as it is for words."""
+        if self.task.kind == "generate":
+            return engine  # it can still stream
+        return Windowed(engine, Estimate(context) if context else None)
 
     async def _baseline(self) -> Engine:
         from insource.engines.linear import Linear
@@ -84,11 +106,13 @@ class Lineup:
 
     async def _base(self, model: str, name: str, shots: int) -> Engine:
         from insource.engines.base_model import BaseModel
-        from insource.engines.models import resolve
+        from insource.engines.models import resolve, unprobed
 
         local = resolve(model, self.settings.cache, progress=self.progress)
+        if words := unprobed(model, self.settings.cache):
+            self.progress(words, 0, 0)
         examples = tuple(choose_shots(await self._rows("train"), self.task, shots)) if shots else ()
-        return BaseModel(local, name=name, shots=examples, threads=self.settings.workspace.threads)
+        return Windowed(BaseModel(local, name=name, shots=examples, threads=self.settings.workspace.threads))
 
     async def _rows(self, split: str) -> list[Example]:
         dataset = await self.store.dataset(self.task.name)

@@ -8,7 +8,7 @@ import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from insource.engines.artefact import read_manifest
+from insource.engines.artefact import Manifest, read_manifest
 from insource.engines.models import find, kept_models, model_faults
 from insource.errors import Conflict, InsourceError, Refused
 from insource.nouns import Noun, Release, Stage, StageChange
@@ -75,7 +75,7 @@ async def rollback(task: str, settings: Settings, store: Store, *, version: str 
 async def verify(release: Release, settings: Settings) -> Verified:
     """Compares every file of the release, and its base model where it is at hand, with what was released."""
     folder = settings.state / release.folder
-    faults = await asyncio.to_thread(damage, folder, release.artefact)
+    faults = await asyncio.to_thread(damage, folder, release.artefact, release.left)
     said, base_faults = ("not compared", []) if faults else await asyncio.to_thread(_base, folder, settings)
     return Verified(
         release=release.name,
@@ -104,7 +104,7 @@ def _base(folder: Path, settings: Settings) -> tuple[str, list[str]]:
     except InsourceError as error:
         return f"{manifest.base} is not compared: {error}", []
     if local is None:
-        return f"{manifest.base} is not on this machine; the release does not need it to answer", []
+        return _absent(manifest, settings)
     if local.sha256 != manifest.base_digest:
         fault = (
             f"base model {manifest.base} has SHA-256 {local.sha256}, the release was made from {manifest.base_digest}"
@@ -115,8 +115,15 @@ def _base(folder: Path, settings: Settings) -> tuple[str, list[str]]:
     return f"{manifest.base} differs" if faults else f"{manifest.base}, as it was ({manifest.base_digest[:12]})", faults
 
 
+def _absent(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
+    if settings.workspace.share_base and manifest.engine == "torch":
+        fault = f"base model {manifest.base} is not on this machine, and with share_base the release needs it to answer"
+        return f"{manifest.base} is missing", [fault]
+    return f"{manifest.base} is not on this machine; the release does not need it to answer", []
+
+
 def _check_whole(release: Release, settings: Settings) -> None:
-    said = damage(settings.state / release.folder, release.artefact)
+    said = damage(settings.state / release.folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}",
                       hint=f"restore its files, then insource release verify {release.name}")  # fmt: skip

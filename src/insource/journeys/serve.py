@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from insource.engines.artefact import Manifest, read_manifest
+from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing
 from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
@@ -14,17 +15,20 @@ from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
 
-async def open_path(task: str, settings: Settings, store: Store, *, progress: Progress = quiet) -> Path:
+async def open_path(
+    task: str, settings: Settings, store: Store, *, progress: Progress = quiet, bases: Bases | None = None
+) -> Path:
     """The path of `task`, or of `task@version` to pin one. Close it with `close_path`.
 
-    Raises `Missing` when no release is live, with the command that makes one so; `Refused` for a changed artefact.
+    Paths opened with the same `bases` share base networks, where the settings say so. Raises `Missing` when no release
+    is live, with the command that makes one so; `Refused` for a changed artefact.
     """
     name, _, version = task.partition("@")
     asked = load_task(settings, name)
     release = await store.release(name, version) if version else await _live(name, store)
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
-    lineup = Lineup(settings, store, served, progress=progress)
+    lineup = Lineup(settings, store, served, progress=progress, bases=bases)
     choices = choose(served, {name: engine.region for name, engine in settings.engines.items()})
     help_ = [configured_tier(choice.engine, lineup) for choice in choices if choice.allowed]
     first = Tier(await asyncio.to_thread(lineup.release, release), release.name)
@@ -38,14 +42,15 @@ async def open_path(task: str, settings: Settings, store: Store, *, progress: Pr
 
 
 async def open_live(
-    settings: Settings, store: Store, *, progress: Progress = quiet
+    settings: Settings, store: Store, *, progress: Progress = quiet, bases: Bases | None = None
 ) -> tuple[dict[str, Path], dict[str, InsourceError]]:
     """The paths of every task that has a live release, and what stands in the way of the others, by task."""
+    bases = bases or Bases(settings.cache)
     paths: dict[str, Path] = {}
     problems: dict[str, InsourceError] = {}
     for name in task_names(settings):
         try:
-            paths[name] = await open_path(name, settings, store, progress=progress)
+            paths[name] = await open_path(name, settings, store, progress=progress, bases=bases)
         except InsourceError as error:
             problems[name] = error
     return paths, problems

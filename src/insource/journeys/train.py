@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import insource
@@ -11,7 +10,8 @@ from insource.engines.local import LocalModel
 from insource.errors import Invalid, StoreError
 from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Dataset, Example, Release, Task, digest
-from insource.release.register import changelog, next_version
+from insource.release.enter import enter
+from insource.release.register import changelog
 from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import alone
@@ -72,10 +72,12 @@ def _slm(
     task: Task, splits: tuple[list[Example], list[Example]], name: str, recipe: Recipe, where: tuple[Settings, Path],
     speak: tuple[Say, Progress],
 ) -> Manifest:  # fmt: skip
-    from insource.engines.models import resolve
+    from insource.engines.models import resolve, unprobed
 
     settings, folder = where
     base: LocalModel = resolve(name, settings.cache, progress=speak[1])
+    if words := unprobed(name, settings.cache):
+        speak[0](words)
     from insource.train.fit import fit
     from insource.train.loop import Voice
 
@@ -88,6 +90,7 @@ def _slm(
         dataset="",
         recipe=fitted.recipe,
         heads=fitted.heads,
+        calibration=fitted.calibration,
         files={},
         threshold=fitted.threshold,
         promise=fitted.promise,
@@ -150,35 +153,24 @@ def _seal(folder: Path, manifest: Manifest, dataset: Dataset) -> str:
 async def _register(
     task: Task, settings: Settings, store: Store, dataset: Dataset, made: tuple[Path, str, str]
 ) -> Release:
-    """Moves the finished folder to its version and adds the release; the checkpoints have done their work."""
+    """The release; the checkpoints have done their work."""
     folder, artefact, base = made
     releases = await store.releases(task.name)
-    home = settings.state / "releases" / task.name
-    home.mkdir(parents=True, exist_ok=True)
-    version = next_version(releases, besides=[path.name for path in home.iterdir()])
-    place = Path("releases") / task.name / version
-    folder.replace(settings.state / place)
     before = await store.dataset_by_id(releases[-1].dataset) if releases else None
     from insource.engines.artefact import read_manifest
 
-    recipe = read_manifest(settings.state / place).recipe
     release = Release(
         task=task.name,
-        version=version,
+        version="",
         engine=LINEAR if base == LINEAR else "torch",
         base=base,
         dataset=dataset.id,
-        recipe=digest(recipe),
+        recipe=digest(read_manifest(folder).recipe),
         artefact=artefact,
-        folder=place.as_posix(),
+        folder="",
         changelog=changelog(releases[-1] if releases else None, before, dataset),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    try:
-        await store.add_release(release)
-    except StoreError:  # the same command goes on from here when there is room
-        (settings.state / place).replace(folder)
-        raise
+    release = await enter(release, folder, settings, store)
     for checkpoint in (settings.state / "training" / task.name).glob("checkpoint*"):
         checkpoint.unlink(missing_ok=True)
     return release

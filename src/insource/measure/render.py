@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from insource.measure import charts, words
 from insource.measure.figures import metrics
-from insource.nouns import Candidate, JsonObject, Pair, Report, Score, Task
+from insource.nouns import Candidate, JsonObject, Pair, Report, Score, Task, visible
 
 SHARES = ("accuracy", "macro_f1", "path_accuracy", "exact", "f1", "precision", "recall", "token_f1", "level_accuracy")
 SURE = ("ece", "brier", "aurc", "share_at_85", "accuracy_at_85", "coverage_at_5pct_error")
@@ -28,7 +28,7 @@ def html(report: Report, task: Task) -> str:
     pages.filters |= {"called": words.called, "signed": _signed, "breakable": _breakable}
     metric = words.leading(task, report)
     winner = words.best(report, metric).candidate if report.candidates else ""
-    return pages.get_template("report.html").render(
+    whole = pages.get_template("report.html").render(
         report=report,
         task=task,
         winner=winner,
@@ -42,6 +42,7 @@ def html(report: Report, task: Task) -> str:
         confused=[c for c in report.candidates if c.details.get("confusions")],
         priced=any(c.usd_per_1k is not None for c in report.candidates),
     )
+    return visible(whole)
 
 
 def _measured(report: Report, metric: str) -> bool:

@@ -4,12 +4,11 @@ An answer that breaks the task's contract is wrong (0); a row without the target
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from insource.nouns import Example, JsonValue, Prediction, Task
+from insource.nouns import Example, JsonValue, Prediction, Task, normal, same
 
 Scorer = Callable[[Example, Prediction], float | None]
 LEVELS = " / "
@@ -99,39 +98,30 @@ def token_f1(name: str = "text") -> Scorer:
 
 
 def counts(example: Example, prediction: Prediction, name: str) -> Counts:
-    """The field `name` as precision and recall count it: a wrong value is both said wrongly and missed."""
-    wanted, given = normal(example.target.get(name)), normal(said(prediction, name))
-    if wanted is not None and wanted == given:
-        return Counts(right=1)
-    return Counts(wrong=int(given is not None), missed=int(wanted is not None))
+    """The field `name` as precision and recall count it: a wrong value is both said wrongly and missed.
+
+    A list is counted item by item, whatever their order.
+    """
+    missed, wrong = _items(example.target.get(name)), []
+    given = _items(said(prediction, name))
+    for item in given:
+        if item in missed:
+            missed.remove(item)
+        else:
+            wrong.append(item)
+    return Counts(right=len(given) - len(wrong), wrong=len(wrong), missed=len(missed))
+
+
+def _items(value: JsonValue) -> list[JsonValue]:
+    """The values that a field holds, as they are compared: none, one, or the items of a list."""
+    items = [normal(item) for item in (value if isinstance(value, list) else [value])]
+    return [item for item in items if item is not None]
 
 
 def said(prediction: Prediction, name: str) -> JsonValue:
     """The prediction's value of a field; None when the output is invalid or leaves it out."""
     valid = prediction.value is not None and prediction.finish == "stop"
     return prediction.value.get(name) if valid and prediction.value is not None else None
-
-
-def same(a: JsonValue, b: JsonValue) -> bool:
-    """Equal after `normal`."""
-    return bool(normal(a) == normal(b))
-
-
-def normal(value: JsonValue) -> JsonValue:
-    """A value as it is compared: text in NFKC, case folded, blanks folded; nothing, "", [] and {} are all None.
-
-    1 and 1.0 are equal, 1 and true are not, "9.00" and "9.0" are not; lists keep their order.
-    """
-    if isinstance(value, bool):
-        return ("true or false", value)
-    if isinstance(value, str):
-        return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", value)).strip().casefold() or None
-    if isinstance(value, list):
-        return [normal(item) for item in value] or None
-    if isinstance(value, dict):
-        kept = {key: normal(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item is not None} or None
-    return value
 
 
 def _steps(label: JsonValue) -> list[str]:

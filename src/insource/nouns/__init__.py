@@ -1,7 +1,9 @@
 """The words of the product: frozen values that every room speaks. They do no I/O and import nothing above them."""
 
+from insource.nouns.alike import normal, same
 from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
 from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -13,6 +15,7 @@ from insource.nouns.visible import visible
 __all__ = [
     "DEEPEST",
     "Attempt",
+    "Attention",
     "Candidate",
     "Check",
     "Dataset",
@@ -40,6 +43,7 @@ __all__ = [
     "Review",
     "Risk",
     "Score",
+    "Shape",
     "Stage",
     "StageChange",
     "Task",
@@ -50,6 +54,8 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "normal",
+    "same",
     "to_json",
     "visible",
 ]

@@ -20,7 +20,9 @@ class Prediction(Noun, frozen=True, kw_only=True):
 
     `value` maps each field of the task to its value, None when the output is invalid. `confidence` is the
     probability (0 to 1) that the whole value is right, `fields` the same per field, None where the engine cannot
-    say. `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
+    say. `places` says for each field of an extraction where its value stands in the input, as characters
+    [start, stop): null where it does not stand there literally, one place per item for a list.
+    `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
     the engine, queueing included. `finish` "length" is never a valid answer to a schema.
     """
 
@@ -30,6 +32,7 @@ class Prediction(Noun, frozen=True, kw_only=True):
     engine: str
     confidence: float | None = None
     fields: dict[str, float] = {}
+    places: JsonObject = {}
     alternatives: dict[str, tuple[tuple[str, float], ...]] = {}
     usage: Usage = Usage()
     latency_ms: float = 0.0

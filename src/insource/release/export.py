@@ -1,38 +1,83 @@
-"""A release as a folder that other engines read: merged safetensors, tokenizer, config, and the manifest."""
+"""A release as a folder that other engines read, and the manifest that says which token each label is."""
 
 import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from insource.engines.artefact import MANIFEST
+import msgspec
+
+from insource.engines.artefact import MANIFEST, file_digests, read_manifest, write_manifest
+from insource.engines.gguf_write import KINDS, write_gguf
+from insource.engines.label_text import write_text_form
 from insource.errors import Conflict, Invalid, Refused, StoreError
 from insource.nouns import Release
 from insource.release.integrity import damage
 
-MERGED = "model"
+MODEL = "model"
+MERGED = "safetensors"
 
 
-def export(release: Release, folder: Path, out: Path) -> list[Path]:
-    """Copies the merged model of the artefact in `folder` to `out`, whole or not at all; the files now there.
+def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> list[Path]:
+    """Writes the model of the artefact in `folder` to `out` in one of `COPIES`, whole or not at all; the files there.
 
-    The manifest goes with it: it says which token each label is. Raises `Invalid` for a release that has no merged
-    model, `Refused` for a changed artefact, `Conflict` when `out` exists, `StoreError` when the disk is full.
+    Raises `Invalid` for a release that has no merged model or cannot be had in that form, `Refused` for a changed
+    artefact, `Conflict` when `out` exists, `EngineDown` without the libraries, `StoreError` when the disk is full.
     """
-    said = damage(folder, release.artefact)
+    said = damage(folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}")
-    if not (folder / MERGED).is_dir():
+    if release.engine == "openvino" or not (folder / MODEL).is_dir():
         raise Invalid(f"{release.name} has no merged model: its engine is {release.engine}",
                       hint="only trained models are exported; insource serves this one as it is")  # fmt: skip
+    if form != MERGED and not read_manifest(folder).heads:
+        raise Invalid(f"{release.name} writes its answers: it is a causal model like any other",
+                      hint=f"--format {MERGED} is what other servers read")  # fmt: skip
     if out.exists():
         raise Conflict(f"{out} exists already", hint="name another folder with --out")
     part = out.with_name(out.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(folder / MERGED, part)
-        shutil.copyfile(folder / MANIFEST, part / MANIFEST)
+        part.mkdir(parents=True)
+        COPIES[form](release, folder, part)
         part.rename(out)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         why = error.strerror or "some files could not be copied"
         raise StoreError(f"{out} cannot be written: {why}", hint="free disk space, run again") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def _merged(_: Release, folder: Path, out: Path) -> None:
+    """As it was trained: each label is the token the manifest names."""
+    shutil.copytree(folder / MODEL, out, dirs_exist_ok=True)
+    shutil.copyfile(folder / MANIFEST, out / MANIFEST)
+
+
+def _text(_: Release, folder: Path, out: Path) -> None:
+    """For vLLM, TGI, LMDeploy and transformers: what it says reads as the answer."""
+    manifest = read_manifest(folder)
+    heads = write_text_form(folder / MODEL, manifest, out)
+    write_manifest(out, msgspec.structs.replace(manifest, heads=heads, files=file_digests(out)))
+
+
+def _gguf(kind: str, release: Release, folder: Path, out: Path) -> None:
+    """For llama.cpp and Ollama: one file, and Ollama's description of it."""
+    file = f"{release.task}-{release.version}-{kind}.gguf"
+    manifest = read_manifest(folder)
+    with tempfile.TemporaryDirectory(dir=out) as between:
+        heads = write_text_form(folder / MODEL, manifest, Path(between))
+        write_gguf(Path(between), out / file, kind, name=release.name)
+    template = manifest.template.replace("{input}", "{{ .Prompt }}")
+    lines = (f"FROM ./{file}", f'TEMPLATE """{template}"""', "PARAMETER temperature 0",
+             f"PARAMETER num_predict {len(heads)}", "")  # fmt: skip
+    (out / "Modelfile").write_text("\n".join(lines), "utf-8")
+
+
+COPIES: dict[str, Callable[[Release, Path, Path], None]] = {
+    MERGED: _merged,
+    "hf": _text,
+    **{f"gguf-{kind}": partial(_gguf, kind) for kind in KINDS},
+}

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from insource import __version__
+from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.nouns import to_json
@@ -29,12 +30,18 @@ FOLLOW_S = 2.0
 
 
 def create_app(
-    settings: Settings, store: Store, paths: dict[str, Path], *, follow: bool = False, network: bool = False
+    settings: Settings,
+    store: Store,
+    paths: dict[str, Path],
+    *,
+    follow: bool = False,
+    network: bool = False,
+    bases: Bases | None = None,
 ) -> Starlette:
     """The ASGI app that answers with `paths` (task → path). The caller closes the store, the app the paths.
 
-    With `follow` it loads what is promoted meanwhile. Without `network` it answers only calls addressed to this
-    machine. No web page of another host can reach it.
+    `bases` are those that the paths were opened with. With `follow` it loads what is promoted meanwhile. Without
+    `network` it answers only calls addressed to this machine. No web page of another host can reach it.
     """
 
     @asynccontextmanager
@@ -56,7 +63,7 @@ def create_app(
         middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
-    app.state.desk = Desk(settings, store, paths)
+    app.state.desk = Desk(settings, store, paths, bases=bases)
     app.state.began = int(time.time())
     app.state.broken_off = 0
     return app

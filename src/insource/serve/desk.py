@@ -7,19 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from insource.engines.shared_base import Bases
 from insource.errors import Conflict, EngineBusy, InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.nouns import Pending, Record
+from insource.serve.faults import without_folders
 from insource.settings import Settings, task_names
 from insource.store import Store
 
 
 class Desk:
-    """Lends paths to calls. A path that was replaced is closed when its last call has ended."""
+    """Lends paths to calls. A path that was replaced is closed when its last call has ended.
 
-    def __init__(self, settings: Settings, store: Store, paths: dict[str, Path]) -> None:
+    `bases` are those that `paths` were opened with: what is opened later shares them.
+    """
+
+    def __init__(self, settings: Settings, store: Store, paths: dict[str, Path], *, bases: Bases | None = None) -> None:
         self.settings = settings
+        self._bases = bases or Bases(settings.cache)
         self.store = store
         self._paths = dict(paths)
         self._engines: dict[str, Path] = {}
@@ -69,7 +75,7 @@ class Desk:
             await self.store.probe()
             live = {task: await self.store.live(task) for task in task_names(self.settings)}
         except StoreError as error:
-            return [str(error)]
+            return [without_folders(str(error))]
         wanted = {task: release.name for task, release in live.items() if release is not None}
         return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
 
@@ -82,7 +88,7 @@ class Desk:
             if name == self._serves(task):
                 continue
             try:
-                path = await open_path(task, self.settings, self.store) if name else None
+                path = await open_path(task, self.settings, self.store, bases=self._bases) if name else None
             except InsourceError as error:
                 problems.append(f"{name}: {error}")
                 continue
@@ -136,7 +142,7 @@ class Desk:
             raise Conflict(
                 f"{model} is a candidate", hint=f"insource release gate {model}, then promote it", at="model"
             )
-        return await open_path(model, self.settings, self.store)
+        return await open_path(model, self.settings, self.store, bases=self._bases)
 
     def _engine(self, model: str) -> str | None:
         """The engine that `model` names, itself or by the model behind it; a task's name goes first."""

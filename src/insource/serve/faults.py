@@ -1,5 +1,7 @@
 """Every error as OpenAI's error body, with the status of our error tree."""
 
+import re
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -8,6 +10,8 @@ from insource.errors import EngineDown, InsourceError
 from insource.nouns import JsonObject, to_json
 
 RETRY_AFTER_S = "1"
+# an absolute path of this machine, but not one of our own routes
+FOLDERS = re.compile(r"(?<![\w.:/])/(?!v1/)(?:[^\s/:'\"]+/)+")
 
 
 class TooLarge(InsourceError):
@@ -26,10 +30,15 @@ class Stopping(EngineDown):
 
 
 def error_body(error: InsourceError) -> JsonObject:
-    """{"error": {message, type, param, code}}; the hint is part of the message."""
-    message = f"{error}. {error.hint}" if error.hint else str(error)
+    """{"error": {message, type, param, code}}; the hint is part of the message, a file is named without its folders."""
+    message = without_folders(f"{error}. {error.hint}" if error.hint else str(error))
     param = error.at if error.at and "/" not in error.at else None
     return {"error": {"message": message, "type": kind(error.status), "param": param, "code": error.code}}
+
+
+def without_folders(text: str) -> str:
+    """The text with the files of this machine by name only: where they lie is no caller's business."""
+    return FOLDERS.sub("", text)
 
 
 def error_response(error: InsourceError, headers: dict[str, str] | None = None) -> Response:

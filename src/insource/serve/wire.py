@@ -178,15 +178,20 @@ def usage_of(said: Prediction | None) -> JsonObject:
 
 
 def facts(record: Record) -> JsonObject:
-    """What the headers say too: record, release (or engine), tier, confidence, decision."""
+    """What the headers say too: record, release (or engine), tier, confidence, decision.
+
+    For an extraction also the confidence of each field and where its value stands in the input.
+    """
     said = record.answer
     engine = record.attempts[record.tier - 1].decision.engine if record.attempts else ""
+    found: JsonObject = {"fields": said.fields, "places": said.places} if said and said.places else {}
     return {
         "record": record.id,
         "release": record.release or engine,
         "tier": record.tier,
         "confidence": said.confidence if said else None,
         "decision": record.outcome,
+        **found,
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -11,8 +12,9 @@ from sqlalchemy import Connection, delete
 from insource.errors import Invalid
 from insource.nouns import Dataset, Example, Gate, Pending, Record, Release, Report, Review, StageChange
 from insource.settings import Settings
-from insource.store import backup, datasets, records, registry
+from insource.store import backup, carried, datasets, records, registry
 from insource.store.blobs import Blobs
+from insource.store.carried import Carried, Taken
 from insource.store.migrations import migrate
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
@@ -169,6 +171,25 @@ class Store:
     async def reviews(self, task: str) -> list[tuple[Pending, Review]]:
         """Every verdict on the task's answers, oldest first, with what it was about."""
         return await self._thread.run(lambda c: records.reviews(c, task))
+
+    async def calls(self, after: int = 0) -> tuple[list[Carried], int]:
+        """The calls kept behind the place `after`, a few hundred at a time, oldest first; none at the end."""
+        return await self._thread.run(lambda c: carried.page(c, after))
+
+    async def take(self, calls: Sequence[Carried]) -> Taken:
+        """Adds calls of another store; what is here already is not added again.
+
+        Raises `Conflict`, and adds none, when one is here with another content.
+        """
+        return await self._thread.run(lambda c: carried.take(c, calls))
+
+    async def tenant_keys(self, tenants: Collection[str]) -> dict[str, bytes]:
+        """The keys of these tenants, each made if need be."""
+        return await self._thread.run(lambda c: carried.keys(c, tenants))
+
+    async def adopt(self, tenant: str, key: bytes) -> str:
+        """What a tenant of another store is called here; its key is kept under that name."""
+        return await self._thread.run(lambda c: carried.adopt(c, tenant, key))
 
     async def tenant_key(self, tenant: str) -> bytes:
         """The tenant's key: 32 random bytes, made once."""

@@ -40,6 +40,7 @@ class StoreThread:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-store")
         self._waiting: deque[_Waiting] = deque()
         self._connection: Connection | None = None
+        self._file = (0, 0)
 
     async def open(self) -> None:
         """Opens the database, making it when there is none. Raises `StoreError`."""
@@ -79,6 +80,7 @@ class StoreThread:
             raise StoreError(f"cannot make {self.path.parent}: {error.strerror}") from error
         with translated(self.path):
             self._connection = sqlite_engine(self.path).connect()
+        self._file = _identity(self.path)
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -90,8 +92,19 @@ class StoreThread:
     def _transact(self, work: Callable[[Connection], T]) -> T:
         if self._connection is None:
             raise StoreError("the store is closed")
+        self._check_there()
         with translated(self.path), self._connection.begin():
-            return work(self._connection)
+            found = work(self._connection)
+        self._check_there()  # removed meanwhile: what was committed went to a file that nobody will find again
+        return found
+
+    def _check_there(self) -> None:
+        if _identity(self.path) != self._file:
+            raise StoreError(
+                f"the store {self.path} was removed or replaced while it was open",
+                hint=f"stop what uses it; {REPAIR}",
+                at=str(self.path),
+            )
 
     def _flush(self) -> None:
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -114,6 +127,15 @@ class StoreThread:
             waiting.error = error
         else:
             waiting.done = True
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file the path names now: device and inode, zeros without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def sqlite_engine(path: Path) -> Engine:

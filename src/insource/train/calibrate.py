@@ -6,17 +6,10 @@ from typing import Any
 import torch
 
 from insource.engines.artefact import OutputHead
-from insource.nouns import JsonObject, Noun, Task
+from insource.nouns import JsonObject, Task
 from insource.stats import fit_temperature
+from insource.train.course import Answer
 from insource.train.rows import Row
-
-
-class Answer(Noun, frozen=True, kw_only=True):
-    """The trainer's own answer to one dev row: its value, its calibrated confidence, and whether it is right."""
-
-    value: JsonObject
-    confidence: float
-    right: bool
 
 
 def calibrate(

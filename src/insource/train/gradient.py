@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import torch
-from torch.nn import functional
 
-from insource.engines.readout import pad
 from insource.train.model import Model
 from insource.train.rows import Row
 
@@ -20,11 +18,11 @@ TOKENS_A_SHARE = 128
 
 
 class Gradient:
-    """Sets the gradients of `model`; `levels` are the ancestor groups of each output. Ends its threads when left."""
+    """Sets the gradients of `model`. Ends its threads when left."""
 
-    def __init__(self, model: Model, levels: Sequence[Sequence[Any]]) -> None:
-        self.model, self.levels = model, levels
-        self.threads = torch.get_num_threads() if model.reader.device.type == "cpu" else 1
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.threads = torch.get_num_threads() if model.device.type == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -36,36 +34,25 @@ class Gradient:
             torch.set_num_threads(self.threads)
 
     def of(self, batch: Sequence[Row]) -> float:
-        """Brings the merged weights up to date, sets every gradient, and gives the loss in nats a row."""
+        """Brings the merged weights up to date, sets every gradient, and gives the loss."""
         self.model.refresh()
         shares = _shares(batch, self.threads)
         if len(shares) == 1:
-            done = [self._share(shares[0], len(batch))]
+            done = [self._share(shares[0], batch)]
         else:
             self._pool = self._pool or ThreadPoolExecutor(self.threads)
             each = max(1, self.threads // len(shares))
-            done = list(self._pool.map(lambda share: self._aside(share, len(batch), each), shares))
+            done = list(self._pool.map(lambda share: self._aside(share, batch, each), shares))
         for parameter, *found in zip(self.model.parameters, *(gradients for _, gradients in done), strict=True):
             parameter.grad = sum(found[1:], start=found[0]).contiguous()  # the fused optimizer reads memory in order
         return sum(loss for loss, _ in done)
 
-    def _share(self, rows: Sequence[Row], whole: int) -> tuple[float, Sequence[Any]]:
-        """What these rows add to the mean loss of `whole` rows, and to its gradients."""
-        model = self.model
-        device = model.reader.device
-        ids, _ = pad([row.ids for row in rows], model.reader.end, str(device))
-        hidden = model.reader.prefix.together(ids)
-        at = torch.arange(len(rows), device=device)
-        read = torch.tensor([row.read for row in rows], device=device)
-        loss = torch.zeros((), device=device)
-        for output, head in enumerate(model.heads):
-            logits = head.logits(hidden[at, read + output])
-            targets = torch.tensor([row.targets[output] for row in rows], device=device)
-            loss = loss + functional.cross_entropy(logits, targets) + _ancestors(logits, targets, self.levels[output])
-        loss = loss * (len(rows) / whole)
-        return float(loss.detach()), torch.autograd.grad(loss, model.parameters)
+    def _share(self, rows: Sequence[Row], whole: Sequence[Row]) -> tuple[float, Sequence[Any]]:
+        """What these rows add to the loss of the `whole` batch, and to its gradients."""
+        loss = self.model.loss(rows, whole)
+        return float(loss.detach()), torch.autograd.grad(loss, self.model.parameters)
 
-    def _aside(self, rows: Sequence[Row], whole: int, threads: int) -> tuple[float, Sequence[Any]]:
+    def _aside(self, rows: Sequence[Row], whole: Sequence[Row], threads: int) -> tuple[float, Sequence[Any]]:
         """The same on a thread of the pool, whose products take `threads` cores: the batch decides, not its history."""
         torch.set_num_threads(threads)
         return self._share(rows, whole)
@@ -76,16 +63,3 @@ def _shares(batch: Sequence[Row], threads: int) -> list[Sequence[Row]]:
     count = max(1, min(threads, len(batch), sum(len(row.ids) for row in batch) // TOKENS_A_SHARE))
     cuts = [round(len(batch) * i / count) for i in range(count + 1)]
     return [batch[low:high] for low, high in itertools.pairwise(cuts)]
-
-
-def _ancestors(logits: Any, targets: Any, levels: Sequence[Any]) -> Any:
-    """Half the mean negative log-probability of the target's ancestors; each node's probability is its leaves' sum."""
-    if not levels:
-        return 0.0
-    probabilities = logits.softmax(1)
-    total = 0.0
-    for groups in levels:
-        nodes = int(groups.max()) + 1
-        summed = logits.new_zeros(len(logits), nodes).index_add(1, groups, probabilities)
-        total = total + functional.nll_loss((summed + 1e-9).log(), groups[targets])
-    return 0.5 * total / len(levels)

@@ -1,4 +1,4 @@
-"""The training loop: AdamW, one learning-rate cycle, loss on the label rows only, the best dev check kept.
+"""The training loop: AdamW, one learning-rate cycle, the best dev check kept.
 
 What it needs it is given; it knows nothing of releases or the store. Everything random comes from the recipe's seed
 and the step number, so a run resumed from a checkpoint ends in the same weights as one never stopped (same machine,
@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.nn import functional
 
 from insource.train import checkpoint
 from insource.train.checkpoint import Standing
+from insource.train.course import Data
 from insource.train.gradient import Gradient
 from insource.train.model import Model
 from insource.train.recipe import Plan, Recipe
@@ -34,13 +34,6 @@ class Voice:
         self.say, self.progress, self.threads = say, progress, threads
 
 
-class Data:
-    """Encoded rows to learn from and to check on; `levels` the ancestor groups of each output (`train.gradient`)."""
-
-    def __init__(self, rows: Sequence[Row], dev: Sequence[Row], levels: Sequence[Sequence[Any]]) -> None:
-        self.rows, self.dev, self.levels = rows, dev, levels
-
-
 def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: Voice) -> Standing:
     """Trains `model` in place to its best dev check and says how it went.
 
@@ -51,7 +44,7 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
     standing, best = _resume(file, run, optimizer, parameters)
     saved = started = time.monotonic()
     before = standing.seconds
-    with Gradient(model, data.levels) as gradient:
+    with Gradient(model) as gradient:
         for step, batch, last in _rest(data.rows, recipe, standing):
             _set_rate(optimizer, _rate(step, plan))
             loss = gradient.of(batch)
@@ -60,10 +53,10 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
             standing = msgspec.structs.replace(standing, step=step + 1, seconds=before + time.monotonic() - started)
             voice.progress(f"training, loss {loss:.3f}", step + 1, plan.steps)
             if last:
-                standing, best = _judge(model, check(model, data.dev), standing, best, recipe.patience)
+                standing, best = _judge(model, model.check(data.dev), standing, best, recipe.patience)
                 share = standing.history[-1]["accuracy"]
                 done = len(standing.history)
-                voice.say(f"  epoch {done} of {recipe.epochs}: {share:.1%} of {len(data.dev)} dev rows right")
+                voice.say(f"  epoch {done} of {recipe.epochs}: {share:.1%} of {model.counted(data.dev)} right")
             if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 checkpoint.save(file, standing, _tensors(optimizer, parameters, best))
                 saved = time.monotonic()
@@ -83,23 +76,6 @@ def _rest(rows: Sequence[Row], recipe: Recipe, standing: Standing) -> Iterator[t
             step = epoch * len(order) + number
             if step >= standing.step:
                 yield step, batch, number + 1 == len(order)
-
-
-def check(model: Model, dev: Sequence[Row]) -> dict[str, float]:
-    """On the dev rows: `accuracy`, the share with every output right, and `nll`, in nats a row over all outputs."""
-    right = torch.ones(len(dev), dtype=torch.bool)
-    nll = 0.0
-    for output, scores in enumerate(dev_logits(model, dev)):
-        targets = torch.tensor([row.targets[output] for row in dev])
-        right &= scores.argmax(1) == targets
-        nll += float(functional.cross_entropy(scores, targets))
-    return {"accuracy": float(right.float().mean()), "nll": nll}
-
-
-def dev_logits(model: Model, dev: Sequence[Row]) -> list[Any]:
-    """Per output the float32 logits [rows, labels] of the dev rows, each output read after the model's own last."""
-    model.refresh()
-    return model.reader.logits([row.ids[: row.read + 1] for row in dev])
 
 
 def _set_rate(optimizer: Any, rate: float) -> None:

@@ -1,33 +1,47 @@
-"""What is trained: the adapters of a body, and the heads it is read through."""
+"""What is trained: the adapters of a body, and what else a kind of task needs beside them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from insource.engines.readout import Reader
-from insource.train.head import Head
+from insource.engines.prefix import Prefix
 from insource.train.lora import Adapted
+from insource.train.rows import Row
 
 
-class Model:
-    """What is trained: the adapters of a body, and the heads it is read through, one an output."""
+class Model(ABC):
+    """The adapters of a body that reads rows behind `prefix`; `end` is the token that fills up short rows."""
 
-    def __init__(self, body: Any, adapters: list[Adapted], heads: list[Head], reader: Reader) -> None:
-        self.body, self.adapters, self.heads, self.reader = body, adapters, heads, reader
+    def __init__(self, prefix: Prefix, adapters: list[Adapted], *, end: int) -> None:
+        self.prefix, self.adapters, self.end = prefix, adapters, end
+
+    @property
+    def body(self) -> Any:
+        """The transformer without its vocabulary head."""
+        return self.prefix.body
+
+    @property
+    def device(self) -> Any:
+        """Where it computes."""
+        return next(self.body.parameters()).device
+
+    @property
+    def own(self) -> list[Any]:
+        """The trained tensors beside the adapters, in a fixed order."""
+        return []
 
     @property
     def parameters(self) -> list[Any]:
         """Every trained tensor, in a fixed order."""
-        return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + [h.values for h in self.heads]
+        return [p for adapted in self.adapters for p in (adapted.a, adapted.b)] + self.own
 
     def begin(self, seed: int) -> None:
         """Puts every trained tensor back to where a run with this seed begins."""
         generator = torch.Generator().manual_seed(seed)
         for adapted in self.adapters:
             adapted.begin(generator)
-        for head in self.heads:
-            head.begin()
 
     def take(self, tensors: Sequence[Any]) -> None:
         """Sets the trained tensors to these; adapters take the rank of what they are given."""
@@ -35,13 +49,24 @@ class Model:
         for adapted in self.adapters:
             adapted.take(next(factors), next(factors))
         with torch.no_grad():
-            for head in self.heads:
-                head.values.copy_(next(factors))
+            for parameter in self.own:
+                parameter.copy_(next(factors))
         self.refresh()
 
     def refresh(self) -> None:
-        """Brings every merged weight up to date, and what the reader reads with."""
+        """Brings every merged weight up to date, and forgets what was computed with the old ones."""
         for adapted in self.adapters:
             adapted.refresh()
-        self.reader.prefix.renew()
-        self.reader.rows = [head.rows for head in self.heads]
+        self.prefix.renew()
+
+    @abstractmethod
+    def loss(self, rows: Sequence[Row], batch: Sequence[Row]) -> Any:
+        """What `rows` add to the loss of `batch`, of which they are a share: a scalar with its graph."""
+
+    @abstractmethod
+    def check(self, dev: Sequence[Row]) -> dict[str, float]:
+        """On the dev rows: `accuracy`, the share that is right, and `nll`, lower is better."""
+
+    @abstractmethod
+    def counted(self, dev: Sequence[Row]) -> str:
+        """What `accuracy` is a share of, in words."""

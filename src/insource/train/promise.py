@@ -17,7 +17,9 @@ def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) 
     threshold, coverage, needed = threshold_for_risk(confidences, correct, risk)
     if threshold is None:
         what = f"{needed:,} more labelled dev rows are needed" if needed else "its surest answers are wrong too often"
-        return 1 - risk, f"at most {risk:.0%} error cannot be promised yet: {what}"
+        alone = sum(confidence >= 1 - risk for confidence in confidences) / max(1, len(confidences))
+        rest = f"until then {alone:.0%} are given automatically (dev rows), the rest go on to the next tier or a person"
+        return 1 - risk, f"at most {risk:.0%} error cannot be promised yet: {what}; {rest}"
     return (
         threshold,
         f"at most {risk:.0%} error among the {coverage:.0%} given automatically (95% confidence, dev rows)",

@@ -13,6 +13,7 @@ from insource.nouns import Noun
 TOKENS_A_STEP = 640
 LONGEST = 512
 SHORTEST = 16
+CUT = "longer texts are read in windows"
 
 
 class Recipe(Noun, frozen=True, kw_only=True):
@@ -58,9 +59,10 @@ def load_recipe(path: Path | None) -> Recipe:
         raise Invalid(f"{path}: {error}", hint="keys are listed in docs/reference/recipe.md") from error
 
 
-def derive(recipe: Recipe, lengths: list[int], before: int = 0) -> Plan:
+def derive(recipe: Recipe, lengths: list[int], before: int = 0, *, longest: int = LONGEST) -> Plan:
     """Fills what the recipe leaves open from the lengths of the training rows, in tokens behind the `before` first.
 
+    `longest` is the most that `max_tokens` is set to.
     Raises `Invalid` when `max_tokens` leaves no room for a text beside what is asked after it.
     """
     if 0 < recipe.max_tokens < SHORTEST:
@@ -70,9 +72,9 @@ def derive(recipe: Recipe, lengths: list[int], before: int = 0) -> Plan:
     mean = sum(lengths) / rows
     filled: dict[str, float] = {}
     if not recipe.max_tokens:
-        longest = ordered[min(rows - 1, int(rows * 0.995))] + before
-        filled["max_tokens"] = max(SHORTEST, min(LONGEST, longest + 8))
-        why.append(f"max_tokens {filled['max_tokens']}: covers 99.5% of the rows")
+        wanted = ordered[min(rows - 1, int(rows * 0.995))] + before + 8
+        filled["max_tokens"] = max(SHORTEST, min(longest, wanted))
+        why.append(f"max_tokens {filled['max_tokens']}: {'covers 99.5% of the rows' if wanted <= longest else CUT}")
     if not recipe.epochs:
         filled["epochs"] = next(epochs for least, epochs in EPOCHS if rows >= least)
         why.append(f"epochs {filled['epochs']}: {rows:,} rows")

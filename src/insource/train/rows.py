@@ -10,14 +10,17 @@ POOL = 64
 
 
 class Row(Noun, frozen=True, kw_only=True):
-    """`ids` are the text, the cue, and the tokens of all outputs but the last; `targets` the label numbers.
+    """`ids` are the text, the cue at whose end, position `read`, the answer begins, and what of the answer is read.
 
-    The first output is read at position `read`, the next at `read` + 1 and so on.
+    For labels that is the tokens of all outputs but the last; the first output is read at `read`, the next at
+    `read` + 1 and so on, and `targets` are the label numbers. A written answer is in `ids` whole, with the token that
+    ends it; `parts` are the positions behind each of its fields, the last behind all of it.
     """
 
     ids: list[int]
     read: int
-    targets: tuple[int, ...]
+    targets: tuple[int, ...] = ()
+    parts: tuple[int, ...] = ()
 
 
 def encode(task: Task, examples: Sequence[Example], encoder: Encoder, tokens: Sequence[Sequence[int]]) -> list[Row]:

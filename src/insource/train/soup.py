@@ -19,7 +19,8 @@ import torch
 
 from insource.nouns import digest
 from insource.train.checkpoint import Standing
-from insource.train.loop import Data, Voice, check, train
+from insource.train.course import Data
+from insource.train.loop import Voice, train
 from insource.train.model import Model
 from insource.train.recipe import Plan
 
@@ -65,11 +66,11 @@ def train_runs(model: Model, data: Data, plan: Plan, *, file: Path, run: str, vo
     ends, found, seconds = _all(model, data, plan, (file, run), voice)
     best = min(range(runs), key=lambda number: _nll(found[number]))
     model.take(_mean(ends, len(model.adapters)))
-    seen = check(model, data.dev)
+    seen = model.check(data.dev)
     kept = seen["nll"] <= _nll(found[best])
     if not kept:
         model.take(ends[best])
-    share = f"{seen['accuracy']:.1%} of {len(data.dev)} dev rows right"
+    share = f"{seen['accuracy']:.1%} of {model.counted(data.dev)} right"
     voice.say(f"  the mean of {runs} runs: {share}" + ("" if kept else f"; run {best + 1} is better and kept"))
     steps = sum(one.step for one in found)
     history = (*(line for one in found for line in one.history), seen | {"step": float(steps)})
@@ -81,7 +82,7 @@ def _all(
 ) -> tuple[list[list[Any]], list[Standing], float]:
     """Every run's trained tensors and how it went, and the seconds until the last was done."""
     runs, threads = plan.recipe.runs, torch.get_num_threads()
-    workers = min(runs, threads) if model.reader.device.type == "cpu" else 1
+    workers = min(runs, threads) if model.device.type == "cpu" else 1
     chorus = Chorus(voice, runs)
     ends: list[list[Any]] = [[] for _ in range(runs)]
     found = [Standing(run="") for _ in range(runs)]

@@ -1,0 +1,45 @@
+"""The README's rows of bench/engines.py and bench/first_token.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Row = tuple[str, str, str, bool]
+SIMILAR = 0.99
+
+
+def engines(d: dict[str, Any]) -> Iterator[Row]:
+    """One specialist on every engine."""
+    lines = {line["engine"]: line for line in d["engines"]}
+    best = lines[d["best"]]
+    speed = f"{best['rows_per_s']:.1f} rows/s ({d['best']}), {best['against_torch']:.2f} times torch"
+    yield "BANKING77 specialist, rows/s on this CPU", "≥ 1.5 times torch", speed, best["against_torch"] >= 1.5
+    for name, line in lines.items():
+        if name == "torch" or "agreement" not in line:
+            continue
+        share = line["rows_per_s"] / best["rows_per_s"]
+        rate = f"{line['rows_per_s']:.1f} rows/s"
+        if name.startswith("gateway"):
+            yield f"… through the {name}", "≥ 80% of that", f"{rate}, {share:.0%}", share >= 0.8
+            continue
+        same, accuracy = line["agreement"], line["accuracy"]
+        found = (f"{same['value']:.2%} of {same['n']:,} labels as torch (≥ {same['low']:.2%}), accuracy "
+                 f"{accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%}), won {line['won']}, "
+                 f"lost {line['lost']}; {rate}, {line['disk_mb']:.0f} MB on disk")  # fmt: skip
+        yield f"… as {name}", "≥ 99% the same", found, same["value"] >= SIMILAR
+    for name, times in (("llama.cpp server", 5), ("vLLM", 4)):
+        peer = next((line for given, line in lines.items() if given.startswith(name)), None)
+        if peer is not None:
+            ratio = best["rows_per_s"] / peer["rows_per_s"]
+            found = f"{ratio:.1f} times: {peer['rows_per_s']:.1f} rows/s, n {peer['rows']:,}"
+            yield f"… against {peer['engine']}", f"≥ {times} times", found, ratio >= times
+
+
+def first_token(d: dict[str, Any]) -> Iterator[Row]:
+    """Time to the first token, embedded."""
+    own = d["embedded"]
+    found = f"{own['p95_ms']:.0f} ms (p50 {own['p50_ms']:.0f}), n {own['n']}"
+    if "llamacpp" in d:
+        peer = d["llamacpp"]
+        found += f"; llama.cpp server {peer['p95_ms']:.0f} ms (p50 {peer['p50_ms']:.0f})"
+    what = f"first token, {d['prompt_tokens']} tokens most of them the task's, p95"
+    yield what, "< 200 ms", found, own["p95_ms"] < 200

@@ -1,0 +1,60 @@
+"""`insource models bench`: which engine serves a specialist quickest on this machine."""
+
+import click
+
+from insource.cli.door import Door, run, verb
+from insource.cli.words import bold, table
+from insource.errors import Missing
+from insource.journeys.forms import ROWS, Compared, compare
+from insource.nouns import Release
+from insource.settings import load_task
+from insource.store import Store
+
+EXAMPLE = """
+\b
+Examples:
+  insource release export tickets@1.0.0 --format openvino-int8
+  insource models bench tickets
+"""
+
+
+@verb("bench", epilog=EXAMPLE)
+@click.argument("name", metavar="TASK[@VERSION]")
+@click.option("--rows", type=click.IntRange(1), default=ROWS, show_default=True, help="Test rows to read.")
+def bench(door: Door, name: str, rows: int) -> None:
+    """Time every form of a trained release on this machine, and say which to serve.
+
+    A form is what `insource release export --format openvino…` made of it. Each reads the same test rows in a process
+    of its own: one call at a time, then 64 at a time.
+    """
+    found = run(_bench(door, name, rows))
+    door.show(found, _words(found))
+
+
+async def _bench(door: Door, name: str, rows: int) -> Compared:
+    settings = door.settings()
+    task, _, version = name.partition("@")
+    loaded = load_task(settings, task)
+    async with await Store.open(settings) as store:
+        release = await store.release(task, version) if version else await _trained(store, task)
+        with door.progress() as progress:
+            return await compare(loaded, release, settings, store, rows=rows, progress=progress)
+
+
+async def _trained(store: Store, task: str) -> Release:
+    """The newest release that a model serves."""
+    found = [release for release in await store.releases(task) if release.engine != "linear"]
+    if not found:
+        raise Missing(f"{task} has no trained release yet", hint=f"insource train {task}")
+    return found[-1]
+
+
+def _words(found: Compared) -> str:
+    rows = [
+        (form.release, form.engine, f"{form.p50_ms:,.0f}", f"{form.rows_per_s:,.1f}", f"{form.memory_mb:,.0f}",
+         f"{form.disk_mb:,.0f}", f"{form.same / form.rows:.1%} (≥ {form.same_low:.1%})")
+        for form in found.forms
+    ]  # fmt: skip
+    head = ("release", "engine", "ms alone", "rows/s", "MB memory", "MB disk", "same labels")
+    said = f"{bold(found.best)}: {found.why}\nn {found.forms[0].rows:,} test rows; rows/s with 64 calls waiting"
+    return f"{table(head, rows)}\n\n{said}"

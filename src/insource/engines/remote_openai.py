@@ -1,0 +1,82 @@
+"""The OpenAI chat wire: conversations out, answers and chunks in. Source: OpenAI API reference, chat completions."""
+
+from collections.abc import Sequence
+
+from insource.engines.dialects import found
+from insource.engines.remote_sure import Token
+from insource.engines.remote_wire import Heard, Wire
+from insource.nouns import JsonObject, JsonValue, Message, Request
+
+
+def said(messages: Sequence[Message], request: Request) -> JsonObject:
+    """The messages, and the caller's tools where no task is answered."""
+    whole: JsonObject = {"messages": [turn(message) for message in messages]}
+    if request.task is None:
+        tools = {"tools": request.tools, "tool_choice": request.tool_choice}
+        whole |= {key: value for key, value in tools.items() if value is not None}
+    return whole
+
+
+def take(heard: Heard, data: JsonObject, part: str) -> str:
+    """Adds an answer or a chunk; returns its text."""
+    for path in heard.dialect.usage:
+        if used := found(data, path):
+            heard.spent(used.get("prompt_tokens"), used.get("completion_tokens"))
+    choices = [choice for choice in data["choices"] if (choice.get("index") or 0) == 0]
+    if not choices:
+        if part == "message":
+            raise KeyError("choices")
+        return ""
+    message = choices[0].get(part) or {}
+    content = message.get("content") or ""
+    if not isinstance(content, str):
+        raise TypeError("content is no text")
+    heard.text += content
+    heard.refusal += message.get("refusal") or ""
+    heard.reason = choices[0].get("finish_reason") or heard.reason
+    calls = message.get("tool_calls") or []
+    for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
+        function = call.get("function") or {}
+        heard.call(
+            int(call.get("index", position)),
+            id=str(call.get("id") or ""),
+            name=function.get("name") or "",
+            arguments=function.get("arguments") or "",
+        )
+    heard.tokens += TOKENS[heard.dialect.tokens](choices[0].get("logprobs"), content)
+    return content
+
+
+def turn(message: Message) -> JsonObject:
+    """The message without what it does not have."""
+    whole: JsonObject = {"role": message.role, "content": message.content}
+    more = {"name": message.name, "tool_calls": message.tool_calls, "tool_call_id": message.tool_call_id}
+    return whole | {key: value for key, value in more.items() if value is not None}
+
+
+def token(data: JsonObject) -> Token:
+    """One token of `logprobs.content`, with the likeliest others in its place."""
+    others = data.get("top_logprobs") or []
+    return Token(_raw(data), float(data["logprob"]), tuple((_raw(one), float(one["logprob"])) for one in others))
+
+
+def _content(logprobs: JsonValue, _: str) -> list[Token]:
+    return [token(one) for one in (logprobs or {}).get("content") or []]
+
+
+def _lists(logprobs: JsonValue, content: str) -> list[Token]:
+    """Parallel lists in an answer; in a stream one number a chunk."""
+    if isinstance(logprobs, int | float):
+        return [Token(content.encode(), float(logprobs))] if content else []
+    known = logprobs or {}
+    pairs = zip(known.get("tokens") or [], known.get("token_logprobs") or [], strict=True)
+    return [Token(str(text).encode(), float(logprob)) for text, logprob in pairs if logprob is not None]
+
+
+def _raw(data: JsonObject) -> bytes:
+    given = data.get("bytes")
+    return bytes(given) if given is not None else str(data["token"]).encode()
+
+
+TOKENS = {"content": _content, "lists": _lists}
+OPENAI = Wire(said, take)

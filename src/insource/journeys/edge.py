@@ -1,0 +1,167 @@
+"""A release goes where there is no network: out as one file, in as a workspace that answers as any other does."""
+
+import asyncio
+import shutil
+import uuid
+from pathlib import Path
+
+import msgspec
+
+import insource
+from insource.engines.artefact import read_manifest
+from insource.errors import Conflict, Refused
+from insource.journeys.init import init
+from insource.journeys.promote import promote
+from insource.journeys.serve import as_served
+from insource.nouns import Noun, Release, Task
+from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
+from insource.release.integrity import damage
+from insource.release.stages import evidence
+from insource.release.task_file import task_files
+from insource.route import demanded
+from insource.route.policy import HUMAN
+from insource.settings import CONFIG, Settings, load_settings
+from insource.store import Store
+from insource.store.files import alone, disk, write_whole
+
+
+class Bundled(Noun, frozen=True, kw_only=True):
+    """What `bundle` wrote. `left` names files and engines that stay behind."""
+
+    release: str
+    file: str
+    sha256: str
+    bytes: int
+    needs: str
+    left: tuple[str, ...]
+
+
+class Installed(Noun, frozen=True, kw_only=True):
+    """What `install` did. `replaced` is the release that was live; `kept` the file that holds a changed task."""
+
+    release: str
+    workspace: str
+    needs: str
+    threshold: float | None
+    promise: str
+    replaced: str = ""
+    kept: str = ""
+
+
+async def bundle(task: Task, release: Release, settings: Settings, store: Store, out: Path) -> Bundled:
+    """Writes `release` with its artefact, policy and gate to the new file `out`.
+
+    Raises `Conflict` when it has not passed the gate or `out` exists, `Refused` when the gate said no or the files were
+    changed, `StoreError` when the disk is full.
+    """
+    gates = await store.gates(release.name)
+    evidence(release, gates)
+    folder = settings.state / release.folder
+    said = await asyncio.to_thread(damage, folder, release.artefact, release.left)
+    if said:
+        raise Refused(f"{release.name} is not what was released: {'; '.join(said)}", hint="restore it, or train again")
+    manifest = read_manifest(folder)
+    away = _alone(as_served(manifest.task, task))
+    await asyncio.to_thread(task_files, away)  # what could not be written there is better said here
+    files = members(folder)
+    made = Bundle(
+        release=msgspec.structs.replace(release, stage="candidate", left=tuple(n for n in LEFT if n in manifest.files)),
+        task=away,
+        gate=gates[-1],
+        threshold=demanded(away.risk, manifest.task.risk.max_error, manifest.threshold),
+        promise=manifest.promise,
+        needs=needs(release.engine),
+        code=f"insource {insource.__version__}",
+        members=await asyncio.to_thread(lambda: {name: member_of(path) for name, path in files.items()}),
+    )
+    written = await asyncio.to_thread(pack, made, files, out)
+    helpers = [name for name in task.risk.otherwise if name not in away.risk.otherwise]
+    return Bundled(
+        release=release.name,
+        file=str(out),
+        sha256=written.sha256,
+        bytes=written.bytes,
+        needs=made.needs,
+        left=(*made.release.left, *helpers),
+    )
+
+
+async def install(file: Path, root: Path, *, sha256: str = "") -> Installed:
+    """Makes the release in `file` the live one of the workspace `root`, which is made when there is none.
+
+    The whole file is checked before anything is written. Stopped anywhere, the same call goes on; a second time it
+    changes nothing, or mends the files. Raises what `release.bundle.check` does, and `Conflict` in a workspace that has
+    rows of the task, or another release of that name.
+    """
+    found = await asyncio.to_thread(check, file, sha256)
+    texts = await asyncio.to_thread(task_files, found.task)
+    if not (root / CONFIG).exists():
+        init(root)
+    settings = load_settings(root)
+    with alone(settings.state / "locks" / "bundle", "insource init --bundle"):
+        async with await Store.open(settings) as store:
+            return await _install(found, file, texts, settings, store)
+
+
+async def _install(found: Bundle, file: Path, texts: dict[str, str], settings: Settings, store: Store) -> Installed:
+    task = found.task.name
+    if await store.dataset(task) is not None:
+        raise Conflict(f"{settings.root} has rows of {task}: its releases are made here", hint="insource init DIR")
+    release = await _registered(found, file, settings, store)
+    kept = [_write(settings.root / place, text) for place, text in texts.items()]
+    live = await store.live(task)
+    if live is None or live.name != release.name:
+        approved = f", approved there by {found.release.approved_by}" if found.release.approved_by else ""
+        await promote(release, settings, store, why=f"from the bundle {file.name}{approved}")
+    return Installed(
+        release=release.name,
+        workspace=str(settings.root),
+        needs=found.needs,
+        threshold=found.threshold,
+        promise=found.promise,
+        replaced=live.name if live and live.name != release.name else "",
+        kept=next((place for place in kept if place), ""),
+    )
+
+
+async def _registered(found: Bundle, file: Path, settings: Settings, store: Store) -> Release:
+    """The release with its files in place, in the store with the gate it passed."""
+    place = Path("releases") / found.task.name / found.release.version
+    known = next((r for r in await store.releases(found.task.name) if r.name == found.release.name), None)
+    if known is not None and known.artefact != found.release.artefact:
+        raise Conflict(f"{known.name} is here with another artefact ({known.artefact[:12]})", hint="insource init DIR")
+    release = known or msgspec.structs.replace(found.release, folder=place.as_posix(), approved_by="")
+    folder = settings.state / release.folder
+    if await asyncio.to_thread(damage, folder, release.artefact, release.left):
+        await asyncio.to_thread(_fill, folder, file, found)
+    if known is None:
+        await store.add_release(release)
+    if found.gate not in await store.gates(release.name):
+        await store.save_gate(found.gate)
+    return release
+
+
+def _fill(folder: Path, file: Path, found: Bundle) -> None:
+    """Puts the files of the bundle in the place of whatever is there."""
+    fresh = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}")
+    with disk(folder):
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+    unpack(file, found, fresh)
+    with disk(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+
+
+def _write(path: Path, text: str) -> str:
+    """Writes a file of the task; another text that was there is kept beside it, and its new place returned."""
+    before = path.read_text("utf-8", "replace") if path.is_file() else text
+    kept = path.with_name(path.name + ".before")
+    if before != text:
+        write_whole(kept, before)
+    write_whole(path, text)
+    return str(kept) if before != text else ""
+
+
+def _alone(task: Task) -> Task:
+    """The task where no other engine can be asked: a person is."""
+    return msgspec.structs.replace(task, risk=msgspec.structs.replace(task.risk, otherwise=(HUMAN,)))

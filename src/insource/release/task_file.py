@@ -1,0 +1,67 @@
+"""A task as the file that a workspace reads: the other way round of `settings.load_task`.
+
+Labels stand in the file itself, so that one file is the whole task; a schema has a file of its own, since JSON says
+things that TOML cannot.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from insource.errors import Invalid, Missing
+from insource.nouns import Output, Task, to_json
+from insource.settings import Settings, load_task
+
+NOTE = "# Written by insource from a bundle; the next bundle of this task writes it anew."
+
+
+def task_files(task: Task) -> dict[str, str]:
+    """Place in a workspace → text. Reading them gives `task` back: what cannot be written so raises `Invalid`."""
+    files = {f"tasks/{task.name}.toml": "\n".join([NOTE, *_head(task), *_tables(task), ""])}
+    if task.schema is not None:
+        files[_schema_place(task)] = msgspec.json.format(to_json(task.schema)).decode() + "\n"
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for place, text in files.items():
+            (root / place).parent.mkdir(exist_ok=True)
+            (root / place).write_text(text, "utf-8")
+        try:
+            again = load_task(Settings(root=root, cache=root), task.name)
+        except (Invalid, Missing) as error:
+            raise Invalid(f"the task {task.name} cannot be written as a file: {error}") from error
+    if again != task:
+        raise Invalid(f"the task {task.name} cannot be written as a file: it would read differently")
+    return files
+
+
+def _head(task: Task) -> list[str]:
+    sensitivity = task.sensitivity if isinstance(task.sensitivity, str) else list(task.sensitivity)
+    said = {"name": task.name, "kind": task.kind, "instruction": task.instruction, "metric": task.metric,
+            "sensitivity": sensitivity, "owner": task.owner}  # fmt: skip
+    lines = [f"{key} = {_value(value)}" for key, value in said.items() if value]
+    return [*lines, f"schema = {_value(_schema_place(task))}"] if task.schema is not None else lines
+
+
+def _tables(task: Task) -> list[str]:
+    lines = [line for output in task.outputs for line in _output(output)]
+    if task.acceptance:
+        lines += ["", "[acceptance]", *[f"{_value(key)} = {demand!r}" for key, demand in task.acceptance.items()]]
+    bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold}
+    lines += ["", "[risk]", *[f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]]
+    return [*lines, f"else = {_value(list(task.risk.otherwise))}"]
+
+
+def _output(output: Output) -> list[str]:
+    kind = "taxonomy" if output.taxonomy else "labels"
+    return ["", f"[outputs.{_value(output.name)}]", f"{kind} = [", *[f"  {_value(x)}," for x in output.labels], "]"]
+
+
+def _schema_place(task: Task) -> str:
+    return f"schemas/{task.name}.json"
+
+
+def _value(value: str | list[str]) -> str:
+    """A string or a list of them. JSON's strings are TOML's, but that TOML wants DEL escaped as well."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
