@@ -10,11 +10,11 @@ import re
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from insource.decode.bounds import bounded
+from insource.decode.bounds import TEXT, bounded
 from insource.decode.check import check_form, check_schema, schema_of
-from insource.decode.keywords import DIALECTS, check_size, draft, refuse, subschemas
+from insource.decode.keywords import DIALECTS, PATTERN, check_size, draft, refuse, subschemas
 from insource.decode.normal import Normal
-from insource.decode.patterns import spoken
+from insource.decode.patterns import any_of, delimited, spoken
 from insource.decode.references import Gathered
 from insource.decode.stack import on_a_deep_stack
 from insource.errors import Invalid
@@ -41,12 +41,62 @@ def for_task(task: Task) -> str | None:
     return for_schema(schema_of(task), closed=True)
 
 
+@lru_cache(maxsize=64)
 def for_labels(labels: tuple[str, ...]) -> str:
-    """The grammar that says exactly one of `labels`, bare."""
+    """The grammar that says exactly one of `labels`, bare. Tens of thousands of them, as paths of a tree, are one trie.
+
+    Raises `Invalid` when there is none, or an empty one.
+    """
     from llguidance import LLMatcher
 
-    said = " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
-    return str(LLMatcher.grammar_from_lark(f"start: {said}"))
+    if not labels or not all(labels):
+        raise Invalid("a choice needs at least one label, and no empty one")
+    return str(LLMatcher.grammar_from_regex(any_of(sorted(set(labels)))))
+
+
+@lru_cache(maxsize=64)
+def for_regex(pattern: str) -> str:
+    """The grammar of texts that `pattern` matches whole, 1,000 characters at most.
+
+    Raises `Invalid` for more than 2,000 characters, for what a validator would call costly, and for look-around,
+    back-references and borders, which a grammar cannot honour.
+    """
+    from llguidance import LLMatcher
+
+    if len(pattern) > PATTERN:
+        raise Invalid(f"the regex has more than {PATTERN:,} characters", hint="write a schema, or a choice", at="regex")
+    check_schema({"type": "string", "pattern": f"^(?:{pattern})$"})
+    said = spoken(pattern.removeprefix("^").removesuffix("$") if pattern[-2:] != r"\$" else pattern.removeprefix("^"))
+    lark = f"start: TEXT\nTEXT: /{delimited(said)}/ & /(?s:.{{0,{TEXT}}})/"
+    grammar = str(LLMatcher.grammar_from_lark(lark))
+    _, faults = on_a_deep_stack(lambda: LLMatcher.validate_grammar_with_warnings(grammar))
+    if faults:
+        line = str(faults[0]).strip().split("\n")[0][:200]
+        raise Invalid(f"the regex cannot be honoured by a grammar: {line}", hint=BLAMED["pattern"], at="regex")
+    return grammar
+
+
+def for_form(form: JsonObject) -> str | None:
+    """The grammar of a call's `response_format`; None for free text.
+
+    Its `type` is text, json_object, json_schema, choice (with a list of texts) or regex. Raises `Invalid` for another.
+    """
+    kind, given = form.get("type"), form.get(str(form.get("type")))
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return for_schema({"type": "object"})
+    if kind == "regex" and isinstance(given, str):
+        return for_regex(given)
+    if kind == "choice" and isinstance(given, list) and all(isinstance(each, str) for each in given):
+        return for_labels(tuple(given))
+    if kind == "json_schema" and isinstance(given, dict) and isinstance(given.get("schema"), dict):
+        return for_schema(given["schema"])
+    raise Invalid(
+        "response_format is text, json_object, json_schema with a schema, choice with texts, or a regex",
+        hint='{"type": "json_schema", "json_schema": {"name": "…", "schema": {…}}}',
+        at="response_format",
+    )
 
 
 def for_schema(schema: JsonObject, *, closed: bool = False) -> str:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import groupby, takewhile
 from string import printable
 from typing import NamedTuple
 
@@ -16,11 +17,20 @@ from insource.decode.check import faults
 RUN = re.compile(r"\^\(?(\.|\[(?:[^\[\]\\^]|\\[\w.-])+\])\)?([*+]|\{\d{1,3}(?:,\d{0,3})?\}|)\$")
 COUNTS = {"*": (0, math.inf), "+": (1, math.inf), "": (1, 1)}
 SPECIAL = frozenset(".^$*+?()[]{}|\\/-")
+UNSAFE = SPECIAL | frozenset("&~#")
+DEEP = 100  # groups in groups; what the engine reads has its own limit above that
 ENDS = r"\n\r\u2028\u2029"  # what a point does not stand for
 BLANK = r"\t-\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}"
 ANY = r"[\s\S]"
-OUTSIDE = {r"\s": f"[{BLANK}]", r"\S": f"[^{BLANK}]", ".": r"[^\n\r\x{2028}\x{2029}]"}
-IN_CLASS = {r"\s": BLANK, r"\S": f"[^{BLANK}]", "[": r"\[", "&": r"\&", "~": r"\~"}
+DIGIT, LETTER = "0-9", "0-9A-Za-z_"
+OUTSIDE = {
+    r"\d": f"[{DIGIT}]", r"\D": f"[^{DIGIT}]", r"\w": f"[{LETTER}]", r"\W": f"[^{LETTER}]",
+    r"\s": f"[{BLANK}]", r"\S": f"[^{BLANK}]", ".": r"[^\n\r\x{2028}\x{2029}]",
+}  # fmt: skip
+IN_CLASS = {
+    r"\d": DIGIT, r"\D": f"[^{DIGIT}]", r"\w": LETTER, r"\W": f"[^{LETTER}]", r"\s": BLANK, r"\S": f"[^{BLANK}]",
+    "[": r"\[", "&": r"\&", "~": r"\~",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -32,6 +42,28 @@ def spoken(pattern: str) -> str:
         said.append((IN_CLASS if inside else OUTSIDE).get(piece, piece))
         inside = piece != "]" if inside else piece == "["
     return "".join(said)
+
+
+def delimited(pattern: str) -> str:
+    """A spoken pattern as it may stand between slashes."""
+    return re.sub(
+        r"\\.|/|\n", lambda found: {"/": r"\/", "\n": r"\n"}.get(found[0], found[0]), pattern, flags=re.DOTALL
+    )
+
+
+def any_of(texts: list[str], deep: int = DEEP) -> str:
+    """A spoken pattern for exactly these: sorted, and none twice. What they share at the beginning is written once."""
+    if len(texts) == 1 or deep == 0:
+        return "|".join(map(_spelled, texts)) if len(texts) == 1 else f"(?:{'|'.join(map(_spelled, texts))})"
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(texts[0], texts[-1], strict=False))
+    shared = "".join(first for first, _ in pairs)
+    rest = [text[len(shared) :] for text in texts]
+    ways = [any_of(list(group), deep - 1) for first, group in groupby(rest, key=lambda text: text[:1]) if first]
+    return f"{_spelled(shared)}(?:{'|'.join(ways)}){'' if rest[0] else '?'}"
+
+
+def _spelled(text: str) -> str:
+    return "".join(f"\\x{{{ord(each):x}}}" if each in UNSAFE or not each.isprintable() else each for each in text)
 
 
 class Alphabet(NamedTuple):
