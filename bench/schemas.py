@@ -75,7 +75,10 @@ class Side:
         """Counts what became of a valid instance, and what its masks cost."""
         self.counts["valid"] += 1
         text = written(value)
+        before = matcher.disagreed
         self.mask_us += matcher.mask_us(text)
+        if matcher.disagreed > before:
+            self.note("disagreed", case, value)
         if matcher.accepts(text):
             self.counts["as_written"] += 1
         elif matcher.accepts(written(rearranged(case.schema, value))):
@@ -105,6 +108,7 @@ class Side:
                       "outside_form": share(c["outside_form"], c["valid"])},
             "walks": {"n": c["walked"], "malformed": c["malformed"], "unfinished": c["unfinished"],
                       "failed": c["failed"], "upper95": bound(c["malformed"], c["walked"])},
+            "disagreed": c["disagreed"],
             "compile_ms": spread(self.compiled_ms),
             "mask_us": spread(self.mask_us),
             "examples": self.examples,

@@ -139,8 +139,8 @@ def explosions() -> Iterator[Case]:
     for n in (4, 8, 16, 64):
         choices = [{"anyOf": [{"properties": {f"p{i}": kind}} for kind in kinds]} for i in range(n)]
         yield f"{n} choices at once", {"type": "object", "allOf": choices}
-        yield f"{n} conditions", {"allOf": [{"if": {"properties": {f"p{i}": {"const": 1}}}, "then": {"required": [f"q{i}"]}}
-                                            for i in range(n)]}  # fmt: skip
+        yield f"{n} conditions", {"allOf": [{"if": {"properties": {f"p{i}": {"const": 1}}},
+                                             "then": {"required": [f"q{i}"]}} for i in range(n)]}  # fmt: skip
         yield f"{n} dependencies", {"type": "object", "dependentRequired": {f"p{i}": [f"p{i + 1}"] for i in range(n)}}
         yield f"one of {n} open objects", {"oneOf": [{"properties": {f"p{i}": {"type": "string"}}} for i in range(n)]}
         yield f"one of {n} required names", {"type": "object", "oneOf": [{"required": [f"p{i}"]} for i in range(n)]}

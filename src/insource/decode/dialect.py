@@ -16,6 +16,7 @@ COUNTS = (
     "minContains",
     "maxContains",
 )
+LEAST = {"minLength": 20_000, "minItems": 1_000, "minProperties": 1_000}
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 LARGEST = 1e300
 CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
@@ -51,21 +52,29 @@ def types_of(part: JsonObject) -> tuple[str, ...]:
 
 
 def _check(part: JsonObject, place: str) -> None:
+    _check_numbers(part, place)
+    _check_values(part, place)
+    _check_words(part, place)
+
+
+def _check_numbers(part: JsonObject, place: str) -> None:
     for key in COUNTS:
         if isinstance(part.get(key), float):
             part[key] = int(part[key])  # the metaschema has seen to it that nothing is lost
+    for key, most in LEAST.items():
+        if part.get(key, 0) > most:
+            refuse(key, place, f"at most {most:,}: no answer is that long")
     for key in BOUNDS:
-        value = part.get(key, 0)
-        if abs(value) > LARGEST:
+        if abs(part.get(key, 0)) > LARGEST:
             refuse(key, place, "numbers lie within ±1e300")
-    for value in [*part.get("enum", []), part.get("const")]:
-        if not _sayable(value):
-            hint = "numbers beyond 2^53 are not told apart, and control characters have no one spelling: write a text"
-            refuse("enum" if "enum" in part else "const", place, hint)
-    nested = sum(isinstance(value, dict | list) for value in part.get("enum", []))
-    if nested > NESTED:
+
+
+def _check_values(part: JsonObject, place: str) -> None:
+    if not all(map(_sayable, [*part.get("enum", []), part.get("const")])):
+        hint = "numbers beyond 2^53 are not told apart, and control characters have no one spelling: write a text"
+        refuse("enum" if "enum" in part else "const", place, hint)
+    if sum(isinstance(value, dict | list) for value in part.get("enum", [])) > NESTED:
         refuse("enum", place, f"at most {NESTED} lists and objects among the values")
-    _check_words(part, place)
 
 
 def _check_words(part: JsonObject, place: str) -> None:

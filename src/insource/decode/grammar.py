@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from insource.decode.bounds import TEXT, bounded
 from insource.decode.check import check_form, check_schema, schema_of
 from insource.decode.keywords import DIALECTS, PATTERN, check_size, draft, refuse, subschemas
+from insource.decode.mask import limits
 from insource.decode.normal import Normal
 from insource.decode.patterns import any_of, delimited, spoken
 from insource.decode.references import Gathered
@@ -69,7 +70,7 @@ def for_regex(pattern: str) -> str:
     said = spoken(pattern.removeprefix("^").removesuffix("$") if pattern[-2:] != r"\$" else pattern.removeprefix("^"))
     lark = f"start: TEXT\nTEXT: /{delimited(said)}/ & /(?s:.{{0,{TEXT}}})/"
     grammar = str(LLMatcher.grammar_from_lark(lark))
-    _, faults = on_a_deep_stack(lambda: LLMatcher.validate_grammar_with_warnings(grammar))
+    _, faults = on_a_deep_stack(lambda: LLMatcher.validate_grammar_with_warnings(grammar, limits=limits()))
     if faults:
         line = str(faults[0]).strip().split("\n")[0][:200]
         raise Invalid(f"the regex cannot be honoured by a grammar: {line}", hint=BLAMED["pattern"], at="regex")
@@ -105,7 +106,11 @@ def for_schema(schema: JsonObject, *, closed: bool = False) -> str:
     With `closed`, objects that name properties have no others where the schema leaves that open.
     """
     check_size(schema)
-    return _compiled(to_json(schema), closed)
+    try:
+        said = to_json(schema)
+    except (UnicodeEncodeError, OverflowError, ValueError) as error:
+        raise Invalid(f"the schema cannot be written as JSON: {error}", hint="docs/reference/schemas.md") from error
+    return _compiled(said, closed)
 
 
 def unbounded(schema: JsonObject) -> str:
@@ -128,12 +133,15 @@ def _bounded(schema: JsonObject, closed: bool) -> str:
     check_schema(schema)
     normal = Normal(gathered)
     plain = normal.schema()
+    said = ""
     for keys, lengths in ((True, True), (False, True), (False, False)):
+        if "too big" in said and lengths:
+            continue  # it would only be found out once more
         narrow = bounded(plain, closed=closed, keys=keys, lengths=lengths)
         said = _fault(narrow)
         if not said:
             return _grammar(narrow)
-    return _blame(plain, normal.places, _fault(plain) or said)
+    return _blame(plain, normal.places, said)
 
 
 def _grammar(schema: JsonObject) -> str:
@@ -168,7 +176,7 @@ def _fault(schema: JsonObject) -> str:
     from llguidance import LLMatcher
 
     try:
-        _, said = LLMatcher.validate_grammar_with_warnings(_grammar(schema))
+        _, said = LLMatcher.validate_grammar_with_warnings(_grammar(schema), limits=limits())
     except ValueError as error:
         return str(error)
     return str(said[0]) if said else ""

@@ -28,6 +28,20 @@ def inhabited(schema: JsonObject) -> JsonObject | None:
     }
 
 
+def openings(schema: JsonValue, definitions: JsonObject) -> int:
+    """How many ways there are to go on at the beginning of a value: what an engine keeps in mind at once."""
+    ways, waiting, seen = 0, [schema], set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict) and "$ref" in part and part["$ref"] not in seen:
+            seen.add(part["$ref"])
+            waiting.append(definitions.get(part["$ref"].removeprefix(PREFIX), True))
+        elif isinstance(part, dict):
+            waiting += part.get("anyOf", [])
+            ways += 1 + len(part.get("properties", {}).keys() - set(part.get("required", [])))
+    return ways
+
+
 def _has_value(schema: JsonValue, alive: set[str]) -> bool:
     if not isinstance(schema, dict):
         return schema is not False

@@ -59,6 +59,15 @@ class Vocabulary:
         return [bytes(self.tokens.decode_bytes([token])) for token in tokens]
 
 
+def limits() -> Any:
+    """What llguidance may spend on one grammar: some 0.4 s to build it, 100 MB for its states, 15 ms a mask."""
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(
+        max_items_in_row=15_000, initial_lexer_fuel=800_000, max_lexer_states=50_000, step_max_items=300_000
+    )
+
+
 class GrammarMask:
     """The mask of a grammar of `decode.grammar`. Raises `Invalid` when it is too complex for this tokenizer."""
 
@@ -66,7 +75,8 @@ class GrammarMask:
         from llguidance import LLMatcher
 
         self._vocabulary = vocabulary
-        self._matcher: Any = on_a_deep_stack(lambda: LLMatcher(vocabulary.tokens, grammar, log_level=0))
+        made = on_a_deep_stack(lambda: LLMatcher(vocabulary.tokens, grammar, log_level=0, limits=limits()))
+        self._matcher: Any = made
         self._matcher.compute_bitmask()  # some grammars show only here what they would cost
         if self._matcher.is_error():
             said = self._matcher.get_error().strip().split("\n")[0][:200]

@@ -14,6 +14,8 @@ from insource.nouns import JsonObject, JsonValue
 LEAST = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 MOST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 SEVERAL = ("pattern", "format", "multipleOf")
+NAMES, PATTERNS = 1_000, 100  # of one object: what the engine does with them grows with the square
+AT_ONCE = 4  # what the engine intersects grows with each
 MERGED = frozenset((*LEAST, *MOST, *SEVERAL, "type", "enum", "const", "items", "prefixItems",
                     "properties", "required", "patternProperties", "additionalProperties"))  # fmt: skip
 NUMBERS = {"whole", "fraction"}
@@ -42,7 +44,7 @@ def merged(parts: list[Part], known: Known, inner: Inner) -> list[JsonObject]:
 
 
 def _simple(made: JsonObject, parts: list[Part]) -> None:
-    """The keywords whose values are no schemas. Raises `Invalid` for one that nobody has dealt with."""
+    """The keywords whose values are no schemas. Raises for one that nobody has dealt with."""
     for part, place in parts:
         for key in part.keys() - MERGED:
             refuse(key, place, "leave it out")
@@ -51,6 +53,8 @@ def _simple(made: JsonObject, parts: list[Part]) -> None:
             said = list(dict.fromkeys(part[key] for part, _ in parts if key in part))
             if said:
                 made[key] = choose(said) if choose else said[0]
+            if not choose and len(said) > AT_ONCE:
+                raise Hard(key)
             if not choose and len(said) > 1:
                 made.setdefault("allOf", []).extend({key: each} for each in said[1:])
 
@@ -94,6 +98,8 @@ def _objects(made: JsonObject, parts: list[Part], known: Known, inner: Inner) ->
     names = dict.fromkeys(name for part, _ in parts for name in part.get("properties", {}))
     required = known.required()
     patterns = dict.fromkeys(pattern for part, _ in parts for pattern in part.get("patternProperties", {}))
+    if len(names) + len(required) > NAMES or len(patterns) > PATTERNS:
+        raise Hard("properties" if len(patterns) <= PATTERNS else "patternProperties")
     known.terms.spend((len(names) + len(required)) * len(patterns))
     alone = [name for name in required if name in names or not any(matches(each, name) for each in patterns)]
     named = {name: inner(_named(parts, name)) for name in dict.fromkeys([*names, *alone])}

@@ -8,8 +8,8 @@ keeps schemas that refer to themselves finite.
 from collections.abc import Iterable
 from typing import Any
 
-from insource.decode.inhabited import inhabited
-from insource.decode.keywords import inside, refuse
+from insource.decode.inhabited import inhabited, openings
+from insource.decode.keywords import inside, refuse, subschemas
 from insource.decode.known import Known, Terms
 from insource.decode.merging import Part, merged
 from insource.decode.negation import Hard
@@ -19,7 +19,7 @@ from insource.errors import Invalid
 from insource.nouns import JsonObject, JsonValue, canonical
 
 UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")  # they look at all that stands with them
-LEVELS = 20_000
+LEVELS, WAYS = 20_000, 2_500
 PREFIX = "#/$defs/"
 Placed = tuple[JsonValue, str]
 
@@ -53,6 +53,8 @@ class Normal:
             raise Invalid(
                 "the schema cannot be honoured by a grammar: no value is valid for it", hint="check its bounds"
             )
+        if any(openings(part, made["$defs"]) > WAYS for _, part in subschemas(made) if "anyOf" in part):
+            raise Invalid("the schema has too many cases to decode by", hint="split the task, or say less with anyOf")
         return made
 
     def _one(self, parts: Iterable[Placed]) -> Any:
