@@ -10,7 +10,6 @@ Speed and agreement are of one process that holds both kinds: the same texts, th
 
 import argparse
 import asyncio
-import itertools
 import json
 import os
 import platform
@@ -20,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -146,83 +146,70 @@ def sizes(home: Path, count: int) -> dict[str, Any]:
 # ------------------------------------------------------------------ speed and agreement
 
 
-def milliseconds(work: Callable[[], Any], times: int) -> list[float]:
-    """How long each of `times` calls took."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        found.append((time.perf_counter() - start) * 1000)
-    return found
+class Watch:
+    """How long things took: by the clock, and in processor time, which leaves out what else the machine does."""
+
+    def __init__(self) -> None:
+        self._clock, self._processor = list[float](), list[float]()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Times what is done meanwhile."""
+        start, busy = time.perf_counter(), time.process_time()
+        yield
+        self._clock.append((time.perf_counter() - start) * 1000)
+        self._processor.append((time.process_time() - busy) * 1000)
+
+    def median(self) -> dict[str, float]:
+        """The middle one, in milliseconds."""
+        return {"ms": statistics.median(self._clock), "processor_ms": statistics.median(self._processor)}
 
 
-async def one_by_one(engines: list[Specialist], texts: list[str]) -> list[float]:
-    """Milliseconds of each call, put to the engines in turn, one at a time."""
-    found = []
+async def one_by_one(engines: list[Specialist], texts: list[str], watch: Watch) -> None:
+    """One call after another, put to the engines in turn."""
     for i, text in enumerate(texts):
-        start = time.perf_counter()
-        await said(engines[i % len(engines)], [text])
-        found.append((time.perf_counter() - start) * 1000)
-    return found
-
-
-async def rate(engine: Specialist, texts: list[str]) -> float:
-    """Rows a second, all asked at once."""
-    start = time.perf_counter()
-    await said(engine, texts)
-    return len(texts) / (time.perf_counter() - start)
+        with watch.one():
+            await said(engines[i % len(engines)], [text])
 
 
 async def speed(home: Path) -> dict[str, Any]:
-    """Both kinds in one process, by turns; and what it costs to change from one specialist to another."""
+    """One call at a time, and a batch, on both kinds in one process, by turns."""
     bases, places = Bases(cache_folder()), folders(home, len(FIELDS))
     texts = [row.input for row in rows(FIELDS[0], TEST, 2)]
-    shared, own = [opened(place, bases) for place in places], opened(places[0], None)
-    for engine in (*shared, own):
+    shared = [opened(place, bases) for place in places]
+    kinds = {"merged": [opened(places[0], None)], "shared": shared[:1], "shared, another each call": shared}
+    calls, batches = {kind: Watch() for kind in kinds}, {"merged": Watch(), "shared": Watch()}
+    for engine in (*shared, *kinds["merged"]):
         await said(engine, texts[:8])
-    many = texts[:AT_ONCE]
-    rates = [(await rate(own, many), await rate(shared[0], many)) for _ in range(5)]
-    singles = [(await one_by_one([own], texts[:CALLS]), await one_by_one(shared[:1], texts[:CALLS])) for _ in range(2)]
-    mixed = await one_by_one(shared, texts[:CALLS])
-    await own.close()
-    found = {
-        "rows_per_s": {
-            "merged": statistics.median(a for a, _ in rates),
-            "shared": statistics.median(b for _, b in rates),
-        },
-        "one_call_ms": {
-            "merged": statistics.median(ms for a, _ in singles for ms in a),
-            "shared": statistics.median(ms for _, b in singles for ms in b),
-            "shared, another specialist each call": statistics.median(mixed),
-        },
-    }
-    for engine in shared:
+    for _ in range(3):
+        for kind, engines in kinds.items():
+            await one_by_one(engines, texts[:CALLS], calls[kind])
+        for kind, watch in batches.items():
+            with watch.one():
+                await said(kinds[kind][0], texts[:AT_ONCE])
+    for engine in (*shared, *kinds["merged"]):
         await engine.close()
-    return found
+    return {
+        "one_call": {kind: watch.median() for kind, watch in calls.items()},
+        f"batch_of_{AT_ONCE}": {kind: watch.median() for kind, watch in batches.items()},
+    }
 
 
-def changes(home: Path) -> dict[str, float]:
-    """Milliseconds to go from one specialist to another: on one base, and with merged weights."""
+def changes(home: Path) -> dict[str, Any]:
+    """What it takes to go from one specialist to another: on one base, and with merged weights."""
     bases, places = Bases(cache_folder()), folders(home, len(FIELDS))
     readers = [bases.reader(place, read_manifest(place)) for place in places]
-    turns = itertools.cycle(readers)
-
-    def turn() -> None:
-        one = next(turns)
-        with one.base.wear(one.adapter):
+    turn, join, swap = Watch(), Watch(), Watch()
+    for number in range(TURNS):
+        one = readers[number % len(readers)]
+        with turn.one(), one.base.wear(one.adapter):
             pass
-
-    turn()
-    return {
-        "switch_ms": statistics.median(milliseconds(turn, TURNS)),
-        "open_shared_ms": statistics.median(milliseconds(lambda: swap(places[1], bases), 3)),
-        "swap_merged_ms": statistics.median(milliseconds(lambda: swap(places[1]), 3)),
-    }
-
-
-def swap(place: Path, bases: Bases | None = None) -> None:
-    """Opens a specialist and closes it, as each change of merged weights does: files checked, then loaded."""
-    asyncio.run(opened(place, bases).close())
+    for _ in range(3):
+        for watch, which in ((join, bases), (swap, None)):
+            with watch.one():
+                engine = opened(places[1], which)
+            asyncio.run(engine.close())
+    return {"switch": turn.median(), "open_shared": join.median(), "swap_merged": swap.median()}
 
 
 async def agreement(home: Path) -> dict[str, Any]:
@@ -259,10 +246,9 @@ def words(document: dict[str, Any]) -> Iterator[str]:
             yield f"{kind:<7} {n:>3} specialists  {found['pss']:8,.0f} MB, torch alone {found['before']:,.0f} MB"
     yield f"one more: shared {size['shared_step_mb']:.1f} MB, merged {size['merged_step_mb']:.1f} MB"
     yield f"merged, {count} of them would take {size['merged_all_mb']:,.0f} MB"
-    yield f"rows/s  {speed_['rows_per_s']}"
-    yield f"one call, ms  {speed_['one_call_ms']}"
-    yield f"to change the specialist  {speed_['switch_ms']:.2f} ms shared, {speed_['swap_merged_ms']:,.0f} ms merged"
-    yield f"to open one more on a base that is there  {speed_['open_shared_ms']:,.0f} ms"
+    for what, found in speed_.items():
+        for kind, took in found.items() if "ms" not in found else [("", found)]:
+            yield f"{what} {kind}: {took['ms']:,.2f} ms, {took['processor_ms']:,.2f} ms of processor time"
     yield f"same label  {same['same']:,} of {same['n']:,} ({same['low']:.2%} to {same['high']:.2%})"
 
 

@@ -28,7 +28,7 @@ from insource.journeys.lineup import quiet
 from insource.nouns import Task, ask
 from insource.settings import cache_folder
 
-INSTRUCTION, TEXT = 190, 95
+INSTRUCTION, TEXT = 165, 82
 WARM_UP = 5
 
 
