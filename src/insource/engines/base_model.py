@@ -16,7 +16,7 @@ from insource.decode.mask import GrammarMask, Vocabulary
 from insource.decode.prompt import messages
 from insource.engines.base_model_chat import Chat
 from insource.engines.base_model_net import Network
-from insource.engines.base_model_said import prediction_of, schema_asked
+from insource.engines.base_model_said import prediction_of
 from insource.engines.base_model_score import Scored, Scorer
 from insource.engines.base_model_write import Draft, Writer
 from insource.engines.batcher import Batcher
@@ -227,8 +227,7 @@ _Results = dict[int, Prediction | Exception]
 def _grammar(request: Request) -> str | None:
     if request.task:
         return None if request.task.kind == "classify" else grammar.for_task(request.task)
-    schema = schema_asked(request)
-    return None if schema is None else grammar.for_schema(schema)
+    return grammar.for_form(request.response_format) if request.response_format else None
 
 
 def _asked(request: Request, shots: tuple[Example, ...], *, room: int) -> Sequence[Message]:
