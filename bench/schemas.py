@@ -183,10 +183,14 @@ class Bench:
 
     def form(self, case: Case, asked: Matcher, side: Side) -> None:
         """Counts the valid instances that a task's closed objects keep out."""
-        closed = Matcher(self.vocabulary, for_schema(case.schema, closed=True))
+        try:
+            closed = Matcher(self.vocabulary, for_schema(case.schema, closed=True))
+        except Invalid:  # what is named has no value
+            closed = None
         for valid, value in case.tests:
             ways = written(value), written(rearranged(case.schema, value))
-            if valid and any(map(asked.accepts, ways)) and not any(map(closed.accepts, ways)):
+            kept = closed and any(map(closed.accepts, ways))
+            if valid and not kept and any(map(asked.accepts, ways)):
                 side.counts["outside_form"] += 1
 
     def peers(self, cases: list[Case]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A choice among thousands of paths is one trie: made and walked as cheaply as a few labels, and nothing beside them."""
+"""A choice among thousands of paths is one trie: made and walked as cheaply as a few labels, and nothing else."""
 
 import gzip
 import json

@@ -109,11 +109,12 @@ class _Bounds:
     def bound_object(self, part: JsonObject) -> None:
         """Few further properties, or none; counted where llguidance can: beside named ones that are all required."""
         named, required = part.get("properties", {}), set(part.get("required", []))
-        if "additionalProperties" not in part:
-            closed = self.closed and named and "patternProperties" not in part
-            part["additionalProperties"] = False if closed else anything(NESTED - 1)
-        further = part["additionalProperties"] is not False or "patternProperties" in part
         there = {name for name, each in named.items() if each is not False}
+        if "additionalProperties" not in part:
+            filled = self.closed and named and "patternProperties" not in part
+            enough = part.get("minProperties", 0) <= len(there)
+            part["additionalProperties"] = False if filled and enough else anything(NESTED - 1)
+        further = part["additionalProperties"] is not False or "patternProperties" in part
         if self.keys and further and there <= required:
             part.setdefault("maxProperties", len(required) + KEYS)
 

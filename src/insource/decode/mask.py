@@ -130,7 +130,7 @@ class GrammarMask:
                 walk.advance(token)
         except OutputInvalid:
             return False
-        return bool(walk._matcher.is_accepting())
+        return walk.whole
 
     def allowed(self) -> NDArray[np.bool_]:
         """One bool per token of the vocabulary."""
@@ -154,6 +154,11 @@ class GrammarMask:
     def done(self) -> bool:
         """Whether the grammar allows nothing more."""
         return bool(self._matcher.is_stopped())
+
+    @property
+    def whole(self) -> bool:
+        """Whether the output may end here."""
+        return bool(self._matcher.is_accepting())
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         """The matcher's answer. Where its lexer is full, another's that has come as far."""
