@@ -3,6 +3,7 @@
 Knows tokens, not models: an engine asks for the allowed tokens, picks one, and says which.
 """
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from insource.decode.stack import on_a_deep_stack
 from insource.errors import Invalid, OutputInvalid
 
-FULL = "too many states"
+FULL = re.compile("too many (states|expressions)")
 
 
 class Mask(Protocol):
@@ -163,7 +164,7 @@ class GrammarMask:
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         """The matcher's answer. Where its lexer is full, another's that has come as far."""
         found = question(self._matcher)
-        if self._matcher.is_error() and FULL in self._matcher.get_error():
+        if self._matcher.is_error() and FULL.search(_said(self._matcher)):
             taken = self._taken
             self._begin(self._compiled.instead_of(self._base))
             self._matcher.consume_tokens(taken)
