@@ -17,6 +17,7 @@ from typing import Any
 
 import engine_rows
 import extract_rows
+import schema_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -147,6 +148,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),
     "first_token": (["first_token.py", "banking77/test.csv"], engine_rows.first_token),
+    "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
+    "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
 

@@ -34,23 +34,37 @@ def spread(values: list[float]) -> dict[str, Any]:
 
 
 def together(splits: dict[str, Any]) -> dict[str, Any]:
-    """The counts of all splits, ours and llguidance's."""
-    found: dict[str, Any] = {}
+    """The counts of all splits, ours and llguidance's; and of those that were given to XGrammar too."""
+    parts = list(splits.values())
+    found = {}
     for side in ("ours", "llguidance"):
-        parts = [split[side] for split in splits.values()]
-        schemas = sum(split["schemas"] for split in splits.values())
-        violated = [sum(part["violated"][key] for part in parts) for key in ("k", "n")]
-        walks = {key: sum(part["walks"][key] for part in parts) for key in ("n", "malformed", "unfinished", "failed")}
-        valid = sum(part["valid"]["n"] for part in parts)
-        kept = {key: share(sum(part["valid"][key]["k"] for part in parts), valid)
-                for key in ("served", "capped", "rejected", "outside_form")}  # fmt: skip
-        found[side] = {
-            "honoured": share(sum(part["honoured"]["k"] for part in parts), schemas),
-            "violated": {**share(*violated), "upper95": bound(*violated)},
-            "valid": {"n": valid, "format": sum(part["valid"]["format"] for part in parts), **kept},
-            "walks": {**walks, "upper95": bound(walks["malformed"], walks["n"])},
-        }
-    return found
+        walks = [part[side]["walks"] for part in parts]
+        total = {key: sum(walk[key] for walk in walks) for key in ("n", "malformed", "unfinished", "failed")}
+        found[side] = {**_sum([part[side] for part in parts]),
+                       "walks": {**total, "upper95": bound(total["malformed"], total["n"])}}  # fmt: skip
+    beside = [part["beside"] for part in parts if "beside" in part]
+    return {**found, "beside": {side: _sum([each[side] for each in beside]) for side in (beside or [{}])[0]}}
+
+
+def _sum(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Some splits' figures of one side as one; of times the mean of all, and the median and p99 of the worst split."""
+    violated = [sum(part["violated"][key] for part in parts) for key in ("k", "n")]
+    n = sum(part["valid"]["n"] for part in parts)
+    kept = {key: share(sum(part["valid"][key]["k"] for part in parts), n)
+            for key in ("served", "capped", "rejected", "outside_form")}  # fmt: skip
+    return {
+        "honoured": share(*(sum(part["honoured"][key] for part in parts) for key in ("k", "n"))),
+        "violated": {**share(*violated), "upper95": bound(*violated)},
+        "valid": {"n": n, "format": sum(part["valid"]["format"] for part in parts), **kept},
+        "compile_ms": _times([part["compile_ms"] for part in parts]),
+        "mask_us": _times([part["mask_us"] for part in parts]),
+    }
+
+
+def _times(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    n = sum(part["n"] for part in parts)
+    worst = {f"worst_{key}": max((part[key] for part in parts), default=0.0) for key in ("p50", "p99", "max")}
+    return {"n": n, "mean": sum(part["mean"] * part["n"] for part in parts) / max(1, n), **worst}
 
 
 def line(name: str, found: dict[str, Any]) -> str:
@@ -93,7 +107,8 @@ def show(document: dict[str, Any]) -> None:
             print(f"    beside each other, {side}: compiled {honoured['k']} of {honoured['n']}, {times(figures)}; let "
                   f"through {through['k']} of {through['n']}, rejects {valid['n'] - valid['served']['k']} of "
                   f"{valid['n']}")  # fmt: skip
-    for side, total in document["total"].items():
+    for side in ("ours", "llguidance"):
+        total = document["total"][side]
         print(f"all, {side}: honoured {total['honoured']['k']:,} of {total['honoured']['n']:,}; let through "
               f"{total['violated']['k']} of {total['violated']['n']:,}; rejects {total['valid']['rejected']['k']} of "
               f"{total['valid']['n']:,}, {total['valid']['capped']['k']} more by a cap; "

@@ -17,7 +17,8 @@ from insource.errors import Invalid
 from insource.nouns import JsonObject, JsonValue, Noun
 
 Wish = Literal[
-    "choice", "schema", "json", "format", "likely", "logprobs", "temperature", "max_tokens", "seed", "stop", "stream"
+    *("choice", "regex", "schema", "json", "format"),
+    *("likely", "logprobs", "temperature", "max_tokens", "seed", "stop", "stream"),
 ]
 Form = JsonObject
 Status = Annotated[int, Meta(ge=400, le=599)]
