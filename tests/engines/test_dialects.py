@@ -103,34 +103,6 @@ def test_a_schema_is_asked_for_and_its_answer_is_held_to_it(kind):
     assert said_by(kind, [Reply(text='{"sum": 9}')], request)[0].finish == "invalid"
 
 
-FORMS = {"choice": ["low", "high (now)"], "regex": r"PO-\d{6}"}
-FORMS_AT = {
-    ("vllm", "choice"): ("structured_outputs.choice", ["low", "high (now)"]),
-    ("vllm", "regex"): ("structured_outputs.regex", r"PO-\d{6}"),
-    ("tgi", "choice"): ("response_format.value", r"(low|high \(now\))"),
-    ("tgi", "regex"): ("response_format.value", r"PO-\d{6}"),
-    ("lmdeploy", "choice"): ("response_format.regex_schema", r"(low|high \(now\))"),
-    ("lmdeploy", "regex"): ("response_format.regex_schema", r"PO-\d{6}"),
-    ("llamacpp", "choice"): ("grammar", 'root ::= "low" | "high (now)"'),
-}
-
-
-@every_kind
-@pytest.mark.parametrize("form", FORMS)
-def test_a_callers_choice_or_regex_is_asked_for_or_refused(kind, form):
-    turns = (Message(role="user", content="x"),)
-    request = Request(id="1", messages=turns, response_format={"type": form, form: FORMS[form]})
-    if (kind, form) in FORMS_AT:
-        where, what = FORMS_AT[kind, form]
-        assert found(said_by(kind, [Reply(text="low")], request)[1].seen[0], where) == what
-    else:
-        with pytest.raises(EngineError, match=form):
-            said_by(kind, [Reply(text="low")], request)
-    wrong = Request(id="2", messages=turns, response_format={"type": form, form: 5})
-    with pytest.raises(Invalid):
-        said_by(kind, [Reply(text="low")], wrong)
-
-
 @every_kind
 def test_a_server_that_knows_no_form_of_constraint_is_asked_without(kind):
     fields = {next(iter(form)) for name in ("choice", "schema") for form in dialect(kind).says.get(name, ())}

@@ -6,6 +6,7 @@ Where the stack ends such a recursion ends the process. A thread of our own has 
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 STACK = 256 * 1024 * 1024
@@ -16,23 +17,12 @@ T = TypeVar("T")
 
 def on_a_deep_stack(call: Callable[[], T]) -> T:
     """What `call` returns or raises, run in a thread with 256 MB of stack."""
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(call())
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
-            failed.append(error)
-
+    pool = ThreadPoolExecutor(max_workers=1)
     with STARTING:
         before = threading.stack_size(STACK)
         try:
-            thread = threading.Thread(target=run)
-            thread.start()
+            done = pool.submit(call)  # starts the thread
         finally:
             threading.stack_size(before)
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]
+    pool.shutdown(wait=False)
+    return done.result()
