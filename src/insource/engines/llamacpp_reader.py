@@ -69,7 +69,7 @@ class LlamacppReader:
         self._server = _server(folder / GGUF, self._slots, width, threads or _cores())
 
     def logits(self, encoded: Sequence[Sequence[int]]) -> list[Rows]:
-        """Per output float32 [rows, labels], each row but for a constant; a later output follows the likeliest earlier."""
+        """Per output float32 [rows, labels], each row but for a constant; later outputs follow the likeliest label."""
         found = [np.empty((len(encoded), len(ids)), np.float32) for ids in self._tokens]
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         # of several outputs no more rows at once than are kept, so that each is found again for its next output
