@@ -5,9 +5,12 @@ DATA_FOLDER and --set are those of bench/classify.py, which trains the specialis
 64 of them waiting, as `insource models bench` has it. Labels are compared row by row with torch. The quickest form
 that passes its gate is promoted and asked again through `insource serve` over HTTP by 64 callers.
 
-Peers, where they are given: llama.cpp's server (--gguf FILE; from xllamacpp) and vLLM (--vllm PYTHON of a virtual
-environment that has it) answer the same rows with the labels as a JSON Schema enum, respectively as `choice`. They
-serve the untuned base model: the work is the same, the labels are not, so only their speed counts.
+Copies of it are asked in other people's servers, with the text alone: the GGUF in llama.cpp's (from xllamacpp) and,
+with --vllm PYTHON of a virtual environment that has it, the Hugging Face folder in vLLM's. What they say is the label.
+
+Peers, where they are given: llama.cpp's server (--gguf FILE) and vLLM (--model FOLDER) answer the same rows with the
+labels as a JSON Schema enum, respectively as `choice`. They serve the untuned base model: the work is the same, the
+labels are not, so only their speed counts.
 """
 
 import argparse
@@ -19,23 +22,18 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
-
+import engine_peers
 from classify import SETS, insource, prepare, trained
 from insource.journeys.convert import FORMS
 from insource.journeys.forms import read
-from insource.settings import inherited_environment, load_settings, load_task
-from insource.stats import clopper_pearson_lower, wilson
+from insource.settings import load_settings, load_task
+from insource.stats import clopper_pearson_lower, paired_proportions, wilson
 
-CALLERS = 64
-READY_S = 300
-Timed = tuple[list[Any], float]
+HF = "hf"
 
 
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -44,79 +42,17 @@ def alone(work: Callable[..., Any], *arguments: Any) -> Any:
         return pool.apply(work, arguments)
 
 
-def called(url: str, body: Callable[[str], dict[str, Any]], texts: list[str]) -> Timed:
-    """What the server at `url` says to each text, `CALLERS` asking at a time, and the seconds it took."""
-    with httpx.Client(timeout=600, limits=httpx.Limits(max_connections=CALLERS)) as client:
-
-        def one(text: str) -> str:
-            answer = client.post(f"{url}/v1/chat/completions", json=body(text))
-            answer.raise_for_status()
-            return str(answer.json()["choices"][0]["message"]["content"])
-
-        with ThreadPoolExecutor(CALLERS) as callers:
-            list(callers.map(one, texts[:CALLERS]))
-            start = time.perf_counter()
-            return list(callers.map(one, texts)), time.perf_counter() - start
-
-
-def gateway(workspace: Path, texts: list[str]) -> Timed:
+def gateway(workspace: Path, texts: list[str]) -> engine_peers.Timed:
     """Through `insource serve`."""
     command = [sys.executable, "-m", "insource", "-C", str(workspace), "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             lines = iter(server.stderr or ())
             url = next(found[0] for line in lines if (found := re.search(r"http://[\d.]+:\d+", line)))
-            return called(url, lambda text: {"model": "bench", "messages": [{"role": "user", "content": text}]}, texts)
+            call = {"model": "bench"}
+            return engine_peers.called(url, lambda text: call | engine_peers.message(text), texts)
         finally:
             server.terminate()
-
-
-def llamacpp(gguf: str, texts: list[str], labels: list[str]) -> float:
-    """Seconds that llama.cpp's server takes, in this process."""
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = gguf
-    params.n_parallel, params.n_ctx = 8, 8 * 512
-    params.cpuparams.n_threads = os.cpu_count()
-    server = xllamacpp.Server(params)
-    schema = {"type": "object", "properties": {"label": {"enum": labels}}, "required": ["label"]}
-    form = {"type": "json_schema", "json_schema": {"name": "label", "schema": schema}}
-    return called(server.listening_address, lambda text: prompt(text) | {"response_format": form}, texts)[1]
-
-
-def vllm(python: str, model: str, texts: list[str], labels: list[str]) -> float:
-    """Seconds that vLLM takes, started from the virtual environment whose python this is."""
-    port = 8765
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--port", str(port),
-               "--dtype", "bfloat16", "--enforce-eager", "--max-model-len", "2048"]  # fmt: skip
-    environment = inherited_environment() | {"VLLM_CPU_KVCACHE_SPACE": "1"}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as server:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(f"{url}/health", server)
-            more = {"model": model, "structured_outputs": {"choice": labels}}
-            return called(url, lambda text: prompt(text) | more, texts)[1]
-        finally:
-            server.terminate()
-
-
-def wait_for(url: str, server: subprocess.Popen[Any]) -> None:
-    """Returns when the server is ready."""
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(1)
-    sys.exit(f"{url} was not ready within {READY_S} s")
-
-
-def prompt(text: str) -> dict[str, Any]:
-    """A greedy call that asks for the label."""
-    said = f"Choose the label of the text.\n{text}\nlabel:"
-    return {"messages": [{"role": "user", "content": said}], "temperature": 0, "max_tokens": 64}
 
 
 def shown(name: str, rows: int, seconds: float, base: float) -> dict[str, Any]:
@@ -134,6 +70,8 @@ def compared(line: dict[str, Any], said: list[str], torch: list[str], truth: lis
                          "low": clopper_pearson_lower(same, count)}  # fmt: skip
     gained = [(a == t) - (b == t) for a, b, t in zip(said, torch, truth, strict=True)]
     line["won"], line["lost"] = gained.count(1), gained.count(-1)
+    paired = paired_proportions(line["won"], line["lost"], count)
+    line["difference"] = {"value": paired.value, "low": paired.low, "high": paired.high, "p": paired.p}
     return line
 
 
@@ -156,9 +94,39 @@ def forms(workspace: Path, wanted: list[str]) -> dict[str, str]:
 def promoted(workspace: Path, line: dict[str, Any]) -> bool:
     """Whether this form passed its gate; it is then live."""
     passed = line["passed"] = bool(insource(workspace, "release", "gate", line["release"], may_refuse=True)["passed"])
-    if passed:
+    stages = {f"bench@{r['version']}": r["stage"] for r in insource(workspace, "release", "list", "bench")["releases"]}
+    if passed and stages[line["release"]] != "live":
         insource(workspace, "release", "promote", line["release"])
     return passed
+
+
+def copies(given: argparse.Namespace, workspace: Path, texts: list[str]) -> Iterator[tuple[str, list[str], float]]:
+    """What each copy of the specialist says in its server: name, answers, seconds."""
+    forms = [form for form in given.copies.split(",") if form and (form != HF or given.vllm)]
+    for form in forms:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "copy"
+            insource(workspace, "release", "export", "bench@1.0.0", "--format", form, "--out", str(out))
+            if form == HF:
+                said, took = engine_peers.vllm(given.vllm, str(out), texts, None)
+            else:
+                [gguf] = out.glob("*.gguf")
+                said, took = alone(engine_peers.llamacpp, str(gguf), texts, None)
+        where = "vLLM" if form == HF else "llama.cpp server"
+        print(f"copy {form} in {where}: {len(texts) / took:.1f} rows/s", file=sys.stderr)
+        yield f"copy {form} in {where}", said, took
+
+
+def peers(given: argparse.Namespace, texts: list[str], labels: list[str], base: float) -> list[dict[str, Any]]:
+    """The untuned model in other people's servers, held to the labels: how quick that is."""
+    lines = []
+    if given.gguf:
+        _, took = alone(engine_peers.llamacpp, str(given.gguf), texts, engine_peers.enum(labels))
+        lines.append(shown(f"llama.cpp server, {given.gguf.name}", len(texts), took, base))
+    if given.vllm and given.model:
+        _, took = engine_peers.vllm(given.vllm, str(given.model), texts, engine_peers.choice(labels))
+        lines.append(shown("vLLM, choice", len(texts), took, base))
+    return lines
 
 
 def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
@@ -183,17 +151,20 @@ def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
         print(f"{form}: {line['rows_per_s']:.1f} rows/s", file=sys.stderr)
     best = next(line for line in sorted(lines, key=lambda line: -line["rows_per_s"]) if promoted(workspace, line))
     said, took = gateway(workspace, texts)
-    line = shown(f"gateway, {best['engine']}, {CALLERS} callers", len(texts), took, base)
+    line = shown(f"gateway, {best['engine']}, {engine_peers.CALLERS} callers", len(texts), took, base)
     lines.append(compared(line, said, torch, truth))
-    few, labels = texts[: given.peer_rows], sorted(set(truth))
-    if given.gguf:
-        took = alone(llamacpp, str(given.gguf), few, labels)
-        lines.append(shown(f"llama.cpp server, {given.gguf.name}", len(few), took, base))
-    if given.vllm:
-        took = vllm(given.vllm, str(given.model), few, labels)
-        lines.append(shown("vLLM, choice", len(few), took, base))
+    few = given.peer_rows
+    for name, said, took in copies(given, workspace, texts[:few]):
+        lines.append(compared(shown(name, len(said), took, base), said, torch[:few], truth[:few]))
+    lines += peers(given, texts[:few], sorted(set(truth)), base)
     return {"bench": "engines", "set": given.set, "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "best": best["engine"], "engines": lines}  # fmt: skip
+
+
+def points(difference: dict[str, float]) -> str:
+    """A paired difference of shares, in points with its interval."""
+    value, low, high = (difference[key] * 100 for key in ("value", "low", "high"))
+    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
 
 
 def show(document: dict[str, Any]) -> None:
@@ -204,7 +175,8 @@ def show(document: dict[str, Any]) -> None:
         if "accuracy" in line:
             accuracy, agreement = line["accuracy"], line["agreement"]
             words += (f", accuracy {accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%}), "
-                      f"agrees {agreement['value']:.2%} (≥ {agreement['low']:.2%})")  # fmt: skip
+                      f"agrees {agreement['value']:.2%} (≥ {agreement['low']:.2%}, n {agreement['n']:,}), "
+                      f"against torch {points(line['difference'])}")  # fmt: skip
         print(words)
 
 
@@ -216,6 +188,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--recipe", type=Path)
     parser.add_argument("--forms", default=",".join(FORMS), help="of `release export --format`, with commas")
+    parser.add_argument("--copies", default=f"gguf-q8_0,{HF}", help="forms of `release export` to ask in servers")
     parser.add_argument("--gguf", type=Path, help="the base model for llama.cpp's server")
     parser.add_argument("--vllm", metavar="PYTHON", help="the python of a virtual environment with vLLM")
     parser.add_argument("--model", type=Path, help="the base model's folder, for vLLM")

@@ -130,7 +130,7 @@ def contracts(given: Given, workspace: Path) -> dict[str, Any]:
 
 def nhtsa(given: Given, workspace: Path) -> dict[str, Any]:
     """Recall documents against the baseline."""
-    found = extract_sets.nhtsa(given.data, given.rows)
+    found = extract_sets.nhtsa(given.data, given.rows or 5000)
     prepare(workspace, found)
     about = trained(given, workspace, "nhtsa.toml")
     return about | {"rows": counts(found), "full": measured(workspace, "baseline", "bench@1.0.0")}

@@ -69,7 +69,8 @@ def nhtsa(d: dict[str, Any]) -> Iterator[Row]:
     report = d["nhtsa"]["full"]
     candidates = {one["candidate"]: one for one in report["candidates"]}
     own, base = (said(score(candidates[name], "accuracy")) for name in (OWN, "baseline"))
-    figure = f"{own} against {base}; {difference(pair(report, 'baseline', 'accuracy'))}"
+    about = f"{d['nhtsa']['rows']['train']:,} train rows, {d['nhtsa']['training_minutes']:.0f} min"
+    figure = f"{own} against {base}; {difference(pair(report, 'baseline', 'accuracy'))}; {about}"
     yield "NHTSA recall documents → 9 types, split by recall", "against the baseline", figure, True
 
 

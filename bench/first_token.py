@@ -1,9 +1,9 @@
-"""How soon the first token comes: python bench/first_token.py TEXT_FILE [--gguf FILE] [--json].
+"""How soon the first token comes: python bench/first_token.py TEXT_FILE [--base MODEL,…] [--gguf FILE] [--json].
 
 A prompt has about 300 tokens, of which the first 200 are the task's own instruction, the same in every call; the other
 100 are new each time, both made of short words of TEXT_FILE. One call at a time, one token asked for: the embedded
-engine, and llama.cpp's server over HTTP beside it where its file is given (xllamacpp). Half the calls go to the one,
-then half to the other, twice over.
+engine with each base, and llama.cpp's server over HTTP beside it where its file is given (xllamacpp). Half the calls
+go to one after the other, then the other half.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from insource.settings import cache_folder
 
 INSTRUCTION, TEXT = 165, 82
 WARM_UP = 5
+LLAMACPP = "llama.cpp server"
 
 
 def prompts(file: Path, count: int) -> tuple[Task, list[str]]:
@@ -87,32 +88,38 @@ def figures(took: list[float]) -> dict[str, float]:
 
 
 async def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Both in turns."""
-    engine = BaseModel(resolve(given.base, cache_folder(), progress=quiet), name=given.base)
+    """All in turns."""
+    bases = given.base.split(",")
+    engines = {
+        base: BaseModel(resolve(base, cache_folder(), progress=quiet), name=base, threads=os.cpu_count() or 1)
+        for base in bases
+    }
     server = llamacpp(given.gguf) if given.gguf else None
-    ours, theirs, tokens = list[float](), list[float](), 0
+    took: dict[str, list[float]] = {base: [] for base in bases} | ({LLAMACPP: []} if server else {})
+    tokens = 0
     task, texts = prompts(given.data, given.calls + WARM_UP)
+    half = WARM_UP + (given.calls + 1) // 2
     try:
-        await embedded(engine, task, texts[:WARM_UP])
-        if server:
-            served(server.listening_address, task, texts[:WARM_UP])
-        half = (given.calls + 1) // 2
-        for part in (texts[WARM_UP : WARM_UP + half], texts[WARM_UP + half :]):
-            found, tokens = await embedded(engine, task, part)
-            ours += found
-            theirs += served(server.listening_address, task, part) if server else []
+        for part in (texts[:WARM_UP], texts[WARM_UP:half], texts[half:]):
+            for base, engine in engines.items():
+                found, tokens = await embedded(engine, task, part)
+                took[base] += found
+            if server:
+                took[LLAMACPP] += served(server.listening_address, task, part)
     finally:
-        await engine.close()
-    document = {"bench": "first_token", "base": given.base, "prompt_tokens": tokens,
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores", "embedded": figures(ours)}  # fmt: skip
-    return document | ({"llamacpp": figures(theirs) | {"file": given.gguf.name}} if server else {})
+        for engine in engines.values():
+            await engine.close()
+    shown = {name: figures(each[WARM_UP:]) for name, each in took.items()}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    document = {"bench": "first_token", "prompt_tokens": tokens, "machine": machine, "engines": shown}
+    return document | ({"gguf": given.gguf.name} if server else {})
 
 
 def main() -> None:
     """Reads the arguments, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a text file")
-    parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--base", default="smollm2-135m,openvino:smollm2-135m", help="models, with commas")
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--json", action="store_true")
@@ -121,11 +128,9 @@ def main() -> None:
     if given.json:
         json.dump(document, sys.stdout)
         return
-    print(f"{document['prompt_tokens']} tokens, {document['base']}, {document['machine']}")
-    for name in ("embedded", "llamacpp"):
-        if name in document:
-            print(f"  {name}: p50 {document[name]['p50_ms']:.0f} ms, p95 {document[name]['p95_ms']:.0f} ms, "
-                  f"n {document[name]['n']}")  # fmt: skip
+    print(f"{document['prompt_tokens']} tokens, {document['machine']}")
+    for name, each in document["engines"].items():
+        print(f"  {name}: p50 {each['p50_ms']:.0f} ms, p95 {each['p95_ms']:.0f} ms, n {each['n']}")
 
 
 if __name__ == "__main__":

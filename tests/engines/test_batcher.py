@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -51,3 +52,24 @@ async def test_after_close_nothing_is_taken():
     await engine.batcher.close()
     with pytest.raises(EngineDown, match="closed"):
         await engine.batcher.submit(ask(TASK, "x", id="1"))
+
+
+async def test_callers_that_come_back_one_after_the_other_stay_one_batch():
+    sizes: list[int] = []
+
+    def run(requests):
+        sizes.append(len(requests))
+        time.sleep(0.5)
+        return [Prediction(text="a", engine="e", latency_ms=0) for _ in requests]
+
+    batcher = Batcher(run)
+
+    async def caller(number: int) -> None:
+        for turn in range(3):
+            await batcher.submit(ask(TASK, "x", id=str(turn)))
+            await asyncio.sleep(0.0005 * number)
+
+    await asyncio.gather(*[caller(number) for number in range(8)])
+    await batcher.close()
+    assert sum(sizes) == 24
+    assert len(sizes) <= 4, "the very first may go alone"

@@ -18,11 +18,14 @@ import test_train as trained
 import tiny
 
 from insource.engines.artefact import file_digests, read_manifest, write_manifest
+from insource.engines.base_model_net import GRAPH
 from insource.engines.local import LocalModel
-from insource.engines.openvino_graph import GRAPH, convert
+from insource.engines.openvino_graph import convert
 from insource.engines.specialist import Specialist
 from insource.errors import EngineDown, Invalid, Refused
 from insource.nouns import Output, Task, ask
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -119,6 +119,29 @@ async def test_served_answers_are_the_trainers_answers_and_always_hold(release):
         assert all(0 <= sure <= 1 for sure in (said.confidence, *said.fields.values()))
 
 
+async def test_made_over_for_openvino_it_gives_the_trainers_answers(release, tmp_path):
+    pytest.importorskip("openvino")
+    from insource.decode.check import faults
+    from insource.engines.extractor import Extractor
+    from insource.engines.openvino_graph import convert_writer
+
+    folder, _, _ = release
+    convert_writer(folder / "model", tmp_path / "model")
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / "model" / name).write_bytes((folder / "model" / name).read_bytes())
+    files = file_digests(tmp_path)
+    write_manifest(tmp_path, msgspec.structs.replace(read_manifest(folder), engine="openvino", files=files))
+    engine = Extractor(tmp_path, name="s", threads=1)
+    lines = [from_json(line, dict) for line in (folder / "trainer.jsonl").read_bytes().splitlines()]
+    got = [await engine.complete(ask(TASK, row["input"], id=row["id"])) for row in lines]
+    await engine.close()
+    assert sum(g.value == row["value"] for g, row in zip(got, lines, strict=True)) >= 0.95 * len(lines)
+    for said, row in zip(got, lines, strict=True):
+        assert not faults(SCHEMA, said.value)
+        if said.value == row["value"]:
+            assert said.confidence == pytest.approx(row["confidence"], abs=0.1)
+
+
 async def test_what_is_sure_is_right_more_often(base, tmp_path):
     """A model stopped early is wrong often enough for its confidence to matter."""
     made, _ = fitted(base, tmp_path / "a", msgspec.structs.replace(RECIPE, epochs=12))

@@ -25,6 +25,8 @@ labels = ["heat", "leak", "noise"]
 [acceptance]
 accuracy = 0.5
 """
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 LONG = "epochs = 100\npatience = 100\nbatch = 8\nrank = 4\n"
 SHORT = "epochs = 1\nbatch = 16\nrank = 4\n"
 

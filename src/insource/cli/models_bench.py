@@ -3,7 +3,7 @@
 import click
 
 from insource.cli.door import Door, run, verb
-from insource.cli.words import bold, table
+from insource.cli.release_words import compared_words
 from insource.errors import Missing
 from insource.journeys.forms import ROWS, Compared, compare
 from insource.nouns import Release
@@ -14,6 +14,7 @@ EXAMPLE = """
 \b
 Examples:
   insource release export tickets@1.0.0 --format openvino-int8
+  insource release export tickets@1.0.0 --format llamacpp-q8_0
   insource models bench tickets
 """
 
@@ -24,11 +25,11 @@ Examples:
 def bench(door: Door, name: str, rows: int) -> None:
     """Time every form of a trained release on this machine, and say which to serve.
 
-    A form is what `insource release export --format openvino…` made of it. Each reads the same test rows in a process
-    of its own: one call at a time, then 64 at a time.
+    A form is what `insource release export --format openvino…` or `llamacpp-…` made of it. Each reads the same test
+    rows in a process of its own: one call at a time, then 64 at a time.
     """
     found = run(_bench(door, name, rows))
-    door.show(found, _words(found))
+    door.show(found, compared_words(found))
 
 
 async def _bench(door: Door, name: str, rows: int) -> Compared:
@@ -47,14 +48,3 @@ async def _trained(store: Store, task: str) -> Release:
     if not found:
         raise Missing(f"{task} has no trained release yet", hint=f"insource train {task}")
     return found[-1]
-
-
-def _words(found: Compared) -> str:
-    rows = [
-        (form.release, form.engine, f"{form.p50_ms:,.0f}", f"{form.rows_per_s:,.1f}", f"{form.memory_mb:,.0f}",
-         f"{form.disk_mb:,.0f}", f"{form.same / form.rows:.1%} (≥ {form.same_low:.1%})")
-        for form in found.forms
-    ]  # fmt: skip
-    head = ("release", "engine", "ms alone", "rows/s", "MB memory", "MB disk", "same labels")
-    said = f"{bold(found.best)}: {found.why}\nn {found.forms[0].rows:,} test rows; rows/s with 64 calls waiting"
-    return f"{table(head, rows)}\n\n{said}"

@@ -13,6 +13,7 @@ from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
 from insource.journeys import edge
 from insource.journeys import promote as journey
+from insource.journeys.best import Best, best
 from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
@@ -22,6 +23,7 @@ from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
 T = TypeVar("T")
+BEST = "best"
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
 HELP = """List, show, gate, promote, roll back, verify, export and bundle releases.
 
@@ -144,19 +146,24 @@ def verify(door: Door, name: str) -> None:
 @verb(
     "export",
     epilog="\b\nExamples:\n  insource release export tickets@1.0.0 --out tickets-1.0.0\n"
-    "  insource release export tickets@1.0.0 --format openvino-int8",
+    "  insource release export tickets@1.0.0 --format openvino-int8\n"
+    "  insource release export tickets@1.0.0 --format best",
 )
 @click.argument("name", metavar="TASK[@VERSION]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder (default: TASK-VERSION).")
-@click.option("--format", "form", type=click.Choice([*COPIES, *FORMS]), default=MERGED, show_default=True)
+@click.option("--format", "form", type=click.Choice([*COPIES, *FORMS, BEST]), default=MERGED, show_default=True)
 @click.option("--rows", type=click.IntRange(0), default=0, help="Test rows to measure on (default: all).")
 def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> None:
     """The model in another form.
 
     Copied out: safetensors as trained, with the manifest that says which token each label is; hf for vLLM and the like
     and gguf-* for llama.cpp and Ollama, whose plain text reads as the answer. Made over for another engine of ours
-    (openvino*) it becomes a release of its own, measured beside the first on the test rows, with its own gate to pass.
+    (openvino*, llamacpp-*) it becomes a release of its own, measured beside the first on the test rows, with its own
+    gate to pass. best makes every such form that this machine can, and says which to serve and why.
     """
+    if form == BEST:
+        _best(door, name, rows)
+        return
     if form in FORMS:
         _convert(door, name, form, rows)
         return
@@ -184,6 +191,16 @@ def _convert(door: Door, name: str, form: str, rows: int) -> None:
     made = _with_store(door, work)
     hint = f"\n\nnext: insource release gate {made.release.name}"
     door.show(made, words.converted_words(made) + hint)
+
+
+def _best(door: Door, name: str, rows: int) -> None:
+    async def work(settings: Settings, store: Store) -> Best:
+        release = await _pick(name, settings, store, _live_or_newest)
+        with door.progress() as progress:
+            return await best(release, settings, store, rows=rows, progress=progress)
+
+    found = _with_store(door, work)
+    door.show(found, words.best_words(found))
 
 
 @verb("bundle", epilog="\b\nExample:\n  insource release bundle tickets@1.0.0 --out tickets.bundle")

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from insource.cli.words import NO, YES, bold, dim, mark, short, table
 from insource.engines.artefact import Manifest
+from insource.journeys.best import Best
 from insource.journeys.convert import Converted
 from insource.journeys.edge import Bundled
+from insource.journeys.forms import Compared
 from insource.journeys.promote import Verified
-from insource.nouns import Check, Gate, Release, StageChange
+from insource.nouns import Check, Gate, Pair, Release, StageChange
 
 
 def gate_words(gate: Gate) -> str:
@@ -78,12 +80,34 @@ def converted_words(made: Converted) -> str:
         rows.append((release.name, release.engine, size, said, f"{candidate.latency_ms.p50:.0f}",
                      f"{candidate.rows_per_s:,.1f}"))  # fmt: skip
     lines = [table(("release", "engine", "on disk", metric, "p50 ms", "rows/s"), rows)]
-    lines += [
-        f"{pair.a} against {pair.b}, {pair.metric}: {pair.difference * 100:+.1f} points "
-        f"({pair.low * 100:+.1f} to {pair.high * 100:+.1f}), n {pair.n:,}"
-        for pair in made.report.pairs
-    ]
+    lines += [_pair(pair) for pair in made.report.pairs]
     return "\n".join([*lines, *[f"{NO} {name}: {why}" for name, why in made.report.failed.items()]])
+
+
+def compared_words(found: Compared) -> str:
+    """The forms of a release as they were timed, and which to serve."""
+    rows = [
+        (form.release, form.engine, f"{form.p50_ms:,.0f}", f"{form.rows_per_s:,.1f}", f"{form.memory_mb:,.0f}",
+         f"{form.disk_mb:,.0f}", f"{form.same / form.rows:.1%} (≥ {form.same_low:.1%})")
+        for form in found.forms
+    ]  # fmt: skip
+    head = ("release", "engine", "ms alone", "rows/s", "MB memory", "MB disk", "same labels")
+    said = f"{bold(found.best)}: {found.why}\nn {found.forms[0].rows:,} test rows; rows/s with 64 calls waiting"
+    return f"{table(head, rows)}\n\n{said}"
+
+
+def best_words(found: Best) -> str:
+    """What became of each form, how they compare, and what to do next."""
+    tried = [f"  {mark(not one.why_not)} {one.form}: {one.why_not or one.release}" for one in found.tried]
+    pairs = [_pair(pair) for pair in found.report.pairs if found.source in (pair.a, pair.b)]
+    chosen = found.compared.best
+    hint = f"\n\nnext: insource release gate {chosen}" if chosen != found.source else ""
+    return "\n".join([bold(f"forms of {found.source}"), *tried, "", *pairs, "", compared_words(found.compared) + hint])
+
+
+def _pair(pair: Pair) -> str:
+    return (f"{pair.a} against {pair.b}, {pair.metric}: {pair.difference * 100:+.1f} points "
+            f"({pair.low * 100:+.1f} to {pair.high * 100:+.1f}), n {pair.n:,}")  # fmt: skip
 
 
 def bundle_words(made: Bundled) -> str:

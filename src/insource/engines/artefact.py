@@ -1,6 +1,6 @@
 """A specialist on disk: a folder of data files and the manifest that names them. The manifest is written last.
 
-No file is code: safetensors, JSON, text. A folder without a manifest is unfinished and is never loaded; one whose
+No file is code: safetensors, GGUF, JSON, text. A folder without a manifest is unfinished and is never loaded; one whose
 files do not match the manifest's SHA-256 digests is refused.
 """
 
@@ -13,7 +13,7 @@ from insource.nouns import JsonObject, Noun, Task, digest, from_json, to_json
 from insource.stats import scaled
 
 MANIFEST = "manifest.json"
-SAFE = {".safetensors", ".xml", ".bin", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md"}
+SAFE = {".safetensors", ".xml", ".bin", ".json", ".jsonl", ".toml", ".txt", ".jinja", ".md", ".gguf"}
 
 
 class OutputHead(Noun, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ def file_digests(folder: Path) -> dict[str, str]:
     found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     odd = [path for path in found if path.suffix not in SAFE]
     if odd:
-        raise Refused(f"{odd[0]} is not a data file we know", hint="an artefact holds safetensors, JSON and text only")
+        raise Refused(f"{odd[0]} is not a data file we know", hint="an artefact holds weights, JSON and text only")
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in found}
 
 

@@ -7,41 +7,44 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from insource.decode.labels import Trie
 from insource.engines.base_model_cache import roomy_cache
 from insource.engines.readout import EAGER_TOKENS, load_causal, pick_device, pick_dtype, ready
 
-PREFIXES = 8
+PREFIXES, GRAPH = 8, "model.xml"
+
+
+class Body(Protocol):
+    """What computes: on `device`, `window` tokens at most; `logits` are float32 [..., width] of hidden [..., d]."""
+
+    device: str
+    window: int
+    width: int
+
+    def forward(self, cache: Any, ids: Any, positions: Any, sees: Any) -> Any:
+        """Hidden states [B, q, d] of `ids` [B, q], which enter the cache. `sees` [B, q, slots] is who attends whom."""
+
+    def logits(self, hidden: Any) -> Any:
+        """Of hidden states."""
 
 
 class Network:
-    """The weights. `window` is how many tokens it can see, `width` how many its vocabulary head scores.
+    """The weights, computed by the engine that they were made for.
 
-    Raises `EngineDown` when torch or the files are missing.
+    `window` is how many tokens it can see, `width` how many its vocabulary head scores.
+
+    Raises `EngineDown` when the engine or the files are missing.
     """
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
         ready(threads)
-        self.device = pick_device()
-        # who attends whom is a table of its own here, which plain attention does not take
-        model = load_causal(folder, device=self.device, dtype=pick_dtype(self.device), longest=EAGER_TOKENS + 1)
-        self.model = model
-        config = model.config.get_text_config()
-        windows = (getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None))
-        self.window: int = min([size for size in windows if size] or [4096])
-        # bfloat16 keeps 8 bits: a logit of 20 would be rounded to eighths, and its label's probability with it
-        self.logits = VocabularyHead(model, exact=self.device == "cpu")
-        self.width: int = self.logits.width
+        made_over = (folder / GRAPH).is_file()
+        self.body: Body = _openvino(folder, threads) if made_over else TorchBody(folder)
+        self.device, self.window, self.width = self.body.device, self.body.window, self.body.width
+        self.forward, self.logits = self.body.forward, self.body.logits
         self._prefixes: OrderedDict[tuple[int, ...], list[tuple[Any, Any]]] = OrderedDict()
-
-    def forward(self, cache: Any, ids: Any, positions: Any, sees: Any) -> Any:
-        """Hidden states [B, q, d] of `ids` [B, q], which enter the cache. `sees` [B, q, slots] is who attends whom."""
-        out = self.model.base_model(
-            input_ids=ids, position_ids=positions, attention_mask=sees[:, None], past_key_values=cache, use_cache=True
-        )
-        return out.last_hidden_state
 
     def cache(self, prefix: tuple[int, ...], rows: int) -> Any:
         """A KV cache for `rows` texts that all begin with `prefix`, which is computed once and kept."""
@@ -62,6 +65,38 @@ class Network:
         sees = torch.ones(1, len(prefix), len(prefix), dtype=torch.bool, device=self.device).tril()
         self.forward(cache, ids, torch.arange(len(prefix), device=self.device)[None], sees)
         return [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]
+
+
+def _openvino(folder: Path, threads: int) -> Body:
+    from insource.engines.openvino_body import OpenvinoBody
+
+    return OpenvinoBody(folder, threads=threads)
+
+
+def window_of(config: Any) -> int:
+    """The tokens that a model of this transformers configuration can see."""
+    sizes = (getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None))
+    return min([int(size) for size in sizes if size] or [4096])
+
+
+class TorchBody:
+    """The safetensors of `folder` in torch. Raises `EngineDown` when they are missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.device = pick_device()
+        # who attends whom is a table of its own here, which plain attention does not take
+        self.model = load_causal(folder, device=self.device, dtype=pick_dtype(self.device), longest=EAGER_TOKENS + 1)
+        self.window = window_of(self.model.config.get_text_config())
+        # bfloat16 keeps 8 bits: a logit of 20 would be rounded to eighths, and its label's probability with it
+        self.logits = VocabularyHead(self.model, exact=self.device == "cpu")
+        self.width = self.logits.width
+
+    def forward(self, cache: Any, ids: Any, positions: Any, sees: Any) -> Any:
+        """As `Body` says."""
+        out = self.model.base_model(
+            input_ids=ids, position_ids=positions, attention_mask=sees[:, None], past_key_values=cache, use_cache=True
+        )
+        return out.last_hidden_state
 
 
 class VocabularyHead:

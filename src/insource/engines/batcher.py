@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from insource.errors import EngineDown
 from insource.nouns import Prediction, Request
 
 LONGEST = 200_000
+PATIENCE = 0.02
 Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
 
 
@@ -17,6 +20,9 @@ class Batcher:
 
     `run` returns one Prediction, or one exception as a value, per request. An exception it raises fails the batch
     and not the thread. Cancelled requests are dropped before they are run.
+
+    Callers that wait for an answer ask again a moment after it: a batch is therefore held for as many as the last had,
+    at most `PATIENCE` of the time the last took, so that the first caller back is not answered alone before the rest.
     """
 
     def __init__(self, run: Callable[[list[Request]], list[Prediction | Exception]], *, largest: int = 256) -> None:
@@ -47,10 +53,12 @@ class Batcher:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
+        size, seconds = 0, 0.0
         while True:
             with self._wake:
                 while not self._queue and not self._closed:
                     self._wake.wait()
+                self._wake.wait_for(partial(self._like, size), PATIENCE * seconds)
                 taken = self._take()
                 closed = self._closed
             if closed:
@@ -58,8 +66,13 @@ class Batcher:
                     _settle(waiting, EngineDown("the engine is closed"))
                 return
             batch = [waiting for waiting in taken if not waiting[1].cancelled()]
+            start = time.perf_counter()
             for waiting, result in zip(batch, self._results([w[0] for w in batch]), strict=True):
                 _settle(waiting, result)
+            size, seconds = len(batch), time.perf_counter() - start
+
+    def _like(self, size: int) -> bool:
+        return self._closed or len(self._queue) >= size
 
     def _take(self) -> list[Waiting]:
         """The next batch: at most `largest` requests, of at most `LONGEST` characters together beyond the first."""

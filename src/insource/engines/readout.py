@@ -188,17 +188,19 @@ def pad(rows: Sequence[Sequence[int]], filler: int, device: str) -> tuple[Any, A
     return ids.to(device), torch.tensor([len(row) for row in rows], device=device)
 
 
-def by_length(lengths: Sequence[int], budget: int = TOKENS_PER_BATCH, alike: float = 1.25) -> list[list[int]]:
+def by_length(
+    lengths: Sequence[int], budget: int = TOKENS_PER_BATCH, alike: float = 1.25, worthwhile: int = WORTHWHILE
+) -> list[list[int]]:
     """Row numbers in batches of like length, each at most `budget` tokens when padded (a long row goes alone).
 
-    A batch that is worth its products, of `WORTHWHILE` tokens or more, takes no row of more than `alike` times the
+    A batch that is worth its products, of `worthwhile` tokens or more, takes no row of more than `alike` times the
     length of its shortest: padding is work too.
     """
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     batches: list[list[int]] = []
     for i in order:
         last = batches[-1] if batches else []
-        small = not last or len(last) * lengths[last[0]] < WORTHWHILE
+        small = not last or len(last) * lengths[last[0]] < worthwhile
         close = small or lengths[i] <= alike * lengths[last[0]]
         if last and close and (len(last) + 1) * lengths[i] <= budget:
             last.append(i)

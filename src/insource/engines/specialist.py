@@ -117,7 +117,14 @@ def _openvino_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads
     return OpenvinoReader(folder / "model", encoder.before, tokens, end=encoder.end, threads=threads)
 
 
-READERS = {"torch": _torch_reader, "openvino": _openvino_reader}
+def _llamacpp_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads: int) -> Any:
+    from insource.engines.llamacpp_reader import LlamacppReader
+
+    tokens = [head.tokens for head in manifest.heads]
+    return LlamacppReader(folder / "model", encoder.before, tokens, longest=manifest.max_tokens, threads=threads)
+
+
+READERS = {"torch": _torch_reader, "openvino": _openvino_reader, "llamacpp": _llamacpp_reader}
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

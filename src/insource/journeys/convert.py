@@ -4,6 +4,9 @@ whole on disk → converted → the trainer's own answers beside it → manifest
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -24,17 +27,32 @@ COMPANIONS = ("tokenizer.json", "config.json")
 
 
 class Form(Noun, frozen=True, kw_only=True):
-    """What a release can be made over into: the engine that serves it, how its weights are kept, and that in words."""
+    """What a release can be made over into: the engine that serves it, how its weights are kept, and that in words.
+
+    `needs` are the packages that make it and then read it, beside torch.
+    """
 
     engine: str
     weights: str
     said: str
+    needs: tuple[str, ...]
+
+    @property
+    def lacks(self) -> str:
+        """The first of the packages it needs that is not installed here, "" if none is."""
+        return next((name for name in self.needs if find_spec(name) is None), "")
 
 
+OPENVINO, QUANTIZED, LLAMACPP = ("openvino",), ("openvino", "nncf"), ("xllamacpp", "gguf")
+HALF = "the same weights, kept in 16 bits"
+FOURS = "weights in 4 bits, embeddings and labels in 8"
 FORMS = {
-    "openvino": Form(engine="openvino", weights="", said="the same weights, kept in 16 bits"),
-    "openvino-int8": Form(engine="openvino", weights="INT8_ASYM", said="weights in 8 bits"),
-    "openvino-int4": Form(engine="openvino", weights="INT4_SYM", said="weights in 4 bits, embeddings and labels in 8"),
+    "openvino": Form(engine="openvino", weights="", said=HALF, needs=OPENVINO),
+    "openvino-int8": Form(engine="openvino", weights="INT8_ASYM", said="weights in 8 bits", needs=QUANTIZED),
+    "openvino-int4": Form(engine="openvino", weights="INT4_SYM", said=FOURS, needs=QUANTIZED),
+    "llamacpp-f16": Form(engine="llamacpp", weights="f16", said=HALF, needs=LLAMACPP),
+    "llamacpp-q8_0": Form(engine="llamacpp", weights="q8_0", said="weights in 8 bits", needs=LLAMACPP),
+    "llamacpp-q4_0": Form(engine="llamacpp", weights="q4_0", said=FOURS, needs=LLAMACPP),
 }
 
 
@@ -54,12 +72,39 @@ async def convert(
 
     0 rows are all.
 
-    Raises `Invalid` for a form there is none of, or a release that has no weights to convert, `Refused` for one that
+    Raises `Invalid` for a form there is none of, or a release that is served otherwise already, `Refused` for one that
     was changed on disk, `EngineDown` where the engine is not installed or cannot take this model.
     """
     task = load_task(settings, release.task)
+    with converting(release, settings):
+        made = await make_over(release, settings, store, form=form, progress=progress)
+    both = [release.name, made.name]
+    report = await measure(task, settings, store, candidates=both, rows=rows or None, progress=progress)
+    sizes = {one.name: size(one, settings) for one in (release, made)}
+    return Converted(release=made, source=release, sizes=sizes, report=report)
+
+
+async def make_over(
+    release: Release, settings: Settings, store: Store, *, form: str, progress: Progress = quiet
+) -> Release:
+    """The new release alone, not measured, for one who is `converting`. Raises what `convert` raises."""
     if form not in FORMS:
         raise Invalid(f"there is no form {form!r}", hint=f"forms: {', '.join(FORMS)}")
+    made = await _made(release, convertible(release, settings), settings, store, form, progress)
+    progress(f"converting to {form}", 1, 1)
+    return made
+
+
+@contextmanager
+def converting(release: Release, settings: Settings) -> Iterator[None]:
+    """Keeps others from converting releases of this task meanwhile. Raises `Conflict` when somebody does already."""
+    lock = settings.state / "locks" / f"convert-{digest(release.task)[:16]}"
+    with alone(lock, f"insource release export {release.task}"):
+        yield
+
+
+def convertible(release: Release, settings: Settings) -> Manifest:
+    """The manifest of a release that has other forms. Raises `Invalid` where it has none, `Refused` if changed."""
     source = settings.state / release.folder
     said = damage(source, release.artefact)
     if said:
@@ -67,28 +112,22 @@ async def convert(
     manifest = read_manifest(source)
     if manifest.engine != "torch":
         raise Invalid(f"{release.name} is served by {manifest.engine} already", hint="convert the release it came from")
-    if not manifest.heads:
-        raise Invalid(f"{release.name} writes its answers, and only label readers have another form so far",
-                      hint="insource release export --format safetensors copies it out")  # fmt: skip
-    with alone(settings.state / "locks" / f"convert-{digest(task.name)[:16]}", f"insource release export {task.name}"):
-        made = await _made(release, manifest, settings, store, form, progress)
-    progress(f"converting to {form}", 1, 1)
-    both = [release.name, made.name]
-    report = await measure(task, settings, store, candidates=both, rows=rows or None, progress=progress)
-    sizes = {one.name: _bytes(settings.state / one.folder / MODEL) for one in (release, made)}
-    return Converted(release=made, source=release, sizes=sizes, report=report)
+    return manifest
+
+
+def size(release: Release, settings: Settings) -> int:
+    """The bytes of its model on disk."""
+    return sum(path.stat().st_size for path in (settings.state / release.folder / MODEL).iterdir())
 
 
 async def _made(
     release: Release, manifest: Manifest, settings: Settings, store: Store, form: str, progress: Progress
 ) -> Release:
-    from insource.engines.openvino_graph import convert as to_graph
-
     source, work = settings.state / release.folder, settings.state / "training" / release.task / form
     shutil.rmtree(work, ignore_errors=True)
     progress(f"converting to {form}", 0, 1)
     try:
-        to_graph(source / MODEL, manifest, work / MODEL, weights=FORMS[form].weights)
+        WRITERS[FORMS[form].engine](source / MODEL, manifest, work / MODEL, FORMS[form].weights)
         for name in COMPANIONS:
             shutil.copyfile(source / MODEL / name, work / MODEL / name)
         shutil.copyfile(source / "trainer.jsonl", work / "trainer.jsonl")
@@ -97,16 +136,38 @@ async def _made(
             release,
             engine=FORMS[form].engine,
             artefact=write_manifest(work, sealed),
-            changelog=f"{release.name} as {form}: {FORMS[form].said}",
+            changelog=f"{origin(release, form)} {FORMS[form].said}",
             report="",
             stage="candidate",
             approved_by="",
         )
         return await enter(made, work, settings, store, step="patch")
     except OSError as error:
-        shutil.rmtree(work, ignore_errors=True)
         raise StoreError(f"{work} cannot be written: {error.strerror}", hint="free disk space, run again") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+def origin(release: Release, form: str) -> str:
+    """How the changelog of what was made over from `release` begins."""
+    return f"{release.name} as {form}:"
+
+
+def _openvino(model: Path, manifest: Manifest, out: Path, weights: str) -> None:
+    from insource.engines.openvino_graph import convert, convert_writer
+
+    if manifest.heads:
+        convert(model, manifest, out, weights=weights)
+    else:
+        convert_writer(model, out, weights=weights)
+
+
+def _llamacpp(model: Path, manifest: Manifest, out: Path, weights: str) -> None:
+    from insource.engines.llamacpp_form import convert
+
+    if not manifest.heads:
+        raise Invalid(f"{manifest.task.name} writes its answers; llama.cpp reads labels here", hint="--format openvino")
+    convert(model, manifest, out, weights=weights)
+
+
+WRITERS = {"openvino": _openvino, "llamacpp": _llamacpp}

@@ -8,7 +8,9 @@ import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from insource.engines.specialist import READERS, Specialist
 from insource.errors import Conflict, Missing
@@ -49,17 +51,24 @@ class Compared(Noun, frozen=True, kw_only=True):
     why: str
 
 
-async def compare(
-    task: Task, release: Release, settings: Settings, store: Store, *, rows: int = ROWS, progress: Progress = quiet
-) -> Compared:
-    """Times `release` and what was made over from the same training, on the first `rows` rows of its test split.
+class Choice(TypedDict, total=False):
+    """How to compare: on how many test rows (500), and only with these of its forms (default: all of them)."""
+
+    rows: int
+    among: Sequence[str]
+    progress: Progress
+
+
+async def compare(task: Task, release: Release, settings: Settings, store: Store, **how: Unpack[Choice]) -> Compared:
+    """Times `release` and what was made over from the same training, on the first rows of its test split.
 
     Raises `Conflict` for a release that no local model serves, `Missing` without rows, what an engine raises.
     """
     if release.engine not in READERS or task.kind != "classify":
         raise Conflict(f"{release.name} is served by {release.engine}, which has one form only",
                        hint="a release that `insource train` made of a model has several")  # fmt: skip
-    made = [one for one in await store.releases(task.name) if one.engine in READERS and _kin(one) == _kin(release)]
+    rows, among, progress = how.get("rows", ROWS), how.get("among"), how.get("progress", quiet)
+    made = [one for one in await forms_of(release, store) if among is None or one.name in among]
     examples = await store.examples(release.dataset, "test")
     texts = [example.input for example in examples][:rows]
     if not texts:
@@ -92,6 +101,12 @@ def chosen(forms: list[Timed]) -> tuple[str, str]:
         return best.release, f"no form that gives {ALIKE:.0%} of its labels is quicker"
     said = f"{best.rows_per_s / first.rows_per_s:.1f} times the rows a second of {first.release}"
     return best.release, f"{said}, {best.same:,} of {best.rows:,} labels the same"
+
+
+async def forms_of(release: Release, store: Store) -> list[Release]:
+    """The releases of the same training that a model serves, oldest first: the first is the one as it was trained."""
+    found = await store.releases(release.task)
+    return [one for one in found if one.engine in READERS and _kin(one) == _kin(release)]
 
 
 def _kin(release: Release) -> tuple[str, str, str]:

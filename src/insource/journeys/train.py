@@ -73,8 +73,10 @@ def _slm(
     speak: tuple[Say, Progress],
 ) -> Manifest:  # fmt: skip
     from insource.engines.models import resolve, unprobed
+    from insource.engines.sources import trainable
 
     settings, folder = where
+    trainable(name)
     base: LocalModel = resolve(name, settings.cache, progress=speak[1])
     if words := unprobed(name, settings.cache):
         speak[0](words)

@@ -11,7 +11,7 @@ class Release(Noun, frozen=True, kw_only=True):
     """`task@version`. Every field but the names is the digest of something stored.
 
     `artefact` is the SHA-256 of the manifest (which lists the digest of every file); `folder` is where the files
-    lie, relative to the state folder. `engine` says what serves it: "torch", "openvino" or "linear".
+    lie, relative to the state folder. `engine` says what serves it: "torch", "openvino", "llamacpp" or "linear".
     """
 
     task: str
