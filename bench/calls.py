@@ -34,7 +34,7 @@ from insource.journeys.lineup import quiet
 from insource.settings import cache_folder
 from insource.stats import clopper_pearson_upper, wilson
 
-CALLERS, TRIES, PATIENCE_S = 8, 8, 600.0
+TRIES, PATIENCE_S = 8, 600.0
 ENGINE = "untuned"
 OUTCOMES = ("decodable", "no call", "unknown function", "no JSON", "breaks the schema", "cut", "failed")
 
@@ -111,7 +111,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         given.keep.open("a", encoding="utf-8") as file,
         gateway(given.base) as url,
         openai.OpenAI(base_url=url, api_key="none", max_retries=TRIES, timeout=PATIENCE_S) as client,
-        ThreadPoolExecutor(CALLERS) as callers,
+        ThreadPoolExecutor(given.callers) as callers,
     ):
         for one in callers.map(lambda row: asked(client, row, given.choice), todo):
             done[one["id"]] = one
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--choice", default="required", choices=("auto", "required"))
     parser.add_argument("--rows", type=int, help="of each part; left out, all")
+    parser.add_argument("--callers", type=int, default=8, help="who ask at a time; each waits 60 s at most")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where outcomes are written down; goes on there")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
