@@ -25,7 +25,7 @@ from insource.nouns import JsonObject, canonical
 
 TEXT, ITEMS, LOWEST, HIGHEST, STEP = 8, 2, 0, 99, 0.5
 LONGEST = 1_500  # characters of a schema; servers read it in the prompt
-WALKS, ROOM = 24, 52
+WALKS, ROOM, FEW = 24, 52, 2
 NOTES = ("title", "description", "default", "example", "examples", "$comment", "$schema", "$id", "id")
 MAPS = ("properties", "patternProperties", "$defs", "definitions")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -203,6 +203,18 @@ def _walk(mask: GrammarMask, dice: np.random.Generator, vocabulary: Vocabulary) 
         mask.advance(token)
         taken += 1 + len(mask.forced())
     return taken <= ROOM
+
+
+def suits(schema: JsonObject, server: str) -> bool:
+    """Whether a server can be held to the schema, and its answer ends in time.
+
+    llama.cpp's grammar lets blanks stand between all parts, and weights that know nothing write them at each: there it
+    takes few parts.
+    """
+    if server == "llamacpp" and sum(len(part.get("properties", ())) for _, part in subschemas(schema)) > FEW:
+        return False
+    lists = any("items" in part for _, part in subschemas(schema))
+    return said_whole(schema, server) and not (server == "llamacpp" and lists)
 
 
 def said_whole(schema: Any, server: str) -> bool:
