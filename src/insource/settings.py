@@ -154,6 +154,12 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "insource"
 
 
+def ollama_store(environ: Mapping[str, str] | None = None) -> Path:
+    """Where Ollama keeps models: $OLLAMA_MODELS, else ~/.ollama/models."""
+    environ = os.environ if environ is None else environ
+    return Path(environ.get("OLLAMA_MODELS") or "~/.ollama/models").expanduser()
+
+
 class ModelHosts(Noun, frozen=True, kw_only=True):
     """Where base models come from: the hub's address, its cache on this disk, a package index, and "offline"."""
 

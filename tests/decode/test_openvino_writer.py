@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import shutil
 
 import pytest
 
@@ -90,6 +91,16 @@ def test_it_is_a_model_of_the_cache_like_any_other(both, tiny, cache):
     graph = made.folder / "model.bin"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
     assert model_faults(*kept[spec]) == ["model.bin was changed"]
+
+
+def test_a_model_of_the_cache_is_made_over_once(tiny, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny.folder, tmp_path / "model")
+    (folder / "source.json").write_text("{}")  # as a model has that was converted into the cache
+    spec = f"openvino:file:{folder}"
+    made = resolve(spec, tmp_path, progress=quiet)
+    assert find(spec, tmp_path) == made
+    monkeypatch.setattr("insource.engines.openvino_graph.convert_writer", None)
+    assert resolve(spec, tmp_path, progress=quiet) == made
 
 
 def test_forms_of_forms_are_refused_and_so_is_training(cache):

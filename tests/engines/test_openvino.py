@@ -169,11 +169,14 @@ async def test_a_release_made_over_is_the_next_patch_measured_beside_the_first_a
         task = load_task(settings, "defects")
         await collect("defects", [tmp_path / "rows.jsonl"], settings, store)
         first = await train(task, settings, store, base=f"file:{base}", recipe=tmp_path / "recipe.toml")
+        ballast = b"\x01" * (900 << 20)
         made = await make_over(first, settings, store, form="openvino")
+        assert all(30 < memory < len(ballast) >> 20 for memory in made.memory_mb.values()), "the caller's is not theirs"
+        del ballast
         assert (made.release.version, made.release.engine, made.release.stage) == ("1.0.1", "openvino", "candidate")
         assert made.release.dataset == first.dataset
         assert first.name in made.release.changelog
-        assert set(made.sizes) == {first.name, made.release.name}
+        assert set(made.sizes) == set(made.memory_mb) == {first.name, made.release.name}
         pair = next(pair for pair in made.report.pairs if pair.metric == "accuracy")
         assert {pair.a, pair.b} == {first.name, made.release.name}
         assert pair.n > 20

@@ -67,7 +67,7 @@ def test_a_spec_stands_for_its_source(spec, origin):
     "spec",
     [
         *("pypi:", "pypi:a", "pypi:--index-url==1", "pypi:a==1 b", "pypi:a==-r", "pypi:a[x]==1", "s3:x"),
-        *("hf:", "hf:acme", "hf:../../etc", "hf:acme/tiny@../x", "hf:-a/b", "ollama:x", "http://x/y"),
+        *("hf:", "hf:acme", "hf:../../etc", "hf:acme/tiny@../x", "hf:-a/b", "ollama:../x", "http://x/y"),
     ],
 )
 def test_a_spec_of_no_known_form_is_refused(spec):

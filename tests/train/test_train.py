@@ -49,7 +49,7 @@ def fitted(task, base, folder, recipe=RECIPE, threads=1):
 def sealed(task, base, folder, recipe=RECIPE):
     made, _ = fitted(task, base, folder, recipe)
     manifest = Manifest(
-        engine="torch", task=task, base="tiny", base_digest=base.sha256, dataset="d", recipe=made.recipe,
+        engine="torch", task=task, base=base.name, base_digest=base.sha256, dataset="d", recipe=made.recipe,
         heads=made.heads, files=file_digests(folder), threshold=made.threshold,
         max_tokens=made.max_tokens, template=made.template,
     )  # fmt: skip

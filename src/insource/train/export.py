@@ -29,7 +29,7 @@ def export(body: Any, base: LocalModel, folder: Path, *, head: Any = None, rows:
         save_adapter(body, base.name, folder / "adapter")
         if rows:
             save_file(rows, folder / "adapter" / "label_rows.safetensors")
-        _save_model(merged_state(body), head, base, folder / "model")
+        _save_model(dict(merged_state(body)), head, base, folder / "model")
     except SafetensorError as error:
         raise StoreError(f"{folder} cannot be written: {error}", hint="free disk space, run again") from error
 

@@ -9,6 +9,7 @@ import torch
 import insource
 from insource.engines.artefact import Calibration, OutputHead
 from insource.engines.local import LocalModel
+from insource.engines.nf4 import NF4, held_bytes
 from insource.engines.readout import pick_device, pick_dtype, template_of
 from insource.errors import Invalid
 from insource.nouns import JsonObject, Noun, Task, digest, to_json
@@ -59,6 +60,10 @@ def fit(task: Task, splits: Splits, base: LocalModel, recipe: Recipe, folder: Pa
         voice.say(f"  {line}")
     start = time.monotonic()
     model = course.model(where)
+    if plan.recipe.base_weights == NF4:
+        voice.say(
+            f"  the base's weights take {held_bytes(model.body) / 1e6:,.0f} MB of memory, its linear layers in NF4"
+        )
     prepared = time.monotonic() - start
     _estimate(model, data, plan, voice.say)
     made_with = (str(where.dtype), where.device, torch.get_num_threads(), str(torch.__version__), insource.__version__)

@@ -100,7 +100,10 @@ class Labelling:
     def model(self, where: Where) -> LabelModel:
         """The base with adapters, and one head an output, begun at what the base itself tells apart."""
         recipe, (device, dtype, threads) = self.plan.recipe, where
-        body = load_body(self.base.folder, device=device, dtype=dtype, threads=threads, longest=recipe.max_tokens)
+        body = load_body(
+            self.base.folder, device=device, dtype=dtype, threads=threads, longest=recipe.max_tokens,
+            weights=recipe.base_weights,
+        )  # fmt: skip
         encoder = Encoder(self.base.folder, recipe.max_tokens, template_of(self.task))
         embedding = body.get_input_embeddings()
         with torch.no_grad():

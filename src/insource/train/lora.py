@@ -2,11 +2,12 @@
 
 Each layer runs on its merged weight W + (alpha/r)·B·A, rebuilt once a step: one product instead of three, and what is
 trained is exactly what is exported, rounding to bfloat16 included. The factors are kept in float32, so an update that
-the rounding hides for a while still adds up.
+the rounding hides for a while still adds up. Over a base kept in 4 bits (QLoRA) no merged weight stays in memory: it is
+made for each product, the same one.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +15,71 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from insource.engines.nf4 import Thin
 from insource.errors import Invalid
 
 
 class _Merged(torch.autograd.Function):
-    """y = x·(W + s·B·A)ᵀ given the merged weight; gradients for x, A and B only."""
+    """y = x·(W + s·B·A)ᵀ given what gives the merged weight; gradients for x, A and B only."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, a: Any, b: Any, merged: Any, scale: float) -> Any:
-        ctx.save_for_backward(x, a, b, merged)
-        ctx.scale = scale
-        return functional.linear(x, merged)
+    def forward(ctx: Any, x: Any, a: Any, b: Any, merged: Callable[[], Any], scale: float) -> Any:
+        ctx.save_for_backward(x, a, b)
+        ctx.merged, ctx.scale = merged, scale
+        return functional.linear(x, merged())
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        x, a, b, merged = ctx.saved_tensors
+        x, a, b = ctx.saved_tensors
         flat, rows = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
         for_a = ((flat @ b.to(flat.dtype)).T @ rows).float() * ctx.scale
         for_b = ((rows @ a.to(rows.dtype).T).T @ flat).T.float() * ctx.scale
-        return grad @ merged if ctx.needs_input_grad[0] else None, for_a, for_b, None, None
+        return grad @ ctx.merged() if ctx.needs_input_grad[0] else None, for_a, for_b, None, None
 
 
 class Adapted(nn.Module):
     """A frozen linear layer with a low-rank update of rank r, scaled by alpha/r (alpha = 2r)."""
 
-    def __init__(self, base: nn.Linear, rank: int) -> None:
+    def __init__(self, base: nn.Linear | Thin, rank: int) -> None:
         super().__init__()
         self.base, self.rank, self.scale = base, rank, 2.0
+        self.device = base.weight.device
+        self._kept = None if isinstance(base, Thin) else torch.empty_like(base.weight)
         self.begin(torch.Generator())
-        self.merged = torch.empty_like(base.weight)
 
     def begin(self, generator: torch.Generator) -> None:
         """Puts the factors where training begins: a [rank, in] drawn, b [out, rank] zero."""
-        size, device = self.base.in_features, self.base.weight.device
+        size = self.base.in_features
         a = torch.randn(self.rank, size, generator=generator) / math.sqrt(size)
-        self.take(a.to(device), torch.zeros(self.base.out_features, self.rank, device=device))
+        self.take(a.to(self.device), torch.zeros(self.base.out_features, self.rank, device=self.device))
 
     def take(self, a: Any, b: Any) -> None:
         """Sets the factors to copies of these, of any rank."""
         self.a, self.b = nn.Parameter(a.clone()), nn.Parameter(b.clone())
 
+    @property
+    def bias(self) -> Any:
+        """The base layer's own, which is not trained."""
+        return self.base.bias
+
     def refresh(self) -> None:
-        """Rebuilds the merged weight from the present factors."""
-        weight = self.base.weight
-        a, b = self.a.detach().to(weight.dtype), self.b.detach().to(weight.dtype)
-        torch.addmm(weight, b, a, alpha=self.scale, out=self.merged)
+        """Rebuilds the merged weight from the present factors, where it is kept."""
+        if self._kept is not None:
+            self._merge(self._kept)
+
+    def merged(self) -> Any:
+        """The merged weight [out, in], as of the last `refresh`."""
+        return self._merge(None) if self._kept is None else self._kept
 
     def forward(self, x: Any) -> Any:
         """Maps x [..., in] to [..., out]."""
         y = _Merged.apply(x, self.a, self.b, self.merged, self.scale)
-        return y if self.base.bias is None else y + self.base.bias
+        return y if self.bias is None else y + self.bias
+
+    def _merge(self, out: Any) -> Any:
+        weight = self.base.weight
+        a, b = self.a.detach().to(weight.dtype), self.b.detach().to(weight.dtype)
+        return torch.addmm(weight, b, a, alpha=self.scale, out=out)
 
 
 def adapt(body: Any, rank: int, layers: int) -> list[Adapted]:
@@ -86,10 +102,10 @@ def _blocks(body: Any) -> list[Any]:
     raise Invalid(f"{type(body).__name__} has no list of layers to adapt", hint="use a Llama, Gemma, Qwen or Phi model")
 
 
-def _linears(block: Any) -> Iterator[tuple[Any, str, nn.Linear]]:
+def _linears(block: Any) -> Iterator[tuple[Any, str, nn.Linear | Thin]]:
     for parent in block.modules():
         for name, child in parent.named_children():
-            if isinstance(child, nn.Linear):
+            if isinstance(child, nn.Linear | Thin):
                 yield parent, name, child
 
 
@@ -123,20 +139,22 @@ def save_adapter(body: Any, base: str, folder: Path) -> None:
     (folder / "adapter_config.json").write_bytes(to_json(config))
 
 
-def merged_state(body: Any) -> dict[str, Any]:
-    """The body's weights with every adapter merged in, in bfloat16, named as in a causal language model."""
-    state = {}
-    adapted = {name: module for name, module in body.named_modules() if isinstance(module, Adapted)}
+def merged_state(body: Any) -> Iterator[tuple[str, Any]]:
+    """The body's weights with every adapter merged in, in bfloat16, named as in a causal language model.
+
+    One by one, so that no more than one of those that are not kept is in memory.
+    """
+    made = {name: module for name, module in body.named_modules() if isinstance(module, Adapted | Thin)}
+    inside = tuple(f"{name}." for name in made)
     for name, tensor in body.state_dict().items():
-        parent = name.rpartition(".")[0]
-        owner, _, leaf = parent.rpartition(".")
-        if name.rpartition(".")[0] in adapted:  # a factor
-            continue
-        if leaf == "base" and owner in adapted:
-            kind = name.rpartition(".")[2]
-            module = adapted[owner]
-            if kind == "weight":
-                tensor = module.merged
-            name = f"{owner}.{kind}"
-        state[f"model.{name}"] = tensor.to(torch.bfloat16).cpu().contiguous()
-    return state
+        if not name.startswith(inside):
+            yield _named(name, tensor)
+    for name, module in made.items():
+        if name.rpartition(".")[0] not in made:  # what lies in an adapter is part of it
+            yield _named(f"{name}.weight", module.merged() if isinstance(module, Adapted) else module.weight)
+            if module.bias is not None:
+                yield _named(f"{name}.bias", module.bias)
+
+
+def _named(name: str, tensor: Any) -> tuple[str, Any]:
+    return f"model.{name}", tensor.detach().to(torch.bfloat16).cpu().contiguous()

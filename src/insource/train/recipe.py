@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ class Recipe(Noun, frozen=True, kw_only=True):
 
     `rank` of the LoRA factors on every linear layer (Hu et al. 2021); `layers` how many of the top layers are
     trained (0 = all); `max_tokens` how much of a long input is kept; `runs` from how many seeds it is trained, the
-    weights averaged.
+    weights averaged. `base_weights` "nf4" keeps the base in 4 bits meanwhile (QLoRA).
     """
 
     epochs: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -32,6 +32,7 @@ class Recipe(Noun, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=0, le=32768)] = 0
     patience: Annotated[int, Meta(ge=1, le=100)] = 2
     runs: Annotated[int, Meta(ge=1, le=16)] = 1
+    base_weights: Literal["full", "nf4"] = "full"
     label_names: bool = True
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 

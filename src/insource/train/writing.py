@@ -81,7 +81,9 @@ class Writing:
         recipe, (device, dtype, threads) = self.plan.recipe, where
         self._threads = threads
         longest = len(self.encoder.before) + max(len(row.ids) for row in self.data.rows)
-        model = load_causal(self.base.folder, device=device, dtype=dtype, threads=threads, longest=longest)
+        model = load_causal(
+            self.base.folder, device=device, dtype=dtype, threads=threads, longest=longest, weights=recipe.base_weights
+        )
         head, body = VocabularyHead(model, exact=False), model.base_model
         pack(body)
         adapters = adapt(body, recipe.rank, recipe.layers)
