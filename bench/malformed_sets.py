@@ -163,9 +163,11 @@ def _cap(made: JsonObject) -> None:
     types = made.get("type", [])
     types = types if isinstance(types, list) else [types]
     if "string" in types and not {"pattern", "format"} & made.keys():
-        made["maxLength"] = min(made.get("maxLength", TEXT), max(TEXT, made.get("minLength", 0)))
+        most = max(TEXT, made.get("minLength", 0))
+        made["maxLength"] = min(made.get("maxLength", most), most)
     if "array" in types:
-        made["maxItems"] = min(made.get("maxItems", ITEMS), max(ITEMS, made.get("minItems", 0)))
+        most = max(ITEMS, made.get("minItems", 0))
+        made["maxItems"] = min(made.get("maxItems", most), most)
     if {"integer", "number"} & set(types):
         if not {"minimum", "exclusiveMinimum"} & made.keys():
             made["minimum"] = min(LOWEST, made.get("maximum", LOWEST), made.get("exclusiveMaximum", 1) - 1)
