@@ -72,13 +72,13 @@ def asked(client: openai.OpenAI, row: dict[str, Any], choice: str) -> dict[str, 
     """One question and what came of it."""
     tools = [bfcl.tool(function) for function in row["function"]]
     try:
-        raw = client.chat.completions.with_raw_response.create(
+        answer = client.chat.completions.create(
             model=ENGINE, messages=row["question"][0], tools=tools, tool_choice=choice, temperature=0
         )
     except openai.OpenAIError as error:
         return {"id": row["id"], "outcome": "failed", "right": False, "doubted": False, "said": str(error)[:400]}
-    what, name, said = outcome(tools, raw.parse().choices[0])
-    doubted = float(raw.headers["x-insource-confidence"] or 0) == 0.0
+    what, name, said = outcome(tools, answer.choices[0])
+    doubted = (answer.model_extra or {})["insource"]["confidence"] == 0.0
     right = name == bfcl.api_name(row["right"])
     return {"id": row["id"], "outcome": what, "right": right, "doubted": doubted, "said": said[:400]}
 
