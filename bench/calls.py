@@ -34,7 +34,7 @@ from insource.journeys.lineup import quiet
 from insource.settings import cache_folder
 from insource.stats import clopper_pearson_upper, wilson
 
-CALLERS, TRIES, PATIENCE_S = 8, 8, 600.0
+TRIES, PATIENCE_S = 8, 600.0
 ENGINE = "untuned"
 OUTCOMES = ("decodable", "no call", "unknown function", "no JSON", "breaks the schema", "cut", "failed")
 
@@ -72,13 +72,13 @@ def asked(client: openai.OpenAI, row: dict[str, Any], choice: str) -> dict[str, 
     """One question and what came of it."""
     tools = [bfcl.tool(function) for function in row["function"]]
     try:
-        raw = client.chat.completions.with_raw_response.create(
+        answer = client.chat.completions.create(
             model=ENGINE, messages=row["question"][0], tools=tools, tool_choice=choice, temperature=0
         )
     except openai.OpenAIError as error:
         return {"id": row["id"], "outcome": "failed", "right": False, "doubted": False, "said": str(error)[:400]}
-    what, name, said = outcome(tools, raw.parse().choices[0])
-    doubted = float(raw.headers["x-insource-confidence"] or 0) == 0.0
+    what, name, said = outcome(tools, answer.choices[0])
+    doubted = (answer.model_extra or {})["insource"]["confidence"] == 0.0
     right = name == bfcl.api_name(row["right"])
     return {"id": row["id"], "outcome": what, "right": right, "doubted": doubted, "said": said[:400]}
 
@@ -111,7 +111,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         given.keep.open("a", encoding="utf-8") as file,
         gateway(given.base) as url,
         openai.OpenAI(base_url=url, api_key="none", max_retries=TRIES, timeout=PATIENCE_S) as client,
-        ThreadPoolExecutor(CALLERS) as callers,
+        ThreadPoolExecutor(given.callers) as callers,
     ):
         for one in callers.map(lambda row: asked(client, row, given.choice), todo):
             done[one["id"]] = one
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--choice", default="required", choices=("auto", "required"))
     parser.add_argument("--rows", type=int, help="of each part; left out, all")
+    parser.add_argument("--callers", type=int, default=8, help="who ask at a time; each waits 60 s at most")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where outcomes are written down; goes on there")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

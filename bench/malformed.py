@@ -4,13 +4,14 @@ DATA_FOLDER holds bfcl/ and jsonschemabench/; bench/malformed_sets.py says which
 has at most 64 tokens, drawn at temperature 1 with its number as seed. Most are by a two-layer model with random weights
 under the base's own tokenizer: nothing pushes such a model towards sense, so the mask has everything to do. The legs:
 
-    torch        our embedded engine, random weights              llama.cpp  its server (xllamacpp), random weights
-    torch-base   our embedded engine, the base model's weights    vLLM       its server, random weights (--vllm PYTHON)
+    torch        embedded, random weights               vllm       vLLM, random weights (--vllm PYTHON)
+    openvino     embedded, random weights               llamacpp   llama.cpp's server (xllamacpp), random weights
+    torch-base   embedded, the base model's weights
 
-OpenVINO is none of them: here it reads closed sets off a specialist and writes nothing. A server gets the schemas that
-its own grammar says whole (`said_whole`), in our dialect of it, and no second try. Outputs are read by bench/reader.py,
-never by our decoder. Malformed is what is no JSON, breaks its schema, or never came; truncated, which is a failure too,
-what was cut by the limit. Shares have one-sided 95% upper bounds (Clopper and Pearson), overall and per schema.
+A server gets the schemas that its own grammar says whole (`suits`), in our dialect of it, and no second try.
+Outputs are read by bench/reader.py, never by our decoder. Malformed is what is no JSON, breaks its schema, or never
+came; truncated, which is a failure too, what was cut by the limit. Shares have one-sided 95% upper bounds (Clopper and
+Pearson), overall and per schema.
 
 With --keep FILE every outcome is written down as it comes, and a run with the same file goes on where that one ended;
 --minutes ends it early.
@@ -41,12 +42,12 @@ from insource.journeys.lineup import quiet
 from insource.nouns import JsonObject, Message, Request, Task
 from insource.settings import EngineSettings, cache_folder
 from insource.stats import clopper_pearson_upper
-from malformed_sets import Named, chosen, said_whole
+from malformed_sets import Named, chosen, suits
 
 LIMIT, PATIENCE_S, BATCH = 64, 3600.0, 128
 SCHEMAS = {"bfcl": 160, "tasks": 80, "jsonschemabench": 160}
-SHARES = {"torch": 0.62, "vllm": 0.2, "llamacpp": 0.1, "torch-base": 0.08}
-WEIGHTS = {"torch": "random", "vllm": "random", "llamacpp": "random", "torch-base": "base"}
+SHARES = {"torch": 0.4, "openvino": 0.26, "vllm": 0.2, "llamacpp": 0.1, "torch-base": 0.04}
+SERVERS = ("vllm", "llamacpp")
 OUTCOMES = ("valid", "invalid", "truncated", "failed")
 INPUT = "Fill in the form."
 Done = tuple[str, int, str, str]
@@ -57,8 +58,9 @@ async def engine(leg: str, base: LocalModel, work: Path, python: Path | None) ->
     """The engine of a leg, closed afterwards."""
     with ExitStack() as stack:
         made: Engine
-        model = base if WEIGHTS[leg] == "base" else servers.untrained(base, work / leg)
-        if leg.startswith("torch"):
+        model = base if leg == "torch-base" else servers.untrained(base, work / leg)
+        if leg not in SERVERS:
+            model = servers.made_over(model, work / f"{leg}-graph") if leg == "openvino" else model
             made = BaseModel(model, name=leg, batch=BATCH)
         else:
             started = servers.llamacpp(model) if leg == "llamacpp" else servers.vllm(model, Path(python or ""))
@@ -73,7 +75,7 @@ async def engine(leg: str, base: LocalModel, work: Path, python: Path | None) ->
 
 def request(leg: str, number: int, id: str, schema: JsonObject) -> Request:
     """The generation of this number. Embedded, it is a chat, so that schemas share a batch; a server gets a task."""
-    task = None if leg.startswith("torch") else Task(name=id, kind="extract", schema=schema)
+    task = Task(name=id, kind="extract", schema=schema) if leg in SERVERS else None
     form = None if task else {"type": "json_schema", "json_schema": {"name": "form", "schema": schema}}
     asked = messages(task, INPUT) if task else (Message(role="user", content=INPUT),)
     return Request(id=str(number), task=task, messages=asked, response_format=form, max_tokens=LIMIT, temperature=1.0,
@@ -94,7 +96,7 @@ async def outcome(made: Engine, schema: JsonObject, asked: Request) -> tuple[str
 
 def planned(leg: str, count: int, sets: list[Named]) -> Iterator[tuple[int, int]]:
     """Number and schema of each generation of a leg; those of a schema follow each other, which share a mask."""
-    fitting = [i for i, (_, schema) in enumerate(sets) if leg.startswith("torch") or said_whole(schema, leg)]
+    fitting = [i for i, (_, schema) in enumerate(sets) if leg not in SERVERS or suits(schema, leg)]
     for number in range(count):
         yield number, fitting[number * len(fitting) // count]
 
@@ -186,7 +188,7 @@ def document(kept: Kept, minutes: float) -> dict[str, Any]:
     legs = {
         leg: {
             **counted([one for one in kept.done if one[0] == leg]),
-            "weights": WEIGHTS[leg],
+            "weights": "base" if leg == "torch-base" else "random",
             "schemas": len({one[1] for one in kept.done if one[0] == leg}),
         }
         for leg in kept.head["plan"]

@@ -14,9 +14,11 @@ import httpx2 as httpx
 
 from insource.engines.gguf_write import write_gguf
 from insource.engines.local import LocalModel
+from insource.engines.openvino_graph import convert_writer
 from insource.settings import inherited_environment
 
 READY_S = 900
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
          "num_key_value_heads": 1, "max_position_embeddings": 2048}  # fmt: skip
 
@@ -27,13 +29,21 @@ def untrained(base: LocalModel, folder: Path) -> LocalModel:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+    for name in TOKENIZER:
         shutil.copy(base.folder / name, folder / name)
     known = json.loads((base.folder / "config.json").read_text("utf-8"))
     same = {key: known[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")}
     torch.manual_seed(0)
     LlamaForCausalLM(LlamaConfig(**SHAPE, **same, tie_word_embeddings=True)).save_pretrained(folder)
     return LocalModel(name="untrained", folder=folder, sha256="")
+
+
+def made_over(model: LocalModel, folder: Path) -> LocalModel:
+    """The same for OpenVINO, in `folder`."""
+    convert_writer(model.folder, folder)
+    for name in ("config.json", *TOKENIZER):
+        shutil.copy(model.folder / name, folder / name)
+    return LocalModel(name=model.name, folder=folder, sha256="")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Reads model output as any program would: the standard library's JSON and the jsonschema package, nothing of ours.
+"""Reads model output as any program would: the standard library's JSON and two validators, nothing of ours.
 
-Where that package is not installed jsonschema-rs validates, which is also what serves; `VALIDATOR` says which it was.
+The package jsonschema, where it is installed, and jsonschema-rs, which knows more formats, must both find nothing.
+`VALIDATOR` says which were there.
 """
 
 import json
@@ -9,7 +10,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-VALIDATOR = "jsonschema" if find_spec("jsonschema") else "jsonschema_rs"
+PACKAGES = [name for name in ("jsonschema", "jsonschema_rs") if find_spec(name)]
+VALIDATOR = " and ".join(PACKAGES)
 Fault = Callable[[Any], str]
 
 
@@ -19,12 +21,13 @@ def fault(schema: dict[str, Any], text: str) -> str:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         return f"no JSON: {error}"
-    return _validator(json.dumps(schema))(value)
+    return next(filter(None, (held(value) for held in _validators(json.dumps(schema)))), "")
 
 
 @lru_cache(maxsize=4096)
-def _validator(schema: str) -> Fault:
-    return {"jsonschema": _python, "jsonschema_rs": _rust}[VALIDATOR](json.loads(schema))
+def _validators(schema: str) -> list[Fault]:
+    made = {"jsonschema": _python, "jsonschema_rs": _rust}
+    return [made[name](json.loads(schema)) for name in PACKAGES]
 
 
 def _python(schema: dict[str, Any]) -> Fault:

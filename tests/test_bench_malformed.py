@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 import reader
 from malformed import counted, planned
-from malformed_sets import capped, forms, said_whole
+from malformed_sets import capped, forms, said_whole, suits
 
 BENCH = Path(reader.__file__).parent
 SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"], "additionalProperties": False}
@@ -84,6 +84,10 @@ def test_a_server_gets_only_what_its_grammar_says_whole():
     assert said_whole(SCHEMA | {"properties": number}, "vllm")
     assert not said_whole(SCHEMA | {"properties": number}, "llamacpp")
     assert sum(said_whole(schema, "llamacpp") for _, schema in islice(forms(), 60)) > 20
+    many = SCHEMA | {"properties": {name: {"enum": ["x"]} for name in "abc"}}
+    assert suits(SCHEMA, "llamacpp")
+    assert suits(many, "vllm")
+    assert not suits(many, "llamacpp")
 
 
 def test_every_schema_of_a_leg_gets_its_share_and_a_failure_counts():
