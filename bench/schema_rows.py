@@ -43,8 +43,8 @@ def _times(sides: dict[str, Any]) -> Iterator[Row]:
     """Where all three compiled the same schemas."""
     if sides:
         said = {
-            name: (f"{name} {side['mask_us']['mean']:.0f} µs (worst p99 {side['mask_us']['worst_p99']:.0f}), compiled in "
-                   f"{side['compile_ms']['mean']:.1f} ms (worst p99 {side['compile_ms']['worst_p99']:.0f})")
+            name: (f"{name} {side['mask_us']['mean']:.0f} µs (worst p99 {side['mask_us']['worst_p99']:.0f}), compiled "
+                   f"in {side['compile_ms']['mean']:.1f} ms (worst p99 {side['compile_ms']['worst_p99']:.0f})")
             for name, side in sides.items()
         }  # fmt: skip
         n = sides["ours"]["honoured"]["n"]
