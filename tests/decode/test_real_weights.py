@@ -32,7 +32,7 @@ def engine() -> Iterator[BaseModel]:
     if local is None:
         pytest.skip("smollm2-135m is not here: insource models pull smollm2-135m")
     made = BaseModel(local, name="zero-shot")
-    made._network.model.float()  # bfloat16 would round the two ways differently
+    made._network.body.model.float()  # bfloat16 would round the two ways differently
     yield made
     asyncio.run(made.close())
 
@@ -59,7 +59,7 @@ async def test_labels_scored_at_once_stand_to_each_other_as_one_by_one(engine: B
         for label, _ in top:
             said = [*engine._chat.text(label), engine._chat.end]
             ids = torch.tensor([way + said])
-            scores = engine._network.model(ids, logits_to_keep=len(said) + 1).logits[0].double().log_softmax(1)
+            scores = engine._network.body.model(ids, logits_to_keep=len(said) + 1).logits[0].double().log_softmax(1)
             logs.append(float(sum(scores[i, token] for i, token in enumerate(said))))
     for (_, probability), log in zip(top, logs, strict=True):
         assert probability == pytest.approx(top[0][1] * math.exp(log - logs[0]), abs=1e-4)

@@ -24,6 +24,7 @@ from insource.nouns import Output, Task
 from insource.settings import load_settings, load_task
 from insource.store import Store
 
+pytestmark = pytest.mark.slow
 TOML = """name = "defects"
 kind = "classify"
 [outputs.category]

@@ -142,8 +142,9 @@ def _chosen(choice: JsonValue, names: list[str]) -> tuple[bool, list[str] | None
 
 
 def _of(function: Function) -> str:
+    """The grammar of its arguments. What the schema does not name, no function is given, even where it may be there."""
     try:
-        return for_schema(function.parameters)
+        return for_schema(function.parameters, closed=True)
     except Invalid as error:
         at = f"tools.{function.name}.parameters{error.at.removeprefix('#')}"
         raise Invalid(f"the arguments of {function.name}: {error}", hint=error.hint, at=at) from error

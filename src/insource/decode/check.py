@@ -79,6 +79,16 @@ def faults(schema: JsonObject, value: JsonValue) -> list[str]:
     return said
 
 
+def check_form(schema: JsonObject, dialect: str) -> None:
+    """Raises `Invalid` when `schema` breaks the rules of its `dialect` (a URI); references and patterns aside."""
+    import jsonschema_rs
+
+    try:
+        jsonschema_rs.meta.validate({**schema, "$schema": dialect})
+    except ValueError as error:
+        raise Invalid(f"not a usable JSON Schema: {_first(error)}", hint="docs/reference/schemas.md") from error
+
+
 def check_schema(schema: JsonObject) -> None:
     """Raises `Invalid` when `schema` is no valid JSON Schema, refers outside itself or has a backtracking regex."""
     _validator(canonical(schema))
@@ -96,8 +106,11 @@ def _validator(schema: bytes) -> Any:
             pattern_options=jsonschema_rs.RegexOptions(size_limit=4_000_000, dfa_size_limit=4_000_000),
         )
     except ValueError as error:
-        reason = str(error).split("\n", 1)[0].replace(' is not a "regex"', " is no regex, or one too costly to check")
-        raise Invalid(f"not a usable JSON Schema: {_short(reason)}", hint="docs/reference/schemas.md") from error
+        raise Invalid(f"not a usable JSON Schema: {_first(error)}", hint="docs/reference/schemas.md") from error
+
+
+def _first(error: ValueError) -> str:
+    return _short(str(error).split("\n", 1)[0].replace(' is not a "regex"', " is no regex, or one too costly to check"))
 
 
 def _labels(task: Task, text: str) -> JsonObject:

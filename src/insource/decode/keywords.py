@@ -1,43 +1,60 @@
-"""Which JSON Schema keywords a grammar can honour, and the walk over a schema that knows where schemas may stand.
+"""JSON Schema's keywords: what each draft knows, which of them a grammar honours, and how large a schema may be.
 
-Drafts 7 and 2020-12. A keyword that is in neither table is refused by name and path, also where the standard would
-ignore it: what the user wrote holds, or is not accepted.
+Drafts 4 to 2020-12. A keyword no draft knows is an annotation by the standard and changes nothing, unless it looks like
+a slip of the pen (`additonalProperties`): that is refused, for what the user wrote holds or is not accepted. So is a
+keyword of another draft than the schema's own.
 """
 
 import difflib
 from collections.abc import Iterator
+from typing import NoReturn
 
 from insource.errors import Invalid
 from insource.nouns import JsonObject, JsonValue
 
-HONOURED = frozenset(
+DRAFT4 = frozenset(
     (
-        *("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"),
+        *("type", "enum", "anyOf", "oneOf", "allOf", "not", "$ref"),
         *("properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"),
-        *("items", "prefixItems", "additionalItems", "minItems", "maxItems"),
+        *("items", "additionalItems", "minItems", "maxItems", "uniqueItems", "dependencies"),
         *("minLength", "maxLength", "pattern", "format"),
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     )
 )
+DRAFT6 = DRAFT4 | {"const", "contains", "propertyNames"}
+DRAFT7 = DRAFT6 | {"if", "then", "else"}
+DRAFT2019 = DRAFT7 | {"dependentRequired", "dependentSchemas", "minContains", "maxContains",
+                      "unevaluatedProperties", "unevaluatedItems", "$recursiveRef"}  # fmt: skip
+DRAFT2020 = DRAFT2019 - {"$recursiveRef"} | {"prefixItems", "$dynamicRef"}
+DRAFTS = {"draft-04": DRAFT4, "draft-06": DRAFT6, "draft-07": DRAFT7, "2019-09": DRAFT2019, "2020-12": DRAFT2020}
+DIALECTS = {name: f"http://json-schema.org/{name}/schema#" for name in ("draft-04", "draft-06", "draft-07")}
+DIALECTS |= {name: f"https://json-schema.org/draft/{name}/schema" for name in ("2019-09", "2020-12")}
+ASSERTIONS = DRAFT2019 | DRAFT2020
+OLD = ("draft-04", "draft-06", "draft-07")  # what stands beside a $ref is ignored
+
 NOTES = frozenset(
     (
-        *("$schema", "$id", "id", "$anchor", "$comment", "$defs", "definitions"),
+        *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$comment", "$defs", "definitions", "$vocabulary"),
         *("title", "description", "default", "example", "examples", "readOnly", "writeOnly", "deprecated"),
+        *("contentEncoding", "contentMediaType", "contentSchema"),
     )
 )
-FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"))
-INSTEAD = {
-    "nullable": 'write {"type": ["string", "null"]}',
-    "uniqueItems": "a grammar cannot remember earlier items: leave it out",
-    "if": "write the cases as anyOf",
-    "not": "name what is allowed instead",
-    "dependencies": "write the cases as anyOf",
-    "$dynamicRef": "use $ref",
-    "$recursiveRef": "use $ref",
-}
-MAPS = ("properties", "patternProperties", "$defs", "definitions")
+FORMATS = frozenset(
+    (
+        *("date-time", "time", "date", "duration", "ipv4", "ipv6", "uuid"),
+        *("email", "idn-email", "hostname", "idn-hostname"),
+        *("uri", "uri-reference", "uri-template", "iri", "iri-reference", "json-pointer", "relative-json-pointer"),
+    )
+)
+TYPES = ("string", "number", "boolean", "null", "array", "object")
+
+MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
-ONE = ("items", "additionalItems", "additionalProperties")
+ONE = (
+    *("items", "additionalItems", "contains", "unevaluatedItems"),
+    *("additionalProperties", "propertyNames", "unevaluatedProperties"),
+    *("not", "if", "then", "else"),
+)
 
 NODES, DEPTH, CHARACTERS = 50_000, 64, 1_000_000
 PATTERN = 2_000
@@ -62,51 +79,60 @@ def check_size(schema: JsonValue) -> None:
             raise Invalid(f"the schema is too large to decode by (limits: {limits})", hint="split the task")
 
 
+def draft(schema: JsonObject) -> str:
+    """The draft that `$schema` names; 2020-12 without one, or with one that we do not know."""
+    said = str(schema.get("$schema", ""))
+    return next((name for name in DRAFTS if name in said), "2020-12")
+
+
+def inside(schema: JsonObject) -> Iterator[tuple[str, JsonValue]]:
+    """The schemas that stand directly in `schema`, each with its step of a JSON pointer."""
+    for key, value in schema.items():
+        if key in MAPS and isinstance(value, dict):
+            yield from ((f"{key}/{escape(name)}", each) for name, each in value.items() if not isinstance(each, list))
+        elif key in LISTS and isinstance(value, list):
+            yield from ((f"{key}/{i}", each) for i, each in enumerate(value))
+        elif key in ONE:
+            yield key, value
+
+
 def subschemas(schema: JsonValue, path: str = "") -> Iterator[tuple[str, JsonObject]]:
     """Every object schema inside `schema`, itself first, with its JSON pointer; booleans are left out."""
-    if not isinstance(schema, dict):
-        return
-    yield path, schema
-    for key, value in schema.items():
-        inner: list[tuple[str, JsonValue]] = []
-        if key in MAPS and isinstance(value, dict):
-            inner = [(f"{key}/{escape(name)}", each) for name, each in value.items()]
-        elif key in LISTS and isinstance(value, list):
-            inner = [(f"{key}/{i}", each) for i, each in enumerate(value)]
-        elif key in ONE:
-            inner = [(key, value)]
-        for step, each in inner:
+    if isinstance(schema, dict):
+        yield path, schema
+        for step, each in inside(schema):
             yield from subschemas(each, f"{path}/{step}")
 
 
-def check_keywords(schema: JsonObject) -> None:
-    """Raises `Invalid` naming the first keyword that cannot be honoured whole, and its path."""
-    for path, part in subschemas(schema):
-        for key, value in part.items():
-            if key == "uniqueItems" and value is False:
-                continue
-            if key not in HONOURED and key not in NOTES and not (key.startswith("x-") and key != "x-guidance"):
-                near = difflib.get_close_matches(key, HONOURED | NOTES, n=1, cutoff=0.8)
-                guess = f"did you mean {near[0]}?" if near else "leave it out and check that yourself"
-                refuse(key, path, INSTEAD.get(key, guess))
-        _check_values(part, path)
+def check_keywords(part: JsonObject, path: str, known: frozenset[str]) -> None:
+    """Raises `Invalid` naming the first keyword of one schema that is misspelt or of a draft other than `known`."""
+    for key in part:
+        if key in known or key in NOTES:
+            continue
+        if key in ASSERTIONS:
+            refuse(key, path, "that draft does not know it: name a newer one in $schema")
+        if key == "x-guidance":
+            refuse(key, path, "leave it out")
+        near = _meant(key)
+        if near:
+            refuse(key, path, f"did you mean {near}?")
 
 
-def _check_values(part: JsonObject, path: str) -> None:
-    if "format" in part and part["format"] not in FORMATS:
-        refuse("format", path, f"formats: {', '.join(sorted(FORMATS))}", f" {part['format']!r}")
-    if len(str(part.get("pattern", ""))) > PATTERN:
-        refuse("pattern", path, f"at most {PATTERN:,} characters")
-    reference = part.get("$ref", "#")
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        refuse("$ref", path, "refer inside the schema (#/$defs/…)", f" {reference!r}")
-    open_keys = part.get("additionalProperties", True) is not False or "patternProperties" in part
-    least = part.get("minProperties", 0)
-    if open_keys and isinstance(least, int | float) and least > 1:
-        refuse("minProperties", path, "name the properties and add additionalProperties = false", f" {least}")
+def _meant(key: str) -> str:
+    """The keyword of which `key` looks like a slip: other capitals, or a letter or two wrong in a long word.
+
+    What begins with a mark (`_format`, `@type`) was set apart on purpose.
+    """
+    if not key[:1].isalpha():
+        return ""
+    for keyword in ASSERTIONS:
+        if key.casefold() == keyword.casefold():
+            return keyword
+    near = difflib.get_close_matches(key, [each for each in ASSERTIONS if len(each) > 6], n=1, cutoff=0.85)
+    return near[0] if near else ""
 
 
-def refuse(keyword: str, path: str, hint: str, given: str = "") -> None:
+def refuse(keyword: str, path: str, hint: str, given: str = "") -> NoReturn:
     """Raises the one `Invalid` for a keyword that a grammar cannot honour."""
     raise Invalid(f"the schema's {keyword}{given} at #{path} cannot be honoured by a grammar", hint=hint, at=f"#{path}")
 

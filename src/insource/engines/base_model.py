@@ -17,7 +17,7 @@ from insource.decode.mask import GrammarMask, Vocabulary
 from insource.decode.prompt import messages
 from insource.engines.base_model_chat import Chat
 from insource.engines.base_model_net import Network
-from insource.engines.base_model_said import offer_asked, prediction_of, schema_asked
+from insource.engines.base_model_said import offer_asked, prediction_of
 from insource.engines.base_model_score import Scored, Scorer
 from insource.engines.base_model_write import Draft, Writer
 from insource.engines.batcher import Batcher
@@ -228,8 +228,8 @@ _Results = dict[int, Prediction | Exception]
 def _grammar(request: Request) -> str | None:
     if request.task:
         return None if request.task.kind == "classify" else grammar.for_task(request.task)
-    schema, offer = schema_asked(request), offer_asked(request)
-    said = None if schema is None else grammar.for_schema(schema)
+    offer = offer_asked(request)
+    said = grammar.for_form(request.response_format) if request.response_format else None
     return for_offer(offer, said) if offer else said
 
 

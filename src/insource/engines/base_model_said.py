@@ -5,10 +5,10 @@ from math import exp
 import msgspec
 
 from insource.decode.calls import OPEN, Offer, called, offer_of
-from insource.decode.check import parse, parse_json, schema_of
+from insource.decode.check import faults, parse, parse_json, schema_of
 from insource.engines.base_model_fields import field_confidence, was_cut
 from insource.engines.base_model_write import Draft, Writer
-from insource.errors import Invalid, OutputInvalid
+from insource.errors import OutputInvalid
 from insource.nouns import JsonObject, Prediction, Request, Usage
 
 
@@ -32,6 +32,8 @@ def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usa
             value = parse(request.task, text)
         elif schema is not None and finish == "stop":
             value = parse_json(schema, text)
+        elif finish == "stop" and faults(text_asked(request), text):
+            finish = "invalid"
     except OutputInvalid:
         finish = "invalid"
     pieces = writer.vocabulary.pieces(draft.tokens)
@@ -70,18 +72,19 @@ def offer_asked(request: Request) -> Offer | None:
 
 
 def schema_asked(request: Request) -> JsonObject | None:
-    """The JSON Schema the answer must follow; None when it is free text. Raises `Invalid` for a malformed one."""
+    """The JSON Schema the answer must follow; None when it is no JSON. `decode.grammar.for_form` has seen the form."""
     if request.task:
         return None if request.task.kind == "generate" else schema_of(request.task)
-    form = request.response_format
-    if form is None or form.get("type") == "text":
-        return None
+    form = request.response_format or {}
     if form.get("type") == "json_object":
         return {"type": "object"}
-    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form.get("json_schema"), dict) else None
-    if form.get("type") != "json_schema" or not isinstance(schema, dict):
-        raise Invalid(
-            "response_format is text, json_object, or json_schema with a schema",
-            hint='{"type": "json_schema", "json_schema": {"name": "…", "schema": {…}}}',
-        )
+    schema: JsonObject | None = form["json_schema"]["schema"] if form.get("type") == "json_schema" else None
     return schema
+
+
+def text_asked(request: Request) -> JsonObject:
+    """The JSON Schema of the bare text: one of a choice, or what a regex matches whole. Empty where it is free."""
+    form = (not request.task and request.response_format) or {}
+    if form.get("type") == "choice":
+        return {"enum": form["choice"]}
+    return {"pattern": f"^(?:{form['regex']})$"} if form.get("type") == "regex" else {}

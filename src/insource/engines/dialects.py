@@ -16,9 +16,8 @@ from msgspec import Meta
 from insource.errors import Invalid
 from insource.nouns import JsonObject, JsonValue, Noun
 
-Wish = Literal[
-    "choice", "schema", "json", "format", "likely", "logprobs", "temperature", "max_tokens", "seed", "stop", "stream"
-]
+Held = Literal["choice", "regex", "schema", "json", "format"]
+Wish = Held | Literal["likely", "logprobs", "temperature", "max_tokens", "seed", "stop", "stream"]
 Form = JsonObject
 Status = Annotated[int, Meta(ge=400, le=599)]
 

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NoReturn
 
 from insource.decode.check import schema_of
+from insource.decode.grammar import for_form
 from insource.engines.dialects import Dialect, Form, Wish, filled, joined
 from insource.errors import EngineError
 from insource.nouns import JsonObject, JsonValue, Request, Task
@@ -23,6 +25,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "stream": ("include_usage",),
 }
 UNKNOWN = ("unsupported", "not supported", "unknown", "unrecognized", "unexpected", "not permitted", "extra")
+TEXTS = ("choice", "regex")
 SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|])")
 
 
@@ -37,7 +40,8 @@ class Asked:
 def wishes(request: Request, dialect: Dialect, *, stream: bool) -> dict[str, Asked]:
     """What `request` wants of a server of this dialect, by name; a wish it has no form for is absent.
 
-    Raises `EngineError` for a `response_format` of the caller's that the server has no form for.
+    Raises `EngineError` for a `response_format` of the caller's that the server has no form for, `Invalid` for a
+    choice or a regex that no grammar could honour.
     """
     task = request.task
     values: dict[str, JsonValue] = {
@@ -117,10 +121,7 @@ def _task_form(task: Task, dialect: Dialect) -> tuple[Form, ...]:
     labels = task.outputs[0].labels if len(task.outputs) == 1 else ()
     if not labels or not _apart(labels):
         return _forms(dialect, ("schema",), values)
-    values["labels"] = list(labels)
-    values["regex"] = "(" + "|".join(SPECIAL.sub(r"\\\1", label) for label in labels) + ")"
-    values["gbnf"] = "root ::= " + " | ".join(_quoted(label) for label in labels)
-    return _forms(dialect, ("choice", "schema"), values)
+    return _forms(dialect, ("choice", "schema"), values | _choice(labels))
 
 
 def _own_form(request: Request, dialect: Dialect) -> tuple[Form, ...]:
@@ -128,6 +129,8 @@ def _own_form(request: Request, dialect: Dialect) -> tuple[Form, ...]:
     given = request.response_format
     if given is None or (given.get("type") == "text" and "format" not in dialect.says):
         return ()
+    if given.get("type") in TEXTS and given["type"] in given:
+        return _text_form(given, dialect)
     wanted = given.get("json_schema")
     values: dict[str, JsonValue] = {"format": given, "name": "answer"}
     if isinstance(wanted, dict):
@@ -135,9 +138,28 @@ def _own_form(request: Request, dialect: Dialect) -> tuple[Form, ...]:
     names: tuple[Wish, ...] = ("format",) if "format" in dialect.says else ("schema",) if wanted else ("json",)
     # a form that is itself a tool call would take the place of the caller's tools
     forms = tuple(form for form in _forms(dialect, names, values) if not (request.tools and "tools" in form))
-    if not forms:
-        raise EngineError(f"this kind of server cannot be held to response_format {given.get('type')!r}")
-    return forms
+    return forms or _unknown(given)
+
+
+def _text_form(given: JsonObject, dialect: Dialect) -> tuple[Form, ...]:
+    """A choice or a regex of the caller's, which `decode.grammar` would take: OpenAI's own API has neither."""
+    for_form(given)
+    kind: Wish = "choice" if given["type"] == "choice" else "regex"
+    values = _choice(given["choice"]) if kind == "choice" else {"regex": given["regex"]}
+    return _forms(dialect, (kind,), values) or _unknown(given)
+
+
+def _unknown(given: JsonObject) -> NoReturn:
+    raise EngineError(f"this kind of server cannot be held to response_format {given.get('type')!r}")
+
+
+def _choice(labels: Sequence[str]) -> dict[str, JsonValue]:
+    """Exactly these texts, in every way a server may take them."""
+    return {
+        "labels": list(labels),
+        "regex": "(" + "|".join(SPECIAL.sub(r"\\\1", label) for label in labels) + ")",
+        "gbnf": "root ::= " + " | ".join(_quoted(label) for label in labels),
+    }
 
 
 def _apart(labels: Sequence[str]) -> bool:

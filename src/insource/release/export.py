@@ -17,6 +17,7 @@ from insource.release.integrity import damage
 
 MODEL = "model"
 MERGED = "safetensors"
+CONVERTED = ("openvino", "llamacpp")  # made over for one engine, they have no other form
 
 
 def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> list[Path]:
@@ -28,7 +29,7 @@ def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> lis
     said = damage(folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}")
-    if release.engine != "torch" or not (folder / MODEL).is_dir():
+    if release.engine in CONVERTED or not (folder / MODEL).is_dir():
         raise Invalid(f"{release.name} has no merged model: its engine is {release.engine}",
                       hint="only trained models are exported; insource serves this one as it is")  # fmt: skip
     if form != MERGED and not read_manifest(folder).heads:

@@ -39,4 +39,5 @@ class Walker:
         return None
 
     def text(self, tokens: list[int]) -> str:
+        """What the tokens spell."""
         return b"".join(self.vocabulary.pieces(tokens)).decode("utf-8")
