@@ -77,7 +77,7 @@ async def test_where_nothing_reads_a_copy_it_says_what_to_install(tmp_path, monk
     settings, store, release = await released(tmp_path / "w", ("category",))
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     async with store:
-        made = await copy(release, Order(out=tmp_path / "out", form="gguf-q8_0"), settings, store)
+        made = await copy(release, Order(out=tmp_path / "out", form="gguf-f16"), settings, store)
         plain = await copy(release, Order(out=tmp_path / "plain"), settings, store)
     assert made.unmeasured == "pip install xllamacpp"
     assert made.report is None

@@ -1,7 +1,7 @@
 """A folder of safetensors with its linear layers in 4 bits, in GPTQ's layout, which vLLM reads on GPUs and CPUs.
 
-AutoRound (Cheng et al. 2024, arXiv:2309.05516) chooses how each weight is rounded by what the rounding does to the
-outputs of a block, on texts as the model will see them. Embeddings and the vocabulary head stay in 16 bits.
+AutoRound (Cheng et al. 2023, arXiv:2309.05516) chooses the scales by how much each input of a layer counts on texts as
+the model will see them. Embeddings and the vocabulary head stay in 16 bits.
 """
 
 import json
@@ -16,13 +16,13 @@ from insource.errors import EngineDown, Invalid
 
 GROUPS = (128, 64, 32)
 SAMPLES = 128
-ITERATIONS = 50
+ITERATIONS = 0  # of tuning how each weight is rounded; 50 take over twice as long on a CPU (docs/decisions/0102)
 LONGEST = 512
 COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
 def write_gptq(folder: Path, out: Path, prompts: Sequence[str]) -> None:
-    """Writes the model in `folder` to the folder `out`, rounded by what it does to `prompts`, whole as they are read.
+    """Writes the model in `folder` to the folder `out`, its scales chosen on `prompts`, whole as they are read.
 
     Raises `Invalid` without prompts, or for a model whose layers have no whole groups, `EngineDown` without AutoRound,
     OSError.

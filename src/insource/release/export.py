@@ -81,7 +81,7 @@ def _gguf(kind: str, release: Release, folder: Path, out: Path, _: Sequence[str]
 
 
 def _gptq(_: Release, folder: Path, out: Path, texts: Sequence[str]) -> None:
-    """For vLLM: the text form with its linear layers in 4 bits, rounded by what it does to the task's own rows."""
+    """For vLLM: the text form with its linear layers in 4 bits, their scales chosen on the task's own train rows."""
     manifest = read_manifest(folder)
     with tempfile.TemporaryDirectory(dir=out) as between:
         heads = write_text_form(folder / MODEL, manifest, Path(between))
