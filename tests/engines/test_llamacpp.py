@@ -176,7 +176,7 @@ async def test_the_loop_goes_on_while_it_reads(gguf):
 @pytest.mark.parametrize("weights", ["q8_0", "q4_0"])
 def test_smaller_weights_read_much_the_same(weights, tmp_path):
     """With rows that are whole blocks of 32."""
-    base = LocalModel(name="wide", folder=tiny.build(tmp_path / "base", hidden=64), sha256="0" * 64)
+    base = LocalModel(name="wide", folder=tiny.build(tmp_path / "base", width=64), sha256="0" * 64)
     artefact = tmp_path / "artefact"
     trained.sealed(trained.ONE, base, artefact)
     sealed(artefact, tmp_path / "f16", "f16")
