@@ -37,7 +37,7 @@ from insource.engines.base_model import BaseModel
 from insource.engines.local import LocalModel
 from insource.engines.models import resolve
 from insource.engines.remote import Remote
-from insource.errors import InsourceError
+from insource.errors import EngineDown, InsourceError
 from insource.journeys.lineup import quiet
 from insource.nouns import JsonObject, Message, Request, Task
 from insource.settings import EngineSettings, cache_folder
@@ -164,7 +164,10 @@ async def run(given: argparse.Namespace, kept: Kept, work: Path) -> None:
                 for first in range(0, len(todo), BATCH):
                     if time.monotonic() > until:
                         break
-                    kept.add(await ask(leg, made, todo[first : first + BATCH], sets), file)
+                    found = await ask(leg, made, todo[first : first + BATCH], sets)
+                    if all(what == "failed" for _, _, what, _ in found):
+                        raise EngineDown(f"{leg} answers nothing at all: {found[0][3]}")
+                    kept.add(found, file)
                     bad = sum(done[2] != "valid" for done in kept.done)
                     print(f"{leg}: {len(kept.done):,} in all, {bad} not valid", file=sys.stderr)
 

@@ -78,6 +78,8 @@ def vllm(model: LocalModel, python: Path) -> Iterator[str]:
         try:
             _wait(f"http://127.0.0.1:{port}/health", server, model.folder / "vllm.log")
             yield f"http://127.0.0.1:{port}/v1"
+            if server.poll() is not None:
+                sys.exit(f"vLLM ended:\n{(model.folder / 'vllm.log').read_text('utf-8', 'replace')[-2_000:]}")
         finally:
             server.terminate()
             server.wait(60)

@@ -2,9 +2,10 @@
 
 Three sources: the parameters of BFCL's functions; forms that tasks have (closed sets, several outputs, optional and
 free texts, numbers, lists, nested objects), drawn from a seed; and a seeded sample of JSONSchemaBench. Each gets caps:
-texts of 8 characters, lists of 2 items, numbers from 0 to 99 in halves, no further properties, where it says nothing
-else. Kept are those that our check accepts and whose answers, drawn blindly under the mask, all fit. A step that binary
-fractions do not hold, as 0.01, is left out: validators differ on which numbers are its multiples.
+texts of 8 characters (16 with a pattern, 40 with a format), lists of 2 items, numbers from 0 to 99 in halves, no
+further properties, where it says nothing narrower. Kept are those that our check accepts and whose answers, drawn
+blindly under the mask, all fit. A step that binary fractions do not hold, as 0.01, is left out: validators differ on
+which numbers are its multiples.
 """
 
 import gzip
@@ -23,7 +24,7 @@ from insource.decode.mask import GrammarMask, Vocabulary
 from insource.errors import InsourceError
 from insource.nouns import JsonObject, canonical
 
-TEXT, ITEMS, LOWEST, HIGHEST, STEP = 8, 2, 0, 99, 0.5
+TEXT, SHAPED, FORMED, ITEMS, LOWEST, HIGHEST, STEP = 8, 16, 40, 2, 0, 99, 0.5
 LONGEST = 1_500  # characters of a schema; servers read it in the prompt
 WALKS, ROOM, FEW = 24, 52, 2
 NOTES = ("title", "description", "default", "example", "examples", "$comment", "$schema", "$id", "id")
@@ -162,8 +163,9 @@ def capped(part: Any) -> Any:
 def _cap(made: JsonObject) -> None:
     types = made.get("type", [])
     types = types if isinstance(types, list) else [types]
-    if "string" in types and not {"pattern", "format"} & made.keys():
-        most = max(TEXT, made.get("minLength", 0))
+    if "string" in types:
+        longest = FORMED if "format" in made else SHAPED if "pattern" in made else TEXT
+        most = max(longest, made.get("minLength", 0))
         made["maxLength"] = min(made.get("maxLength", most), most)
     if "array" in types:
         most = max(ITEMS, made.get("minItems", 0))
