@@ -106,7 +106,8 @@ def copies(given: argparse.Namespace, workspace: Path, texts: list[str]) -> Iter
     for form in forms:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "copy"
-            insource(workspace, "release", "export", "bench@1.0.0", "--format", form, "--out", str(out))
+            words = ("release", "export", "bench@1.0.0", "--format", form, "--out", str(out), "--rows", "20")
+            insource(workspace, *words)
             if form == HF:
                 said, took = engine_peers.vllm(given.vllm, str(out), texts, None)
             else:
