@@ -40,7 +40,10 @@ def merged(parts: list[Part], known: Known, inner: Inner) -> list[JsonObject]:
     parts = [(_plainly(part), place) for part, place in parts]
     if "array" in kinds:
         _items(made, parts, inner)
-    return _objects(made, parts, known, inner) if "object" in kinds else [made]
+    if "object" not in kinds:
+        return [made]
+    rest = kinds - {"object"}
+    return _objects(made, parts, known, inner) or ([made | {"type": type_list(rest)}] if rest else [])
 
 
 def _simple(made: JsonObject, parts: list[Part]) -> None:
