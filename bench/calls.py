@@ -65,6 +65,7 @@ def outcome(tools: list[dict[str, Any]], choice: Any) -> tuple[str, str, str]:
     if function.name not in schemas:
         return "unknown function", function.name, function.name
     fault = reader.fault(schemas[function.name], function.arguments).partition(":")[0]
+    fault = fault or ("no JSON" if reader.twice(function.arguments) else "")
     return fault or "decodable", function.name, function.arguments
 
 
