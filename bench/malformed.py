@@ -10,8 +10,8 @@ under the base's own tokenizer: nothing pushes such a model towards sense, so th
 
 A server gets the schemas that its own grammar says whole (`suits`), in our dialect of it, and no second try.
 Outputs are read by bench/reader.py, never by our decoder. Malformed is what is no JSON, breaks its schema, or never
-came; truncated, which is a failure too, what was cut by the limit. Valid, but counted apart, is an object of free keys
-where one stands twice: no grammar remembers keys, and readers take the last. Shares have one-sided 95% upper bounds
+came; truncated, which is a failure too, what was cut by the limit. Valid, but counted apart, is an object where a key
+stands twice: no grammar remembers free keys, and readers take the last. Shares have one-sided 95% upper bounds
 (Clopper and Pearson), overall and per schema.
 
 With --keep FILE every outcome is written down as it comes, and a run with the same file goes on where that one ended;
