@@ -4,8 +4,8 @@ Three sources: the parameters of BFCL's functions; forms that tasks have (closed
 free texts, numbers, lists, nested objects), drawn from a seed; and a seeded sample of JSONSchemaBench. Each gets caps:
 texts of 8 characters (16 with a pattern, 40 with a format), lists of 2 items, numbers from 0 to 99 in halves, no
 further properties, where it says nothing narrower. Kept are those that our check accepts and whose answers, drawn
-blindly under the mask, all fit. Left out are objects with free keys, which nothing caps, and steps that binary fractions
-do not hold, as 0.01: validators differ on which numbers are their multiples.
+blindly under the mask, all fit. Left out are objects with free keys, which nothing caps, and steps that binary
+fractions do not hold, as 0.01: validators differ on which numbers are their multiples.
 """
 
 import gzip
