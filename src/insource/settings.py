@@ -60,12 +60,14 @@ class WorkspaceSettings(Noun, frozen=True, kw_only=True):
     """`[workspace]`: the default base model, torch threads (0 = all cores), and whether specialists share their base.
 
     With `share_base` a trained release answers from its base model and its adapter, so that many of one base take
-    the memory of one; without, each from its own merged weights.
+    the memory of one; without, each from its own merged weights. `vllm` is the Python interpreter of an environment
+    with vLLM: what is exported for it is measured there.
     """
 
     base: str = "smollm2-135m"
     threads: Annotated[int, Meta(ge=0, le=4096)] = 0
     share_base: bool = False
+    vllm: str = ""
 
 
 class StoreSettings(Noun, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ ALIKE = 0.99
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory) -> Path:
-    base = tiny.build(tmp_path_factory.mktemp("base"), hidden=128)  # heads of 32, the smallest that vLLM takes
+    base = tiny.build(tmp_path_factory.mktemp("base"), width=128)  # heads of 32, the smallest that vLLM takes
     folder = tmp_path_factory.mktemp("artefact") / "a"
     trained.sealed(trained.ONE, LocalModel(name="tiny", folder=base, sha256="0" * 64), folder)
     return folder

@@ -71,6 +71,22 @@ def test_its_plain_text_is_the_answer_the_trainer_saw(artefact, made):
     assert same >= 0.98 * len(rows), list(zip(found, wanted, strict=True))[:5]
 
 
+def test_no_other_token_is_likelier_than_every_label_of_an_output(artefact, made):
+    """A schema lets the beginnings of a label's text through too; their rows are the mean of each output's labels."""
+    import torch
+    from safetensors.torch import load_file
+
+    plain, heads = made
+    before = load_file(artefact / "model" / "model.safetensors")["lm_head.weight"].float()
+    head = load_file(plain / "model.safetensors")["lm_head.weight"].float()
+    labels = {token for one in heads for token in one.tokens}
+    [other] = head[[token for token in range(len(head)) if token not in labels]].unique(dim=0)
+    for one, old in zip(heads, read_manifest(artefact).heads, strict=True):
+        rows, trained_rows = head[list(one.tokens)], before[list(old.tokens)]
+        torch.testing.assert_close(rows.mean(0), other, rtol=0.02, atol=2e-3)
+        torch.testing.assert_close(rows - rows[:1], trained_rows - trained_rows[:1], rtol=0.02, atol=4e-3)
+
+
 def test_the_prompt_is_the_one_of_training_to_the_token(artefact, plain):
     from transformers import AutoTokenizer
 

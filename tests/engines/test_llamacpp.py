@@ -118,6 +118,23 @@ def test_what_was_read_once_is_not_read_again(gguf):
     assert read == [3, 1]
 
 
+def test_what_it_cannot_read_is_engine_down_and_the_next_row_is_read(gguf):
+    reader = Specialist(gguf, name="s", threads=1)._reader
+    for bad in ([[100_000]], [[260], [100_000]]):
+        with pytest.raises(EngineDown, match="did not read the texts"):
+            reader.logits(bad)
+    assert reader.logits([[260]])[0].shape == (1, 3)
+
+
+def test_a_token_that_is_no_label_is_refused(gguf):
+    """Probabilities of other tokens than were asked for are no answer."""
+    tokens = [[500, 501], [502, 503]]
+    reader = LlamacppReader(gguf / "model", [300], tokens, longest=64, threads=1)
+    reader._ask = lambda rows, _: LlamacppReader._ask(reader, rows, [510, 511])
+    with pytest.raises(EngineDown, match="no label"):
+        reader.logits([[260]])
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_nobody_can_call_it(gguf):
     """Its library opens a web server; ours has no port and no place in the file system."""
@@ -159,7 +176,7 @@ async def test_the_loop_goes_on_while_it_reads(gguf):
 @pytest.mark.parametrize("weights", ["q8_0", "q4_0"])
 def test_smaller_weights_read_much_the_same(weights, tmp_path):
     """With rows that are whole blocks of 32."""
-    base = LocalModel(name="wide", folder=tiny.build(tmp_path / "base", hidden=64), sha256="0" * 64)
+    base = LocalModel(name="wide", folder=tiny.build(tmp_path / "base", width=64), sha256="0" * 64)
     artefact = tmp_path / "artefact"
     trained.sealed(trained.ONE, base, artefact)
     sealed(artefact, tmp_path / "f16", "f16")

@@ -46,7 +46,7 @@ def workspace(tmp_path_factory) -> Path:
     rows = [{"input": f"{row.input} no {i}", "category": row.target["category"]}
             for i, row in enumerate(tiny.rows(task, 400, "x"))]  # fmt: skip
     (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    base = tiny.build(place / "base", hidden=64)
+    base = tiny.build(place / "base", width=64)
     typed(place, "collect", "defects", str(place / "rows.jsonl"))
     typed(place, "train", "defects", "--base", f"file:{base}", "--recipe", str(place / "recipe.toml"))
     return place

@@ -154,8 +154,8 @@ APART = """
     found = {{"before_mb": peak()}}
     def progress(what, done, total): found["training_mb"] = peak()
     folder = Path({folder!r}); folder.mkdir(parents=True)
-    splits = tiny.rows(t.ONE, 96, "train"), tiny.rows(t.ONE, 48, "dev")
-    recipe = Recipe(epochs=3, batch=16, rank=8, patience=3, base_weights={weights!r})
+    splits = tiny.rows(t.ONE, 64, "train"), tiny.rows(t.ONE, 32, "dev")
+    recipe = Recipe(epochs=2, batch=16, rank=8, patience=2, base_weights={weights!r})
     made = fit(t.ONE, splits, base, recipe, folder, voice=Voice(lambda s: None, progress, 1))
     print(json.dumps(found | {{"most_mb": peak(), "accuracy": made.dev["accuracy"]}}))
 """
@@ -164,7 +164,7 @@ APART = """
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own figures are read")
 def test_a_real_base_is_trained_in_less_memory(tmp_path):
-    """Each in a process of its own, SmolLM2-135M for eighteen steps: the most that it held."""
+    """Each in a process of its own, SmolLM2-135M for eight steps: the most that it held."""
     found = {}
     for weights in ("full", "nf4"):
         code = APART.format(here=str(Path(__file__).parent), folder=str(tmp_path / weights / "a"), weights=weights)

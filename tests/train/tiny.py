@@ -10,10 +10,11 @@ WORDS = {
 }
 
 
-def build(folder: Path, seed: int = 0, *, loud: float = 1.0, hidden: int = 48) -> Path:
+def build(folder: Path, seed: int = 0, *, loud: float = 1.0, width: int = 48) -> Path:
     """Writes config.json, tokenizer.json and model.safetensors; the same files for the same seed.
 
-    `loud` multiplies the embedding, which is the vocabulary head too: as drawn, its logits hardly differ.
+    `loud` multiplies the embedding, which is the vocabulary head too: as drawn, its logits hardly differ. `width` is
+    how long its hidden states are.
     """
     import torch
     from safetensors.torch import save_file
@@ -32,7 +33,7 @@ def build(folder: Path, seed: int = 0, *, loud: float = 1.0, hidden: int = 48) -
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=600, hidden_size=hidden, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=600, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=256, eos_token_id=0, bos_token_id=None, tie_word_embeddings=True,
     )  # fmt: skip
     model = LlamaForCausalLM(config)

@@ -15,10 +15,10 @@ from insource.journeys import edge
 from insource.journeys import promote as journey
 from insource.journeys.best import Best, best
 from insource.journeys.convert import FORMS, Converted, convert
+from insource.journeys.copies import Copy, Order, copy
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
 from insource.release.export import COPIES, MERGED
-from insource.release.export import export as copy_out
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -156,10 +156,11 @@ def verify(door: Door, name: str) -> None:
 def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> None:
     """The model in another form.
 
-    Copied out: safetensors as trained, with the manifest that says which token each label is; hf for vLLM and the like
-    and gguf-* for llama.cpp and Ollama, whose plain text reads as the answer. Made over for another engine of ours
-    (openvino*, llamacpp-*) it becomes a release of its own, measured beside the first on the test rows, with its own
-    gate to pass. best makes every such form that this machine can, and says which to serve and why.
+    Copied out: safetensors as trained, with the manifest that says which token each label is; hf for vLLM and the like,
+    gptq for vLLM in 4 bits and gguf-* for llama.cpp and Ollama, whose plain text reads as the answer. Where what reads
+    a copy is installed, it is measured beside the release on the test rows; else it says what to install. Made over for
+    another engine of ours (openvino*, llamacpp-*) it becomes a release of its own, measured likewise, with its own gate
+    to pass. best makes every such form that this machine can, and says which to serve and why.
     """
     if form == BEST:
         _best(door, name, rows)
@@ -168,18 +169,14 @@ def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> Non
         _convert(door, name, form, rows)
         return
 
-    async def work(settings: Settings, store: Store) -> tuple[Release, Path, list[Path]]:
+    async def work(settings: Settings, store: Store) -> Copy:
         release = await _pick(name, settings, store, _live_or_newest)
-        place = out or Path(f"{release.task}-{release.version}")
-        return release, place, copy_out(release, settings.state / release.folder, place, form)
+        order = Order(out=out or Path(f"{release.task}-{release.version}"), form=form, rows=rows)
+        with door.progress() as progress:
+            return await copy(release, order, settings, store, progress=progress)
 
-    release, place, files = _with_store(door, work)
-    sizes = {path.relative_to(place).as_posix(): path.stat().st_size for path in files}
-    lines = [f"  {name}  {size:,} bytes" for name, size in sizes.items()]
-    door.show(
-        {"release": release.name, "folder": str(place), "files": sizes},
-        "\n".join([f"{release.name} is in {place}", *lines]),
-    )
+    made = _with_store(door, work)
+    door.show(made, words.copied_words(made))
 
 
 def _convert(door: Door, name: str, form: str, rows: int) -> None:

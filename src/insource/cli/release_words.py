@@ -6,10 +6,11 @@ from insource.cli.words import NO, YES, bold, dim, mark, short, table
 from insource.engines.artefact import Manifest
 from insource.journeys.best import Best
 from insource.journeys.convert import Converted
+from insource.journeys.copies import Copy
 from insource.journeys.edge import Bundled
 from insource.journeys.forms import Compared
 from insource.journeys.promote import Verified
-from insource.nouns import Check, Gate, Pair, Release, StageChange
+from insource.nouns import Check, Gate, Pair, Release, Report, StageChange
 
 
 def gate_words(gate: Gate) -> str:
@@ -71,18 +72,41 @@ def verify_words(found: Verified) -> str:
 def converted_words(made: Converted) -> str:
     """Both forms on the same rows, and what changed between them."""
     names = {made.source.name: made.source, made.release.name: made.release}
-    metric = made.report.candidates[0].scores[0].metric if made.report.candidates else ""
+    kept = {
+        name: (names[name].engine, _megabytes(made.sizes[name] / 1e6), _megabytes(made.memory_mb[name]))
+        for name in names
+    }
+    return _side_by_side(made.report, kept)
+
+
+def copied_words(made: Copy) -> str:
+    """Where the copy is, and what it does to the test rows; else why that is not known."""
+    lines = [f"  {name}  {size:,} bytes" for name, size in made.files.items()]
+    total = _megabytes(sum(made.files.values()) / 1e6)
+    head = [f"{made.release} is in {made.folder}, {total} as {made.form}", *lines]
+    if made.report is None:
+        return "\n".join([*head, f"not measured: {made.unmeasured}"])
+    memory = {name: "-" if held is None else _megabytes(held) for name, held in made.memory_mb.items()}
+    kept = {made.release: ("insource", "", memory[made.release]), made.form: (made.reader, total, memory[made.form])}
+    return "\n".join([*head, "", _side_by_side(made.report, kept)])
+
+
+def _side_by_side(report: Report, kept: dict[str, tuple[str, str, str]]) -> str:
+    """The candidates of the report with what reads them, their size and memory; and the pairs."""
+    metric = report.candidates[0].scores[0].metric if report.candidates else ""
     rows = []
-    for candidate in made.report.candidates:
-        release, score = names[candidate.candidate], candidate.score(metric)
+    for candidate in report.candidates:
+        score = candidate.score(metric)
         said = f"{score.value:.1%} ({score.low:.1%} to {score.high:.1%}, n {score.n:,})" if score else "-"
-        size = f"{made.sizes[release.name] / 1e6:,.0f} MB"
-        memory = f"{made.memory_mb[release.name]:,.0f} MB"
-        rows.append((release.name, release.engine, size, memory, said, f"{candidate.latency_ms.p50:.0f}",
-                     f"{candidate.rows_per_s:,.1f}"))  # fmt: skip
+        times = f"{candidate.latency_ms.p50:.0f}", f"{candidate.rows_per_s:,.1f}"
+        rows.append((candidate.candidate, *kept[candidate.candidate], said, *times))
     lines = [table(("release", "engine", "on disk", "memory", metric, "p50 ms", "rows/s"), rows)]
-    lines += [_pair(pair) for pair in made.report.pairs]
-    return "\n".join([*lines, *[f"{NO} {name}: {why}" for name, why in made.report.failed.items()]])
+    lines += [_pair(pair) for pair in report.pairs]
+    return "\n".join([*lines, *[f"{NO} {name}: {why}" for name, why in report.failed.items()]])
+
+
+def _megabytes(size: float) -> str:
+    return f"{size:,.0f} MB"
 
 
 def compared_words(found: Compared) -> str:

@@ -4,7 +4,9 @@ Each label gets a token of its own behind the vocabulary, and that token's text 
 texts are pieces of the task's JSON (`{"category":"heat",` then `"urgency":"high"}`), so an answer is as many tokens as
 there are outputs. A label that is a token already keeps it. Every other row of the head is the mean of the first
 output's label rows: a mean is never above the greatest, so of one output the likeliest next token is a label also where
-the server does not constrain it; of several, a schema keeps their order. The chat template is the template of training
+the server does not constrain it. Of several, a schema keeps their order, and the rows of each later output are moved
+together until their mean is the same one: what stands between its labels stays, and no token that is the beginning of
+a label's text is likelier than the label. The chat template is the template of training
 around the last message.
 """
 
@@ -38,7 +40,7 @@ def write_text_form(model: Path, manifest: Manifest, out: Path) -> tuple[OutputH
     heads, new = _new_tokens(manifest.heads, tokenizer, size)
     old = torch.tensor([token for head in manifest.heads for token in head.tokens])
     to = torch.tensor([token for head in heads for token in head.tokens])
-    rows, inputs = state["lm_head.weight"][old], state[embeddings][old]
+    rows, inputs = _level(state["lm_head.weight"][old], heads), state[embeddings][old]
     first = rows[: len(heads[0].labels)].float().mean(0).to(rows.dtype)
     head_of = first.expand(size + new, -1).clone()
     grown = torch.cat([state[embeddings], state[embeddings][:1].expand(new, -1)])
@@ -52,6 +54,15 @@ def write_text_form(model: Path, manifest: Manifest, out: Path) -> tuple[OutputH
     _write(out / "tokenizer_config.json", _tokenizer_config(model))
     (out / "chat_template.jinja").write_text(chat_template(manifest.template), "utf-8")
     return heads
+
+
+def _level(rows: Any, heads: Sequence[OutputHead]) -> Any:
+    """The label rows of all outputs, those of each later one moved to the mean of the first's."""
+    import torch
+
+    parts = [part.float() for part in rows.split([len(head.tokens) for head in heads])]
+    moved = [part + (parts[0].mean(0) - part.mean(0)) for part in parts[1:]]
+    return torch.cat([parts[0], *moved]).to(rows.dtype)
 
 
 def chat_template(template: str) -> str:

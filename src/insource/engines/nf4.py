@@ -82,6 +82,8 @@ def thinned(model: Any) -> Any:
         for name, child in list(parent.named_children()):
             if isinstance(child, Linear4bit):
                 setattr(parent, name, Thin(child.weight.data, child.weight.quant_state, child.bias))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # where it lies in the file, all of the file stays in memory
     return model
 
 

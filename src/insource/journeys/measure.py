@@ -38,13 +38,14 @@ class Plan(TypedDict, total=False):
     """What to measure: names of candidates (default: the line-up's), the split, how many shots few-shot gets.
 
     `rows` asks every candidate a stratified sample of so many rows; without it the untuned model gets 200 and the
-    others the whole split.
+    others the whole split. `beside` are contenders who have no name of their own here.
     """
 
     candidates: Sequence[str]
     split: str
     shots: int
     rows: int | None
+    beside: Sequence[Contender]
     progress: Progress
 
 
@@ -68,6 +69,7 @@ async def measure(task: Task, settings: Settings, store: Store, **plan: Unpack[P
     await _check(chosen, lineup)
     rows = plan.get("rows")
     contenders = [await _contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
+    contenders += plan.get("beside") or ()
     about = About(
         dataset=dataset.id,
         split=split,
@@ -151,7 +153,7 @@ Opener = Callable[[], AbstractAsyncContextManager[Answer]]
 def _opened(name: str, lineup: Lineup, shots: int = SHOTS) -> Opener:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Answer]:
-        async with _answering(lineup.task, Tier(await lineup.engine(name, shots=shots))) as way:
+        async with answering(lineup.task, Tier(await lineup.engine(name, shots=shots))) as way:
             yield way
 
     return opened
@@ -164,7 +166,7 @@ def _configured(name: str, lineup: Lineup) -> Opener:
         allowed = choose(asked, {key: engine.place for key, engine in lineup.settings.engines.items()})[0]
         if not allowed.allowed:
             raise Denied(allowed.reason)
-        async with _answering(lineup.task, configured_tier(name, lineup)) as way:
+        async with answering(lineup.task, configured_tier(name, lineup)) as way:
             yield way
 
     return opened
@@ -177,14 +179,14 @@ def _released(name: str, lineup: Lineup) -> Opener:
         release = await lineup.store.release(task, version)
         manifest = await asyncio.to_thread(read_manifest, lineup.settings.state / release.folder)
         tier = Tier(await asyncio.to_thread(lineup.release, release), release.name)
-        async with _answering(as_served(manifest.task, lineup.task), tier) as way:
+        async with answering(as_served(manifest.task, lineup.task), tier) as way:
             yield way
 
     return opened
 
 
 @asynccontextmanager
-async def _answering(task: Task, tier: Tier) -> AsyncIterator[Answer]:
+async def answering(task: Task, tier: Tier) -> AsyncIterator[Answer]:
     """A way to answer through one tier that keeps nothing; its engine is closed afterwards."""
     path = AnswerPath(task=task, tiers=(tier,))
 

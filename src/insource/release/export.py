@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import msgspec
 
 from insource.engines.artefact import MANIFEST, file_digests, read_manifest, write_manifest
 from insource.engines.gguf_write import KINDS, write_gguf
+from insource.engines.gptq_write import write_gptq
 from insource.engines.label_text import write_text_form
+from insource.engines.readout import INPUT
 from insource.errors import Conflict, Invalid, Refused, StoreError
 from insource.nouns import Release
 from insource.release.integrity import damage
@@ -18,11 +20,13 @@ from insource.release.integrity import damage
 MODEL = "model"
 MERGED = "safetensors"
 CONVERTED = ("openvino", "llamacpp")  # made over for one engine, they have no other form
+CALIBRATED = ("gptq",)
 
 
-def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> list[Path]:
+def export(release: Release, folder: Path, out: Path, form: str = MERGED, *, texts: Sequence[str] = ()) -> list[Path]:
     """Writes the model of the artefact in `folder` to `out` in one of `COPIES`, whole or not at all; the files there.
 
+    `texts` are train rows, on which a form that asks for it is calibrated.
     Raises `Invalid` for a release that has no merged model or cannot be had in that form, `Refused` for a changed
     artefact, `Conflict` when `out` exists, `EngineDown` without the libraries, `StoreError` when the disk is full.
     """
@@ -41,7 +45,7 @@ def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> lis
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        COPIES[form](release, folder, part)
+        COPIES[form](release, folder, part, texts)
         part.rename(out)
     except OSError as error:
         why = error.strerror or "some files could not be copied"
@@ -51,20 +55,20 @@ def export(release: Release, folder: Path, out: Path, form: str = MERGED) -> lis
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
-def _merged(_: Release, folder: Path, out: Path) -> None:
+def _merged(_: Release, folder: Path, out: Path, __: Sequence[str]) -> None:
     """As it was trained: each label is the token the manifest names."""
     shutil.copytree(folder / MODEL, out, dirs_exist_ok=True)
     shutil.copyfile(folder / MANIFEST, out / MANIFEST)
 
 
-def _text(_: Release, folder: Path, out: Path) -> None:
+def _text(_: Release, folder: Path, out: Path, __: Sequence[str]) -> None:
     """For vLLM, TGI, LMDeploy and transformers: what it says reads as the answer."""
     manifest = read_manifest(folder)
     heads = write_text_form(folder / MODEL, manifest, out)
     write_manifest(out, msgspec.structs.replace(manifest, heads=heads, files=file_digests(out)))
 
 
-def _gguf(kind: str, release: Release, folder: Path, out: Path) -> None:
+def _gguf(kind: str, release: Release, folder: Path, out: Path, _: Sequence[str]) -> None:
     """For llama.cpp and Ollama: one file, and Ollama's description of it."""
     file = f"{release.task}-{release.version}-{kind}.gguf"
     manifest = read_manifest(folder)
@@ -77,8 +81,19 @@ def _gguf(kind: str, release: Release, folder: Path, out: Path) -> None:
     (out / "Modelfile").write_text("\n".join(lines), "utf-8")
 
 
-COPIES: dict[str, Callable[[Release, Path, Path], None]] = {
+def _gptq(_: Release, folder: Path, out: Path, texts: Sequence[str]) -> None:
+    """For vLLM: the text form with its linear layers in 4 bits, their scales chosen on the task's own train rows."""
+    manifest = read_manifest(folder)
+    with tempfile.TemporaryDirectory(dir=out) as between:
+        heads = write_text_form(folder / MODEL, manifest, Path(between))
+        prompts = [manifest.template.replace(INPUT, text) for text in texts]
+        write_gptq(Path(between), out, prompts)
+    write_manifest(out, msgspec.structs.replace(manifest, heads=heads, files=file_digests(out)))
+
+
+COPIES: dict[str, Callable[[Release, Path, Path, Sequence[str]], None]] = {
     MERGED: _merged,
     "hf": _text,
     **{f"gguf-{kind}": partial(_gguf, kind) for kind in KINDS},
+    "gptq": _gptq,
 }

@@ -6,6 +6,8 @@ in the manifest's template: with label tokens of an untied head, or with the JSO
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +31,38 @@ def export(body: Any, base: LocalModel, folder: Path, *, head: Any = None, rows:
         save_adapter(body, base.name, folder / "adapter")
         if rows:
             save_file(rows, folder / "adapter" / "label_rows.safetensors")
-        _save_model(dict(merged_state(body)), head, base, folder / "model")
+        _save_model(body, head, base, folder / "model")
     except SafetensorError as error:
         raise StoreError(f"{folder} cannot be written: {error}", hint="free disk space, run again") from error
 
 
-def _save_model(state: dict[str, Any], head: Any, base: LocalModel, folder: Path) -> None:
+def _save_model(body: Any, head: Any, base: LocalModel, folder: Path) -> None:
     changes: dict[str, Any] = {"dtype": "bfloat16"}
-    if head is not None:
-        state["lm_head.weight"] = head.detach().to(torch.bfloat16).cpu().contiguous()
+    own = [] if head is None else [("lm_head.weight", head.detach().to(torch.bfloat16).cpu().contiguous())]
+    if own:
         changes["tie_word_embeddings"] = False
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    _stream(folder / "model.safetensors", lambda: chain(merged_state(body), own))
     config = json.loads((base.folder / "config.json").read_text("utf-8")) | changes
     (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
     for name in COMPANIONS:
         if (base.folder / name).is_file():
             shutil.copyfile(base.folder / name, folder / name)
+
+
+def _stream(path: Path, tensors: Callable[[], Iterable[tuple[str, Any]]]) -> None:
+    """A safetensors file of bfloat16 tensors that are made one at a time, once for their shapes and once to be written.
+
+    All of them together may be several times what training held: a base in 4 bits is written in 16.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    said = json.dumps(header).encode()
+    said += b" " * (-len(said) % 8)
+    with path.open("wb") as file:
+        file.write(len(said).to_bytes(8, "little") + said)
+        for _, tensor in tensors():
+            file.write(tensor.view(torch.uint8).numpy().data)
