@@ -24,7 +24,7 @@ def malformed(d: dict[str, Any]) -> Iterator[Row]:
     engines = {leg.partition("-")[0] for leg in legs}
     enough = whole["n"] >= 30_000 and d["schemas"] >= 300 and len(engines) >= 3
     found = (f"{whole['malformed']} of {whole['n']:,} over {d['schemas']} schemas, rate below {whole['upper95']:.3%}; "
-             f"truncated {whole['truncated']}")  # fmt: skip
+             f"truncated {whole['truncated']}; a free key twice {whole['key_twice']}")  # fmt: skip
     bar = "0 of 30,000, 300 schemas, 3 engines"
     yield (
         f"malformed outputs, ≤ {d['max_tokens']} tokens drawn at temperature 1",

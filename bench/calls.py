@@ -34,7 +34,7 @@ from insource.journeys.lineup import quiet
 from insource.settings import cache_folder
 from insource.stats import clopper_pearson_upper, wilson
 
-TRIES, PATIENCE_S = 8, 600.0
+TRIES, PATIENCE_S = 2, 3600.0
 ENGINE = "untuned"
 OUTCOMES = ("decodable", "no call", "unknown function", "no JSON", "breaks the schema", "cut", "failed")
 
@@ -43,7 +43,8 @@ OUTCOMES = ("decodable", "no call", "unknown function", "no JSON", "breaks the s
 def gateway(base: str) -> Iterator[str]:
     """The address of `insource serve` with the base model as its engine."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "insource.toml").write_text(f'[engines.{ENGINE}]\nkind = "embedded"\nmodel = "{base}"\n', "utf-8")
+        engine = f'[engines.{ENGINE}]\nkind = "embedded"\nmodel = "{base}"\ntimeout_s = {PATIENCE_S}\n'
+        Path(folder, "insource.toml").write_text(engine, "utf-8")
         command = [sys.executable, "-m", "insource", "-C", folder, "serve", "--port", "0"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             try:
@@ -65,6 +66,7 @@ def outcome(tools: list[dict[str, Any]], choice: Any) -> tuple[str, str, str]:
     if function.name not in schemas:
         return "unknown function", function.name, function.name
     fault = reader.fault(schemas[function.name], function.arguments).partition(":")[0]
+    fault = fault or ("no JSON" if reader.twice(function.arguments) else "")
     return fault or "decodable", function.name, function.arguments
 
 
@@ -149,7 +151,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--choice", default="required", choices=("auto", "required"))
     parser.add_argument("--rows", type=int, help="of each part; left out, all")
-    parser.add_argument("--callers", type=int, default=8, help="who ask at a time; each waits 60 s at most")
+    parser.add_argument("--callers", type=int, default=8, help="who ask at a time")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where outcomes are written down; goes on there")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

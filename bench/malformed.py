@@ -10,8 +10,9 @@ under the base's own tokenizer: nothing pushes such a model towards sense, so th
 
 A server gets the schemas that its own grammar says whole (`suits`), in our dialect of it, and no second try.
 Outputs are read by bench/reader.py, never by our decoder. Malformed is what is no JSON, breaks its schema, or never
-came; truncated, which is a failure too, what was cut by the limit. Shares have one-sided 95% upper bounds (Clopper and
-Pearson), overall and per schema.
+came; truncated, which is a failure too, what was cut by the limit. Valid, but counted apart, is an object where a key
+stands twice: no grammar remembers free keys, and readers take the last. Shares have one-sided 95% upper bounds
+(Clopper and Pearson), overall and per schema.
 
 With --keep FILE every outcome is written down as it comes, and a run with the same file goes on where that one ended;
 --minutes ends it early.
@@ -50,6 +51,7 @@ SHARES = {"torch": 0.4, "openvino": 0.26, "vllm": 0.2, "llamacpp": 0.1, "torch-b
 SERVERS = ("vllm", "llamacpp")
 OUTCOMES = ("valid", "invalid", "truncated", "failed")
 INPUT = "Fill in the form."
+TWICE = "a key stands twice"
 Done = tuple[str, int, str, str]
 
 
@@ -91,7 +93,7 @@ async def outcome(made: Engine, schema: JsonObject, asked: Request) -> tuple[str
     if said.finish == "length":
         return "truncated", said.text
     fault = reader.fault(schema, said.text) or ("" if said.finish == "stop" else f"it ended as {said.finish}")
-    return ("invalid", f"{fault} · {said.text}") if fault else ("valid", "")
+    return ("invalid", f"{fault} · {said.text}") if fault else ("valid", TWICE if reader.twice(said.text) else "")
 
 
 def planned(leg: str, count: int, sets: list[Named]) -> Iterator[tuple[int, int]]:
@@ -178,7 +180,7 @@ def counted(done: list[Done]) -> dict[str, Any]:
     n, malformed = len(done), found["invalid"] + found["failed"]
     bounds = {"upper95": clopper_pearson_upper(malformed, n), "truncated_upper95":
               clopper_pearson_upper(found["truncated"], n)} if n else {}  # fmt: skip
-    return {"n": n, "malformed": malformed, **found, **bounds}
+    return {"n": n, "malformed": malformed, **found, "key_twice": sum(one[3] == TWICE for one in done), **bounds}
 
 
 def document(kept: Kept, minutes: float) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def show(found: dict[str, Any]) -> None:
     print(f"{whole['malformed']} malformed and {whole['truncated']} truncated of {whole['n']:,} over "
           f"{found['schemas']} schemas, read with {found['validator']}")  # fmt: skip
     print(f"  malformed below {whole['upper95']:.4%}, truncated below {whole['truncated_upper95']:.4%} with 95% "
-          f"confidence; {found['minutes']} min")  # fmt: skip
+          f"confidence; a free key twice {whole['key_twice']}; {found['minutes']} min")  # fmt: skip
     for leg, one in found["legs"].items():
         if one["n"]:
             print(f"  {leg}, {one['weights']} weights: {one['malformed']} malformed, {one['truncated']} truncated of "

@@ -24,7 +24,6 @@ SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required
         (' {"a": "y"}\n', ""),
         ('{"a":"x"', "no JSON"),
         ('{"a":"x"}{"a":"x"}', "no JSON"),
-        ('{"a":"x","a":"y"}', "no JSON"),
         ('{"a":NaN}', "no JSON"),
         ('```json\n{"a":"x"}\n```', "no JSON"),
         ("", "no JSON"),
@@ -35,6 +34,11 @@ SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required
 )
 def test_the_reader_takes_json_that_holds_and_nothing_else(text, fault):
     assert reader.fault(SCHEMA, text).partition(":")[0] == fault
+
+
+def test_a_key_that_stands_twice_is_told_apart():
+    assert reader.twice('{"b":[{"a":1,"a":1}]}')
+    assert not reader.twice('{"a":{"a":1},"b":[{"a":1},{"a":1}]}')
 
 
 @pytest.mark.parametrize("validator", ["_rust", "_python"])

@@ -5,6 +5,7 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import openai
 import pytest
 
@@ -13,7 +14,7 @@ pytest.importorskip("transformers")
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
 import tiny
-from serving import client, say, socket_of
+from serving import client, say, socket_of, workspace
 
 from insource.engines.models import resolve
 from insource.journeys.serve import close_path, open_passthrough
@@ -148,3 +149,18 @@ async def test_the_engine_of_a_workspace_without_a_model_is_its_base(tmp_path, m
         path = open_passthrough("small", settings, store)
         assert path.tiers[0].engine.name == "small"
         await close_path(path)
+
+
+async def test_an_engine_has_as_long_as_its_settings_say(tmp_path):
+    settings = workspace(tmp_path)
+    hasty = msgspec.structs.replace(settings.engines["hub"], timeout_s=0.2)
+    settings = msgspec.structs.replace(settings, engines={"hasty": hasty})
+    async with (
+        await Store.open(settings) as store,
+        socket_of(create_app(settings, store, {})) as url,
+        client(url) as ai,
+    ):
+        assert (await ai.chat.completions.create(**say("hello", "hasty"))).choices[0].message.content
+        with pytest.raises(openai.InternalServerError) as raised:
+            await ai.chat.completions.create(**say("crawl", "hasty"))
+        assert raised.value.status_code == 504

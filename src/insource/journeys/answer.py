@@ -47,7 +47,7 @@ class Path:
     """Who answers a task, in order, and the confidence demanded. Without a task, words are passed through.
 
     `key` gives the key of a tenant, under which inputs are hashed; only a measurement, which keeps nothing, has
-    none. `refused` are the engines that the task names but may not use.
+    none. `refused` are the engines that the task names but may not use. A call has `deadline` seconds.
     """
 
     task: Task | None
@@ -55,6 +55,7 @@ class Path:
     threshold: float | None = None
     key: Key | None = None
     refused: tuple[Choice, ...] = ()
+    deadline: float = 60.0
 
 
 async def discard(record: Record, pending: Pending | None) -> None:

@@ -61,7 +61,8 @@ def open_passthrough(name: str, settings: Settings, store: Store) -> Path:
     if name not in settings.engines:
         raise Missing(f"there is no engine {name!r}", hint="engines are named in insource.toml")
     lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"))
-    return Path(task=None, tiers=(configured_tier(name, lineup),), key=store.tenant_key)
+    tier, seconds = configured_tier(name, lineup), settings.engines[name].timeout_s
+    return Path(task=None, tiers=(tier,), key=store.tenant_key, deadline=seconds)
 
 
 def configured_tier(name: str, lineup: Lineup) -> Tier:

@@ -31,7 +31,7 @@ async def chat(http: HttpRequest) -> ASGIApp:
     if call.stream and desk.passes_through(call.model):
         return await _live(desk, call)
     async with desk.lend(call.model) as path:
-        request = wire.to_request(call, path.task, id=uuid.uuid4().hex, tenant=TENANT)
+        request = wire.to_request(call, path.task, id=uuid.uuid4().hex, tenant=TENANT, deadline=path.deadline)
         try:
             record = await answer(request, path, desk.keep)
         except EngineError as error:
@@ -112,7 +112,7 @@ async def _live(desk: Desk, call: wire.ChatCall) -> ASGIApp:
 async def _passed_on(desk: Desk, call: wire.ChatCall, id: str) -> AsyncGenerator[bytes]:
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
     async with desk.lend(call.model) as path:
-        request = wire.to_request(call, None, id=id, tenant=TENANT)
+        request = wire.to_request(call, None, id=id, tenant=TENANT, deadline=path.deadline)
         await desk.store.probe()  # words that cannot be put on record are not asked for
         async with aclosing(relay(request, path, desk.keep)) as pieces:
             async for piece in pieces:

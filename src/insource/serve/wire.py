@@ -87,8 +87,11 @@ def read_call(body: bytes) -> ChatCall:
     return call
 
 
-def to_request(call: ChatCall, task: Task | None, *, id: str, tenant: str) -> Request:
-    """The request for a task or, without one, for an engine. Raises `Invalid` where the call contradicts the task."""
+def to_request(call: ChatCall, task: Task | None, *, id: str, tenant: str, deadline: float = 60.0) -> Request:
+    """The request for a task or, without one, for an engine. Raises `Invalid` where the call contradicts the task.
+
+    `deadline` is seconds from now.
+    """
     if task is not None:
         _check_task_call(call, task)
     return Request(
@@ -105,6 +108,7 @@ def to_request(call: ChatCall, task: Task | None, *, id: str, tenant: str) -> Re
         seed=call.seed,
         logprobs=bool(call.logprobs),
         tenant=tenant,
+        deadline=deadline,
     )
 
 
