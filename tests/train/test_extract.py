@@ -187,7 +187,8 @@ def test_a_target_that_the_grammar_cannot_say_is_left_out_and_counted(base):
 
 
 def test_a_schema_no_grammar_can_hold_is_refused_before_training(base, tmp_path):
-    unique = {**SCHEMA, "properties": {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}}
+    listed = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+    unique = {**SCHEMA, "properties": {"a": listed}, "required": ["a"]}
     with pytest.raises(Invalid, match="uniqueItems"):
         fitted(base, tmp_path / "a", task=msgspec.structs.replace(TASK, schema=unique))
 
