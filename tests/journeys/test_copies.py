@@ -53,6 +53,7 @@ async def released(folder: Path, outputs: tuple[str, ...], *, width: int = 48, v
     return settings, store, release
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [("category",), ("category", "urgency")], ids=["one output", "two outputs"])
 @pytest.mark.parametrize("form", ["hf", "gguf-f16"])
 async def test_a_copy_is_measured_beside_its_release(tmp_path, form, outputs):
@@ -85,6 +86,7 @@ async def test_where_nothing_reads_a_copy_it_says_what_to_install(tmp_path, monk
     assert plain.unmeasured == "the weights are those of the release"
 
 
+@pytest.mark.slow
 def test_the_door_says_how_large_how_good_and_how_fast_a_copy_is(tmp_path):
     import anyio
 

@@ -95,6 +95,7 @@ async def test_served_answers_are_the_trainers_answers(tmp_path, shared):
     assert sum(apart) / len(apart) < (0.02 if shared else 0.001), "a sum is not rounded as merged weights are"
 
 
+@pytest.mark.slow
 def test_killed_it_resumes_to_the_same_weights(base, tmp_path, monkeypatch):
     from insource.train import loop
     from insource.train.fit import fit
