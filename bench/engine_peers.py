@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -20,7 +21,7 @@ import httpx2 as httpx
 from insource.settings import inherited_environment
 
 CALLERS = 64
-READY_S = 300
+READY_S = 900
 Timed = tuple[list[Any], float]
 Body = dict[str, Any]
 
@@ -73,7 +74,7 @@ def vllm(python: str, model: str, texts: list[str], held: Body | None) -> Timed:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as server:
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait_for(f"{url}/health", server)
+            wait_for(f"{url}/health", server)
             return called(url, _asked(held), texts)
         finally:
             server.terminate()
@@ -102,8 +103,8 @@ def _asked(held: Body | None) -> Callable[[str], Body]:
     return lambda text: call | message(f"{before}{text}{after}")
 
 
-def _wait_for(url: str, server: subprocess.Popen[Any]) -> None:
-    """Returns when the server is ready."""
+def wait_for(url: str, server: subprocess.Popen[Any], log: Path | None = None) -> None:
+    """Returns when the server is ready; ends the program, with its last words where it has a log, when it never is."""
     until = time.monotonic() + READY_S
     while time.monotonic() < until and server.poll() is None:
         try:
@@ -111,4 +112,5 @@ def _wait_for(url: str, server: subprocess.Popen[Any]) -> None:
                 return
         except httpx.HTTPError:
             time.sleep(1)
-    sys.exit(f"{url} was not ready within {READY_S} s")
+    said = f":\n{log.read_text('utf-8', 'replace')[-2_000:]}" if log else ""
+    sys.exit(f"{url} was not ready within {READY_S} s{said}")

@@ -5,19 +5,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
-
+import engine_peers
 from insource.engines.gguf_write import write_gguf
 from insource.engines.local import LocalModel
 from insource.engines.openvino_graph import convert_writer
 from insource.settings import inherited_environment
 
-READY_S = 900
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
          "num_key_value_heads": 1, "max_position_embeddings": 2048}  # fmt: skip
@@ -78,21 +75,10 @@ def vllm(model: LocalModel, python: Path) -> Iterator[str]:
     with (model.folder / "vllm.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=inherited_environment() | offline)
         try:
-            _wait(f"http://127.0.0.1:{port}/health", server, model.folder / "vllm.log")
+            engine_peers.wait_for(f"http://127.0.0.1:{port}/health", server, model.folder / "vllm.log")
             yield f"http://127.0.0.1:{port}/v1"
             if server.poll() is not None:
                 sys.exit(f"vLLM ended:\n{(model.folder / 'vllm.log').read_text('utf-8', 'replace')[-2_000:]}")
         finally:
             server.terminate()
             server.wait(60)
-
-
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(1)
-    sys.exit(f"{url} was not ready within {READY_S} s:\n{log.read_text('utf-8', 'replace')[-2_000:]}")

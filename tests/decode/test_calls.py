@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from saying import says
 
 from insource.decode.calls import MOST, Offer, called, for_offer, offer_of, told
 from insource.decode.mask import GrammarMask, Vocabulary
@@ -33,17 +34,6 @@ def offered(choice: JsonValue = None) -> Offer:
     offer = offer_of(TOOLS, choice)
     assert offer is not None
     return offer
-
-
-def says(vocabulary: Vocabulary, grammar: str, text: str) -> bool:
-    """Whether `text` is a whole answer."""
-    mask = GrammarMask(vocabulary, grammar)
-    try:
-        for token in vocabulary.tokens.tokenize_str(text):
-            mask.advance(token)
-    except OutputInvalid:
-        return False
-    return mask.done or bool(mask.allowed()[2])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from saying import says
 
 from insource.decode.bounds import bounded
 from insource.decode.check import faults, parse
@@ -22,16 +23,6 @@ def nested(depth: int) -> Any:
     for _ in range(depth):
         value = {"type": "array", "items": value}
     return value
-
-
-def says(vocabulary: Vocabulary, grammar: str, text: str) -> bool:
-    mask = GrammarMask(vocabulary, grammar)
-    try:
-        for token in vocabulary.tokens.tokenize_str(text):
-            mask.advance(token)
-    except OutputInvalid:
-        return False
-    return mask.done or bool(mask.allowed()[2])
 
 
 REFUSED: list[tuple[JsonObject, str, str]] = [

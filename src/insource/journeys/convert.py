@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from insource.engines.artefact import Manifest, file_digests, read_manifest, write_manifest
+from insource.engines.openvino_library import WEIGHTS
 from insource.errors import Invalid, Refused, StoreError
 from insource.journeys.forms import weighed
 from insource.journeys.lineup import Progress, quiet
@@ -46,14 +47,14 @@ class Form(Noun, frozen=True, kw_only=True):
 
 
 OPENVINO, QUANTIZED, LLAMACPP = ("openvino",), ("openvino", "nncf"), ("xllamacpp", "gguf")
-HALF = "the same weights, kept in 16 bits"
+HALF, EIGHT = "the same weights, kept in 16 bits", "weights in 8 bits"
 FOURS = "weights in 4 bits, embeddings and labels in 8"
 FORMS = {
-    "openvino": Form(engine="openvino", weights="", said=HALF, needs=OPENVINO),
-    "openvino-int8": Form(engine="openvino", weights="INT8_ASYM", said="weights in 8 bits", needs=QUANTIZED),
-    "openvino-int4": Form(engine="openvino", weights="INT4_SYM", said=FOURS, needs=QUANTIZED),
+    "openvino": Form(engine="openvino", weights=WEIGHTS["openvino"], said=HALF, needs=OPENVINO),
+    "openvino-int8": Form(engine="openvino", weights=WEIGHTS["openvino-int8"], said=EIGHT, needs=QUANTIZED),
+    "openvino-int4": Form(engine="openvino", weights=WEIGHTS["openvino-int4"], said=FOURS, needs=QUANTIZED),
     "llamacpp-f16": Form(engine="llamacpp", weights="f16", said=HALF, needs=LLAMACPP),
-    "llamacpp-q8_0": Form(engine="llamacpp", weights="q8_0", said="weights in 8 bits", needs=LLAMACPP),
+    "llamacpp-q8_0": Form(engine="llamacpp", weights="q8_0", said=EIGHT, needs=LLAMACPP),
     "llamacpp-q4_0": Form(engine="llamacpp", weights="q4_0", said=FOURS, needs=LLAMACPP),
 }
 
