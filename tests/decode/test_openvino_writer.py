@@ -117,6 +117,20 @@ def test_forms_of_forms_are_refused_and_so_is_training(cache):
     trainable("smollm2-135m")
 
 
+def test_a_disk_that_fills_up_leaves_nothing_half_made(tiny, tmp_path, monkeypatch):
+    import openvino
+
+    def full(_graph, path, **_options):
+        path.with_suffix(".bin").write_bytes(b"half")
+        raise RuntimeError("Can't write the weights file")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(EngineDown, match="Can't write") as caught:
+        resolve(f"openvino:file:{tiny.folder}", tmp_path, progress=quiet)
+    assert "room on the disk" in caught.value.hint
+    assert not list(tmp_path.rglob("*.bin"))
+
+
 def test_without_openvino_the_error_says_what_to_install(tiny, tmp_path, monkeypatch):
     import sys
 

@@ -27,7 +27,7 @@ from insource.engines.sources_http import disk_fault, room_for
 from insource.engines.sources_hub import fetch_hub
 from insource.engines.sources_wheel import fetch_wheels
 from insource.engines.template import difference, template_of
-from insource.errors import Invalid, Missing, Refused
+from insource.errors import EngineDown, Invalid, Missing, Refused
 from insource.nouns import Noun, Shape, digest, from_json, to_json
 from insource.settings import model_hosts
 
@@ -307,7 +307,11 @@ def _make_over(name: str, origin: MadeOver, cache: Path, made: Path, progress: P
     room_for(made, sum((local.folder / weights).stat().st_size for weights in weights_of(local.folder)) * WEIGHT)
     what = f"make {origin.of} over for {origin.form}, once"
     progress(what, 0, 1)
-    convert_writer(local.folder, made, weights=WEIGHTS[origin.form])
+    try:
+        convert_writer(local.folder, made, weights=WEIGHTS[origin.form])
+    except EngineDown:
+        shutil.rmtree(made)  # half a graph is of no use, and the disk may be what was short
+        raise
     progress(what, 1, 1)
     for path in beside(local.folder):
         if path.name not in (MANIFEST, PROBED):

@@ -75,7 +75,8 @@ def _converting(folder: Path) -> Iterator[tuple[Any, Any]]:
             yield openvino, torch
     except RuntimeError as error:
         said = str(error).strip().splitlines()[0][:200]
-        raise EngineDown(f"this model cannot be converted to OpenVINO: {said}") from error
+        hint = "is there room on the disk? Not every kind of model can be converted"
+        raise EngineDown(f"no OpenVINO graph could be made of this model: {said}", hint=hint) from error
 
 
 def _compressed(graph: Any, weights: str) -> Any:
