@@ -106,7 +106,7 @@ def _side_by_side(report: Report, kept: dict[str, tuple[str, str, str]]) -> str:
 
 
 def _megabytes(size: float) -> str:
-    return f"{size:,.0f} MB"
+    return f"{size:,.0f} MB" if size >= 10 else f"{size:.1f} MB"
 
 
 def compared_words(found: Compared) -> str:
