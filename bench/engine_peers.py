@@ -37,8 +37,14 @@ def called(url: str, body: Callable[[str], Body], texts: list[str]) -> Timed:
         if not hasattr(lines, "kept"):
             lines.kept = HTTPConnection(url.removeprefix("http://"), timeout=600)
         head = {"Content-Type": "application/json"}
-        lines.kept.request("POST", "/v1/chat/completions", json.dumps(body(text)).encode(), head)
-        answer = lines.kept.getresponse()
+        wanted = ("POST", "/v1/chat/completions", json.dumps(body(text)).encode(), head)
+        try:
+            lines.kept.request(*wanted)
+            answer = lines.kept.getresponse()
+        except ConnectionError:  # a server closes lines that were idle while the slowest of the warm-up was answered
+            lines.kept.close()
+            lines.kept.request(*wanted)
+            answer = lines.kept.getresponse()
         said = answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{url} answered {answer.status}: {said[:200]!r}")

@@ -8,7 +8,7 @@ under the base's own tokenizer: nothing pushes such a model towards sense, so th
     openvino     embedded, random weights               llamacpp   llama.cpp's server (xllamacpp), random weights
     torch-base   embedded, the base model's weights
 
-A server gets the schemas that its own grammar says whole (`suits`), in our dialect of it, and no second try.
+A server gets the schemas that its own grammar says whole (`said_whole`), in our dialect of it, and no second try.
 Outputs are read by bench/reader.py, never by our decoder. Malformed is what is no JSON, breaks its schema, or never
 came; truncated, which is a failure too, what was cut by the limit. Valid, but counted apart, is an object where a key
 stands twice: no grammar remembers free keys, and readers take the last. Shares have one-sided 95% upper bounds
@@ -43,7 +43,7 @@ from insource.journeys.lineup import quiet
 from insource.nouns import JsonObject, Message, Request, Task
 from insource.settings import EngineSettings, cache_folder
 from insource.stats import clopper_pearson_upper
-from malformed_sets import Named, chosen, suits
+from malformed_sets import Named, chosen, said_whole
 
 LIMIT, PATIENCE_S, BATCH = 64, 3600.0, 128
 SCHEMAS = {"bfcl": 160, "tasks": 80, "jsonschemabench": 160}
@@ -98,7 +98,7 @@ async def outcome(made: Engine, schema: JsonObject, asked: Request) -> tuple[str
 
 def planned(leg: str, count: int, sets: list[Named]) -> Iterator[tuple[int, int]]:
     """Number and schema of each generation of a leg; those of a schema follow each other, which share a mask."""
-    fitting = [i for i, (_, schema) in enumerate(sets) if leg not in SERVERS or suits(schema, leg)]
+    fitting = [i for i, (_, schema) in enumerate(sets) if leg not in SERVERS or said_whole(schema)]
     for number in range(count):
         yield number, fitting[number * len(fitting) // count]
 

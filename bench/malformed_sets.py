@@ -26,14 +26,14 @@ from insource.nouns import JsonObject, canonical
 
 TEXT, SHAPED, FORMED, ITEMS, LOWEST, HIGHEST, STEP = 8, 16, 40, 2, 0, 99, 0.5
 LONGEST = 1_500  # characters of a schema; servers read it in the prompt
-WALKS, ROOM, FEW = 48, 44, 2
+WALKS, ROOM = 48, 32
 NOTES = ("title", "description", "default", "example", "examples", "$comment", "$schema", "$id", "id")
 MAPS = ("properties", "patternProperties", "$defs", "definitions")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-PLAIN = {"type", "properties", "required", "additionalProperties", "items", "enum", "const", "$ref", "$defs",
-         "definitions", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum", "anyOf"}  # fmt: skip
-# what a server's own grammar says whole: llama.cpp's converter reads limits of whole numbers only, and no steps
-SAID = {"vllm": PLAIN | {"multipleOf", "exclusiveMinimum", "exclusiveMaximum"}, "llamacpp": PLAIN}
+# what a server's own grammar says whole, where that is llguidance: in vLLM's guidance backend, in xllamacpp's build
+SAID = {"type", "properties", "required", "additionalProperties", "items", "enum", "const", "$ref", "$defs",
+        "definitions", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum", "anyOf", "multipleOf",
+        "exclusiveMinimum", "exclusiveMaximum"}  # fmt: skip
 Named = tuple[str, JsonObject]
 
 
@@ -214,28 +214,16 @@ def _walk(mask: GrammarMask, dice: np.random.Generator, vocabulary: Vocabulary) 
     return taken <= ROOM
 
 
-def suits(schema: JsonObject, server: str) -> bool:
-    """Whether a server can be held to the schema, and its answer ends in time.
-
-    llama.cpp's grammar lets blanks stand between all parts, and weights that know nothing write them at each: there it
-    takes few parts.
-    """
-    if server == "llamacpp" and sum(len(part.get("properties", ())) for _, part in subschemas(schema)) > FEW:
-        return False
-    lists = any("items" in part for _, part in subschemas(schema))
-    return said_whole(schema, server) and not (server == "llamacpp" and lists)
-
-
-def said_whole(schema: Any, server: str) -> bool:
-    """Whether the server's own grammar says everything that the schema says."""
+def said_whole(schema: Any) -> bool:
+    """Whether a server's own grammar says everything that the schema says."""
     if not isinstance(schema, dict):
         return isinstance(schema, bool)
     types = schema.get("type", [])
     plain = {"enum", "const", "$ref", "anyOf"} & schema.keys() or isinstance(types, str)
-    whole = set(schema) <= SAID[server] and bool(plain) and not (server == "llamacpp" and types == "number")
     if types == "object" and (not schema.get("properties") or schema.get("additionalProperties") is not False):
         return False
     inner = [each for key in MAPS for each in (schema.get(key) or {}).values()]
     inner += [each for key in LISTS for each in schema.get(key) or []]
     inner += [schema[key] for key in ("items",) if key in schema]
-    return whole and (types != "array" or "items" in schema) and all(said_whole(each, server) for each in inner)
+    whole = set(schema) <= SAID and bool(plain)
+    return whole and (types != "array" or "items" in schema) and all(map(said_whole, inner))

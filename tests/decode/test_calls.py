@@ -147,6 +147,16 @@ def test_a_call_is_read_as_it_was_written() -> None:
             called(offered(), text)
 
 
+def test_of_a_free_key_that_a_model_wrote_twice_the_last_is_kept() -> None:
+    cards = {"type": "object", "additionalProperties": {"type": "integer"}}
+    offer = offer_of([tool("deal", {"type": "object", "properties": {"cards": cards}})], "required")
+    assert offer is not None
+    said = called(offer, written("deal", '{"cards":{"ace":1,"ten":2,"ace":3}}'))
+    assert said == ("deal", '{"cards":{"ace":3,"ten":2}}')
+    once = '{"cards": {"ace": 1.0}}'
+    assert called(offer, written("deal", once)) == ("deal", once), "what is written once stays as it is"
+
+
 def test_the_functions_are_told_in_the_turn_of_the_system() -> None:
     user = Message(role="user", content="start p1")
     (alone, *_) = told([user], offered("required"))

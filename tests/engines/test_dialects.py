@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from talking import TASK, passed, said_by
 
+from insource.decode.check import schema_of
+from insource.decode.gbnf import gbnf_of_schema
 from insource.engines.dialects import dialect, dialects, filled, found, joined
 from insource.engines.remote import Remote
 from insource.engines.scripted_server import Reply, ScriptedServer, Written
@@ -74,6 +76,7 @@ ASKED = {
     "together": ("response_format.json_schema.strict", True),
 }
 SCHEMA_AT = {
+    "llamacpp": "grammar",
     "vllm": "structured_outputs.json",
     "ollama": "format",
     "tgi": "response_format.value",
@@ -93,7 +96,8 @@ def test_labels_of_which_one_begins_another_are_asked_for_as_json(kind):
     """The end of a bare label could not be told."""
     _, server = said_by(kind, [Reply(text='{"topic": "ab"}')], ask(NESTED, "x", id="1"))
     schema = found(server.seen[0], SCHEMA_AT.get(kind, "response_format.json_schema.schema"))
-    assert schema["properties"]["topic"]["enum"] == ["a", "ab"]
+    said = schema if kind == "llamacpp" else schema["properties"]["topic"]["enum"]
+    assert said == (gbnf_of_schema(schema_of(NESTED)) if kind == "llamacpp" else ["a", "ab"])
 
 
 @every_kind
@@ -101,7 +105,8 @@ def test_a_schema_is_asked_for_and_its_answer_is_held_to_it(kind):
     request = ask(EXTRACT, "x", id="1")
     said, server = said_by(kind, [Reply(text='{"total": "9"}')], request)
     assert said.value == {"total": "9"}
-    assert found(server.seen[0], SCHEMA_AT.get(kind, "response_format.json_schema.schema")) == SCHEMA
+    asked = found(server.seen[0], SCHEMA_AT.get(kind, "response_format.json_schema.schema"))
+    assert asked == (gbnf_of_schema(SCHEMA) if kind == "llamacpp" else SCHEMA)
     assert said_by(kind, [Reply(text='{"sum": 9}')], request)[0].finish == "invalid"
 
 
@@ -112,6 +117,14 @@ def test_a_server_that_knows_no_form_of_constraint_is_asked_without(kind):
     assert said.value == {"topic": "billing"}
     assert not fields & server.seen[-1].keys()
     assert not fields & server.seen[-2].keys(), "what it rejects is remembered"
+
+
+def test_a_schema_that_our_grammar_cannot_say_goes_as_it_is():
+    dated = SCHEMA | {"properties": {"total": {"type": "string", "format": "date"}}}
+    request = ask(Task(name="dated", kind="extract", schema=dated), "x", id="1")
+    _, server = said_by("llamacpp", [Reply(text='{"total": "2026-01-31"}')], request)
+    assert "grammar" not in server.seen[0]
+    assert found(server.seen[0], "response_format.json_schema.schema") == dated
 
 
 def test_what_one_tasks_schema_cost_another_does_not_pay():
@@ -177,8 +190,8 @@ def test_a_name_that_the_server_does_not_know_gives_way_to_the_next():
 def test_a_callers_own_format_is_put_in_the_servers_words(kind):
     wanted = {"type": "json_schema", "json_schema": {"name": "total", "schema": SCHEMA}}
     _, server = said_by(kind, [Reply(text="{}")], passed(response_format=wanted))
-    at = SCHEMA_AT.get(kind, "response_format.json_schema.schema") if kind != "vllm" else None
-    assert found(server.seen[0], at or "response_format.json_schema.schema") == SCHEMA
+    at = "response_format.json_schema.schema" if "format" in dialect(kind).says else SCHEMA_AT[kind]
+    assert found(server.seen[0], at) == SCHEMA
 
 
 def test_a_format_that_a_server_cannot_be_held_to_is_an_error():

@@ -1,6 +1,7 @@
 """The same promises kept by real servers: llama.cpp's and vLLM's, with a real small model behind them."""
 
 import asyncio
+import json
 import math
 from types import SimpleNamespace
 
@@ -151,6 +152,15 @@ def test_words_passed_through_obey_the_callers_limits(server):
         server, Request(id="4", deadline=PATIENCE_S, messages=turn, max_tokens=60, stop=(cut.text.strip()[-1],))
     )
     assert cut.text.strip()[-1] not in stopped.text
+
+
+def test_llamacpp_writes_no_blanks_between_the_parts(llamacpp):
+    """Its grammar alone would take up to twenty in every place."""
+    heated = [msgspec.structs.replace(asked(EXTRACT, ROWS[0])[0], temperature=1.5, seed=seed) for seed in range(20)]
+    said, _ = told(llamacpp, *heated)
+    whole = [one.text for one in said if one.finish == "stop"]
+    assert whole
+    assert whole == [json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False) for text in whole]
 
 
 def test_a_callers_own_format_is_kept(server):

@@ -12,7 +12,7 @@ from itertools import groupby
 
 import msgspec
 
-from insource.decode.check import parse_json
+from insource.decode.check import parse_json, read_once
 from insource.decode.grammar import for_schema
 from insource.errors import Invalid, OutputInvalid
 from insource.nouns import JsonObject, JsonValue, Message, Noun, to_json
@@ -107,7 +107,7 @@ def called(offer: Offer, text: str) -> tuple[str, str]:
         if text.startswith(head) and text.endswith(end):
             arguments = text[len(head) : -len(end)]
             parse_json(function.parameters, arguments)
-            return function.name, arguments
+            return function.name, read_once(arguments)
     raise OutputInvalid("the answer is no call of a function that was offered")
 
 

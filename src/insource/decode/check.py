@@ -4,6 +4,7 @@ Values are validated by jsonschema-rs with its linear-time regex engine and with
 hostile schema nor a hostile output can hang or call out (docs/decisions/0005-decoding.md).
 """
 
+import json
 from functools import lru_cache
 from typing import Any
 
@@ -62,6 +63,24 @@ def parse_json(schema: JsonObject, text: str) -> JsonObject:
     if said:
         raise OutputInvalid("the output breaks the schema: " + "; ".join(said))
     return value
+
+
+def read_once(text: str) -> str:
+    """The JSON `text`, with a key that stands twice in an object kept once, with its last value: so readers take it.
+
+    RFC 8259 leaves such an object's meaning open; a grammar does not remember free keys, so it cannot forbid one.
+    Raises `OutputInvalid` for what is no JSON.
+    """
+    value, twice = _json(text), False
+
+    def kept(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+        nonlocal twice
+        found = dict(pairs)
+        twice = twice or len(found) < len(pairs)
+        return found
+
+    json.loads(text, object_pairs_hook=kept)
+    return to_json(value).decode() if twice else text
 
 
 def faults(schema: JsonObject, value: JsonValue) -> list[str]:

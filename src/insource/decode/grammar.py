@@ -113,6 +113,12 @@ def for_schema(schema: JsonObject, *, closed: bool = False) -> str:
     return _compiled(said, closed)
 
 
+def narrowed(schema: JsonObject) -> JsonObject:
+    """What `for_schema(schema, closed=True)` is the grammar of: a plain schema with our bounds. Raises `Invalid`."""
+    check_size(schema)
+    return on_a_deep_stack(lambda: _bounded(json.loads(to_json(schema)), closed=True))
+
+
 def unbounded(schema: JsonObject) -> str:
     """The grammar of `schema` without our own bounds: its answers may never end. For measuring what the bounds cost."""
     return _grammar(Normal(Gathered(schema)).schema())
@@ -121,13 +127,13 @@ def unbounded(schema: JsonObject) -> str:
 @lru_cache(maxsize=256)
 def _compiled(schema: bytes, closed: bool) -> str:
     try:
-        return on_a_deep_stack(lambda: _bounded(json.loads(schema), closed))
+        return on_a_deep_stack(lambda: _grammar(_bounded(json.loads(schema), closed=closed)))
     except RecursionError as error:
         raise Invalid("the schema is nested too deeply to decode by", hint="split the task") from error
 
 
-def _bounded(schema: JsonObject, closed: bool) -> str:
-    """The grammar of `schema` with our bounds, the most of them that llguidance can combine."""
+def _bounded(schema: JsonObject, *, closed: bool) -> JsonObject:
+    """`schema` made plain, with our bounds: the most of them that llguidance can combine."""
     check_form(schema, DIALECTS[draft(schema)])
     gathered = Gathered(schema)
     check_schema(schema)
@@ -140,7 +146,7 @@ def _bounded(schema: JsonObject, closed: bool) -> str:
         narrow = bounded(plain, closed=closed, keys=keys, lengths=lengths)
         said = _fault(narrow)
         if not said:
-            return _grammar(narrow)
+            return narrow
     return _blame(plain, normal.places, said)
 
 

@@ -5,7 +5,7 @@ from math import exp
 import msgspec
 
 from insource.decode.calls import OPEN, Offer, called, offer_of
-from insource.decode.check import faults, parse, parse_json, schema_of
+from insource.decode.check import faults, parse, parse_json, read_once, schema_of
 from insource.engines.base_model_fields import field_confidence, was_cut
 from insource.engines.base_model_write import Draft, Writer
 from insource.errors import OutputInvalid
@@ -39,7 +39,7 @@ def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usa
     pieces = writer.vocabulary.pieces(draft.tokens)
     structured = schema is not None and isinstance(value, dict)
     return Prediction(
-        text=text,
+        text=read_once(text) if structured else text,
         value=value if isinstance(value, dict) else None,
         engine=name,
         confidence=0.0 if was_cut(value) and structured else exp(sum(draft.logs)),

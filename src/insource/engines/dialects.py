@@ -80,6 +80,13 @@ def filled(form: JsonValue, values: Mapping[str, JsonValue]) -> JsonValue:
     return values[form[1:]] if isinstance(form, str) and form.startswith("$") else form
 
 
+def needed(form: JsonValue) -> set[str]:
+    """The names in `form` that `filled` would replace."""
+    if isinstance(form, dict | list):
+        return {name for each in (form.values() if isinstance(form, dict) else form) for name in needed(each)}
+    return {form[1:]} if isinstance(form, str) and form.startswith("$") else set()
+
+
 def joined(one: JsonObject, other: JsonObject) -> JsonObject:
     """Both objects as one; what both hold is the other's, but for objects, which are joined in turn."""
     both = one | other

@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import NoReturn
 
 from insource.decode.check import schema_of
+from insource.decode.gbnf import gbnf_of_labels, gbnf_of_schema
 from insource.decode.grammar import for_form
-from insource.engines.dialects import Dialect, Form, Wish, filled, joined
+from insource.engines.dialects import Dialect, Form, Wish, filled, joined, needed
 from insource.errors import EngineError
 from insource.nouns import JsonObject, JsonValue, Request, Task
 
@@ -110,7 +111,12 @@ def _present(values: Mapping[str, JsonValue]) -> list[Wish]:
 
 
 def _forms(dialect: Dialect, names: Sequence[Wish], values: Mapping[str, JsonValue]) -> tuple[Form, ...]:
-    return tuple(filled(form, values) for name in names for form in dialect.says.get(name, ()))
+    """The forms of these wishes with their values; one of which a value is missing is none, and none stands twice."""
+    known = (form for name in names for form in dialect.says.get(name, ()) if needed(form) <= values.keys())
+    forms: list[Form] = []
+    for form in (filled(form, values) for form in known):
+        forms += [form] if form not in forms else []
+    return tuple(forms)
 
 
 def _task_form(task: Task, dialect: Dialect) -> tuple[Form, ...]:
@@ -120,8 +126,15 @@ def _task_form(task: Task, dialect: Dialect) -> tuple[Form, ...]:
     values: dict[str, JsonValue] = {"name": task.name, "schema": schema_of(task)}
     labels = task.outputs[0].labels if len(task.outputs) == 1 else ()
     if not labels or not _apart(labels):
-        return _forms(dialect, ("schema",), values)
+        return _forms(dialect, ("schema",), values | _own_grammar(schema_of(task), dialect))
     return _forms(dialect, ("choice", "schema"), values | _choice(labels))
+
+
+def _own_grammar(schema: JsonObject, dialect: Dialect) -> dict[str, JsonValue]:
+    """Our grammar, for a server that takes one, where it says all that the schema says."""
+    wanted = any("gbnf" in needed(form) for form in dialect.says.get("schema", ()))
+    grammar = gbnf_of_schema(schema) if wanted else None
+    return {} if grammar is None else {"gbnf": grammar}
 
 
 def _own_form(request: Request, dialect: Dialect) -> tuple[Form, ...]:
@@ -158,7 +171,7 @@ def _choice(labels: Sequence[str]) -> dict[str, JsonValue]:
     return {
         "labels": list(labels),
         "regex": "(" + "|".join(SPECIAL.sub(r"\\\1", label) for label in labels) + ")",
-        "gbnf": "root ::= " + " | ".join(_quoted(label) for label in labels),
+        "gbnf": gbnf_of_labels(labels),
     }
 
 
@@ -166,8 +179,3 @@ def _apart(labels: Sequence[str]) -> bool:
     """Whether no label begins another one: only then is it plain where a bare label ends."""
     order = sorted(labels)
     return not any(other.startswith(one) for one, other in pairwise(order))
-
-
-def _quoted(label: str) -> str:
-    """The label as a GBNF literal."""
-    return '"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
