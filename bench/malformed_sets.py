@@ -3,19 +3,22 @@
 Three sources: the parameters of BFCL's functions; forms that tasks have (closed sets, several outputs, optional and
 free texts, numbers, lists, nested objects), drawn from a seed; and a seeded sample of JSONSchemaBench. Each gets caps:
 texts of 8 characters (16 with a pattern, 40 with a format), lists of 2 items, numbers from 0 to 99 in halves, no
-further properties, where it says nothing narrower. Kept are those that our check accepts and whose answers, drawn
-blindly under the mask, all fit. Left out are objects with free keys, which nothing caps, and steps that binary
-fractions do not hold, as 0.01: validators differ on which numbers are their multiples.
+further properties, where it says nothing narrower. Kept are those that our check accepts and whose answers fit even
+as the most tokens spell them: every text to its end, every list full, letter by letter. Left out are objects with free
+keys, which nothing caps, and steps that binary fractions do not hold, as 0.01: validators differ on which numbers are
+their multiples.
 """
 
 import gzip
 import json
 import random
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import bfcl
 from insource.decode.grammar import for_schema
@@ -26,7 +29,7 @@ from insource.nouns import JsonObject, canonical
 
 TEXT, SHAPED, FORMED, ITEMS, LOWEST, HIGHEST, STEP = 8, 16, 40, 2, 0, 99, 0.5
 LONGEST = 1_500  # characters of a schema; servers read it in the prompt
-WALKS, ROOM = 48, 32
+WALKS, ROOM = 4, 60
 NOTES = ("title", "description", "default", "example", "examples", "$comment", "$schema", "$id", "id")
 MAPS = ("properties", "patternProperties", "$defs", "definitions")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -34,6 +37,7 @@ LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 SAID = {"type", "properties", "required", "additionalProperties", "items", "enum", "const", "$ref", "$defs",
         "definitions", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum", "anyOf", "multipleOf",
         "exclusiveMinimum", "exclusiveMaximum"}  # fmt: skip
+CLOSERS, CLOSES = set(b'"]}'), 1_000
 Named = tuple[str, JsonObject]
 
 
@@ -183,17 +187,26 @@ def _cap(made: JsonObject) -> None:
 
 
 def fits(schema: JsonObject, vocabulary: Vocabulary) -> bool:
-    """Whether our check accepts the schema and `WALKS` answers drawn blindly have at most `ROOM` tokens each."""
+    """Whether our check accepts the schema, and its longest answers have at most `ROOM` tokens each."""
     if len(canonical(schema)) > LONGEST:
         return False
     try:
         if any(_left_out(part) for _, part in subschemas(schema)):
             return False
         mask = GrammarMask(vocabulary, for_schema(schema))
-        dice = np.random.default_rng(0)
-        return all(_walk(mask.start(), dice, vocabulary) for _ in range(WALKS))
+        dice, costs = np.random.default_rng(0), _costs(vocabulary)
+        return all(_walk(mask.start(), dice, costs) for _ in range(WALKS))
     except (InsourceError, ValueError, TypeError):  # a schema of theirs may be none at all
         return False
+
+
+@lru_cache(maxsize=1)
+def _costs(vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """How soon each token brings an answer to its end: by its length, and at once where it may close something."""
+    pieces = vocabulary.pieces(range(vocabulary.size))
+    costs = [len(piece) + CLOSES * bool(CLOSERS & set(piece)) for piece in pieces]
+    costs[vocabulary.tokens.eos_token] = 2 * CLOSES
+    return np.array(costs)
 
 
 def _left_out(part: JsonObject) -> bool:
@@ -201,13 +214,14 @@ def _left_out(part: JsonObject) -> bool:
     return free or "patternProperties" in part or bool((float(part.get("multipleOf", 1)) * 1024) % 1)
 
 
-def _walk(mask: GrammarMask, dice: np.random.Generator, vocabulary: Vocabulary) -> bool:
-    """Whether an answer of equally likely tokens ends in time."""
+def _walk(mask: GrammarMask, dice: np.random.Generator, costs: NDArray[np.int64]) -> bool:
+    """Whether an answer that is spelled out, as slowly as the mask allows, ends in time."""
     taken = len(mask.forced())
-    end = vocabulary.tokens.eos_token
     while taken <= ROOM and not mask.done:
-        token = int(dice.choice(np.flatnonzero(mask.allowed())))
-        if token == end:
+        allowed = np.flatnonzero(mask.allowed())
+        slowest = allowed[costs[allowed] == costs[allowed].min()]
+        token = int(dice.choice(slowest))
+        if costs[token] == 2 * CLOSES:
             return True
         mask.advance(token)
         taken += 1 + len(mask.forced())
