@@ -5,8 +5,8 @@ free texts, numbers, lists, nested objects), drawn from a seed; and a seeded sam
 texts of 8 characters (16 with a pattern, 40 with a format), lists of 2 items, numbers from 0 to 99 in halves, no
 further properties, where it says nothing narrower. Kept are those that our check accepts and whose answers fit even
 as the most tokens spell them: every text to its end, every list full, letter by letter. Left out are objects with free
-keys, which nothing caps, and steps that binary fractions do not hold, as 0.01: validators differ on which numbers are
-their multiples.
+keys and values of any form, which nothing caps, and steps that binary fractions do not hold, as 0.01: validators differ
+on which numbers are their multiples.
 """
 
 import gzip
@@ -37,6 +37,7 @@ LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 SAID = {"type", "properties", "required", "additionalProperties", "items", "enum", "const", "$ref", "$defs",
         "definitions", "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum", "anyOf", "multipleOf",
         "exclusiveMinimum", "exclusiveMaximum"}  # fmt: skip
+SAYS = {"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"}
 CLOSERS, CLOSES = set(b'"]}'), 1_000
 Named = tuple[str, JsonObject]
 
@@ -210,8 +211,10 @@ def _costs(vocabulary: Vocabulary) -> NDArray[np.int64]:
 
 
 def _left_out(part: JsonObject) -> bool:
-    free = part.get("type") == "object" and part.get("additionalProperties", True) is not False
-    return free or "patternProperties" in part or bool((float(part.get("multipleOf", 1)) * 1024) % 1)
+    types = part.get("type", [])
+    free = "object" in types and part.get("additionalProperties", True) is not False  # "object" is in itself
+    anything = not SAYS & part.keys()
+    return anything or free or "patternProperties" in part or bool((float(part.get("multipleOf", 1)) * 1024) % 1)
 
 
 def _walk(mask: GrammarMask, dice: np.random.Generator, costs: NDArray[np.int64]) -> bool:
