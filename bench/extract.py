@@ -99,7 +99,7 @@ def sroie(given: Given, workspace: Path) -> dict[str, Any]:
 
 def spans(given: Given, workspace: Path) -> dict[str, Any]:
     """Marked clauses: type by type, and against the baseline and centroids."""
-    found = extract_sets.spans(given.data, given.rows or 5000)
+    found = extract_sets.spans(given.data, given.rows or 3000)
     prepare(workspace, found)
     test = [row for row in found.rows if row.split == "test"]
     train = [row for row in found.rows if row.split == "train"]
@@ -113,7 +113,7 @@ def spans(given: Given, workspace: Path) -> dict[str, Any]:
 
 def contracts(given: Given, workspace: Path) -> dict[str, Any]:
     """Whole contracts: what was found, against what is marked."""
-    found = extract_sets.contracts(given.data, given.rows or 30, given.test)
+    found = extract_sets.contracts(given.data, given.rows or 24, given.test)
     prepare(workspace, found)
     about = trained(given, workspace, "cuad_contracts.toml")
     train, test = ([row.input for row in found.rows if row.split == split] for split in ("train", "test"))

@@ -6,12 +6,16 @@ properties nobody named has at most 16 of them, and a value of which nothing is 
 bounded schema is valid for the schema it came from.
 """
 
+import math
+from fractions import Fraction
 from typing import Any
 
+from insource.decode.dialect import EXACT
 from insource.decode.keywords import TYPES
 from insource.nouns import JsonObject, JsonValue
 
 TEXT, ITEMS, KEYS, NUMBER, DECIMALS, NESTED = 1_000, 64, 16, 1e15, 1e-9, 10
+FINEST = 1e-14  # of a number, what a step from it may be
 NARROW = 1e-6  # between bounds closer than this nine decimals may say nothing
 WHOLE = ("enum", "$ref", "anyOf")  # its cases, and what it refers to, are bounded where they stand
 WORD = "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20})?"  # no doubled hyphen: it marks encoded names
@@ -143,13 +147,34 @@ def _anything(keys: bool) -> JsonObject:
 
 
 def _bound_number(part: JsonObject, *, whole: bool) -> None:
+    """Both ends, each of them one that may be said: one that may not is moved inwards, to the next that can be told."""
     lows = [part[key] for key in ("minimum", "exclusiveMinimum") if key in part]
     highs = [part[key] for key in ("maximum", "exclusiveMaximum") if key in part]
-    if not lows:
-        part["minimum"] = -max([NUMBER, *(abs(high) * 10 for high in highs)])
-    if not highs:
-        part["maximum"] = max([NUMBER, *(abs(low) * 10 for low in lows)])
-    low = max(part[key] for key in ("minimum", "exclusiveMinimum") if key in part)
-    high = min(part[key] for key in ("maximum", "exclusiveMaximum") if key in part)
-    if not whole and high - low > NARROW:
+    least = max(lows) if lows else -max([NUMBER, *(abs(high) * 10 for high in highs)])
+    most = min(highs) if highs else max([NUMBER, *(abs(low) * 10 for low in lows)])
+    if whole:
+        after = part.pop("exclusiveMinimum", None), part.pop("exclusiveMaximum", None)
+        part["minimum"] = max(math.floor(least) + 1 if least == after[0] else math.ceil(least), -EXACT)
+        part["maximum"] = min(math.ceil(most) - 1 if most == after[1] else math.floor(most), EXACT)
+        return
+    step = min(DECIMALS, (most - least) * NARROW)
+    above, below = part.pop("exclusiveMinimum", None), part.pop("exclusiveMaximum", None)
+    part["minimum"] = _inside(least, step) if least == above else _double(least, math.inf)
+    part["maximum"] = _inside(most, -step) if most == below else _double(most, -math.inf)
+    if most - least > NARROW:
         part.setdefault("multipleOf", DECIMALS)
+
+
+def _inside(end: float, step: float) -> float:
+    """The number a step from `end`, or as far away as fifteen digits reach: what is read is rounded to a double."""
+    size = abs(end) * FINEST
+    least = 10.0 ** math.ceil(math.log10(size)) if size > abs(step) else abs(step)
+    return float(Fraction(end) + Fraction(math.copysign(least, step)))
+
+
+def _double(end: float, towards: float) -> float:
+    """`end` as a double, or the next one `towards` where it lies between two."""
+    found = float(end)
+    beyond = Fraction(found) < Fraction(end) if towards > 0 else Fraction(found) > Fraction(end)
+    found = math.nextafter(found, towards) if beyond else found
+    return end if found == end else found

@@ -18,6 +18,7 @@ COUNTS = (
 )
 LEAST = {"minLength": 20_000, "minItems": 1_000, "minProperties": 1_000}
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+BEYOND = {"minimum": 1, "exclusiveMinimum": 1, "maximum": -1, "exclusiveMaximum": -1}
 LARGEST = 1e300
 CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 NESTED = 500
@@ -67,6 +68,14 @@ def _check_numbers(part: JsonObject, place: str) -> None:
     for key in BOUNDS:
         if abs(part.get(key, 0)) > LARGEST:
             refuse(key, place, "numbers lie within ±1e300")
+    if "integer" in types_of(part):
+        _check_whole(part, place)
+
+
+def _check_whole(part: JsonObject, place: str) -> None:
+    for key, sign in BEYOND.items():
+        if sign * part.get(key, 0) + key.startswith("exclusive") > EXACT:
+            refuse(key, place, "whole numbers beyond 2^53 are not told apart: write a text")
 
 
 def _check_values(part: JsonObject, place: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from insource.decode.bounds import TEXT, bounded
 from insource.decode.check import check_form, check_schema, schema_of
+from insource.decode.dialect import LEAST
 from insource.decode.keywords import DIALECTS, PATTERN, check_size, draft, refuse, subschemas
 from insource.decode.mask import limits
 from insource.decode.normal import Normal
@@ -74,7 +75,18 @@ def for_regex(pattern: str) -> str:
     if faults:
         line = str(faults[0]).strip().split("\n")[0][:200]
         raise Invalid(f"the regex cannot be honoured by a grammar: {line}", hint=BLAMED["pattern"], at="regex")
+    if _says_nothing(grammar):
+        raise Invalid(f"the regex matches no text of at most {TEXT:,} characters", hint="shorten it", at="regex")
     return grammar
+
+
+def _says_nothing(grammar: str) -> bool:
+    """Whether there is no text at all under the grammar; the engine finds out when it first looks for a token."""
+    from llguidance import LLMatcher, LLTokenizer
+
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, limits=limits())
+    matcher.compute_bitmask()
+    return bool(matcher.is_error())
 
 
 def for_form(form: JsonObject) -> str | None:
@@ -139,6 +151,10 @@ def _bounded(schema: JsonObject, *, closed: bool) -> JsonObject:
     check_schema(schema)
     normal = Normal(gathered)
     plain = normal.schema()
+    for place, part in subschemas(plain):
+        for key in LEAST.keys() & part.keys():
+            if part[key] > LEAST[key]:
+                refuse(key, place, f"at most {LEAST[key]:,}: no answer is that long")
     said = ""
     for keys, lengths in ((True, True), (False, True), (False, False)):
         if "too big" in said and lengths:

@@ -38,7 +38,7 @@ def spoken(pattern: str) -> str:
     """The same expression as the engine reads it."""
     said: list[str] = []
     inside = False
-    for piece in re.findall(r"\\.|\(\?[^)]*?:|[^\\]|\\$", pattern, re.DOTALL):
+    for piece in re.findall(r"\\.|[^\\]|\\$", pattern, re.DOTALL):
         said.append((IN_CLASS if inside else OUTSIDE).get(piece, piece))
         inside = piece != "]" if inside else piece == "["
     return "".join(said)

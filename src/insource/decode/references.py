@@ -80,6 +80,8 @@ class Gathered:
         waiting = [(schema, base, place)]
         while waiting:
             part, base, place = waiting.pop()
+            if place and "$schema" in part and draft(part) != self.draft:
+                refuse("$schema", place, "one schema is of one draft")
             base = self._called(part, base)
             self._found[id(part)] = (base, place)
             for step, each in inside(part):
@@ -108,11 +110,16 @@ class Gathered:
         alone = self.draft in OLD and "$ref" in value
         check_keywords({"$ref": ""} if alone else value, place, self._known)
         part: JsonObject = {}
+        further: list[JsonObject] = []
         for key, inner in value.items():
             if key in REFERENCES and "$ref" not in part:
                 part["$ref"] = f"#/$defs/{self._name(value, key, place)}"
+            elif key in REFERENCES:
+                further.append({"$ref": f"#/$defs/{self._name(value, key, place)}"})
             elif key in ASSERTIONS and not alone:
                 part[key] = self._inner(key, inner, f"{place}/{key}")
+        if further:
+            part["allOf"] = [*part.get("allOf", []), *further]
         return current(part, place)
 
     def _inner(self, key: str, value: JsonValue, place: str) -> JsonValue:
