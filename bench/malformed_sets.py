@@ -213,7 +213,7 @@ def _costs(vocabulary: Vocabulary) -> NDArray[np.int64]:
 def _left_out(part: JsonObject) -> bool:
     types = part.get("type", [])
     free = "object" in types and part.get("additionalProperties", True) is not False  # "object" is in itself
-    anything = not SAYS & part.keys()
+    anything = not SAYS & part.keys() or ("array" in types and "items" not in part)
     return anything or free or "patternProperties" in part or bool((float(part.get("multipleOf", 1)) * 1024) % 1)
 
 
