@@ -79,7 +79,8 @@ def test_a_log_probability_that_rounding_lifted_is_certainty():
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [(-5, 0), (2**63, MOST_TOKENS), (1e30, MOST_TOKENS), ("9" * 5000, 0), (True, 0), ([1], 0), (7, 7)]
+    ("given", "kept"),
+    [(-5, 0), (2**63, MOST_TOKENS), (1e30, MOST_TOKENS), ("9" * 5000, 0), (True, 0), ([1], 0), (7, 7)],
 )
 def test_a_count_of_tokens_that_cannot_be_costs_no_answer(given, kept):
     said, _ = said_by(answer(usage={"prompt_tokens": given, "completion_tokens": given}))

@@ -7,7 +7,7 @@ import msgspec
 from insource.decode.calls import offer_of
 from insource.engines.remote_wire import Heard, Wire, counted
 from insource.errors import Invalid
-from insource.nouns import JsonObject, JsonValue, Message, Request, to_json
+from insource.nouns import JsonObject, Message, Request, to_json
 from insource.nouns.request import text_of
 
 CHOICES = {"auto": "auto", "required": "any", "none": "none"}
