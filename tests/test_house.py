@@ -21,7 +21,9 @@ HEAVY = ("torch", "transformers", "peft", "sklearn", "pyarrow", "scipy", "openvi
 PUBLIC: set[str] = set()
 
 # "path" or "path:function" → why it may break a budget, and since when
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "src/insource/engines/batcher.py:_results": "0.1: whatever one batch raises, the thread must answer the next",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -83,13 +85,15 @@ def test_nothing_catches_every_exception_unless_it_passes_it_on() -> None:
     found = []
     for path in python_files("src", "bench", "tools"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ExceptHandler):
-                caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-                names = {getattr(kind, "id", "everything") for kind in caught if not isinstance(kind, ast.Attribute)}
-                passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
-                if names & {"everything", "Exception", "BaseException"} and not passed_on:
-                    found.append(f"{relative(path)}:{node.lineno}")
-    assert not found
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            names = {getattr(kind, "id", "everything") for kind in caught if not isinstance(kind, ast.Attribute)}
+            passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+            if names & {"everything", "Exception", "BaseException"} and not passed_on:
+                around = [one.name for one in functions(path) if one.lineno < node.lineno <= (one.end_lineno or 0)]
+                found.append((relative(path, *around[-1:]), f"line {node.lineno}"))
+    assert not over(found)
 
 
 def test_only_settings_reads_the_environment() -> None:

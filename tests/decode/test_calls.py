@@ -79,6 +79,9 @@ def test_nothing_is_offered_without_tools_and_with_the_choice_none() -> None:
         (TOOLS, {"type": "function", "function": "stop"}, "tool_choice"),
         (TOOLS, {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}}, "tool_choice"),
         (TOOLS, {"type": "allowed_tools", "allowed_tools": {"mode": "must", "tools": TOOLS}}, "tool_choice"),
+        (TOOLS, {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": 5}}, "tool_choice"),
+        (TOOLS, {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [5]}}, "tool_choice"),
+        (TOOLS, {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": ["stop"]}}, "tool_choice"),
         (TOOLS, {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool("x")]}}, "tool_choice"),
         (None, "required", "tool_choice"),
         (None, {"type": "function", "function": {"name": "stop"}}, "tool_choice"),
@@ -184,3 +187,9 @@ def test_calls_and_results_of_earlier_turns_are_told_as_text() -> None:
     assert said[1].content == "\n".join(["Well.", *[written("stop", '{"name":"p1"}')] * 2])
     assert str(said[2].content).count("</tool_response>") == 2
     assert said[3:] == tuple(turns[4:])
+
+
+@pytest.mark.parametrize("call", [{"function": "x"}, {}, {"function": {"name": "x", "arguments": {"a": 1}}}])
+def test_an_earlier_call_that_is_none_is_refused(call: JsonObject) -> None:
+    with pytest.raises(Invalid, match="earlier turn"):
+        told([Message(role="assistant", tool_calls=[call])], None)

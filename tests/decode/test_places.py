@@ -1,6 +1,7 @@
 """A place is where the value stands literally, or none."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -64,3 +65,50 @@ def test_a_place_always_spells_the_value(text, value):
         assert re.sub(r"\s+", " ", text[found[0] : found[1]]) == re.sub(r"\s+", " ", value.strip())
     elif not re.search(r"[A-Za-z0-9]", value) and value.strip():
         assert value.strip() not in text
+
+
+def as_defined(text, value, start, stop):
+    """The same, said by a pattern that tries every letter of the text."""
+    said = value.strip()
+    before, after = ("(?<![A-Za-z0-9])" if re.match("[A-Za-z0-9]", said[0]) else ""), re.match("[A-Za-z0-9]", said[-1])
+    for words in ([said], said.split()):
+        pattern = re.compile(before + r"\s+".join(map(re.escape, words)))
+        for at in range(start, stop + 1):
+            found = pattern.match(text, at, stop)
+            if found and not (after and re.match("[A-Za-z0-9]", text[found.end() : found.end() + 1])):
+                return found.span()
+    return None
+
+
+@pytest.mark.parametrize("short", [64, 0])
+@settings(deadline=None, max_examples=400)
+@given(
+    st.text(alphabet="ab \n-", max_size=30),
+    st.text(alphabet="ab \n-", min_size=1, max_size=8).filter(str.strip),
+    st.integers(0, 5),
+    st.integers(0, 5),
+)
+def test_it_is_the_first_place_of_all_for_short_values_and_for_long_ones(short, text, value, cut, end):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("insource.decode.places.SHORT", short)
+        start, stop = min(cut, len(text)), max(min(cut, len(text)), len(text) - end)
+        assert place(text, value, start, stop) == as_defined(text, value, start, stop)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a " * 500_000, "a " * 499 + "b"),
+        ("a  " * 333_000, "a " * 499 + "b"),
+        ("a" * 1_000_000, "a" * 999 + "b"),
+        ("a" * 1_000_000, "a" * 1_000),
+        ("ab-" * 333_000, "b-a" * 333 + "b"),
+        ("-aa" * 333_000, "-aa" * 100_000 + "-a"),
+        (" \n" * 500_000, "x y"),
+    ],
+    ids=["words", "blanks", "letters", "inside", "before", "after", "nothing"],
+)
+def test_a_text_that_repeats_itself_takes_no_longer_than_another(text, value):
+    start = time.process_time()
+    assert place(text, value) is None
+    assert time.process_time() - start < 1.5

@@ -54,6 +54,20 @@ async def test_after_close_nothing_is_taken():
         await engine.batcher.submit(ask(TASK, "x", id="1"))
 
 
+@pytest.mark.parametrize("fault", [AttributeError("no such thing"), KeyError("x"), RuntimeError("broken"), None])
+async def test_whatever_a_batch_raises_is_its_own_error_and_the_next_is_answered(fault):
+    def run(requests):
+        if requests[0].id == "bad" and fault:
+            raise fault
+        return [Prediction(text="a", engine="e", latency_ms=0) for request in requests if request.id != "bad"]
+
+    batcher = Batcher(run)
+    with pytest.raises(EngineDown, match="the engine"):
+        await asyncio.wait_for(batcher.submit(ask(TASK, "x", id="bad")), 5)
+    assert (await asyncio.wait_for(batcher.submit(ask(TASK, "x", id="good")), 5)).text == "a"
+    await batcher.close()
+
+
 async def test_callers_that_come_back_one_after_the_other_stay_one_batch():
     sizes: list[int] = []
 

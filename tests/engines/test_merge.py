@@ -1,6 +1,7 @@
 """The rules by which windows become one answer, one by one."""
 
 import math
+import time
 
 import pytest
 
@@ -146,3 +147,19 @@ def test_a_merged_answer_that_breaks_the_schema_is_invalid_and_never_passed_on()
     found = merged(task, TEXT, WINDOWS, [said({"who": "ACME Ltd"}), said({"parts": ["to"]})])
     assert found.finish == "invalid"
     assert found.value is None
+
+
+def test_very_many_items_and_chains_of_them_take_about_as_long_as_they_are_many():
+    schema = {"type": "object", "properties": {"parts": {"type": "array", "items": {"type": "string"}}}}
+    task = Task(name="t", kind="extract", schema=schema)
+    items = [f"w{i}" for i in range(40_000)]
+    text = " ".join(items)
+    windows = [Window(start=0, stop=len(text), tokens=1), Window(start=0, stop=0, tokens=1)]
+    start = time.process_time()
+    apart = merged(task, text, windows, [said({"parts": []}), said({"parts": items})])
+    chained = merged(task, "ab" * 20_000, [Window(start=i, stop=i + 4, tokens=1) for i in range(0, 39_996, 2)],
+                     [said({"parts": ["ab" if i else "a"]}) for i in range(19_998)])  # fmt: skip
+    assert time.process_time() - start < 4
+    assert apart.value == {"parts": items}
+    assert apart.places == {"parts": [None] * len(items)}
+    assert chained.value == {"parts": ["a", "ab"]}

@@ -2,12 +2,14 @@
 
 import asyncio
 import tempfile
+import threading
 from pathlib import Path
 
 import model_files
 import pytest
 
 from insource.engines.base import Bounded, Streams
+from insource.engines.merge import merged
 from insource.engines.remote import Remote
 from insource.engines.scripted import Rule, Scripted
 from insource.engines.scripted_server import Reply, ScriptedServer
@@ -85,6 +87,20 @@ async def test_a_short_text_is_one_call_and_a_reach_unknown_sends_all_of_it():
     said = await Windowed(whole).complete(ask(EXTRACT, LONG, id="1"))
     assert [request.input for request in whole.asked] == [LONG]
     assert LONG[slice(*said.places["who"])] == "ACME Ltd"
+
+
+async def test_a_long_text_is_searched_beside_the_loop_and_a_short_one_at_once(monkeypatch):
+    threads = []
+
+    def noted(*given):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return merged(*given)
+
+    monkeypatch.setattr("insource.engines.windowed.merged", noted)
+    engine = Windowed(Scripted("s", script()), Estimate(10 * CONTEXT))
+    for text in ("from ACME Ltd", FILLER * 1000):
+        await engine.complete(ask(EXTRACT, text, id="1"))
+    assert threads == [True, False]
 
 
 async def test_earlier_turns_and_everything_else_of_the_call_stay():

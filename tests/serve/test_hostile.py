@@ -106,6 +106,34 @@ async def test_a_wrong_body_is_a_clear_4xx(tmp_path, body):
         assert await store.records() == []
 
 
+CALL = b'{"model":"tickets","messages":[{"role":"user","content":"x"},{"role":"assistant",%s}]}'
+
+
+@pytest.mark.parametrize(
+    ("part", "at"),
+    [
+        (b'"tool_calls":[{"function":"x"}]', "tool_calls[0].function"),
+        (b'"tool_calls":[{"id":5,"function":{"name":"f"}}]', "tool_calls[0].id"),
+        (b'"tool_calls":[{"type":["function"],"function":{"name":"f"}}]', "tool_calls[0].type"),
+        (b'"tool_calls":[{"function":{"name":"f"}},{"function":{"name":5}}]', "tool_calls[1].function.name"),
+        (b'"tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]', "tool_calls[0].function.arguments"),
+        (b'"tool_calls":[{"type":"custom","custom":"x"}]', "tool_calls[0].custom"),
+        (b'"content":[{"type":"text","text":5}]', "content[0].text"),
+        (b'"content":[{"text":"x"}]', "content[0].type"),
+        (b'"content":[{"type":["text"]}]', "content[0].type"),
+        (b'"content":[{"type":"image_url","image_url":"http://x"}]', "content[0].image_url"),
+        (b'"content":[{"type":"image_url","image_url":{"url":5}}]', "content[0].image_url.url"),
+        (b'"content":[{"type":"input_audio","input_audio":5}]', "content[0].input_audio"),
+        (b'"content":[{"type":"file","file":5}]', "content[0].file"),
+        (b'"content":[{"type":"refusal"}]', "content[0].refusal"),
+    ],
+)
+async def test_a_malformed_part_of_a_message_is_422_with_its_place(tmp_path, part, at):
+    async with gateway(tmp_path) as (url, _), httpx.AsyncClient(base_url=url, timeout=20) as http:
+        answer = await http.post("/v1/chat/completions", content=CALL % part)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (422, f"messages[1].{at}")
+
+
 async def test_a_body_over_the_limit_is_413_however_it_is_sent(tmp_path):
     async def pieces():
         for _ in range(30):

@@ -136,9 +136,17 @@ def _chosen(choice: JsonValue, names: list[str]) -> tuple[bool, list[str] | None
     if kind == "function" and isinstance(given, dict):
         return True, [str(given.get("name"))]
     if kind == "allowed_tools" and isinstance(given, dict) and given.get("mode") in ("auto", "required"):
-        allowed = [tool.get("function") for tool in given.get("tools") or () if isinstance(tool, dict)]
-        return given["mode"] == "required", [str(one.get("name")) for one in allowed if isinstance(one, dict)]
+        listed = given.get("tools")
+        allowed = [_name_in(tool) for tool in listed] if isinstance(listed, list) else [None]
+        if None not in allowed:
+            return given["mode"] == "required", [str(name) for name in allowed]
     raise Invalid(f"tool_choice is {CHOICES}", hint='{"type": "function", "function": {"name": …}}', at="tool_choice")
+
+
+def _name_in(tool: JsonValue) -> str | None:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _of(function: Function) -> str:
@@ -177,5 +185,8 @@ def _spoken(message: Message) -> Message:
 
 def _written(call: JsonObject) -> str:
     """A call of an earlier turn, in the form of new ones."""
-    function = call.get("function") or {}
-    return f'{OPEN}{{"name":{json.dumps(function.get("name"))},"arguments":{function.get("arguments") or "{}"}}}{CLOSE}'
+    function = call.get("function")
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(arguments, str | None):
+        raise Invalid("a call of an earlier turn is no function with its arguments in a text", at="messages")
+    return f'{OPEN}{{"name":{json.dumps(function.get("name"))},"arguments":{arguments or "{}"}}}{CLOSE}'

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from insource.errors import EngineDown
@@ -18,8 +19,8 @@ Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
 class Batcher:
     """Calls `run` with up to `largest` waiting requests at a time, in order of arrival, on its own thread.
 
-    `run` returns one Prediction, or one exception as a value, per request. An exception it raises fails the batch
-    and not the thread. Cancelled requests are dropped before they are run.
+    `run` returns one Prediction, or one exception as a value, per request. Whatever it raises is `EngineDown` for each
+    call of that batch, and the next batch is run as ever. Cancelled requests are dropped before they are run.
 
     Callers that wait for an answer ask again a moment after it: a batch is therefore held for as many as the last had,
     at most `PATIENCE` of the time the last took, so that the first caller back is not answered alone before the rest.
@@ -89,9 +90,19 @@ class Batcher:
         if not requests:
             return []
         try:
-            return self._run(requests)
-        except (RuntimeError, ValueError, MemoryError, OSError) as error:
-            return [EngineDown(f"the engine failed: {error}") for _ in requests]
+            results = self._run(requests)
+        except Exception as error:  # noqa: BLE001 - else the thread ends, and every later call waits in vain
+            return [_failed(error) for _ in requests]
+        if len(results) != len(requests):
+            return [EngineDown(f"the engine gave {len(results)} answers to {len(requests)} calls") for _ in requests]
+        return results
+
+
+def _failed(error: Exception) -> EngineDown:
+    """What a caller hears of it, with its cause for who looks for it."""
+    down = EngineDown(f"the engine failed: {type(error).__name__}: {error}")
+    down.__cause__ = error
+    return down
 
 
 def _settle(waiting: Waiting, result: Prediction | Exception) -> None:
@@ -105,5 +116,5 @@ def _settle(waiting: Waiting, result: Prediction | Exception) -> None:
         else:
             future.set_result(result)
 
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(set_result)

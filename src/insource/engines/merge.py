@@ -5,16 +5,16 @@ extract    a single value: the surest window's, of equally sure ones the first i
            a list: the items of all windows, each once; items that overlap in the text are joined to one
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import exp, log
 from typing import Any
 
 import msgspec
 
 from insource.decode.check import faults, render, schema_of
-from insource.decode.places import Place, place, places
+from insource.decode.places import Part, Place, places
 from insource.engines.windows import Window
-from insource.nouns import JsonObject, JsonValue, Output, Prediction, Task, Usage, normal
+from insource.nouns import JsonObject, JsonValue, Output, Prediction, Task, Usage, likeness, normal
 
 LEAST, UNNAMED = 1e-300, 1e-9  # of a probability given, and of one that a rounded sum leaves
 UNSAID = 0.9
@@ -109,6 +109,7 @@ class _Found(msgspec.Struct):
     at: Place | None
     window: int
     sure: float
+    grown: bool = False  # `at` reaches beyond `value`
 
 
 def _extracted(task: Task, text: str, parts: Parts) -> Prediction:
@@ -145,16 +146,22 @@ def _fields(task: Task, text: str, parts: Parts, *, join: bool) -> tuple[JsonObj
     value: JsonObject = {}
     stand: JsonObject = {}
     fields: dict[str, float] = {}
-    names = dict.fromkeys(name for _, one in parts for name in one.value or {})
-    for name in sorted(names, key=lambda name: task.fields.index(name) if name in task.fields else len(task.fields)):
-        found = _found(name, text, parts)
+    known = schema_of(task).get("properties", {})
+    order = {name: i for i, name in enumerate(task.fields)}
+    naming: dict[str, list[tuple[Window, Prediction]]] = {}
+    for window, one in parts:
+        for name in one.value or {}:
+            naming.setdefault(name, []).append((window, one))
+    for name in sorted(naming, key=lambda name: order.get(name, len(order))):
+        said = [one for _, one in naming[name]]
+        found = _found(name, text, naming[name])
         if not found:
-            said = [one for _, one in parts if name in (one.value or {})]
             value[name] = (said[0].value or {})[name]
             stand[name] = [] if isinstance(value[name], list) else None
             sure = min((one.fields[name] for one in said if name in one.fields), default=None)
-        elif any(isinstance((one.value or {}).get(name), list) for _, one in parts):
-            most = (schema_of(task).get("properties", {}).get(name) or {}).get("maxItems")
+        elif any(isinstance((one.value or {})[name], list) for one in said):
+            form = known.get(name)
+            most = form.get("maxItems") if isinstance(form, dict) else None
             items = _union(text, found, join=join, most=most if isinstance(most, int) else None)
             value[name] = [item.value for item in items]
             stand[name] = [item.at and list(item.at) for item in items]
@@ -173,9 +180,10 @@ def _found(name: str, text: str, parts: Parts) -> list[_Found]:
     found = []
     for number, (window, one) in enumerate(parts):
         given: Any = (one.value or {}).get(name)
+        part = Part(text, window.start, window.stop)
         for item in given if isinstance(given, list) else [given]:
             if normal(item) is not None:
-                at = place(text, item, window.start, window.stop)
+                at = part.place(item)
                 found.append(_Found(item, at, number, one.fields.get(name, -1.0)))
     return found
 
@@ -185,27 +193,30 @@ def _union(text: str, found: Sequence[_Found], *, join: bool, most: int | None) 
     end = len(text)
     order = sorted(found, key=lambda item: (item.at or (end, end), item.window))
     kept: list[_Found] = []
-    seen: list[JsonValue] = []
+    seen: set[Hashable] = set()
     for item in order:
         last = kept[-1] if kept else None
         if last and last.at and item.at and item.at[0] < last.at[1]:
-            _overlapping(text, last, item, join=join)
-        elif (key := normal(item.value)) not in seen:
-            seen.append(key)
+            _overlapping(last, item, join=join)
+        elif (key := likeness(item.value)) not in seen:
+            seen.add(key)
             kept.append(msgspec.structs.replace(item))
+    for item in kept:
+        if item.at and item.grown:
+            item.value = text[slice(*item.at)]
     if most is None or len(kept) <= most:
         return kept
-    chosen = sorted(kept, key=lambda item: -item.sure)[:most]
-    return [item for item in kept if any(item is each for each in chosen)]
+    chosen = sorted(range(len(kept)), key=lambda i: -kept[i].sure)[:most]
+    return [kept[i] for i in sorted(chosen)]
 
 
-def _overlapping(text: str, last: _Found, item: _Found, *, join: bool) -> None:
-    """Makes `last` the two of them: what the text says from the first to the end of both, or the surer one."""
+def _overlapping(last: _Found, item: _Found, *, join: bool) -> None:
+    """Makes `last` the two of them: the text from the first to the end of both, or the surer one."""
     if last.at is None or item.at is None:
         return
     if join:
         start, stop = last.at[0], max(last.at[1], item.at[1])
-        last.value = last.value if (start, stop) == last.at else text[start:stop]
+        last.grown = last.grown or (start, stop) != last.at
         last.at, last.sure = (start, stop), max(last.sure, item.sure)
     elif item.sure > last.sure:
         last.value, last.at, last.sure = item.value, item.at, item.sure

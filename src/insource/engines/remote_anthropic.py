@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from insource.engines.remote_wire import Heard, Wire
+from insource.decode.calls import offer_of
+from insource.engines.remote_wire import Heard, Wire, counted
 from insource.errors import Invalid
-from insource.nouns import JsonObject, JsonValue, Message, Request, to_json
+from insource.nouns import JsonObject, Message, Request, to_json
 from insource.nouns.request import text_of
 
 CHOICES = {"auto": "auto", "required": "any", "none": "none"}
@@ -101,8 +102,8 @@ def _block(heard: Heard, position: int, block: JsonObject) -> str:
 
 
 def _spent(heard: Heard, usage: JsonObject) -> None:
-    read = [usage.get(f"{kind}input_tokens") for kind in ("", "cache_creation_", "cache_read_")]
-    known = [int(count) for count in read if count is not None]
+    read = [counted(usage.get(f"{kind}input_tokens")) for kind in ("", "cache_creation_", "cache_read_")]
+    known = [count for count in read if count is not None]
     heard.spent(sum(known) if known else None, usage.get("output_tokens"))
 
 
@@ -128,7 +129,7 @@ def _part(part: JsonObject) -> JsonObject:
     """A part of a message; an image given as data travels as data, one given by address as its address."""
     if part.get("type") != "image_url":
         return {"type": "text", "text": part.get("text", "")}
-    url = str((part.get("image_url") or {}).get("url", ""))
+    url = address_of(part)
     kind, comma, data = url.partition(";base64,")
     if comma and kind.startswith("data:"):
         source = {"type": "base64", "media_type": kind.removeprefix("data:"), "data": data}
@@ -137,29 +138,48 @@ def _part(part: JsonObject) -> JsonObject:
     return {"type": "image", "source": source}
 
 
+def address_of(part: JsonObject) -> str:
+    """Where the image of a part lies. Raises `Invalid` when it says nothing of it."""
+    image = part.get("image_url")
+    if not isinstance(image, dict) or not isinstance(image.get("url"), str):
+        raise Invalid('an image_url is an object with a text "url"', at="messages")
+    address: str = image["url"]
+    return address
+
+
 def _use(call: JsonObject) -> JsonObject:
-    function = call.get("function") or {}
-    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments_of(function)}
+    function = function_of(call)
+    return {"type": "tool_use", "id": call.get("id"), "name": function["name"], "input": function["arguments"]}
 
 
-def arguments_of(function: JsonObject) -> JsonValue:
-    """The arguments of a call, which the caller gave as JSON in a text. Raises `Invalid` when they are none."""
+def function_of(call: JsonObject) -> JsonObject:
+    """Name and arguments of an earlier call, whose arguments are JSON in a text. Raises `Invalid` for what is none."""
+    function = call.get("function")
+    if not isinstance(function, dict):
+        raise Invalid("a call of an earlier turn is no function", at="messages")
     try:
-        return msgspec.json.decode(function.get("arguments") or "{}")
-    except msgspec.DecodeError as error:
-        raise Invalid(f"the arguments of the call of {function.get('name')!r} are not JSON: {error}") from error
+        arguments = msgspec.json.decode(function.get("arguments") or "{}")
+    except (msgspec.DecodeError, TypeError, RecursionError) as error:
+        words = f"the arguments of the call of {function.get('name')!r} are no JSON in a text: {error}"
+        raise Invalid(words, at="messages") from error
+    return {"name": function.get("name"), "arguments": arguments}
 
 
 def _tools(request: Request) -> JsonObject:
-    whole: JsonObject = {}
-    if request.tools:
-        whole["tools"] = [_tool(tool.get("function") or {}) for tool in request.tools]
-    choice = request.tool_choice
-    if isinstance(choice, str) and choice in CHOICES:
-        whole["tool_choice"] = {"type": CHOICES[choice]}
-    elif isinstance(choice, dict):
-        whole["tool_choice"] = {"type": "tool", "name": (choice.get("function") or {}).get("name")}
-    return whole
+    """The tools and which may be called. Raises `Invalid` for what is no offer, with its place."""
+    offer = offer_of(request.tools, request.tool_choice)
+    choice, tools = request.tool_choice, [tool["function"] for tool in request.tools or ()]
+    if not tools:
+        return {}
+    said: JsonObject | None = {"type": CHOICES[choice]} if isinstance(choice, str) else None
+    if isinstance(choice, dict) and offer is not None:
+        names = [function.name for function in offer.functions]
+        if choice["type"] == "function":
+            said = {"type": "tool", "name": names[0]}
+        else:  # those allowed: the wire has no word for some of the tools
+            tools = [tool for tool in tools if tool["name"] in names]
+            said = {"type": CHOICES["required" if offer.must else "auto"]}
+    return {"tools": [_tool(tool) for tool in tools]} | ({"tool_choice": said} if said else {})
 
 
 def _tool(function: JsonObject) -> JsonObject:

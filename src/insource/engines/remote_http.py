@@ -179,9 +179,9 @@ class Upstream:
 
 def _pause(after: str) -> float:
     """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110 section 10.2.3)."""
-    if after.strip().isdigit():
+    if after.isascii() and after.strip().isdecimal():
         return float(after)
     try:
         return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, OSError):
         return 0.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from insource.engines.remote_anthropic import arguments_of
+from insource.engines.remote_anthropic import address_of, function_of
 from insource.engines.remote_openai import token
 from insource.engines.remote_wire import Heard, Wire
 from insource.errors import Invalid
@@ -47,17 +47,15 @@ def _turn(message: Message) -> JsonObject:
     if images:
         whole["images"] = images
     if message.tool_calls:
-        functions = [call.get("function") or {} for call in message.tool_calls]
-        calls = [{"name": function.get("name"), "arguments": arguments_of(function)} for function in functions]
-        whole["tool_calls"] = [{"function": call} for call in calls]
+        whole["tool_calls"] = [{"function": function_of(call)} for call in message.tool_calls]
     return whole
 
 
 def _image(part: JsonObject) -> str:
     """The base64 of an image given as a data URL. Raises `Invalid` on another address: Ollama fetches nothing."""
-    _, comma, data = str((part.get("image_url") or {}).get("url", "")).partition(";base64,")
+    _, comma, data = address_of(part).partition(";base64,")
     if not comma:
-        raise Invalid("Ollama takes images as data only", hint='"url": "data:image/png;base64,…"')
+        raise Invalid("Ollama takes images as data only", hint='"url": "data:image/png;base64,…"', at="messages")
     return data
 
 

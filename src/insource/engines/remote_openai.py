@@ -1,11 +1,14 @@
 """The OpenAI chat wire: conversations out, answers and chunks in. Source: OpenAI API reference, chat completions."""
 
+import math
 from collections.abc import Sequence
 
 from insource.engines.dialects import found
 from insource.engines.remote_sure import Token
 from insource.engines.remote_wire import Heard, Wire
 from insource.nouns import JsonObject, JsonValue, Message, Request
+
+ROUNDED = 0.01
 
 
 def said(messages: Sequence[Message], request: Request) -> JsonObject:
@@ -55,9 +58,9 @@ def turn(message: Message) -> JsonObject:
 
 
 def token(data: JsonObject) -> Token:
-    """One token of `logprobs.content`, with the likeliest others in its place."""
+    """One token of `logprobs.content`, with the likeliest others in its place. Raises ValueError for what is none."""
     others = data.get("top_logprobs") or []
-    return Token(_raw(data), float(data["logprob"]), tuple((_raw(one), float(one["logprob"])) for one in others))
+    return Token(_raw(data), _log(data["logprob"]), tuple((_raw(one), _log(one["logprob"])) for one in others))
 
 
 def _content(logprobs: JsonValue, _: str) -> list[Token]:
@@ -67,15 +70,24 @@ def _content(logprobs: JsonValue, _: str) -> list[Token]:
 def _lists(logprobs: JsonValue, content: str) -> list[Token]:
     """Parallel lists in an answer; in a stream one number a chunk."""
     if isinstance(logprobs, int | float):
-        return [Token(content.encode(), float(logprobs))] if content else []
+        return [Token(content.encode(), _log(logprobs))] if content else []
     known = logprobs or {}
     pairs = zip(known.get("tokens") or [], known.get("token_logprobs") or [], strict=True)
-    return [Token(str(text).encode(), float(logprob)) for text, logprob in pairs if logprob is not None]
+    return [Token(str(text).encode(), _log(logprob)) for text, logprob in pairs if logprob is not None]
 
 
 def _raw(data: JsonObject) -> bytes:
     given = data.get("bytes")
+    if not isinstance(given, list | None):
+        raise TypeError("the bytes of a token are no list")
     return bytes(given) if given is not None else str(data["token"]).encode()
+
+
+def _log(said: JsonValue) -> float:
+    """A log probability, at most 0. Rounding may lift it a little above."""
+    if not isinstance(said, int | float) or not -math.inf < said <= ROUNDED:
+        raise ValueError(f"{said!r} is no log probability")
+    return min(float(said), 0.0)
 
 
 TOKENS = {"content": _content, "lists": _lists}

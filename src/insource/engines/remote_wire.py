@@ -27,6 +27,7 @@ FINISHES: dict[str, Finish] = {
 SPOILED = "spoiled"  # the server gave no answer: it says that the model broke the schema
 BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
+MOST_TOKENS = 2**40  # of one answer: sums of a million such still fit every counter
 DONE = b"[DONE]"
 
 
@@ -48,15 +49,17 @@ class Heard:
     ended: bool = False
 
     def spent(self, read: JsonValue, written: JsonValue) -> None:
-        """Takes over the counts of tokens in and out; None is zero, or what is known already."""
-        known = self.usage
+        """Takes over the counts of tokens in and out; what is no count is zero, or what is known already."""
+        tokens_in, tokens_out, known = counted(read), counted(written), self.usage
         self.usage = Usage(
-            input_tokens=known.input_tokens if read is None else int(read),
-            output_tokens=known.output_tokens if written is None else int(written),
+            input_tokens=known.input_tokens if tokens_in is None else tokens_in,
+            output_tokens=known.output_tokens if tokens_out is None else tokens_out,
         )
 
     def call(self, position: int, *, id: str = "", name: str = "", arguments: str = "") -> None:
-        """Adds a piece of the tool call at `position`."""
+        """Adds a piece of the tool call at `position`. Raises TypeError for a piece that is no text."""
+        if not all(isinstance(piece, str) for piece in (id, name, arguments)):
+            raise TypeError("a piece of a call is no text")
         new: JsonObject = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         known = self.calls.setdefault(position, new)
         known["id"] = id or known["id"]
@@ -104,15 +107,25 @@ class Wire:
     lines: bool = False
 
 
+def counted(said: JsonValue) -> int | None:
+    """A count of tokens as a server gives it, brought into 0 to `MOST_TOKENS`; None for what is no number."""
+    if not isinstance(said, int | float) or isinstance(said, bool):
+        return None
+    return int(min(max(said, 0), MOST_TOKENS))
+
+
 def taken(wire: Wire, heard: Heard, data: JsonObject, part: str) -> str:
     """`wire.take`, where a form that is not the wire's, or one that tells of a failure, is `EngineDown`."""
     for path in heard.dialect.broke:
         if said := found(data, path):
             raise EngineDown(f"the server broke off: {said}")
     try:
-        return wire.take(heard, data, part)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        text = wire.take(heard, data, part)
+        if not isinstance(heard.reason, str | None):
+            raise TypeError("the reason of the end is no text")
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise EngineDown(f"the answer does not have the wire's form ({type(error).__name__}: {error})") from error
+    return text
 
 
 class Events:

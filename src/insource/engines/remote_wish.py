@@ -13,7 +13,7 @@ from insource.decode.check import schema_of
 from insource.decode.gbnf import gbnf_of_labels, gbnf_of_schema
 from insource.decode.grammar import for_form
 from insource.engines.dialects import Dialect, Form, Wish, filled, joined, needed
-from insource.errors import EngineError
+from insource.errors import EngineError, Invalid
 from insource.nouns import JsonObject, JsonValue, Request, Task
 
 # which form of each wish the server takes: a wish that is not named is asked for in its first
@@ -142,9 +142,13 @@ def _own_form(request: Request, dialect: Dialect) -> tuple[Form, ...]:
     given = request.response_format
     if given is None or (given.get("type") == "text" and "format" not in dialect.says):
         return ()
-    if given.get("type") in TEXTS and given["type"] in given:
+    kind, wanted = given.get("type"), given.get("json_schema")
+    if not isinstance(kind, str):
+        raise Invalid("the type of response_format is no text", at="response_format.type")
+    if kind in TEXTS and kind in given:
         return _text_form(given, dialect)
-    wanted = given.get("json_schema")
+    if kind == "json_schema" and (not isinstance(wanted, dict) or not isinstance(wanted.get("schema") or {}, dict)):
+        raise Invalid("json_schema is an object with a schema, itself an object", at="response_format.json_schema")
     values: dict[str, JsonValue] = {"format": given, "name": "answer"}
     if isinstance(wanted, dict):
         values |= {"name": wanted.get("name") or "answer", "schema": wanted.get("schema") or {"type": "object"}}

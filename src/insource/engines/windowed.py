@@ -66,7 +66,10 @@ class Windowed:
             said = [await self.engine.complete(request)]
         else:
             said = await self._ask(request, text, windows, start)
-        whole = merged(task, text, windows, said)
+        if len(text) <= SHORT:
+            whole = merged(task, text, windows, said)
+        else:  # a long text is searched for what was found: nobody else shall wait for it
+            whole = await asyncio.to_thread(merged, task, text, windows, said)
         return msgspec.structs.replace(whole, latency_ms=(time.perf_counter() - start) * 1000)
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """The words of the product: frozen values that every room speaks. They do no I/O and import nothing above them."""
 
-from insource.nouns.alike import normal, same
+from insource.nouns.alike import likeness, normal, same
 from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
 from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.model import Attention, Shape
@@ -54,6 +54,7 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "likeness",
     "normal",
     "same",
     "to_json",

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Hashable
+from typing import Any
 
 from insource.nouns.base import JsonValue
 
@@ -9,6 +11,11 @@ from insource.nouns.base import JsonValue
 def same(a: JsonValue, b: JsonValue) -> bool:
     """Equal after `normal`."""
     return bool(normal(a) == normal(b))
+
+
+def likeness(value: JsonValue) -> Hashable:
+    """The `normal` form as something that sets hold: equal where `same` says so."""
+    return _held(normal(value))
 
 
 def normal(value: JsonValue) -> JsonValue:
@@ -26,3 +33,9 @@ def normal(value: JsonValue) -> JsonValue:
         kept = {key: normal(item) for key, item in value.items()}
         return {key: item for key, item in kept.items() if item is not None} or None
     return value
+
+
+def _held(value: Any) -> Hashable:
+    if isinstance(value, list):
+        return ("a list", *map(_held, value))
+    return frozenset((name, _held(item)) for name, item in value.items()) if isinstance(value, dict) else value

@@ -21,6 +21,7 @@ from insource.nouns import (
     canonical,
     depth_ok,
 )
+from insource.serve.turns import check_turn
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FINISH = {"stop": "stop", "length": "length", "refusal": "content_filter", "invalid": "stop"}
@@ -217,9 +218,7 @@ def _check_text(call: ChatCall) -> None:
     except UnicodeEncodeError as error:
         raise Invalid("the text holds half a surrogate pair, which is no character", at="messages") from error
     for index, message in enumerate(call.messages):
-        for part in message.content if isinstance(message.content, list) else ():
-            if part.get("type") == "text" and not isinstance(part.get("text"), str):
-                raise Invalid("a text part needs a text", at=f"messages[{index}].content")
+        check_turn(message.content, message.tool_calls, f"messages[{index}]")
 
 
 def _check_task_call(call: ChatCall, task: Task) -> None:
