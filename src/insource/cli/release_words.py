@@ -141,7 +141,8 @@ def bundle_words(made: Bundled) -> str:
     return f"""{made.release} is in {made.file}, {made.bytes / 1e6:,.1f} MB
 SHA-256 {made.sha256}{left}
 
-there: pip install '{made.needs}', then insource init DIR --bundle {made.file} --sha256 {made.sha256[:12]}…"""
+there: pip install '{made.needs}', then
+insource init DIR --bundle {made.file} --sha256 {made.sha256}"""
 
 
 def _gated(gate: Gate | None) -> str:
