@@ -66,7 +66,7 @@ async def test_a_file_in_a_folder_that_is_not_there_names_the_folder(tmp_path):
     settings = home(tmp_path)
     async with await Store.open(settings) as store:
         release = await released(settings, store, live=False)
-        with pytest.raises(Missing, match="there is no folder .*nodir"):
+        with pytest.raises(Missing, match=r"there is no folder .*nodir"):
             await written(settings, store, release, tmp_path / "nodir" / "x.bundle")
 
 

@@ -17,6 +17,7 @@ from insource.journeys import promote as journey
 from insource.journeys.best import Best, best
 from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.copies import Copy, Order, copy
+from insource.journeys.forms import form_of
 from insource.journeys.gate import gate as ask_gate
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange, Task
 from insource.release.export import COPIES, MERGED
@@ -52,9 +53,10 @@ def list_releases(door: Door, task: str) -> None:
 
     found = _with_store(door, work)
     door.show(
-        {"releases": [_plain(r) | {"name": r.name, "gate": g.passed if g else None} for r, g in found]},
+        {"releases": [_plain(r) | {"name": r.name, "form": form_of(r), "gate": g.passed if g else None}
+                      for r, g in found]},
         words.list_words([r for r, _ in found], {r.name: g for r, g in found}),
-    )
+    )  # fmt: skip
 
 
 @verb("show", epilog="\b\nExample:\n  insource release show tickets@1.0.0")

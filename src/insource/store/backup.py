@@ -30,10 +30,10 @@ def snapshot(database: Path, file: Path) -> None:
 
 
 def pack(state: Path, database: Path, out: Path) -> int:
-    """Writes `out`, whole or not at all, and returns its size in bytes. Raises `Conflict` when `out` exists,
-    `Missing` when its folder does not, `StoreError` when the disk is full.
+    """Writes `out`, whole or not at all, and returns its size in bytes. Raises `Conflict` when `out` exists.
 
-    `database` is a snapshot. Blobs and releases never change once written, so they may be read as they lie.
+    `database` is a snapshot. Blobs and releases never change once written, so they may be read as they lie. Raises
+    `Missing` when there is no folder for `out`, `StoreError` when the disk is full.
     """
     if out.exists():
         raise Conflict(f"{out} exists already", hint="give the backup another name")
