@@ -8,7 +8,8 @@ under the base's own tokenizer: nothing pushes such a model towards sense, so th
     openvino     embedded, random weights               llamacpp   llama.cpp's server (xllamacpp), random weights
     torch-base   embedded, the base model's weights
 
-A server gets the schemas that its own grammar says whole (`said_whole`), in our dialect of it, and no second try.
+A server gets the schemas it can be held to: vLLM those that its own grammar says whole (`said_whole`), llama.cpp those
+that ours does (`decode.gbnf`). They are asked in our dialect, and no second time.
 Outputs are read by bench/reader.py, never by our decoder. Malformed is what is no JSON, breaks its schema, or never
 came; truncated, which is a failure too, what was cut by the limit. Valid, but counted apart, is an object where a key
 stands twice: no grammar remembers free keys, and readers take the last. Shares have one-sided 95% upper bounds
@@ -31,6 +32,7 @@ from typing import Any, TextIO
 
 import malformed_servers as servers
 import reader
+from insource.decode.gbnf import gbnf_of_schema
 from insource.decode.mask import Vocabulary
 from insource.decode.prompt import messages
 from insource.engines.base import Engine
@@ -48,7 +50,8 @@ from malformed_sets import Named, chosen, said_whole
 LIMIT, PATIENCE_S, BATCH = 64, 3600.0, 128
 SCHEMAS = {"bfcl": 160, "tasks": 80, "jsonschemabench": 160}
 SHARES = {"torch": 0.4, "openvino": 0.26, "vllm": 0.2, "llamacpp": 0.1, "torch-base": 0.04}
-SERVERS = ("vllm", "llamacpp")
+# what a server can be held to: vLLM by its own grammar, llama.cpp where ours says it whole
+SERVERS = {"vllm": said_whole, "llamacpp": lambda schema: gbnf_of_schema(schema) is not None}
 OUTCOMES = ("valid", "invalid", "truncated", "failed")
 INPUT = "Fill in the form."
 TWICE = "a key stands twice"
@@ -98,7 +101,7 @@ async def outcome(made: Engine, schema: JsonObject, asked: Request) -> tuple[str
 
 def planned(leg: str, count: int, sets: list[Named]) -> Iterator[tuple[int, int]]:
     """Number and schema of each generation of a leg; those of a schema follow each other, which share a mask."""
-    fitting = [i for i, (_, schema) in enumerate(sets) if leg not in SERVERS or said_whole(schema)]
+    fitting = [i for i, (_, schema) in enumerate(sets) if leg not in SERVERS or SERVERS[leg](schema)]
     for number in range(count):
         yield number, fitting[number * len(fitting) // count]
 

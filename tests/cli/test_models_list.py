@@ -76,7 +76,7 @@ def test_a_model_on_this_disk_is_sized_by_its_own_files(said, tmp_path):
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = {"model_type": "llama", "vocab_size": 100, "max_position_embeddings": 512, **sizes}
     (folder / "config.json").write_text(json.dumps(config))
-    assert "is not on this disk" in said(f"file:{folder}", ends=2)
+    assert f"file:{folder} is not pulled yet" in said(f"file:{folder}", ends=2)
     assert CliRunner().invoke(main, ["models", "pull", "--no-probe", f"file:{folder}"]).exit_code == 0
     found = json.loads(said(f"file:{folder}", "--json"))
     assert found["shape"]["parameters"] == 64_000
@@ -84,3 +84,18 @@ def test_a_model_on_this_disk_is_sized_by_its_own_files(said, tmp_path):
     (folder / "config.json").write_text('{"model_type": "mamba"}')
     assert CliRunner().invoke(main, ["models", "pull", "--no-probe", f"file:{folder}"]).exit_code == 0
     assert "of a kind whose memory cannot be told" in said(f"file:{folder}", ends=2)
+
+
+def test_a_form_for_serving_has_no_training_and_no_other_format(said):
+    page = said("openvino-int8:smollm2-135m")
+    assert "made from    smollm2-135m" in page
+    assert "insource models pull openvino-int8:smollm2-135m" in page
+    assert not [word for word in ("LoRA", "GGUF", "BF16", "Memory for") if word in page]
+    found = json.loads(said("openvino-int8:smollm2-135m", "--json"))
+    assert (found["of"], found["form"], found["disk_bytes"]) == ("smollm2-135m", "openvino-int8", 0)
+
+
+@pytest.mark.parametrize("words", [(), ("openvino:smollm2-135m",)])
+@pytest.mark.parametrize("option", [("--context", "4096"), ("--concurrent", "1"), ("--format", "bf16")])
+def test_options_of_an_estimate_are_refused_where_there_is_none(said, words, option):
+    assert f"{option[0]} is of no use here" in said(*words, *option, ends=2)

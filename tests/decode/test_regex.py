@@ -60,6 +60,7 @@ def test_what_cannot_be_honoured_is_refused_at_once(pattern: str) -> None:
     with pytest.raises(Invalid) as raised:
         for_regex(pattern)
     assert raised.value.hint
+    assert (str(raised.value)[:9], raised.value.at) == ("the regex", "regex")
     assert time.process_time() - start < 1.0
 
 

@@ -19,9 +19,11 @@ from insource.cli.main import main
 from insource.errors import Invalid
 from insource.journeys.best import best
 from insource.journeys.convert import FORMS
+from insource.journeys.forms import Timed, chosen
 from insource.journeys.gate import gate
 from insource.nouns import Output, Task
 from insource.settings import load_settings, load_task
+from insource.stats import clopper_pearson_lower
 from insource.store import Store
 
 pytestmark = pytest.mark.slow
@@ -126,3 +128,34 @@ def test_the_verb_says_which_and_why(workspace, monkeypatch):
     assert document["source"] == "defects@1.0.0"
     assert document["compared"]["best"] in {form["release"] for form in document["compared"]["forms"]}
     assert msgspec.json.encode(document)
+
+
+def test_each_form_is_called_by_its_name_and_knows_where_it_came_from(workspace, monkeypatch):
+    for name in ("openvino", "nncf"):
+        monkeypatch.setitem(sys.modules, name, None)
+    typed(workspace, "release", "export", "defects@1.0.0", "--format", "best", "--rows", "30")
+    listed = {one["name"]: one["form"] for one in json.loads(typed(workspace, "release", "list", "--json"))["releases"]}
+    assert listed["defects@1.0.0"] == "torch"
+    assert {"llamacpp-f16", "llamacpp-q8_0", "llamacpp-q4_0"} <= set(listed.values())
+    assert "llamacpp-q4_0" in typed(workspace, "release", "list", "defects")
+    shown = typed(workspace, "models", "bench", "defects@1.0.0", "--rows", "4")
+    assert {"torch", "llamacpp-q8_0"} <= set(shown.split())
+    best = shown.rpartition("\nnext: insource release gate ")[2].strip()
+    assert best == "" or best in listed
+    made = next(name for name, form in listed.items() if form == "llamacpp-q8_0")
+    for form in ("gguf-q8_0", "openvino"):
+        done = CliRunner().invoke(main, ["-C", str(workspace), "release", "export", made, "--format", form])
+        assert done.exit_code == 2
+        assert "it was made from defects@1.0.0" in done.stderr
+        assert "copying" not in done.stderr
+
+
+def test_so_few_rows_show_no_99_percent():
+    def form(release: str, rate: float, rows: int) -> Timed:
+        return Timed(release=release, engine="e", form="e", rows=rows, p50_ms=1.0, rows_per_s=rate, memory_mb=1.0,
+                     disk_mb=1.0, same=rows, same_low=clopper_pearson_lower(rows, rows))  # fmt: skip
+
+    best, why = chosen([form("a", 1.0, 16), form("b", 2.0, 16)])
+    assert best == "b"
+    assert why.endswith("16 of 16 labels the same, which shows 82.9% at least: 99% takes more rows")
+    assert chosen([form("a", 1.0, 500), form("b", 2.0, 500)])[1].endswith("500 of 500 labels the same")

@@ -13,8 +13,10 @@ from bundle_parts import home, released, written
 from release_parts import keep_rows, rows
 
 import insource
-from insource.errors import Conflict, Invalid, Refused
+from insource.cli.release_words import bundle_words
+from insource.errors import Conflict, Invalid, Missing, Refused
 from insource.journeys.edge import install
+from insource.journeys.promote import promote
 from insource.journeys.serve import close_path, open_path
 from insource.nouns import Output, Risk, Task, digest, from_json
 from insource.release.bundle import Bundle
@@ -34,10 +36,13 @@ def members(file: Path) -> list[str]:
 async def test_the_same_release_gives_the_same_bytes_and_the_texts_of_its_rows_stay(tmp_path):
     settings = home(tmp_path)
     async with await Store.open(settings) as store:
-        release = await released(settings, store)
+        release = await released(settings, store, live=False)
         first = await written(settings, store, release, tmp_path / "a.bundle")
         for path in (settings.state / release.folder).rglob("*"):
             os.utime(path, (1, 1))
+        await promote(release, settings, store)
+        release = await store.release("defects", "1.0.0")
+        assert release.approved_by, "who approved it at home is not part of it"
         second = await written(settings, store, release, tmp_path / "b.bundle")
         text = rows()[3].input  # a dev row
         assert text.encode() in (settings.state / release.folder / "trainer.jsonl").read_bytes()
@@ -55,6 +60,22 @@ async def test_the_same_release_gives_the_same_bytes_and_the_texts_of_its_rows_s
     assert head.task.risk.otherwise == ("review",)
     assert head.threshold is not None
     assert head.needs == "insource[data]"
+
+
+async def test_a_file_in_a_folder_that_is_not_there_names_the_folder(tmp_path):
+    settings = home(tmp_path)
+    async with await Store.open(settings) as store:
+        release = await released(settings, store, live=False)
+        with pytest.raises(Missing, match=r"there is no folder .*nodir"):
+            await written(settings, store, release, tmp_path / "nodir" / "x.bundle")
+
+
+async def test_what_is_to_be_typed_there_can_be_pasted(tmp_path):
+    settings = home(tmp_path)
+    async with await Store.open(settings) as store:
+        made = await written(settings, store, await released(settings, store), tmp_path / "a.bundle")
+    last = bundle_words(made).splitlines()[-1]
+    assert last == f"insource init DIR --bundle {tmp_path / 'a.bundle'} --sha256 {made.sha256}"
 
 
 async def test_only_what_passed_its_gate_and_is_whole_leaves(tmp_path):
@@ -171,6 +192,12 @@ async def answers(path, texts):
     from insource.nouns import ask
 
     return [await path.tiers[0].engine.complete(ask(path.task, text, id=str(i))) for i, text in enumerate(texts)]
+
+
+async def test_a_digest_that_is_none_is_said_and_nothing_is_made(made, tmp_path):
+    with pytest.raises(Invalid, match="'0000' is no SHA-256"):
+        await install(made, tmp_path / "kiosk", sha256="0000")
+    assert not (tmp_path / "kiosk").exists()
 
 
 async def test_twice_changes_nothing_and_mends_what_was_damaged(made, tmp_path):

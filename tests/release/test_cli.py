@@ -101,7 +101,7 @@ def test_the_list_is_a_line_a_release_and_the_card_tells_its_history(settings):
     registered(settings, "1.1.0")
     insource(settings, "promote", "defects", "--why", "better on urgency")
     head, first, second = insource(settings, "list", "defects").stdout.splitlines()
-    assert head.split()[:4] == ["release", "stage", "engine", "base"]
+    assert head.split()[:4] == ["release", "stage", "form", "base"]
     assert "not asked" in first
     assert "✓ yes" in second
     card = insource(settings, "show", "defects").stdout

@@ -1,5 +1,6 @@
 """The roadmap: where a task stands follows from facts, and each open need names the command that meets it."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from insource.nouns import (
     Report,
     Score,
 )  # fmt: skip
+from insource.settings import load_task
 from insource.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -159,3 +161,22 @@ def test_a_workspace_without_tasks_says_how_to_get_one(tmp_path):
     settings = workspace(tmp_path)
     (tmp_path / "tasks" / "defects.toml").unlink()
     assert "no tasks yet" in insource(settings, "status").stdout
+
+
+def test_where_releases_came_in_a_bundle_no_rows_are_asked_for(settings):
+    """With rows of the task, the workspace would take no newer bundle."""
+    asyncio.run(arrived(settings))
+    done = insource(settings, "status", "defects")
+    assert done.exit_code == 0
+    assert "next: insource serve" in done.stdout
+    assert "collect" not in done.stdout.replace("collected", "")
+    assert "it came in a bundle" in done.stdout
+
+
+async def arrived(settings) -> None:
+    async with await Store.open(settings) as store:
+        release = stub(settings, load_task(settings, "defects"), "1.0.0")
+        await store.add_release(release)
+        check = Check(name="accuracy", demanded="≥ 0.8", found="0.9", passed=True)
+        await store.save_gate(Gate(release=release.name, artefact=release.artefact, checks=(check,), report="r1"))
+        await promote(release, settings, store)

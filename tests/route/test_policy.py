@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insource.nouns import Prediction, Risk, Task
-from insource.route import accept, choose, demanded
+from insource.route import accept, choose, demanded, promise
 
 
 def said(confidence, *, finish="stop", value=None) -> Prediction:
@@ -85,3 +85,11 @@ def test_an_engine_that_is_not_configured_is_refused_by_name():
 def test_the_confidence_demanded_follows_the_tasks_present_limit(risk, fitted_for, fitted, wanted):
     assert demanded(risk, fitted_for, fitted) == pytest.approx(wanted) if wanted is not None else True
     assert (demanded(risk, fitted_for, fitted) is None) == (wanted is None)
+
+
+def test_a_promise_lasts_as_long_as_the_policy_it_was_made_for():
+    then = Risk(max_error=0.05)
+    assert promise(Risk(max_error=0.05, otherwise=()), then, 0.8, "at most 5%") == "at most 5%"
+    said = promise(Risk(threshold=0.5), then, 0.8, "at most 5%")
+    assert said == "nothing is promised, for [risk] was changed since it was trained: a confidence of 0.5 is demanded"
+    assert promise(Risk(), then, 0.8, "at most 5%").endswith("every valid answer is given")

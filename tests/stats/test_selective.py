@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insource import stats
+from insource.nouns import Risk, Task
+from insource.train.promise import promised
 
 answers = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=120)
 
@@ -144,3 +146,17 @@ def test_honest_confidence_gets_most_of_its_rows_answered() -> None:
     random = np.random.default_rng(12)
     covered = [stats.threshold_for_risk(*honest(random, 1000), 0.05)[1] for _ in range(20)]
     assert np.mean(covered) > 0.6
+
+
+def test_a_threshold_set_by_hand_promises_no_error_and_says_what_it_sends_on() -> None:
+    def said(**risk: float) -> tuple[float | None, str]:
+        task = Task(name="t", kind="generate", metric="exact", risk=Risk(**risk))
+        return promised(task, [0.95, 0.9, 0.8, 0.1], [True, False, True, False])
+
+    assert said() == (None, "no risk limit is set: every valid answer is given")
+    threshold, words = said(threshold=0.9)
+    assert threshold is None
+    assert words == ("no error is promised: a confidence of 0.9 is demanded by hand; "
+                     "50% are given automatically, 50.0% of them wrong (dev rows)")  # fmt: skip
+    assert "every valid answer" not in said(threshold=1.0)[1]
+    assert said(threshold=0.9, max_error=0.05)[1] == words, "the limit does not hold where the threshold is set by hand"

@@ -1,11 +1,14 @@
 """`insource models`: the base models, those known and those on this disk."""
 
+from pathlib import Path
+
 import click
+from click.core import ParameterSource
 from msgspec import to_builtins
 
 from insource.cli.door import Door, verb
 from insource.cli.models_bench import bench
-from insource.cli.models_card import card
+from insource.cli.models_card import card, made_over_card
 from insource.cli.models_list import listed_table, listing
 from insource.cli.models_probe import kept_probes, probe_lines, probed_here, refuse_broken
 from insource.engines.catalogue import listed
@@ -19,13 +22,14 @@ from insource.engines.models import (
     shape_here,
     template_news,
 )
-from insource.engines.sources import source
+from insource.engines.sources import MadeOver, source
 from insource.errors import Invalid, Missing, Refused
 from insource.nouns import JsonObject
 from insource.price.plan import plan
 from insource.price.sizing import FORMATS, Load
 from insource.settings import cache_folder
 
+ESTIMATED = ("tokens", "concurrent", "answer", "form")
 ABOUT = """
 \b
 A MODEL is a name of the catalogue, or where it lies:
@@ -70,8 +74,14 @@ def show(door: Door, model: str | None, tokens: int | None, form: str, **load: i
     """
     cache = cache_folder()
     if model is None:
+        _unasked("name a MODEL: the options say what to estimate for it")
         rows = listing(cache)
         door.show({"cache": str(cache), "models": rows}, f"{listed_table(rows)}\nkept in {cache}")
+        return
+    origin = source(model).origin
+    if isinstance(origin, MadeOver):
+        _unasked(f"{model} is estimated in no other form: insource models list {origin.of}")
+        _made_over(door, model, origin, cache)
         return
     entry = listed().get(model)
     shape = entry.shape if entry else shape_here(model, cache)
@@ -143,6 +153,24 @@ def verify(door: Door, model: str | None, anew: bool) -> None:
     door.show({"models": said}, "\n".join(lines) or "no base model is here yet")
     for row in said:
         refuse_broken(row["name"], row["probed"])
+
+
+def _unasked(hint: str) -> None:
+    """Raises `Invalid` where options for an estimate came with what has none."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = isinstance(option, click.Option) and option.name in ESTIMATED
+        if given and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+            raise Invalid(f"{option.opts[0]} is of no use here", hint=hint)
+
+
+def _made_over(door: Door, model: str, origin: MadeOver, cache: Path) -> None:
+    """The page of a model made over for serving: its figures and its files, no training and no other format."""
+    entry = listed().get(origin.of)
+    shape = entry.shape if entry else shape_here(origin.of, cache)
+    held = next((kept.bytes for kept in kept_models(cache).values() if kept.name == model), 0)
+    found = {"name": model, "of": origin.of, "form": origin.form, "shape": shape, "disk_bytes": held}
+    door.show(found, made_over_card(model, origin.of, shape, held))
 
 
 for _each in (show, pull, verify, bench):

@@ -28,18 +28,21 @@ def bench(door: Door, name: str, rows: int) -> None:
     A form is what `insource release export --format openvino…` or `llamacpp-…` made of it. Each reads the same test
     rows in a process of its own: one call at a time, then 64 at a time.
     """
-    found = run(_bench(door, name, rows))
-    door.show(found, compared_words(found))
+    found, gated = run(_bench(door, name, rows))
+    hint = "" if gated else f"\n\nnext: insource release gate {found.best}"
+    door.show(found, compared_words(found) + hint)
 
 
-async def _bench(door: Door, name: str, rows: int) -> Compared:
+async def _bench(door: Door, name: str, rows: int) -> tuple[Compared, bool]:
+    """How the forms compare, and whether the best of them has been through its gate."""
     settings = door.settings()
     task, _, version = name.partition("@")
     loaded = load_task(settings, task)
     async with await Store.open(settings) as store:
         release = await store.release(task, version) if version else await _trained(store, task)
         with door.progress() as progress:
-            return await compare(loaded, release, settings, store, rows=rows, progress=progress)
+            found = await compare(loaded, release, settings, store, rows=rows, progress=progress)
+        return found, bool(await store.gates(found.best))
 
 
 async def _trained(store: Store, task: str) -> Release:

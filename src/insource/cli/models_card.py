@@ -32,6 +32,14 @@ def card(name: str, entry: Listed | None, shape: Shape, plan: Plan, form: str) -
     )
 
 
+def made_over_card(name: str, of: str, shape: Shape, held: int) -> str:
+    """The page of the model `of` in a form for serving on this machine, whose files are `held` bytes, 0 where none."""
+    here = f"{held / 1e6:,.0f} MB" if held else f"nothing yet: insource models pull {name}"
+    facts = [("made from", of), *_facts(shape), ("on disk", here), ("serves", "on the processor, by OpenVINO")]
+    other = dim(f"fine-tuning, other formats and cards: insource models list {of}")
+    return "\n".join([bold(name), *(f"  {what:<13}{words}" for what, words in facts), "", other])
+
+
 def size(count: float) -> str:
     """Parameters: 0.27B, 7.6B, 108B; "-" when there is no telling."""
     if not count:

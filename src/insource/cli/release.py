@@ -7,6 +7,7 @@ from typing import NoReturn, TypeVar
 import click
 import msgspec
 
+from insource import route
 from insource.cli import release_words as words
 from insource.cli.door import Door, run, verb
 from insource.engines.artefact import Manifest, read_manifest
@@ -16,8 +17,9 @@ from insource.journeys import promote as journey
 from insource.journeys.best import Best, best
 from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.copies import Copy, Order, copy
+from insource.journeys.forms import form_of
 from insource.journeys.gate import gate as ask_gate
-from insource.nouns import Gate, JsonObject, Noun, Release, StageChange
+from insource.nouns import Gate, JsonObject, Noun, Release, StageChange, Task
 from insource.release.export import COPIES, MERGED
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
@@ -51,9 +53,10 @@ def list_releases(door: Door, task: str) -> None:
 
     found = _with_store(door, work)
     door.show(
-        {"releases": [_plain(r) | {"name": r.name, "gate": g.passed if g else None} for r, g in found]},
+        {"releases": [_plain(r) | {"name": r.name, "form": form_of(r), "gate": g.passed if g else None}
+                      for r, g in found]},
         words.list_words([r for r, _ in found], {r.name: g for r, g in found}),
-    )
+    )  # fmt: skip
 
 
 @verb("show", epilog="\b\nExample:\n  insource release show tickets@1.0.0")
@@ -103,12 +106,13 @@ def gate(door: Door, name: str) -> None:
 def promote(door: Door, name: str, to: str, why: str) -> None:
     """Let a release answer traffic; the one that did is retired. Needs a passed gate on the same artefact."""
 
-    async def work(settings: Settings, store: Store) -> tuple[StageChange, Manifest | None]:
+    async def work(settings: Settings, store: Store) -> tuple[StageChange, str]:
         release = await _pick(name, settings, store, _candidate)
-        return await journey.promote(release, settings, store, to=to, why=why), _manifest(release, settings)
+        change = await journey.promote(release, settings, store, to=to, why=why)
+        return change, _promise(load_task(settings, release.task), _manifest(release, settings))
 
-    change, manifest = _with_store(door, work)
-    promise = f"\nits promise: {manifest.promise}" if manifest and manifest.promise else ""
+    change, said = _with_store(door, work)
+    promise = f"\nits promise: {said}" if said else ""
     hint = f"\nnext: insource serve, or insource answer {change.release.partition('@')[0]} --input TEXT"
     door.show(change, words.change_words(change) + (promise + hint if change.after == "live" else ""))
 
@@ -284,6 +288,13 @@ def _manifest(release: Release, settings: Settings) -> Manifest | None:
         return read_manifest(settings.state / release.folder)
     except InsourceError:
         return None
+
+
+def _promise(task: Task, manifest: Manifest | None) -> str:
+    """What its confidence promises under the task's policy of today; empty where training said nothing."""
+    if manifest is None or not manifest.promise:
+        return ""
+    return route.promise(task.risk, manifest.task.risk, manifest.threshold, manifest.promise)
 
 
 def _plain(noun: Noun) -> JsonObject:

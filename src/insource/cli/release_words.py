@@ -8,7 +8,7 @@ from insource.journeys.best import Best
 from insource.journeys.convert import Converted
 from insource.journeys.copies import Copy
 from insource.journeys.edge import Bundled
-from insource.journeys.forms import Compared
+from insource.journeys.forms import Compared, form_of
 from insource.journeys.promote import Verified
 from insource.nouns import Check, Gate, Pair, Release, Report, StageChange
 
@@ -26,9 +26,17 @@ def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> st
     """One line a release, the newest last."""
     if not releases:
         return "no releases yet. insource train TASK makes one"
-    head = ("release", "stage", "engine", "base", "gate", "made", "approved by")
+    head = ("release", "stage", "form", "base", "gate", "made", "approved by")
     rows = [
-        (r.name, r.stage, r.engine, r.base, _gated(gates.get(r.name)), r.created[:16].replace("T", " "), r.approved_by)
+        (
+            r.name,
+            r.stage,
+            form_of(r),
+            r.base,
+            _gated(gates.get(r.name)),
+            r.created[:16].replace("T", " "),
+            r.approved_by,
+        )
         for r in releases
     ]
     return table(head, rows)
@@ -38,7 +46,7 @@ def show_words(release: Release, manifest: Manifest | None, gate: Gate | None, c
     """A release's card: what it is, where it came from, what it promises, how it got where it is."""
     facts = [
         ("stage", release.stage),
-        ("engine", f"{release.engine}, base {release.base}"),
+        ("form", f"{form_of(release)}, base {release.base}"),
         ("made", release.created),
         ("dataset", short(release.dataset)),
         ("recipe", short(release.recipe)),
@@ -73,7 +81,7 @@ def converted_words(made: Converted) -> str:
     """Both forms on the same rows, and what changed between them."""
     names = {made.source.name: made.source, made.release.name: made.release}
     kept = {
-        name: (names[name].engine, _megabytes(made.sizes[name] / 1e6), _megabytes(made.memory_mb[name]))
+        name: (form_of(names[name]), _megabytes(made.sizes[name] / 1e6), _megabytes(made.memory_mb[name]))
         for name in names
     }
     return _side_by_side(made.report, kept)
@@ -112,11 +120,11 @@ def _megabytes(size: float) -> str:
 def compared_words(found: Compared) -> str:
     """The forms of a release as they were timed, and which to serve."""
     rows = [
-        (form.release, form.engine, f"{form.p50_ms:,.0f}", f"{form.rows_per_s:,.1f}", f"{form.memory_mb:,.0f}",
+        (form.release, form.form, f"{form.p50_ms:,.0f}", f"{form.rows_per_s:,.1f}", f"{form.memory_mb:,.0f}",
          f"{form.disk_mb:,.0f}", f"{form.same / form.rows:.1%} (≥ {form.same_low:.1%})")
         for form in found.forms
     ]  # fmt: skip
-    head = ("release", "engine", "ms alone", "rows/s", "MB memory", "MB disk", "same labels")
+    head = ("release", "form", "ms alone", "rows/s", "MB memory", "MB disk", "same labels")
     said = f"{bold(found.best)}: {found.why}\nn {found.forms[0].rows:,} test rows; rows/s with 64 calls waiting"
     return f"{table(head, rows)}\n\n{said}"
 
@@ -141,7 +149,8 @@ def bundle_words(made: Bundled) -> str:
     return f"""{made.release} is in {made.file}, {made.bytes / 1e6:,.1f} MB
 SHA-256 {made.sha256}{left}
 
-there: pip install '{made.needs}', then insource init DIR --bundle {made.file} --sha256 {made.sha256[:12]}…"""
+there: pip install '{made.needs}', then
+insource init DIR --bundle {made.file} --sha256 {made.sha256}"""
 
 
 def _gated(gate: Gate | None) -> str:

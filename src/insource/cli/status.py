@@ -13,6 +13,7 @@ Examples:
   insource status            every task, a line each
   insource status tickets    one task: the roadmap, the facts, the next gate
 """
+NO_ROWS = {True: "where the release was made: it came in a bundle", False: "none collected"}
 NONE_YET = "no tasks yet. insource init DIR makes a workspace with one; a task is a file tasks/NAME.toml"
 
 
@@ -75,7 +76,7 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
     seen = "the newest " if facts.total_calls >= LOOK_BACK else ""
     review = facts.calls.get("review", 0)
     said = [
-        ("rows", f"{facts.total_rows:,} collected: {splits}" if facts.rows else "none collected"),
+        ("rows", f"{facts.total_rows:,} collected: {splits}" if facts.rows else NO_ROWS[facts.arrived]),
         ("measured", f"{len(facts.candidates)} candidates; best {facts.best}" if facts.candidates else ""),
         ("releases", ", ".join(facts.releases)),
         ("passed", ", ".join(facts.passed)),

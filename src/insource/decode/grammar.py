@@ -67,7 +67,11 @@ def for_regex(pattern: str) -> str:
 
     if len(pattern) > PATTERN:
         raise Invalid(f"the regex has more than {PATTERN:,} characters", hint="write a schema, or a choice", at="regex")
-    check_schema({"type": "string", "pattern": f"^(?:{pattern})$"})
+    try:
+        check_schema({"type": "string", "pattern": f"^(?:{pattern})$"})
+    except Invalid as error:
+        words = f"the regex {pattern[:80]!r} is none, or one too costly to check"
+        raise Invalid(words, hint=BLAMED["pattern"], at="regex") from error
     said = spoken(pattern.removeprefix("^").removesuffix("$") if pattern[-2:] != r"\$" else pattern.removeprefix("^"))
     lark = f"start: TEXT\nTEXT: /{delimited(said)}/ & /(?s:.{{0,{TEXT}}})/"
     grammar = str(LLMatcher.grammar_from_lark(lark))

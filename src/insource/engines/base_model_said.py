@@ -15,24 +15,26 @@ from insource.nouns import JsonObject, Prediction, Request, Usage
 def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usage: Usage) -> Prediction:
     """The draft's text and value, or its call of a function.
 
-    Confidence is the probability of all its tokens, per field of those in its value.
+    Confidence is the probability of all its tokens, per field of those in its value; of an answer that was cut short of
+    the form it was asked in, 0: it is not the whole one.
     """
     text, offer = writer.text(draft), offer_asked(request)
+    finish = draft.finish or "stop"
     if offer and (offer.must or text.startswith(OPEN)):
         return _call(request, offer, text, Prediction(
-            text="", engine=name, confidence=exp(sum(draft.logs)), usage=usage, finish=draft.finish or "stop"
+            text="", engine=name, confidence=0.0 if finish == "length" else exp(sum(draft.logs)), usage=usage, finish=finish
         ))  # fmt: skip
     for stop in request.stop:
         text = text.split(stop, 1)[0]
-    finish = draft.finish or "stop"
     value: JsonObject | None = None
-    schema = schema_asked(request)
+    schema, bare = schema_asked(request), text_asked(request)
+    cut = finish == "length" and bool(schema is not None or bare)
     try:
         if request.task and (schema is None or finish == "stop"):
             value = parse(request.task, text)
         elif schema is not None and finish == "stop":
             value = parse_json(schema, text)
-        elif finish == "stop" and faults(text_asked(request), text):
+        elif finish == "stop" and faults(bare, text):
             finish = "invalid"
     except OutputInvalid:
         finish = "invalid"
@@ -42,7 +44,7 @@ def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usa
         text=read_once(text) if structured else text,
         value=value if isinstance(value, dict) else None,
         engine=name,
-        confidence=0.0 if was_cut(value) and structured else exp(sum(draft.logs)),
+        confidence=0.0 if cut or (was_cut(value) and structured) else exp(sum(draft.logs)),
         fields=field_confidence(text, value or {}, pieces, draft.logs) if structured else {},
         usage=usage,
         finish=finish,

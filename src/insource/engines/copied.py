@@ -41,7 +41,9 @@ class Reader(Noun, frozen=True, kw_only=True):
 READERS = {
     "hf": Reader(server="transformers", kind="openai", needs="transformers", hint="pip install 'insource[train]'"),
     "gguf": Reader(server="llamacpp", kind="llamacpp", needs="xllamacpp", hint="pip install xllamacpp"),
-    "gptq": Reader(server="vllm", kind="vllm", needs="", hint="name the Python that has vLLM: vllm in insource.toml"),
+    "gptq": Reader(
+        server="vllm", kind="vllm", needs="", hint="name the Python that has vLLM in insource.toml: vllm of [workspace]"
+    ),
 }
 
 

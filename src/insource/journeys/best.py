@@ -7,8 +7,8 @@ acceptance are retired → the others timed, each in a process of its own → th
 from collections.abc import Sequence
 
 from insource.errors import EngineDown, Invalid
-from insource.journeys.convert import FORMS, convertible, converting, make_over, origin
-from insource.journeys.forms import Compared, compare, forms_of
+from insource.journeys.convert import FORMS, convertible, converting, make_over
+from insource.journeys.forms import Compared, compare, forms_of, origin
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
 from insource.journeys.promote import promote

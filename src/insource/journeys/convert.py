@@ -15,7 +15,7 @@ import msgspec
 from insource.engines.artefact import Manifest, file_digests, read_manifest, write_manifest
 from insource.engines.openvino_library import WEIGHTS
 from insource.errors import Invalid, Refused, StoreError
-from insource.journeys.forms import weighed
+from insource.journeys.forms import origin, source_of, weighed
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
 from insource.nouns import Noun, Release, Report, digest
@@ -116,7 +116,11 @@ def convertible(release: Release, settings: Settings) -> Manifest:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}", hint="restore it, or train again")
     manifest = read_manifest(source)
     if manifest.engine != "torch":
-        raise Invalid(f"{release.name} is served by {manifest.engine} already", hint="convert the release it came from")
+        first = source_of(release)
+        hint = (
+            f"it was made from {first}: name that one" if first else "only a release that torch serves has other forms"
+        )
+        raise Invalid(f"{release.name} is served by {manifest.engine} already", hint=hint)
     return manifest
 
 
@@ -151,11 +155,6 @@ async def _made(
         raise StoreError(f"{work} cannot be written: {error.strerror}", hint="free disk space, run again") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def origin(release: Release, form: str) -> str:
-    """How the changelog of what was made over from `release` begins."""
-    return f"{release.name} as {form}:"
 
 
 def _openvino(model: Path, manifest: Manifest, out: Path, weights: str) -> None:

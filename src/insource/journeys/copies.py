@@ -11,14 +11,15 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from insource.engines.copied import Copied, reader_of
-from insource.errors import InsourceError
+from insource.errors import Conflict, InsourceError, Invalid
 from insource.journeys.answer import Tier
-from insource.journeys.forms import weighed
+from insource.journeys.forms import form_of, source_of, weighed
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import answering, measure
 from insource.measure import Answer, Contender
 from insource.nouns import Noun, Release, Report, Task, digest
-from insource.release.export import CALIBRATED, MERGED, export
+from insource.release.export import CALIBRATED, MERGED, MODEL, export
+from insource.release.integrity import damage
 from insource.settings import Settings, load_task
 from insource.store import Store
 
@@ -54,6 +55,7 @@ async def copy(release: Release, order: Order, settings: Settings, store: Store,
     Raises what `release.export.export` raises. A copy that cannot be measured is there all the same, and says why.
     """
     form, task = order.form, load_task(settings, release.task)
+    _check(release, settings.state / release.folder, order)
     progress(f"copying as {form}", 0, 1)
     rows = await store.examples(release.dataset, "train") if form in CALIBRATED else []
     train = [row.input for row in rows]
@@ -77,6 +79,19 @@ async def copy(release: Release, order: Order, settings: Settings, store: Store,
     memory = {release.name: source, form: next(iter(held), None)}
     failed = report.failed.get(form, "")
     return replace(made, report=report, reader=reader.server, memory_mb=memory, unmeasured=failed)
+
+
+def _check(release: Release, folder: Path, order: Order) -> None:
+    """Raises `Invalid` or `Conflict` for what no copy comes of, before anything is said to be copied."""
+    first = source_of(release)
+    if first:
+        raise Invalid(f"{release.name} is kept as {form_of(release)}, which has no other form",
+                      hint=f"it was made from {first}: name that one")  # fmt: skip
+    if order.out.exists():
+        raise Conflict(f"{order.out} exists already", hint="name another folder with --out")
+    if not (folder / MODEL).is_dir() and not damage(folder, release.artefact, release.left):
+        raise Invalid(f"{release.name} has no merged model: its engine is {release.engine}",
+                      hint="only trained models are exported; insource serves this one as it is")  # fmt: skip
 
 
 def _opened(

@@ -13,12 +13,12 @@ from insource.errors import Conflict, Refused
 from insource.journeys.init import init
 from insource.journeys.promote import promote
 from insource.journeys.serve import as_served
-from insource.nouns import Noun, Release, Task
+from insource.nouns import Noun, Release, Task, sha256_given
 from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
 from insource.release.integrity import damage
 from insource.release.stages import evidence
 from insource.release.task_file import task_files
-from insource.route import demanded
+from insource.route import demanded, promise
 from insource.route.policy import HUMAN
 from insource.settings import CONFIG, Settings, load_settings
 from insource.store import Store
@@ -65,11 +65,13 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
     await asyncio.to_thread(task_files, away)  # what could not be written there is better said here
     files = members(folder)
     made = Bundle(
-        release=msgspec.structs.replace(release, stage="candidate", left=tuple(n for n in LEFT if n in manifest.files)),
+        release=msgspec.structs.replace(
+            release, stage="candidate", approved_by="", left=tuple(n for n in LEFT if n in manifest.files)
+        ),
         task=away,
         gate=gates[-1],
         threshold=demanded(away.risk, manifest.task.risk.max_error, manifest.threshold),
-        promise=manifest.promise,
+        promise=promise(away.risk, manifest.task.risk, manifest.threshold, manifest.promise),
         needs=needs(release.engine),
         code=f"insource {insource.__version__}",
         members=await asyncio.to_thread(lambda: {name: member_of(path) for name, path in files.items()}),
@@ -90,10 +92,10 @@ async def install(file: Path, root: Path, *, sha256: str = "") -> Installed:
     """Makes the release in `file` the live one of the workspace `root`, which is made when there is none.
 
     The whole file is checked before anything is written. Stopped anywhere, the same call goes on; a second time it
-    changes nothing, or mends the files. Raises what `release.bundle.check` does, and `Conflict` in a workspace that has
-    rows of the task, or another release of that name.
+    changes nothing, or mends the files. Raises what `release.bundle.check` does, `Invalid` for a `sha256` that is none,
+    and `Conflict` in a workspace that has rows of the task, or another release of that name.
     """
-    found = await asyncio.to_thread(check, file, sha256)
+    found = await asyncio.to_thread(check, file, sha256_given(sha256))
     texts = await asyncio.to_thread(task_files, found.task)
     if not (root / CONFIG).exists():
         init(root)
@@ -111,8 +113,7 @@ async def _install(found: Bundle, file: Path, texts: dict[str, str], settings: S
     kept = [_write(settings.root / place, text) for place, text in texts.items()]
     live = await store.live(task)
     if live is None or live.name != release.name:
-        approved = f", approved there by {found.release.approved_by}" if found.release.approved_by else ""
-        await promote(release, settings, store, why=f"from the bundle {file.name}{approved}")
+        await promote(release, settings, store, why=f"from the bundle {file.name}")
     return Installed(
         release=release.name,
         workspace=str(settings.root),

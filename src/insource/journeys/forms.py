@@ -28,13 +28,14 @@ Took = tuple[list[str], float, float, float]
 
 
 class Timed(Noun, frozen=True, kw_only=True):
-    """One form. `p50_ms` of one call alone, `rows_per_s` with 64 waiting, `memory_mb` the most its process held.
+    """One form; `form` is its name (`form_of`). `p50_ms` of one call alone, `rows_per_s` with 64 waiting, `memory_mb` the most its process held.
 
     `same` of `rows` labels are those of the first form, `same_low` the 95% lower bound of that share.
     """
 
     release: str
     engine: str
+    form: str
     rows: int
     p50_ms: float
     rows_per_s: float
@@ -78,14 +79,14 @@ async def compare(task: Task, release: Release, settings: Settings, store: Store
     found: list[Timed] = []
     first: list[str] = []
     for done, one in enumerate(made):
-        progress(f"timing {one.name}, {one.engine}", done, len(made))
+        progress(f"timing {one.name}, {form_of(one)}", done, len(made))
         folder = settings.state / one.folder
         said, p50, rate, memory = await asyncio.to_thread(_apart, folder, task, texts, settings.workspace.threads)
         first = first or said
         same = sum(a == b for a, b in zip(said, first, strict=True))
         size = sum(path.stat().st_size for path in (folder / "model").iterdir()) / 1e6
-        found.append(Timed(release=one.name, engine=one.engine, rows=len(texts), p50_ms=p50, rows_per_s=rate,
-                           memory_mb=memory, disk_mb=size, same=same,
+        found.append(Timed(release=one.name, engine=one.engine, form=form_of(one), rows=len(texts), p50_ms=p50,
+                           rows_per_s=rate, memory_mb=memory, disk_mb=size, same=same,
                            same_low=clopper_pearson_lower(same, len(texts))))  # fmt: skip
     progress("timing", len(made), len(made))
     best, why = chosen(found)
@@ -93,7 +94,10 @@ async def compare(task: Task, release: Release, settings: Settings, store: Store
 
 
 def chosen(forms: list[Timed]) -> tuple[str, str]:
-    """The quickest of the forms that give at least 99% of the first one's labels, and why. Pure."""
+    """The quickest of the forms that give at least 99% of the first one's labels, and why. Pure.
+
+    It is said where so few rows cannot show those 99%.
+    """
     first = forms[0]
     alike = [form for form in forms if form.same >= ALIKE * form.rows]
     best = max(alike, key=lambda form: form.rows_per_s)
@@ -102,7 +106,32 @@ def chosen(forms: list[Timed]) -> tuple[str, str]:
     if best is first:
         return best.release, f"no form that gives {ALIKE:.0%} of its labels is quicker"
     said = f"{best.rows_per_s / first.rows_per_s:.1f} times the rows a second of {first.release}"
-    return best.release, f"{said}, {best.same:,} of {best.rows:,} labels the same"
+    words = f"{said}, {best.same:,} of {best.rows:,} labels the same"
+    if best.same_low < ALIKE:
+        words += f", which shows {best.same_low:.1%} at least: {ALIKE:.0%} takes more rows"
+    return best.release, words
+
+
+def origin(release: Release, form: str) -> str:
+    """How the changelog of what was made over from `release` begins."""
+    return f"{release.name} as {form}:"
+
+
+def form_of(release: Release) -> str:
+    """The form that `release` was made over into, for example openvino-int8; its engine where it is as it was trained."""
+    return _made_from(release)[1] or release.engine
+
+
+def source_of(release: Release) -> str:
+    """The name of the release that `release` was made over from; "" where it is as it was trained."""
+    return _made_from(release)[0]
+
+
+def _made_from(release: Release) -> tuple[str, str]:
+    """What `origin` said: the release and the form, both "" without it. Changelogs of other releases are people's."""
+    found = re.match(r"(\S+) as (\S+):", release.changelog)
+    made = found is not None and found[1].startswith(f"{release.task}@") and found[2].startswith(release.engine)
+    return (found[1], found[2]) if found and made else ("", "")
 
 
 async def forms_of(release: Release, store: Store) -> list[Release]:

@@ -39,6 +39,11 @@ class Facts(Noun, frozen=True, kw_only=True):
     waiting: int = 0
 
     @property
+    def arrived(self) -> bool:
+        """True where the releases came in a bundle: a workspace that trained one has the rows."""
+        return bool(self.releases) and not self.rows
+
+    @property
     def total_rows(self) -> int:
         """Rows in all splits."""
         return sum(self.rows.values())
@@ -137,6 +142,8 @@ def standing(task: Task, facts: Facts) -> Standing:
 def _assessment(task: Task, facts: Facts) -> tuple[Need, ...]:
     demands = ", ".join(f"{key} = {value:g}" for key, value in task.acceptance.items())
     rows = facts.total_rows
+    if facts.arrived:
+        return (Need(what="rows, criteria and candidates", found="where the release was made", met=True),)
     return (
         Need(
             what=f"{ROWS:,} labelled rows ({BETTER:,} are better)",

@@ -1,7 +1,18 @@
 """The words of the product: frozen values that every room speaks. They do no I/O and import nothing above them."""
 
 from insource.nouns.alike import likeness, normal, same
-from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
+from insource.nouns.base import (
+    DEEPEST,
+    JsonObject,
+    JsonValue,
+    Noun,
+    canonical,
+    depth_ok,
+    digest,
+    from_json,
+    sha256_given,
+    to_json,
+)
 from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
@@ -57,6 +68,7 @@ __all__ = [
     "likeness",
     "normal",
     "same",
+    "sha256_given",
     "to_json",
     "visible",
 ]

@@ -1,6 +1,7 @@
 """What every noun shares: frozen, no unknown fields, JSON there and back, and identity by content."""
 
 import hashlib
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -43,6 +44,13 @@ def depth_ok(value: object) -> bool:
 def canonical(value: object) -> bytes:
     """JSON with sorted keys and no blanks: the form whose SHA-256 names a thing."""
     return msgspec.json.encode(value, order="deterministic")
+
+
+def sha256_given(text: str) -> str:
+    """The SHA-256 that somebody typed, in lower case; "" stays so. Raises `Invalid` unless it is 64 hex digits."""
+    if text and not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise Invalid(f"{text!r} is no SHA-256: 64 digits of 0-9a-f are", hint="sha256sum FILE prints it")
+    return text.lower()
 
 
 def digest(value: object) -> str:

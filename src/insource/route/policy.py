@@ -66,6 +66,15 @@ def demanded(risk: Risk, fitted_for: float | None, fitted: float | None) -> floa
     return max(1 - risk.max_error, fitted if stricter and fitted is not None else 0.0)
 
 
+def promise(now: Risk, then: Risk, fitted: float | None, said: str) -> str:
+    """What training promised in the words `said`, as long as the policy is the one it promised that for."""
+    if (now.max_error, now.threshold) == (then.max_error, then.threshold):
+        return said
+    threshold = demanded(now, then.max_error, fitted)
+    given = "every valid answer is given" if threshold is None else f"a confidence of {threshold:g} is demanded"
+    return f"nothing is promised, for [risk] was changed since it was trained: {given}"
+
+
 def _choice(name: str, region: str | None, sensitivity: str | tuple[str, ...]) -> Choice:
     if region is None:
         return Choice(engine=name, allowed=False, reason=f"{name} is not in insource.toml")

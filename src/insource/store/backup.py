@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from insource.errors import Conflict, Invalid, Missing, StoreError
+from insource.store.files import disk
 from insource.store.thread import sqlite_engine, translated
 
 DATABASE = "insource.db"
@@ -31,22 +32,23 @@ def snapshot(database: Path, file: Path) -> None:
 def pack(state: Path, database: Path, out: Path) -> int:
     """Writes `out`, whole or not at all, and returns its size in bytes. Raises `Conflict` when `out` exists.
 
-    `database` is a snapshot. Blobs and releases never change once written, so they may be read as they lie.
+    `database` is a snapshot. Blobs and releases never change once written, so they may be read as they lie. Raises
+    `Missing` when there is no folder for `out`, `StoreError` when the disk is full.
     """
     if out.exists():
         raise Conflict(f"{out} exists already", hint="give the backup another name")
     part = out.with_name(f"{out.name}.{uuid.uuid4().hex}.part")
-    try:
-        with tarfile.open(part, "w") as tar:
-            tar.add(database, DATABASE)
-            for folder in FOLDERS:
-                if (state / folder).is_dir():
-                    tar.add(state / folder, folder, filter=_finished)
-        part.replace(out)
-        return out.stat().st_size
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"{out} could not be written: {error.strerror}", hint="free disk space") from error
+    with disk(out):
+        try:
+            with tarfile.open(part, "w") as tar:
+                tar.add(database, DATABASE)
+                for folder in FOLDERS:
+                    if (state / folder).is_dir():
+                        tar.add(state / folder, folder, filter=_finished)
+            part.replace(out)
+            return out.stat().st_size
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def unpack(file: Path, state: Path, *, replace: bool = False) -> Path | None:

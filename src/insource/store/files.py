@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from insource.errors import Conflict, StoreError
+from insource.errors import Conflict, Missing, StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Turns a failed write of `path` into a `StoreError` that says what to do."""
+    """Turns a failed write of `path` into a `StoreError` that says what to do, or `Missing` where its folder is not."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOENT and not path.parent.exists():
+            raise Missing(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}") from error
         full = error.errno in FULL
         hint = "free some space and run the same command again" if full else "check the folder's permissions"
         raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint=hint) from error

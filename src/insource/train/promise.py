@@ -10,8 +10,12 @@ def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) 
     """The threshold at which the task's `max_error` holds with 95% confidence on these rows, and what it promises.
 
     Without enough rows to promise it, the threshold is the calibrated confidence 1 - max_error, and the words say so.
+    A threshold set by hand promises nothing: the words say what it did to these rows.
     """
     risk = task.risk.max_error
+    if task.risk.threshold is not None:
+        fitted = None if risk is None else threshold_for_risk(confidences, correct, risk)[0]
+        return fitted, _by_hand(task.risk.threshold, confidences, correct)
     if risk is None:
         return None, "no risk limit is set: every valid answer is given"
     threshold, coverage, needed = threshold_for_risk(confidences, correct, risk)
@@ -24,3 +28,11 @@ def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) 
         threshold,
         f"at most {risk:.0%} error among the {coverage:.0%} given automatically (95% confidence, dev rows)",
     )
+
+
+def _by_hand(threshold: float, confidences: Sequence[float], correct: Sequence[bool]) -> str:
+    given = [right for confidence, right in zip(confidences, correct, strict=True) if confidence >= threshold]
+    share = len(given) / max(1, len(confidences))
+    wrong = f", {given.count(False) / len(given):.1%} of them wrong" if given else ""
+    return (f"no error is promised: a confidence of {threshold:g} is demanded by hand; "
+            f"{share:.0%} are given automatically{wrong} (dev rows)")  # fmt: skip
