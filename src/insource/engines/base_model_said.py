@@ -21,9 +21,9 @@ def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usa
     text, offer = writer.text(draft), offer_asked(request)
     finish = draft.finish or "stop"
     if offer and (offer.must or text.startswith(OPEN)):
-        return _call(request, offer, text, Prediction(
-            text="", engine=name, confidence=0.0 if finish == "length" else exp(sum(draft.logs)), usage=usage, finish=finish
-        ))  # fmt: skip
+        sure = 0.0 if finish == "length" else exp(sum(draft.logs))
+        said = Prediction(text="", engine=name, confidence=sure, usage=usage, finish=finish)
+        return _call(request, offer, text, said)
     for stop in request.stop:
         text = text.split(stop, 1)[0]
     value: JsonObject | None = None
