@@ -22,7 +22,8 @@ def prediction_of(request: Request, draft: Draft, writer: Writer, name: str, usa
     finish = draft.finish or "stop"
     if offer and (offer.must or text.startswith(OPEN)):
         return _call(request, offer, text, Prediction(
-            text="", engine=name, confidence=0.0 if finish == "length" else exp(sum(draft.logs)), usage=usage, finish=finish
+            text="", engine=name, usage=usage, finish=finish,
+            confidence=0.0 if finish == "length" else exp(sum(draft.logs)),
         ))  # fmt: skip
     for stop in request.stop:
         text = text.split(stop, 1)[0]
