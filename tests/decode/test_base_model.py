@@ -215,21 +215,6 @@ async def test_an_answer_cut_by_length_is_no_value(engine: BaseModel) -> None:
     assert said.usage.output_tokens >= 3
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": EXTRACT.schema}}},
-        {"response_format": {"type": "regex", "regex": "[a-z]{90}"}},
-        {"tools": [{"type": "function", "function": {"name": "f", "parameters": EXTRACT.schema}}],
-         "tool_choice": "required"},
-    ],
-    ids=["json_schema", "regex", "tools"],
-)  # fmt: skip
-async def test_an_answer_cut_short_of_its_form_is_sure_of_nothing(form: dict[str, Any], engine: BaseModel) -> None:
-    said = await engine.complete(chat("x", max_tokens=3, **form))
-    assert (said.finish, said.confidence, said.value) == ("length", 0.0, None)
-
-
 ENDLESS = Task(name="endless", kind="extract", schema={
     "type": "object",
     "properties": {"kind": {"enum": ["pump", "seal"]}, "parts": {"type": "array", "items": {"type": "string"}}},

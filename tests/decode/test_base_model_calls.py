@@ -116,3 +116,21 @@ async def test_what_was_called_before_is_in_the_prompt(engine: BaseModel) -> Non
 async def test_malformed_tools_are_refused_before_anything_runs(engine: BaseModel) -> None:
     with pytest.raises(Invalid, match="tool_choice"):
         await engine.complete(chat("x", tool_choice={"type": "function", "function": {"name": "nope"}}))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": LIMITS}}},
+        {"response_format": {"type": "regex", "regex": "[a-z]{90}"}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": LIMITS}}],
+         "tool_choice": "required"},
+    ],
+    ids=["json_schema", "regex", "tools"],
+)  # fmt: skip
+async def test_an_answer_cut_short_of_its_form_is_sure_of_nothing(form: dict[str, Any], engine: BaseModel) -> None:
+    said = await engine.complete(
+        Request(
+        id="c", messages=(Message(role="user", content="x"),), max_tokens=3, deadline=600.0, **form
+    )))
+    assert (said.finish, said.confidence, said.value) == ("length", 0.0, None)

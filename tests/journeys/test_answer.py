@@ -7,7 +7,7 @@ import hmac
 import pytest
 
 from insource.engines.scripted import Rule, Scripted
-from insource.errors import EngineDown, EngineSlow, Missing, StoreError
+from insource.errors import EngineDown, EngineSlow, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, Tier, answer, discard
 from insource.journeys.relay import relay
 from insource.nouns import Output, Prediction, Record, Request, Risk, Task, ask, to_json
@@ -237,3 +237,11 @@ class Silent(BreaksOff):
 async def test_a_stream_that_falls_silent_ends_at_the_deadline():
     with pytest.raises(EngineSlow):
         await asyncio.wait_for(collected(relay(request(deadline=0.1), path(Silent(), task=None), Kept())), 5)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+async def test_a_task_is_asked_nothing_about_an_empty_input(text):
+    kept = Kept()
+    with pytest.raises(Invalid, match="the input is empty"):
+        await answer(ask(TASK, text, id="r1"), path(sure()), kept)
+    assert not kept.rows

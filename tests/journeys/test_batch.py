@@ -277,3 +277,11 @@ async def test_a_long_document_of_a_batch_is_waited_for(tmp_path):
             write(tmp_path / "in.jsonl", [{"id": 1, "input": "x"}]), tmp_path / "o.jsonl", path(store, engine), store
         )
     assert engine.deadline > 3000
+
+
+async def test_a_line_with_an_empty_input_is_a_reject(tmp_path):
+    rows = [{"id": "r1", "input": " "}, {"id": "r2", "input": "plain"}]
+    async with await opened(tmp_path) as store:
+        summary = await batch(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", path(store), store)
+    assert (summary.bad, summary.failed, summary.answered) == (1, 0, 1)
+    assert read(tmp_path / "out.jsonl")[0]["error"] == "line 1: the input is empty"

@@ -302,6 +302,9 @@ async def test_a_file_that_is_there_is_not_written_over_and_none_is_missing(tmp_
             await give(edge, tmp_path / "f")
         with pytest.raises(Missing):
             await take(edge, tmp_path / "none")
+        (tmp_path / "rows.csv").write_text("report,category\nleaks,leak\n")
+        with pytest.raises(Invalid, match="no file of insource store export"):
+            await take(edge, tmp_path / "rows.csv")
         with pytest.raises(Missing, match=r"there is no folder .*nodir"):
             await give(edge, tmp_path / "nodir" / "f")
         with pytest.raises(Missing, match=r"there is no folder .*nodir"):

@@ -83,6 +83,7 @@ async def test_where_nothing_reads_a_copy_it_says_what_to_install(tmp_path, monk
     assert made.unmeasured == "pip install xllamacpp"
     assert made.report is None
     assert "Modelfile" in made.files
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "plain").iterdir()} == {0o644}
     assert plain.unmeasured == "the weights are those of the release"
 
 

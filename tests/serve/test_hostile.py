@@ -8,7 +8,7 @@ import httpx2 as httpx
 import pytest
 from serving import gateway, say
 
-from insource.errors import Refused
+from insource.errors import Invalid, Refused
 from insource.serve.faults import error_body, without_folders
 
 
@@ -216,4 +216,8 @@ def test_an_error_names_files_without_the_folders_of_this_machine():
     changed = Refused("/srv/work/t-1/model.safetensors is not what was released", hint="see /v1/models")
     told = error_body(changed)
     assert told["error"]["message"] == "model.safetensors is not what was released. see /v1/models"
+    told = error_body(Invalid("the schema's not at #/properties/a/items is none", at="#/properties/a/items"))["error"]
+    assert told["message"] == "the schema's not at #/properties/a/items is none"
+    assert told["param"] == "#/properties/a/items"
+    assert error_body(Invalid("no", at="/srv/a.toml"))["error"]["param"] is None
     assert without_folders("http://10.0.0.1:80/v1/x and (/a/b c)") == "http://10.0.0.1:80/v1/x and (b c)"

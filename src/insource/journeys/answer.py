@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from insource.engines.base import Engine
-from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Missing, OutputInvalid
+from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
 from insource.nouns import (
     Attempt,
     Decision,
@@ -67,10 +67,13 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
 
     An answer below the threshold, invalid, late or failed passes the call to the next tier. When none is sure the
     outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every engine
-    failed (kept as "failed"), `StoreError` when the record could not be kept. A cancelled call raises at once.
+    failed (kept as "failed"), `StoreError` when the record could not be kept. A cancelled call raises at once. So does a
+    call to a task with an empty input: `Invalid`, and there is nothing to keep.
     """
     began = time.perf_counter()
     request = msgspec.structs.replace(request, task=path.task)
+    if path.task is not None:
+        check_input(request.input)
     if not path.tiers:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
     attempts: list[Attempt] = []
@@ -87,6 +90,12 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     if record.outcome == "failed":
         raise errors[-1]
     return record
+
+
+def check_input(text: str) -> None:
+    """Raises `Invalid` for an input of a task in which there is nothing but blanks."""
+    if not text.strip():
+        raise Invalid("the input is empty", hint="give the text that the task is about", at="messages")
 
 
 async def broken_off(request: Request, path: Path, keep: Keep) -> None:

@@ -16,7 +16,7 @@ from typing import IO
 import msgspec
 
 from insource.errors import Conflict, InsourceError, Invalid, Missing, StoreError
-from insource.journeys.answer import Path, answer, input_hash
+from insource.journeys.answer import Path, answer, check_input, input_hash
 from insource.journeys.lineup import Progress, quiet
 from insource.nouns import JsonObject, Noun, Record, Task, ask, from_json, to_json
 from insource.store import Store
@@ -162,7 +162,8 @@ def _read(task: Task, source: FilePath) -> _Work:
         try:
             asked = msgspec.json.decode(line, type=Ask)
             asked.input.encode()
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            check_input(asked.input)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, Invalid) as error:
             work.rows[number] = Row(id=None, error=f"line {number}: {error}")
             work.bad += 1
             continue

@@ -126,6 +126,10 @@ async def _write(store: Store, file: IO[bytes], progress: Progress) -> Carry:
 def _checked(file: Path) -> Last:
     """The last line of a file in which everything is as it was written."""
     sha, before, count = hashlib.sha256(), b"", 0
+    try:
+        from_json(next(_lines(file), b""), First)
+    except Invalid as error:
+        raise Invalid(f"{file} is no file of insource store export", hint="that verb makes one") from error
     for line in _lines(file):
         sha.update(before)
         before, count = line, count + 1

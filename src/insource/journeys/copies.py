@@ -60,6 +60,8 @@ async def copy(release: Release, order: Order, settings: Settings, store: Store,
     rows = await store.examples(release.dataset, "train") if form in CALIBRATED else []
     train = [row.input for row in rows]
     files = await asyncio.to_thread(export, release, settings.state / release.folder, order.out, form, texts=train)
+    for path in files:
+        path.chmod(0o644)  # safetensors makes its files for their owner alone; servers run as somebody else
     sizes = {path.relative_to(order.out).as_posix(): path.stat().st_size for path in files}
     made = Copy(release=release.name, form=form, folder=str(order.out), files=sizes)
     if form == MERGED:

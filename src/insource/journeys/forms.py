@@ -28,9 +28,9 @@ Took = tuple[list[str], float, float, float]
 
 
 class Timed(Noun, frozen=True, kw_only=True):
-    """One form; `form` is its name (`form_of`). `p50_ms` of one call alone, `rows_per_s` with 64 waiting.
+    """One form, called `form`. `p50_ms` of one call alone, `rows_per_s` with 64 waiting, `memory_mb` the most it held.
 
-    `memory_mb` is the most its process held. `same` of `rows` labels are those of the first form, `same_low` the 95% lower bound of that share.
+    `same` of `rows` labels are those of the first form, `same_low` the 95% lower bound of that share.
     """
 
     release: str
@@ -118,7 +118,7 @@ def origin(release: Release, form: str) -> str:
 
 
 def form_of(release: Release) -> str:
-    """The form that `release` was made over into, as openvino-int8; its engine where it is as it was trained."""
+    """The form that `release` was made over into, such as openvino-int8; its engine where it is as it was trained."""
     return _made_from(release)[1] or release.engine
 
 

@@ -11,7 +11,8 @@ from insource.nouns import JsonObject, to_json
 
 RETRY_AFTER_S = "1"
 # an absolute path of this machine, but not one of our own routes
-FOLDERS = re.compile(r"(?<![\w.:/])/(?!v1/)(?:[^\s/:'\"]+/)+")
+# or a place in the caller's own schema
+FOLDERS = re.compile(r"(#/\S*)|(?<![\w.:/])/(?!v1/)(?:[^\s/:'\"]+/)+")
 
 
 class TooLarge(InsourceError):
@@ -32,13 +33,14 @@ class Stopping(EngineDown):
 def error_body(error: InsourceError) -> JsonObject:
     """{"error": {message, type, param, code}}; the hint is part of the message, a file is named without its folders."""
     message = without_folders(f"{error}. {error.hint}" if error.hint else str(error))
-    param = error.at if error.at and "/" not in error.at else None
+    ours = "/" in error.at and not error.at.startswith("#")  # a file of this machine
+    param = error.at if error.at and not ours else None
     return {"error": {"message": message, "type": kind(error.status), "param": param, "code": error.code}}
 
 
 def without_folders(text: str) -> str:
     """The text with the files of this machine by name only: where they lie is no caller's business."""
-    return FOLDERS.sub("", text)
+    return FOLDERS.sub(r"\1", text)
 
 
 def error_response(error: InsourceError, headers: dict[str, str] | None = None) -> Response:
