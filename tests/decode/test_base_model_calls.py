@@ -129,8 +129,6 @@ async def test_malformed_tools_are_refused_before_anything_runs(engine: BaseMode
     ids=["json_schema", "regex", "tools"],
 )  # fmt: skip
 async def test_an_answer_cut_short_of_its_form_is_sure_of_nothing(form: dict[str, Any], engine: BaseModel) -> None:
-    said = await engine.complete(
-        Request(
-        id="c", messages=(Message(role="user", content="x"),), max_tokens=3, deadline=600.0, **form
-    )))
+    asked = (Message(role="user", content="x"),)
+    said = await engine.complete(Request(id="c", messages=asked, max_tokens=3, deadline=600.0, **form))
     assert (said.finish, said.confidence, said.value) == ("length", 0.0, None)
