@@ -302,7 +302,10 @@ async def test_a_file_that_is_there_is_not_written_over_and_none_is_missing(tmp_
             await give(edge, tmp_path / "f")
         with pytest.raises(Missing):
             await take(edge, tmp_path / "none")
-    assert (tmp_path / "f").read_text() == "mine"
+        (tmp_path / "g.part").write_text("mine")
+        await give(edge, tmp_path / "g")
+    assert (tmp_path / "f").read_text() == (tmp_path / "g.part").read_text() == "mine"
+    assert not list(tmp_path.glob(".insource-*"))
 
 
 # ------------------------------------------------------------------ as typed

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from insource.errors import Conflict, Invalid, Missing, StoreError
+from insource.store.files import placed
 from insource.store.thread import sqlite_engine, translated
 
 DATABASE = "insource.db"
@@ -35,18 +36,12 @@ def pack(state: Path, database: Path, out: Path) -> int:
     """
     if out.exists():
         raise Conflict(f"{out} exists already", hint="give the backup another name")
-    part = out.with_name(f"{out.name}.{uuid.uuid4().hex}.part")
-    try:
-        with tarfile.open(part, "w") as tar:
-            tar.add(database, DATABASE)
-            for folder in FOLDERS:
-                if (state / folder).is_dir():
-                    tar.add(state / folder, folder, filter=_finished)
-        part.replace(out)
-        return out.stat().st_size
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"{out} could not be written: {error.strerror}", hint="free disk space") from error
+    with placed(out) as part, tarfile.open(part, "w") as tar:
+        tar.add(database, DATABASE)
+        for folder in FOLDERS:
+            if (state / folder).is_dir():
+                tar.add(state / folder, folder, filter=_finished)
+    return out.stat().st_size
 
 
 def unpack(file: Path, state: Path, *, replace: bool = False) -> Path | None:
