@@ -2,6 +2,9 @@
 
 import errno
 import hashlib
+import socket
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import model_files
@@ -9,7 +12,8 @@ import pytest
 from model_host import Heard, Host, serving
 
 from insource.engines.sources import Hub, Wheel, Wheels, catalogue, source
-from insource.engines.sources_http import Patience, Want, disk_fault, download, room_for
+from insource.engines.sources_http import Patience, Want, disk_fault, download, get_json, room_for
+from insource.engines.sources_wheel import _Listing
 from insource.errors import Denied, EngineDown, Invalid, Missing, Refused, StoreError
 
 BYTES = bytes(range(256)) * 20_000  # 5 MB, every piece different from its neighbour's offset
@@ -184,6 +188,61 @@ def test_passing_faults_are_waited_out_and_lasting_ones_are_told(host, tmp_path)
         download(Want(url="http://127.0.0.1:9/x"), tmp_path / "n", Heard(), SOON)
     with pytest.raises(Refused):
         download(Want(url="file:///etc/hostname"), tmp_path / "n", Heard(), SOON)
+
+
+LENGTHLESS = b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nwhole file"
+WIRES = {
+    "a part nobody asked for": (
+        b"HTTP/1.1 206 Partial\r\nContent-Length: 3\r\nContent-Range: bytes 0-9/10\r\n\r\nabc",
+        EngineDown,
+    ),
+    "on to ftp": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ftp://x.example/m\r\n\r\n", Refused),
+    "on to no address": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://[::1\r\n\r\n", Refused),
+    "a pause that is no number": (
+        "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: ²\r\n\r\n".encode("latin-1"),
+        EngineDown,
+    ),
+}
+
+
+@contextmanager
+def saying(wire):
+    """The address of a server that says these bytes to whoever connects, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with suppress(OSError):
+                while True:
+                    line, _ = server.accept()
+                    with line:
+                        line.recv(65_536)
+                        line.sendall(wire)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("what", WIRES)
+def test_a_server_that_says_nonsense_is_told_of_and_nothing_is_kept_for_whole(what, tmp_path):
+    wire, error = WIRES[what]
+    with saying(wire) as url:
+        with pytest.raises(error):
+            download(Want(url=f"{url}/x"), tmp_path / "m", Heard(), SOON)
+    assert not (tmp_path / "m").exists()
+
+
+def test_where_the_length_is_no_number_the_file_ends_with_the_line(tmp_path):
+    with saying(LENGTHLESS) as url:
+        download(Want(url=f"{url}/x"), tmp_path / "m", Heard(), SOON)
+    assert (tmp_path / "m").read_bytes() == b"whole file"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[1]", b'{"files": 3}', b'{"files": [{"filename": 5}]}'])
+def test_a_page_of_another_form_is_told_of(body, tmp_path):
+    wire = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with saying(wire) as url, pytest.raises(EngineDown):
+        get_json(Want(url=url), _Listing, SOON)
 
 
 def test_the_key_stays_with_its_host(host, tmp_path):

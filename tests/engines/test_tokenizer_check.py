@@ -63,6 +63,8 @@ def replace(pattern, content):
         ({"normalizer": {"type": "Python", "code": "import os"}}, "unknown kind 'Python'"),
         ({"decoder": {"type": "Sequence", "decoders": [{"type": "Odd"}]}}, "unknown kind 'Odd'"),
         ({"model": {"type": "Lua"}}, "unknown kind 'Lua'"),
+        ({"normalizer": {"type": ["NFC"]}}, "unknown kind"),
+        ({"normalizer": {"type": "Sequence", "normalizers": 5}}, "no list"),
     ],
 )
 def test_a_part_made_to_swell_or_unknown_is_refused(tokenizer, parts, words):

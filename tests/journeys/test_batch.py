@@ -227,6 +227,18 @@ async def test_a_store_that_fails_ends_the_run_with_one_clear_error(tmp_path):
         assert (await batch(source, tmp_path / "out.jsonl", path(store), store)).answered == 200
 
 
+@pytest.mark.parametrize("mine", ["my notes\n", '{"id": 1, "input": "x"}\n', "\n[1]\n"])
+def test_a_file_of_ones_own_in_its_place_is_left_alone(tmp_path, mine):
+    part = tmp_path / "out.jsonl.part"
+    part.write_text(mine)
+    with pytest.raises(Conflict, match="earlier run"), _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl"):
+        pass
+    assert part.read_text() == mine
+    part.write_text('{"id": "a", "outp')  # a row that was cut off
+    with _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl"):
+        pass
+
+
 @pytest.mark.skipif(not FilePath("/dev/full").exists(), reason="no /dev/full here to stand for a full disk")
 def test_an_answer_that_finds_no_room_is_one_clear_error(tmp_path):
     part = tmp_path / "out.jsonl.part"

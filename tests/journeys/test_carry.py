@@ -309,7 +309,10 @@ async def test_a_file_that_is_there_is_not_written_over_and_none_is_missing(tmp_
             await give(edge, tmp_path / "nodir" / "f")
         with pytest.raises(Missing, match=r"there is no folder .*nodir"):
             await edge.backup(tmp_path / "nodir" / "f.tar")
-    assert (tmp_path / "f").read_text() == "mine"
+        (tmp_path / "g.part").write_text("mine")
+        await give(edge, tmp_path / "g")
+    assert (tmp_path / "f").read_text() == (tmp_path / "g.part").read_text() == "mine"
+    assert not list(tmp_path.glob(".insource-*"))
 
 
 # ------------------------------------------------------------------ as typed

@@ -37,7 +37,9 @@ async def test_the_same_release_gives_the_same_bytes_and_the_texts_of_its_rows_s
     settings = home(tmp_path)
     async with await Store.open(settings) as store:
         release = await released(settings, store, live=False)
+        (tmp_path / "a.bundle.part").write_text("mine")
         first = await written(settings, store, release, tmp_path / "a.bundle")
+        assert (tmp_path / "a.bundle.part").read_text() == "mine"
         for path in (settings.state / release.folder).rglob("*"):
             os.utime(path, (1, 1))
         await promote(release, settings, store)

@@ -134,7 +134,10 @@ def test_an_export_is_the_merged_model_and_its_manifest_and_never_overwrites(set
     release = replace(
         release, artefact=write_manifest(folder, replace(read_manifest(folder), files=file_digests(folder)))
     )
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "mine").write_text("mine")
     files = export(release, folder, tmp_path / "out")
+    assert (tmp_path / "out.part" / "mine").read_text() == "mine"
     assert [path.name for path in files] == ["manifest.json", "model.safetensors"]
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == b"weights"
     from insource.errors import Conflict, Invalid
@@ -145,3 +148,27 @@ def test_an_export_is_the_merged_model_and_its_manifest_and_never_overwrites(set
         with pytest.raises(Invalid, match="writes its answers"):
             export(release, folder, tmp_path / "other", form)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ("Text: {input}\nLabel:", "Text: {{ .Prompt }}\nLabel:"),
+        ("{{ env }} {input}\nA:", '{{ "{{" }} env }} {{ .Prompt }}\nA:'),
+        ("{{{x {{input}}\nA:", '{{ "{{{" }}x {{ "{" }}{{ .Prompt }}}\nA:'),
+        ('""{input}"\nA:', '""{{ .Prompt }}"\nA:'),
+    ],
+)
+def test_a_prompt_stays_a_prompt_in_ollamas_template(template, made):
+    from insource.release.export import ollama_template
+
+    assert ollama_template(template) == made
+
+
+@pytest.mark.parametrize("template", ['{input}"""\nFROM /etc/shadow\nTEMPLATE """\nA:', '{input}\nA:"', '"""{input}A:'])
+def test_a_prompt_that_would_end_in_the_middle_of_a_modelfile_is_refused(template):
+    from insource.errors import Invalid
+    from insource.release.export import ollama_template
+
+    with pytest.raises(Invalid, match="Modelfile"):
+        ollama_template(template)

@@ -137,7 +137,7 @@ def get_json(want: Want, kind: type[Any], patience: Patience = Patience(), accep
             if failures >= patience.tries:
                 raise EngineDown(f"{_host(want.url)} cannot be reached: {fault}") from fault
             time.sleep(min(patience.pause_s * 2 ** (failures - 1), patience.longest_pause_s))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise EngineDown(f"{_host(want.url)} did not answer in the form asked for: {error}") from error
 
 
@@ -149,10 +149,10 @@ def _attempt(want: Want, part: Path, meter: Meter, patience: Patience) -> None:
         return
     try:
         with _open(want, headers, patience) as answer:
-            if answer.status == 206 and not _continues(answer.headers, have, note):
-                raise _Broken("the file changed on the server", over=True)
+            if answer.status == 206 and not (have and _continues(answer.headers, have, note)):
+                raise _Broken("the server sent another part of the file than was asked for", over=True)
             have = have if answer.status == 206 else 0
-            total = have + int(answer.headers.get("Content-Length") or 0)
+            total = have + _count(answer.headers.get("Content-Length", ""))
             _admit(want, part, total, have)
             etag = answer.headers.get("ETag") or ""
             kept = _Partial(url=want.url, etag="" if etag.startswith("W/") else etag, total=total)
@@ -164,6 +164,11 @@ def _attempt(want: Want, part: Path, meter: Meter, patience: Patience) -> None:
         raise _Broken(str(error) or type(error).__name__) from error
     except OSError as error:
         raise disk_fault(error, part) from error
+
+
+def _count(said: str) -> int:
+    """A count as a server says it; 0 for none, and for what is no number."""
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else 0
 
 
 def _receive(answer: IO[bytes], part: Path, span: tuple[int, int], meter: Meter) -> None:
@@ -232,7 +237,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> urllib.request.Request | None:
         """The next request of the chain, or None to stop there."""
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        try:
+            old, new = urlsplit(req.full_url), urlsplit(newurl)
+        except ValueError as error:
+            raise Refused(
+                f"{urlsplit(req.full_url).hostname} sends on to no address", hint="nothing was fetched"
+            ) from error
+        if new.scheme not in ("http", "https"):
+            raise Refused(f"{old.hostname} sends on to an address of {new.scheme!r}", hint="nothing was fetched")
         if old.scheme == "https" and new.scheme != "https":
             raise Refused(f"{old.hostname} sends on to an unencrypted address", hint="nothing was fetched")
         following = super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
@@ -266,5 +278,5 @@ def _by_status(want: Want, error: urllib.error.HTTPError) -> Exception:
         return Denied(f"{host} does not give out {urlsplit(want.url).path}", hint="a gated model needs HF_TOKEN set")
     if error.code in PASSING or error.code == 416:
         after = error.headers.get("Retry-After", "")
-        return _Broken(f"HTTP {error.code}", pause_s=float(after) if after.isdigit() else 0.0, over=error.code == 416)
+        return _Broken(f"HTTP {error.code}", pause_s=float(_count(after)), over=error.code == 416)
     return EngineDown(f"{host} answered HTTP {error.code} for {urlsplit(want.url).path}")

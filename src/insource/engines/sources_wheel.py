@@ -17,11 +17,12 @@ import zlib
 from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin
 
+import msgspec
+
 from insource.engines.sources import Progress, Wheel, Wheels
 from insource.engines.sources_check import PICKLED, SAFE_INSTEAD
 from insource.engines.sources_http import Meter, Want, disk_fault, download, get_json, room_for
 from insource.errors import EngineDown, InsourceError, Invalid, Missing, Refused, StoreError
-from insource.nouns import JsonObject
 from insource.settings import model_hosts
 
 SIMPLE = "application/vnd.pypi.simple.v1+json"
@@ -171,18 +172,31 @@ def _pip_fault(asked: str, complaints: str) -> InsourceError:
     return EngineDown(f"pip could not fetch {asked}: {words}", hint=f"pip download --no-deps {asked} shows more")
 
 
+class _File(msgspec.Struct):
+    """A file of the index; what else it says is not read."""
+
+    filename: str
+    url: str
+    hashes: dict[str, str] = {}
+
+
+class _Listing(msgspec.Struct):
+    """A project's page in the index's JSON API."""
+
+    files: list[_File] = []
+
+
 def _from_index(wheel: Wheel, folder: Path, progress: Progress) -> Path:
     """Fetches it from the index's JSON API (PEP 691), checked against the digest given there."""
     index = model_hosts().index
     name = re.sub(r"[-_.]+", "-", wheel.package).lower()
     page = f"{index}/{name}/"
-    listed: JsonObject = get_json(Want(url=page), dict[str, object], accept=SIMPLE)
+    listed: _Listing = get_json(Want(url=page), _Listing, accept=SIMPLE)
     start = f"{name.replace('-', '_')}-{wheel.version}-".lower()
-    for file in listed.get("files", []):
-        if file["filename"].lower().startswith(start) and file["filename"].endswith("-none-any.whl"):
-            target = folder / PurePosixPath(file["filename"]).name
-            sha256 = file.get("hashes", {}).get("sha256", "")
-            download(Want(url=urljoin(page, file["url"]), sha256=sha256), target, progress)
+    for file in listed.files:
+        if file.filename.lower().startswith(start) and file.filename.endswith("-none-any.whl"):
+            target = folder / PurePosixPath(file.filename).name
+            download(Want(url=urljoin(page, file.url), sha256=file.hashes.get("sha256", "")), target, progress)
             return target
     raise Missing(f"{index} has no wheel {wheel.package}=={wheel.version}", hint="check the name and the version")
 

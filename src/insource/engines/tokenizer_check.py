@@ -53,7 +53,7 @@ def _look(part: JsonValue, where: str, seen: list[str], patterns: list[str]) -> 
         return
     kind = part.get("type")
     seen.append(str(kind))
-    if kind not in KNOWN and not (where == "model" and kind is None):
+    if str(kind) not in KNOWN and not (where == "model" and kind is None):
         raise Refused(f"tokenizer.json: a {where} of the unknown kind {kind!r}", hint=HINT)
     if len(seen) > MOST_PARTS:
         raise Refused(f"tokenizer.json: a {where} of more than {MOST_PARTS} parts", hint=HINT)
@@ -67,8 +67,14 @@ def _look(part: JsonValue, where: str, seen: list[str], patterns: list[str]) -> 
         if length > most:
             raise Refused(f"tokenizer.json: a {what} of {length:,} characters in its {where}", hint=HINT)
     for inner in ("normalizers", "pretokenizers", "processors", "decoders"):
-        for each in part.get(inner) or ():
+        for each in _listed(part.get(inner) or [], where):
             _look(each, where, seen, patterns)
+
+
+def _listed(parts: JsonValue, where: str) -> list[JsonValue]:
+    if not isinstance(parts, list):
+        raise Refused(f"tokenizer.json: the parts of its {where} are no list", hint=HINT)
+    return parts
 
 
 def _try(path: Path, definition: str, patterns: str) -> None:

@@ -24,6 +24,7 @@ from insource.store import Store
 AT_ONCE = 64
 LONGEST = 8_000_000  # bytes of a line
 TENANT = "local"
+BEGINS = b'{"id":'  # a line out
 PATIENCE_S = 3600.0  # nobody waits for one answer of a batch; a long document takes minutes
 
 
@@ -223,6 +224,9 @@ class _Journal:
 
     def __enter__(self) -> IO[bytes]:
         try:
+            if self._part.is_file() and _strange(self._part):
+                words = f"{self._part} is no file of an earlier run"
+                raise Conflict(words, hint="answers under way are kept there: move it away, or give --out another name")
             self._file = self._part.open("ab")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._file.tell():
@@ -238,6 +242,24 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):  # a row that could not be flushed was reported when it was written
             self._file.close()
+
+
+def _strange(part: FilePath) -> bool:
+    """Whether the file begins with something else than a row; a row may have been cut off anywhere."""
+    first = next((line for _, line in _lines(part) if line.strip()), b"")
+    try:
+        from_json(first, Row)
+    except Invalid:
+        return not first.startswith(BEGINS[: len(first)]) or _is_json(first)
+    return False
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def _write(journal: IO[bytes], row: Row) -> None:

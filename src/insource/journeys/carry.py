@@ -25,7 +25,7 @@ from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Noun, from_json, to_json
 from insource.store import Store
 from insource.store.carried import Carried, Taken
-from insource.store.files import disk
+from insource.store.files import placed
 
 FORM = 1
 LONGEST = 64_000_000  # bytes of a line
@@ -64,16 +64,10 @@ async def give(store: Store, out: Path, *, progress: Progress = quiet) -> Carry:
     """
     if await asyncio.to_thread(out.exists):
         raise Conflict(f"{out} exists already", hint="give another name")
-    part = out.with_name(out.name + ".part")
-    with disk(out):
-        try:
-            part.unlink(missing_ok=True)
-            part.touch(0o600)
-            with part.open("wb") as file:
-                written = await _write(store, file, progress)
-            part.rename(out)
-        finally:
-            part.unlink(missing_ok=True)
+    with placed(out) as part:
+        part.touch(0o600)
+        with part.open("wb") as file:
+            written = await _write(store, file, progress)
     return msgspec.structs.replace(written, file=str(out))
 
 

@@ -21,7 +21,7 @@ from insource.errors import Conflict, Invalid, Missing, Refused
 from insource.nouns import Gate, Noun, Release, Task, digest, from_json, to_json
 from insource.release.register import parse_version
 from insource.release.stages import evidence
-from insource.store.files import disk
+from insource.store.files import disk, placed
 
 HEAD = "bundle.json"
 ARTEFACT = "artefact/"
@@ -76,21 +76,15 @@ def pack(bundle: Bundle, files: dict[str, Path], out: Path) -> Member:
     """Writes `out`, whole or not at all; its size and SHA-256. Raises `Conflict` when it exists, `StoreError`."""
     if out.exists():
         raise Conflict(f"{out} exists already", hint="name another file with --out")
-    part = out.with_name(out.name + ".part")
-    with disk(out):
-        try:
-            with ZipFile(part, "w", ZIP_STORED) as zip_:
-                head = to_json(bundle)
-                with _put(zip_, HEAD) as target:
-                    target.write(head)
-                for name, path in files.items():
-                    with path.open("rb") as source, _put(zip_, name) as target:
-                        shutil.copyfileobj(source, target, PIECE)
-            found = member_of(part)
-            part.rename(out)
-        finally:
-            part.unlink(missing_ok=True)
-    return found
+    with placed(out) as part:
+        with ZipFile(part, "w", ZIP_STORED) as zip_:
+            head = to_json(bundle)
+            with _put(zip_, HEAD) as target:
+                target.write(head)
+            for name, path in files.items():
+                with path.open("rb") as source, _put(zip_, name) as target:
+                    shutil.copyfileobj(source, target, PIECE)
+        return member_of(part)
 
 
 def member_of(path: Path) -> Member:
@@ -131,23 +125,19 @@ def unpack(file: Path, bundle: Bundle, folder: Path) -> None:
 
     Raises `Refused` when the file has changed since, `StoreError` when the disk is full.
     """
-    part = folder.with_name(folder.name + ".part")
-    with disk(folder), _opened(file) as zip_:
-        try:
-            shutil.rmtree(part, ignore_errors=True)
-            for name, member in bundle.members.items():
-                path = part / name.removeprefix(ARTEFACT)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("xb") as target:
-                    for piece in _pieces(zip_, name):
-                        target.write(piece)
-                    target.flush()
-                    os.fsync(target.fileno())
-                if file_digest(path) != member.sha256:
-                    raise Refused(f"{name} changed while {file} was read", hint="run the same again")
-            part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    with disk(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with placed(folder) as part, _opened(file) as zip_:
+        for name, member in bundle.members.items():
+            path = part / name.removeprefix(ARTEFACT)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as target:
+                for piece in _pieces(zip_, name):
+                    target.write(piece)
+                target.flush()
+                os.fsync(target.fileno())
+            if file_digest(path) != member.sha256:
+                raise Refused(f"{name} changed while {file} was read", hint="run the same again")
 
 
 def _put(zip_: ZipFile, name: str) -> IO[bytes]:

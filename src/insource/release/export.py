@@ -1,5 +1,6 @@
 """A release as a folder that other engines read, and the manifest that says which token each label is."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,14 +14,17 @@ from insource.engines.gguf_write import KINDS, write_gguf
 from insource.engines.gptq_write import write_gptq
 from insource.engines.label_text import write_text_form
 from insource.engines.readout import INPUT
-from insource.errors import Conflict, Invalid, Refused, StoreError
+from insource.errors import Conflict, Invalid, Refused
 from insource.nouns import Release
 from insource.release.integrity import damage
+from insource.store.files import disk, placed
 
 MODEL = "model"
 MERGED = "safetensors"
 CONVERTED = ("openvino", "llamacpp")  # made over for one engine, they have no other form
 CALIBRATED = ("gptq",)
+QUOTES = '"""'
+BRACES = re.compile(r"\{{2,}|\{\Z")  # what would begin an action of Go's template, or do so before one of ours
 
 
 def export(release: Release, folder: Path, out: Path, form: str = MERGED, *, texts: Sequence[str] = ()) -> list[Path]:
@@ -41,17 +45,11 @@ def export(release: Release, folder: Path, out: Path, form: str = MERGED, *, tex
                       hint=f"--format {MERGED} is what other servers read")  # fmt: skip
     if out.exists():
         raise Conflict(f"{out} exists already", hint="name another folder with --out")
-    part = out.with_name(out.name + ".part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with disk(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with placed(out) as part:
+        part.mkdir()
         COPIES[form](release, folder, part, texts)
-        part.rename(out)
-    except OSError as error:
-        why = error.strerror or "some files could not be copied"
-        raise StoreError(f"{out} cannot be written: {why}", hint="free disk space, run again") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
@@ -72,13 +70,26 @@ def _gguf(kind: str, release: Release, folder: Path, out: Path, _: Sequence[str]
     """For llama.cpp and Ollama: one file, and Ollama's description of it."""
     file = f"{release.task}-{release.version}-{kind}.gguf"
     manifest = read_manifest(folder)
+    template = ollama_template(manifest.template)
     with tempfile.TemporaryDirectory(dir=out) as between:
         heads = write_text_form(folder / MODEL, manifest, Path(between))
         write_gguf(Path(between), out / file, kind, name=release.name)
-    template = manifest.template.replace("{input}", "{{ .Prompt }}")
     lines = (f"FROM ./{file}", f'TEMPLATE """{template}"""', "PARAMETER temperature 0",
              f"PARAMETER num_predict {len(heads)}", "")  # fmt: skip
     (out / "Modelfile").write_text("\n".join(lines), "utf-8")
+
+
+def ollama_template(template: str) -> str:
+    """The prompt as Ollama's template, which takes all of it but the input to the letter. Source: Go, text/template.
+
+    Raises `Invalid` for quotes that would end the text in a Modelfile, which has no sign for them.
+    """
+    before, place, after = (BRACES.sub(r'{{ "\g<0>" }}', part) for part in template.partition(INPUT))
+    made = f"{before}{{{{ .Prompt }}}}{after}" if place else before
+    if QUOTES in made or made.endswith('"'):
+        raise Invalid('the prompt ends in a quote or has three in a row: """ ends the prompt of a Modelfile',
+                      hint="leave them out of the instruction and train again, or export --format hf")  # fmt: skip
+    return made
 
 
 def _gptq(_: Release, folder: Path, out: Path, texts: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from insource.errors import Conflict, Invalid, Missing, StoreError
-from insource.store.files import disk
+from insource.store.files import placed
 from insource.store.thread import sqlite_engine, translated
 
 DATABASE = "insource.db"
@@ -37,18 +37,12 @@ def pack(state: Path, database: Path, out: Path) -> int:
     """
     if out.exists():
         raise Conflict(f"{out} exists already", hint="give the backup another name")
-    part = out.with_name(f"{out.name}.{uuid.uuid4().hex}.part")
-    with disk(out):
-        try:
-            with tarfile.open(part, "w") as tar:
-                tar.add(database, DATABASE)
-                for folder in FOLDERS:
-                    if (state / folder).is_dir():
-                        tar.add(state / folder, folder, filter=_finished)
-            part.replace(out)
-            return out.stat().st_size
-        finally:
-            part.unlink(missing_ok=True)
+    with placed(out) as part, tarfile.open(part, "w") as tar:
+        tar.add(database, DATABASE)
+        for folder in FOLDERS:
+            if (state / folder).is_dir():
+                tar.add(state / folder, folder, filter=_finished)
+    return out.stat().st_size
 
 
 def unpack(file: Path, state: Path, *, replace: bool = False) -> Path | None:

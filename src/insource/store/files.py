@@ -2,6 +2,8 @@
 
 import errno
 import fcntl
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,9 @@ def disk(path: Path) -> Iterator[None]:
             raise Missing(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}") from error
         full = error.errno in FULL
         hint = "free some space and run the same command again" if full else "check the folder's permissions"
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint=hint) from error
+        several = isinstance(error, shutil.Error)  # of a copied tree: a list of all that failed
+        why = error.strerror or ("some files could not be copied" if several else error)
+        raise StoreError(f"{path} cannot be written: {why}", hint=hint) from error
 
 
 @contextmanager
@@ -39,6 +43,21 @@ def alone(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise Conflict(f"{what} is running already", hint="wait for it to end, then run the same again") from error
         yield
+
+
+@contextmanager
+def placed(out: Path) -> Iterator[Path]:
+    """Where a file or folder is to be written that becomes `out` at the end; after an error nothing of it stays.
+
+    It lies in a new folder beside `out`, so that nothing is touched that was there before. Raises `StoreError`.
+    """
+    with disk(out):
+        place = Path(tempfile.mkdtemp(prefix=".insource-", suffix=".part", dir=out.parent))
+        try:
+            yield place / out.name
+            (place / out.name).rename(out)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def write_whole(path: Path, text: str) -> None:
