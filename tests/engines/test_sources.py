@@ -226,9 +226,8 @@ def saying(wire):
 @pytest.mark.parametrize("what", WIRES)
 def test_a_server_that_says_nonsense_is_told_of_and_nothing_is_kept_for_whole(what, tmp_path):
     wire, error = WIRES[what]
-    with saying(wire) as url:
-        with pytest.raises(error):
-            download(Want(url=f"{url}/x"), tmp_path / "m", Heard(), SOON)
+    with saying(wire) as url, pytest.raises(error):
+        download(Want(url=f"{url}/x"), tmp_path / "m", Heard(), SOON)
     assert not (tmp_path / "m").exists()
 
 

@@ -237,12 +237,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> urllib.request.Request | None:
         """The next request of the chain, or None to stop there."""
-        try:
-            old, new = urlsplit(req.full_url), urlsplit(newurl)
-        except ValueError as error:
-            raise Refused(
-                f"{urlsplit(req.full_url).hostname} sends on to no address", hint="nothing was fetched"
-            ) from error
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in ("http", "https"):
             raise Refused(f"{old.hostname} sends on to an address of {new.scheme!r}", hint="nothing was fetched")
         if old.scheme == "https" and new.scheme != "https":
@@ -268,6 +263,8 @@ def _open(want: Want, headers: dict[str, str], patience: Patience) -> Any:
     except urllib.error.HTTPError as error:
         with error:
             raise _by_status(want, error) from error
+    except ValueError as error:
+        raise Refused(f"{_host(want.url)} sends on to no address", hint="nothing was fetched") from error
 
 
 def _by_status(want: Want, error: urllib.error.HTTPError) -> Exception:

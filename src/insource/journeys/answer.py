@@ -67,8 +67,8 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
 
     An answer below the threshold, invalid, late or failed passes the call to the next tier. When none is sure the
     outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every engine
-    failed (kept as "failed"), `StoreError` when the record could not be kept. A cancelled call raises at once, and so
-    does a call to a task with an empty input: `Invalid`, and there is nothing to keep.
+    failed (kept as "failed"), `StoreError` when the record could not be kept, `Invalid` for a task's empty input, of
+    which nothing is kept. A cancelled call raises at once.
     """
     began = time.perf_counter()
     request = msgspec.structs.replace(request, task=path.task)
