@@ -21,6 +21,7 @@ def calls(d: dict[str, Any]) -> Iterator[Row]:
 def malformed(d: dict[str, Any]) -> Iterator[Row]:
     """Outputs under a schema, counted on every engine."""
     whole, legs = d["whole"], {leg: one for leg, one in d["legs"].items() if one["n"]}
+    beside = legs.pop("llamacpp", None)
     engines = {leg.partition("-")[0] for leg in legs}
     enough = whole["n"] >= 30_000 and d["schemas"] >= 300 and len(engines) >= 3
     found = (f"{whole['malformed']} of {whole['n']:,} over {d['schemas']} schemas, rate below {whole['upper95']:.3%}; "
@@ -36,6 +37,11 @@ def malformed(d: dict[str, Any]) -> Iterator[Row]:
         found = (f"{one['malformed']} of {one['n']:,} over {one['schemas']} schemas, rate below {one['upper95']:.3%}; "
                  f"truncated {one['truncated']}")  # fmt: skip
         yield f"… {leg}, {one['weights']} weights", "0", found, one["malformed"] + one["truncated"] == 0
+    if beside:
+        wrong = beside["malformed"] + beside["truncated"]
+        found = (f"{wrong} of {beside['n']:,} over {beside['schemas']} schemas, each refused by us: its grammar takes "
+                 f"bytes that are no UTF-8")  # fmt: skip
+        yield "… beside them llama.cpp's server under our grammar", "shown", found, True
     each = d["per_schema"]
     found = f"{each['fewest']} outputs or more of each, rate of each below {each['largest_upper95']:.1%} or less"
     yield "… schema by schema", "shown", found, True

@@ -8,6 +8,9 @@ under the base's own tokenizer: nothing pushes such a model towards sense, so th
     openvino     embedded, random weights               llamacpp   llama.cpp's server (xllamacpp), random weights
     torch-base   embedded, the base model's weights
 
+llama.cpp's leg is counted apart: under any grammar its server takes bytes that are no UTF-8, and says a mark for each of
+them. Such an answer is refused by us as any that breaks its schema; here it counts.
+
 A server gets the schemas it can be held to: vLLM those that its own grammar says whole (`said_whole`), llama.cpp those
 that ours does (`decode.gbnf`). They are asked in our dialect, and no second time.
 Outputs are read by bench/reader.py, never by our decoder. Malformed is what is no JSON, breaks its schema, or never
@@ -49,7 +52,8 @@ from malformed_sets import Named, chosen, said_whole
 
 LIMIT, PATIENCE_S, BATCH = 64, 3600.0, 128
 SCHEMAS = {"bfcl": 160, "tasks": 80, "jsonschemabench": 160}
-SHARES = {"torch": 0.4, "openvino": 0.26, "vllm": 0.2, "llamacpp": 0.1, "torch-base": 0.04}
+SHARES = {"torch": 0.5, "openvino": 0.26, "vllm": 0.2, "torch-base": 0.04, "llamacpp": 0.1}
+BESIDE = ("llamacpp",)  # asked besides, and counted apart
 # what a server can be held to: vLLM by its own grammar, llama.cpp where ours says it whole
 SERVERS = {"vllm": said_whole, "llamacpp": lambda schema: gbnf_of_schema(schema) is not None}
 OUTCOMES = ("valid", "invalid", "truncated", "failed")
@@ -150,7 +154,8 @@ def begun(given: argparse.Namespace, kept: Kept, base: LocalModel) -> None:
     size = json.loads((base.folder / "config.json").read_text("utf-8"))["vocab_size"]
     sets = chosen(given.data, Vocabulary(definition, size=size, ends=ends), SCHEMAS)
     legs = {leg: share for leg, share in SHARES.items() if leg in given.legs and (leg != "vllm" or given.vllm)}
-    plan = {leg: round(given.generations * share / sum(legs.values())) for leg, share in legs.items()}
+    among = sum(share for leg, share in legs.items() if leg not in BESIDE) or 1.0
+    plan = {leg: round(given.generations * share / among) for leg, share in legs.items()}
     kept.begin({"schemas": sets, "plan": plan, "minutes": 0.0, "base": given.base, "sha256": base.sha256})
     print(f"{len(sets)} schemas chosen in {time.monotonic() - start:.0f} s", file=sys.stderr)
 
@@ -209,7 +214,7 @@ def document(kept: Kept, minutes: float) -> dict[str, Any]:
         "max_tokens": LIMIT,
         "validator": reader.VALIDATOR,
         "planned": kept.head["plan"],
-        "whole": counted(kept.done),
+        "whole": counted([one for one in kept.done if one[0] not in BESIDE]),
         "legs": legs,
         "schemas": len(each),
         "sources": {name: sum(one.startswith(f"{name}/") for one in each) for name in SCHEMAS},
