@@ -8,8 +8,8 @@ under the base's own tokenizer: nothing pushes such a model towards sense, so th
     openvino     embedded, random weights               llamacpp   llama.cpp's server (xllamacpp), random weights
     torch-base   embedded, the base model's weights
 
-llama.cpp's leg is counted apart: under any grammar its server takes bytes that are no UTF-8, and says a mark for each of
-them. Such an answer is refused by us as any that breaks its schema; here it counts.
+llama.cpp's leg is counted apart: under any grammar its server takes bytes that are no UTF-8, and says a mark for each
+of them. Such an answer is refused by us as any that breaks its schema; here it counts.
 
 A server gets the schemas it can be held to: vLLM those that its own grammar says whole (`said_whole`), llama.cpp those
 that ours does (`decode.gbnf`). They are asked in our dialect, and no second time.
