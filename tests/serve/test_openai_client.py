@@ -170,7 +170,7 @@ async def test_the_last_user_message_is_the_input_and_text_parts_are_joined(tmp_
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
             "messages[0].content[0].text",
-            "needs a text",
+            "is a text",
         ),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "no tools"),
         ({"temperature": 9}, "temperature", ""),
