@@ -132,3 +132,25 @@ async def test_an_answer_cut_short_of_its_form_is_sure_of_nothing(form: dict[str
     asked = (Message(role="user", content="x"),)
     said = await engine.complete(Request(id="c", messages=asked, max_tokens=3, deadline=600.0, **form))
     assert (said.finish, said.confidence, said.value) == ("length", 0.0, None)
+
+
+async def test_a_grammar_that_fails_late_fails_its_own_call_only(
+    engine: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = engine._mask
+
+    def mask(grammar: str) -> Any:
+        if "costly" in grammar:
+            raise Invalid("too costly for this vocabulary")
+        return masks(grammar)
+
+    monkeypatch.setattr(engine, "_mask", mask)
+    turn = (Message(role="user", content="x"),)
+    asked = [
+        Request(id=word, messages=turn, response_format={"type": "choice", "choice": [word, "b"]}, deadline=600.0)
+        for word in ("costly", "a")
+    ]
+    failed, said = await asyncio.gather(*map(engine.complete, asked), return_exceptions=True)
+    assert isinstance(failed, Invalid)
+    assert isinstance(said, Prediction)
+    assert said.text in ("a", "b")

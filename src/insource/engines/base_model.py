@@ -154,8 +154,14 @@ class BaseModel:
         said, offer = _grammar(request), offer_asked(request)
         longest = STRUCTURED if said and not offer else ANSWER
         room = self._network.window - len(prompt.prefix) - len(prompt.text)
+        mask, error = None, None
+        try:
+            mask = self._mask(said).start() if said else None
+        except InsourceError as raised:  # a grammar too costly for this vocabulary is not the fault of those beside it
+            error = raised
         return Draft(
-            mask=self._mask(said).start() if said else None,
+            mask=mask,
+            error=error,
             limit=max(1, min(room, request.max_tokens or longest)),
             bounded=request.max_tokens is None or room < request.max_tokens,
             temperature=request.temperature,

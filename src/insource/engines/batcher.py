@@ -99,8 +99,8 @@ class Batcher:
 
 
 def _failed(error: Exception) -> EngineDown:
-    """What a caller hears of it, with its cause for who looks for it."""
-    down = EngineDown(f"the engine failed: {type(error).__name__}: {error}")
+    """What each caller of the batch hears: not the error's words, which may quote the text of another one."""
+    down = EngineDown(f"the engine failed: {type(error).__name__}")
     down.__cause__ = error
     return down
 
