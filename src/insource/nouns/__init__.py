@@ -3,6 +3,7 @@
 from insource.nouns.alike import normal, same
 from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
 from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
@@ -26,8 +27,10 @@ __all__ = [
     "Gate",
     "JsonObject",
     "JsonValue",
+    "Key",
     "Kind",
     "Latency",
+    "Limits",
     "Message",
     "Noun",
     "Origin",
@@ -42,6 +45,7 @@ __all__ = [
     "Request",
     "Review",
     "Risk",
+    "Role",
     "Score",
     "Shape",
     "Stage",
@@ -54,6 +58,8 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "key_id",
+    "key_text",
     "normal",
     "same",
     "to_json",
