@@ -15,13 +15,18 @@ from insource.serve.hosts import is_loopback
 DRAIN_S, LAST_WORDS_S = 30, 5
 
 
-def listen(host: str, port: int, *, network: bool = False) -> socket.socket:
-    """A bound socket. Raises `Denied` for a host beyond this machine without `network`, `Conflict` when in use."""
-    if not network and not is_loopback(host):
+def listen(host: str, port: int, *, network: bool = False, keys: bool = False) -> socket.socket:
+    """A bound socket. Raises `Conflict` when it is in use.
+
+    Raises `Denied` for a host beyond this machine unless `network` allows it and there are `keys` to ask for.
+    """
+    if (network or not is_loopback(host)) and not keys:
         raise Denied(
-            f"{host} is reachable from the network, and API keys come in a later version: anyone could call",
-            hint="leave --host out, or add --allow-network on a network you trust",
+            "there is no API key: from the network anyone could call",
+            hint="insource keys create NAME makes one; or leave --host and --allow-network out",
         )
+    if not network and not is_loopback(host):
+        raise Denied(f"{host} is reachable from the network", hint="add --allow-network, or leave --host out")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol; else each waits 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
