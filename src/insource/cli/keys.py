@@ -13,19 +13,13 @@ from insource.cli.words import dim, table
 from insource.errors import Invalid
 from insource.journeys import keys
 from insource.nouns import JsonObject, Key, Limits, Role
+from insource.nouns.key import LIMIT_WORDS
 from insource.settings import Settings
 from insource.store import Store
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-LIMITS = {
-    "requests_per_minute": "{:,} requests a minute",
-    "tokens_per_minute": "{:,} tokens a minute",
-    "concurrent": "{:,} at once",
-    "usd_per_day": "{:g} USD a day",
-    "usd_per_month": "{:g} USD a month",
-}
 EXAMPLE = """
 \b
 Examples:
@@ -70,7 +64,7 @@ def command() -> None:
 @click.option("--usd-per-month", type=click.FloatRange(0, min_open=True), help="Days and months are those of UTC.")
 def create(door: Door, name: str, lasts: timedelta | None, **given: Any) -> None:
     """Make a key for NAME and show it once."""
-    limits = _checked({limit: given.pop(limit) for limit in LIMITS})
+    limits = _checked({limit: given.pop(limit) for limit in LIMIT_WORDS})
     tenant = given["tenant"]
     roles: tuple[Role, ...] = given["roles"] or ("caller",)
     for word, said in (("a name", name), ("a tenant", tenant)):
@@ -163,7 +157,9 @@ def _may(key: Key) -> str:
 
 
 def _limits(limits: Limits) -> list[str]:
-    return [words.format(value) for limit, words in LIMITS.items() if (value := getattr(limits, limit)) is not None]
+    return [
+        words.format(value) for limit, words in LIMIT_WORDS.items() if (value := getattr(limits, limit)) is not None
+    ]
 
 
 def _until(key: Key, now: str) -> str:

@@ -20,6 +20,15 @@ SECRET_BYTES, SECRET_DIGITS, CHECK_DIGITS = 32, 43, 6  # 62 to the 43 is just ab
 FORM = re.compile(rf"insource_([0-9A-Za-z]{{8}})_[0-9A-Za-z]{{{SECRET_DIGITS + CHECK_DIGITS}}}")
 
 
+LIMIT_WORDS = {
+    "requests_per_minute": "{:,} requests a minute",
+    "tokens_per_minute": "{:,} tokens a minute",
+    "concurrent": "{:,} calls at once",
+    "usd_per_day": "{:g} USD a day",
+    "usd_per_month": "{:g} USD a month",
+}
+
+
 class Limits(Noun, frozen=True, kw_only=True):
     """How much may be used; None is no limit. Minutes are any 60 seconds, days and months those of UTC.
 

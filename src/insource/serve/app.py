@@ -50,6 +50,7 @@ def create_app(
     async def life(app: Starlette) -> AsyncIterator[None]:
         desk: Desk = app.state.desk
         await app.state.keyring.look()
+        await desk.meter.remember(store)
         following = [asyncio.create_task(_follow_keys(app.state.keyring))]
         following += [asyncio.create_task(_follow(desk))] if follow else []
         try:

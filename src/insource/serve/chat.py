@@ -33,13 +33,14 @@ async def chat(http: HttpRequest) -> ASGIApp:
         return await _live(desk, call, key)
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
-        try:
-            record = await answer(request, path, desk.keep)
-        except EngineError as error:
-            return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
-        except asyncio.CancelledError:
-            await broken_off(request, path, desk.keep)
-            raise
+        with desk.meter.hold(key, request, path) as request:
+            try:
+                record = await answer(request, path, desk.keep)
+            except EngineError as error:
+                return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
+            except asyncio.CancelledError:
+                await broken_off(request, path, desk.keep)
+                raise
     return _answered(record, call, path)
 
 
@@ -114,14 +115,15 @@ async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> Asyn
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
-        await desk.store.probe()  # words that cannot be put on record are not asked for
-        async with aclosing(relay(request, path, desk.keep)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, str):
-                    yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
-                    begun = {}
-                    continue
-                if begun:
-                    yield event(wire.chunk(id, call, call.model, created, begun))
-                for last in wire.last_chunks(piece, call, None, call.model, created):
-                    yield event(last)
+        with desk.meter.hold(key, request, path) as request:
+            await desk.store.probe()  # words that cannot be put on record are not asked for
+            async with aclosing(relay(request, path, desk.keep)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
+                        begun = {}
+                        continue
+                    if begun:
+                        yield event(wire.chunk(id, call, call.model, created, begun))
+                    for last in wire.last_chunks(piece, call, None, call.model, created):
+                        yield event(last)

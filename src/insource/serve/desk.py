@@ -14,6 +14,7 @@ from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.nouns import Key, Pending, Record
 from insource.serve.auth import may_call
 from insource.serve.faults import without_folders
+from insource.serve.meter import Meter
 from insource.settings import Settings, task_names
 from insource.store import Store
 
@@ -28,6 +29,7 @@ class Desk:
         self.settings = settings
         self._bases = bases or Bases(settings.cache)
         self.store = store
+        self.meter = Meter(settings.tenants)
         self._paths = dict(paths)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
@@ -40,7 +42,8 @@ class Desk:
         return self._calls.total()
 
     async def keep(self, record: Record, pending: Pending | None) -> None:
-        """Makes a record durable."""
+        """Makes a record durable. What the call took is counted even where that fails."""
+        self.meter.settle(record)
         await self.store.append(record, pending)
 
     def names(self, model: str) -> set[str]:
