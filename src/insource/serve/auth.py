@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from insource.errors import Conflict, Denied
 from insource.nouns import Key, Role
 from insource.serve.keyring import Keyring
+from insource.serve.tls import PEER
 
 ANYONE: tuple[Role, ...] = ()
 CALLER: tuple[Role, ...] = ("caller",)
@@ -34,7 +35,7 @@ class Guarded(Route):
         """Answers who may ask. Raises `Unauthorized` without a valid key, `Denied` with one that lacks the role."""
         if self.roles:
             ring: Keyring = scope["app"].state.keyring
-            scope["key"] = key = await ring.holder(_bearer(Headers(scope=scope)))
+            scope["key"] = key = await _holder(ring, scope)
             if not set(self.roles) & set(key.roles):
                 raise Denied("this key may not do that", hint=f"it takes the role {' or '.join(self.roles)}")
         await super().handle(scope, receive, send)
@@ -58,6 +59,15 @@ def key_of(http: HttpRequest) -> Key:
 def may_call(key: Key, names: Collection[str]) -> bool:
     """Whether the key's scopes hold one of a model's `names`."""
     return not key.scopes or not set(key.scopes).isdisjoint(names)
+
+
+async def _holder(ring: Keyring, scope: Scope) -> Key:
+    """Whose call it is: by its key or, where it brings none at all, by the certificate of its connection."""
+    headers = Headers(scope=scope)
+    name = scope.get(PEER, "")
+    if name and "authorization" not in headers:
+        return ring.named(name)
+    return await ring.holder(_bearer(headers))
 
 
 def _bearer(headers: Headers) -> str:

@@ -17,6 +17,11 @@ ANYBODY = Key(id="", name="", roles=get_args(Role))  # who calls while no key is
 NOBODY = Key(id="", name="", digest="0" * 64)
 
 
+def no_key() -> Unauthorized:
+    """The same words whatever was wrong."""
+    return Unauthorized("there is no valid API key with this call", hint="send it as Authorization: Bearer KEY")
+
+
 class Keyring:
     """Says whose key a text is. `look` takes in what was made or revoked since; until the first one nobody is let in.
 
@@ -52,8 +57,18 @@ class Keyring:
             return ANYBODY
         key = self._keys.get(name or "", NOBODY)
         if not key.opened_by(text) or key.state(moment()) != "active":
-            raise Unauthorized("there is no valid API key with this call", hint="send it as Authorization: Bearer KEY")
+            raise no_key()
         return key
+
+    def named(self, name: str) -> Key:
+        """The newest key for `name`, whom a certificate vouches for. Raises `Unauthorized` when none is active."""
+        if self.open:
+            return ANYBODY
+        now = moment()
+        active = [key for key in self._keys.values() if key.name == name and key.state(now) == "active"]
+        if not active:
+            raise no_key()
+        return active[-1]
 
     async def _look_again(self) -> None:
         """Waits for a look later than now: the key may be new. Whoever guesses shares it with all who do."""
