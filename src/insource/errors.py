@@ -71,9 +71,14 @@ class Unauthorized(Denied):
 
 
 class OverLimit(Denied):
-    """A rate limit or a budget is used up."""
+    """A rate limit or a budget is used up. In `retry_s` whole seconds it may not be; None where waiting cannot help."""
 
     status, code, retryable = 429, "rate_limit_exceeded", True
+
+    def __init__(self, message: str, *, hint: str = "", at: str = "", retry_s: int | None = 1) -> None:
+        super().__init__(message, hint=hint, at=at)
+        self.retry_s = retry_s
+        self.retryable = retry_s is not None
 
 
 class EngineError(InsourceError):

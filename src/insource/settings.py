@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Noun, Output, Risk, Task, visible
+from insource.nouns import JsonObject, Limits, Noun, Output, Risk, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -90,10 +90,14 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     engines: dict[str, EngineSettings] = {}
+    tenants: dict[str, Limits] = {}
 
 
 class Settings(Noun, frozen=True, kw_only=True):
-    """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept."""
+    """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept.
+
+    `tenants` are the limits that all keys of a tenant share.
+    """
 
     root: Path
     cache: Path
@@ -101,6 +105,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     engines: dict[str, EngineSettings] = {}
+    tenants: dict[str, Limits] = {}
 
     @property
     def state(self) -> Path:
@@ -145,6 +150,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         engines=file.engines,
+        tenants=file.tenants,
     )
 
 

@@ -214,6 +214,7 @@ async def test_a_relay_that_breaks_off_is_kept_with_the_tokens_seen():
     assert said == ["one", " two"]
     ((written, _),) = kept.rows
     assert written.answer.usage.output_tokens == 2
+    assert written.answer.usage.input_tokens > 0, "who leaves early pays for the question"
     assert written.attempts[0].decision.reason == "engine_down"
 
 

@@ -15,6 +15,7 @@ from serving import gateway, say
 from insource.nouns import Attempt, Decision, Output, Prediction, Record, Task, Usage
 from insource.serve import wire
 from insource.serve.faults import error_body
+from insource.serve.keyring import ANYBODY
 
 GOLDEN = Path(__file__).with_name("golden")
 CALLS = {
@@ -107,10 +108,10 @@ def test_a_response_format_that_asks_for_the_tasks_own_form_is_accepted(form, ag
     body = json.dumps(say("x") | {"response_format": form}).encode()
     call = wire.read_call(body)
     if agrees and form["type"] != "text":
-        assert wire.to_request(call, TWO, id="r", tenant="local").input == "x"
+        assert wire.to_request(call, TWO, id="r", key=ANYBODY).input == "x"
     elif not agrees:
         with pytest.raises(wire.Invalid) as refused:
-            wire.to_request(call, TWO, id="r", tenant="local")
+            wire.to_request(call, TWO, id="r", key=ANYBODY)
         assert error_body(refused.value)["error"]["param"] == "response_format"
 
 

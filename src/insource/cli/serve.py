@@ -1,16 +1,22 @@
 """`insource serve`: the gateway."""
 
+import ssl
+from pathlib import Path
+from typing import Any
+
 import click
 
 from insource.cli.door import Door, run, verb
 from insource.engines.shared_base import Bases
 from insource.errors import Invalid
 from insource.journeys.serve import open_live
+from insource.nouns import Noun
 from insource.serve.app import create_app
 from insource.serve.run import address, listen, run_server
-from insource.settings import Settings
+from insource.serve.tls import context
 from insource.store import Store
 
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 EXAMPLE = """
 \b
 Examples:
@@ -19,30 +25,56 @@ Examples:
   curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "tickets", "messages": [{"role": "user", "content": "where is my order?"}]}'
 """
+KEYED = "an API key is asked for: insource keys list"
+OPEN = "no API key yet: every program on this machine may call, nobody else. insource keys create NAME changes that"
+
+
+class Asked(Noun, frozen=True, kw_only=True):
+    """The options, as typed."""
+
+    host: str | None
+    port: int | None
+    allow_network: bool
+    cert: Path | None
+    private: Path | None
+    client_ca: Path | None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """TLS, where it was asked for. Raises `Invalid`."""
+        if self.cert is None and self.private is None and self.client_ca is None:
+            return None
+        if self.cert is None or self.private is None:
+            raise Invalid("TLS takes both a certificate and its key", hint="--tls-cert FILE --tls-key FILE")
+        return context(self.cert, self.private, self.client_ca)
 
 
 @verb("serve", epilog=EXAMPLE)
 @click.option("--host", help="Where to listen (default: serve.host of insource.toml, 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port (default: serve.port, 8080; 0 takes a free one).")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option("--allow-network", is_flag=True, help="Listen beyond this machine, though there are no API keys yet.")
-def command(door: Door, host: str | None, port: int | None, workers: int, allow_network: bool) -> None:
+@click.option("--allow-network", is_flag=True, help="Listen beyond this machine; takes an API key.")
+@click.option("--tls-cert", "cert", type=FILE, help="Serve HTTPS with this certificate (PEM, its chain behind it).")
+@click.option("--tls-key", "private", type=FILE, help="Its private key (PEM).")
+@click.option("--client-ca", type=FILE, help="Only clients with a certificate of this authority connect (PEM).")
+def command(door: Door, workers: int, **asked: Any) -> None:
     """Serve every live release, and the engines of insource.toml, over the OpenAI API at /v1.
 
     What is promoted while it runs is loaded within seconds. Ctrl-C or SIGTERM ends it once every call begun is
-    answered, after 30 s at most; a second one at once.
+    answered, after 30 s at most; a second one at once. Without any API key only this machine may call. A client that
+    sends no key is known by its certificate: its common name is the name of the key that it then has.
     """
     if workers > 1:
         raise Invalid("one process serves everything for now", hint="it batches concurrent calls; leave --workers out")
-    run(_serve(door, host, port, allow_network))
+    run(_serve(door, Asked(**asked)))
 
 
-async def _serve(door: Door, host: str | None, port: int | None, allow_network: bool) -> None:
-    settings = door.settings()
+async def _serve(door: Door, asked: Asked) -> None:
+    settings, tls = door.settings(), asked.tls()
     bases = Bases(settings.cache)
-    where = host or settings.serve.host, settings.serve.port if port is None else port
-    with listen(*where, network=allow_network) as bound:
-        async with await Store.open(settings) as store:
+    where = asked.host or settings.serve.host, settings.serve.port if asked.port is None else asked.port
+    async with await Store.open(settings) as store:
+        keys = bool((await store.keys())[0])
+        with listen(*where, network=asked.allow_network, keys=keys) as bound:
             with door.progress() as progress:
                 paths, problems = await open_live(settings, store, progress=progress, bases=bases)
             for task, problem in problems.items():
@@ -51,24 +83,26 @@ async def _serve(door: Door, host: str | None, port: int | None, allow_network: 
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
-            app = create_app(settings, store, paths, follow=True, network=allow_network, bases=bases)
-            url = address(bound)
-            broken = await run_server(app, bound, lambda: _ready(door, settings, url, list(paths)))
+            door.say(KEYED if keys else OPEN)
+            app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)
+            models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")
+            broken = await run_server(app, bound, lambda: _ready(door, models, url, "KEY" if keys else "none"), tls)
     late = f"{broken} calls begun could not be waited for; they were told"
     door.say(f"stopped; {late if broken else 'every call begun was answered'}")
 
 
-def _ready(door: Door, settings: Settings, url: str, tasks: list[str]) -> None:
-    model = next(iter([*tasks, *settings.engines]), "TASK")
+def _ready(door: Door, models: list[str], url: str, key: str) -> None:
+    model = next(iter(models), "TASK")
     if door.json:
-        door.show({"url": url, "models": [*tasks, *settings.engines]}, "")
+        door.show({"url": url, "models": models}, "")
+    bearer = f" -H 'authorization: Bearer {key}'" if key == "KEY" else ""
     door.say(f"""
 ready: {url}/v1   (Ctrl-C stops)
 
-  curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+  curl {url}/v1/chat/completions -H 'content-type: application/json'{bearer} \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "…"}}]}}'
 
   from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="none")
+  client = OpenAI(base_url="{url}/v1", api_key="{key}")
   client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "…"}}])
 """)

@@ -120,6 +120,7 @@ async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], 
         latency_ms=(time.perf_counter() - began) * 1000,
         usd=sum(_usd(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        caller=request.caller,
     )
     return msgspec.structs.replace(record, release=path.tiers[record.tier - 1].release)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from insource.engines.base import Streams
 from insource.errors import EngineError, EngineSlow, InsourceError
 from insource.journeys.answer import Keep, Path, answer, recorded, without_text
-from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage
+from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
 
 LEFT = "the caller left, or the server stopped, before the end"
 
@@ -70,8 +70,10 @@ class _Call:
         name = self.path.tiers[0].engine.name
         said = self.prediction
         if said is None and self.pieces:
-            # An engine that broke off gave no count; a piece is about a token.
-            said = Prediction(text="", engine=name, usage=Usage(output_tokens=self.pieces), finish="length")
+            # What broke off has no count: a piece is about a token, and so are four bytes of what was asked. It is
+            # charged, else who leaves before the last word would pay nothing for the question.
+            usage = Usage(input_tokens=len(canonical(self.request.messages)) // 4, output_tokens=self.pieces)
+            said = Prediction(text="", engine=name, usage=usage, finish="length")
         reason = f"{self.error.code}: {self.error}" if self.error else self.reason
         decision = Decision(engine=name, rule="passthrough", accepted=self.prediction is not None, reason=reason)
         attempt = Attempt(decision=decision, prediction=said)

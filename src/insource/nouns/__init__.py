@@ -14,6 +14,7 @@ from insource.nouns.base import (
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
@@ -37,8 +38,10 @@ __all__ = [
     "Gate",
     "JsonObject",
     "JsonValue",
+    "Key",
     "Kind",
     "Latency",
+    "Limits",
     "Message",
     "Noun",
     "Origin",
@@ -53,6 +56,7 @@ __all__ = [
     "Request",
     "Review",
     "Risk",
+    "Role",
     "Score",
     "Shape",
     "Stage",
@@ -65,6 +69,8 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "key_id",
+    "key_text",
     "likeness",
     "normal",
     "same",

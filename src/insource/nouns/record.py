@@ -34,7 +34,8 @@ class Attempt(Noun, frozen=True, kw_only=True):
 class Record(Noun, frozen=True, kw_only=True):
     """One call, as it is kept: never its text. `input_hash` is HMAC-SHA-256 under the tenant's key.
 
-    `outcome` "failed" is a call that no engine answered: the caller got an error, the record says why.
+    `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "failed" is a
+    call that no engine answered: the caller got an error, the record says why.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Record(Noun, frozen=True, kw_only=True):
     latency_ms: float
     usd: float = 0.0
     created: str = ""
+    caller: str = ""
 
     @property
     def answer(self) -> Prediction | None:

@@ -19,7 +19,8 @@ class Message(Noun, frozen=True, kw_only=True):
 class Request(Noun, frozen=True, kw_only=True):
     """A call. With a `task`, the last user message is the input and instruction and output are the task's.
 
-    `deadline` is seconds from now; `tenant` is who pays; `model` is the engine's own model when no task is named.
+    `deadline` is seconds from now; `tenant` is who pays, `caller` the name of the key; `model` is the engine's own
+    model when no task is named.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Request(Noun, frozen=True, kw_only=True):
     logprobs: bool = False
     deadline: float = 60.0
     tenant: str = "local"
+    caller: str = ""
 
     @property
     def input(self) -> str:

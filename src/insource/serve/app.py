@@ -11,18 +11,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Route
 
 from insource import __version__
 from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.nouns import to_json
+from insource.serve.auth import ANY_KEY, ANYONE, CALLER, Guarded, all_guarded, key_of, may_call
 from insource.serve.chat import chat
 from insource.serve.desk import Desk
 from insource.serve.ends import Ends
-from insource.serve.faults import on_bug, on_http, on_ours
+from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
 from insource.serve.hosts import OnlyHosts
+from insource.serve.keyring import LOOK_S, Keyring
 from insource.settings import Settings
 from insource.store import Store
 
@@ -41,29 +42,33 @@ def create_app(
     """The ASGI app that answers with `paths` (task → path). The caller closes the store, the app the paths.
 
     `bases` are those that the paths were opened with. With `follow` it loads what is promoted meanwhile. Without
-    `network` it answers only calls addressed to this machine. No web page of another host can reach it.
+    `network` it answers only calls addressed to this machine, and asks for no key as long as the store has none. No
+    web page of another host can reach it. Raises `Conflict` when a route does not declare who may use it.
     """
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         desk: Desk = app.state.desk
-        following = asyncio.create_task(_follow(desk)) if follow else None
+        await app.state.keyring.look()
+        await desk.meter.remember(store)
+        following = [asyncio.create_task(_follow_keys(app.state.keyring))]
+        following += [asyncio.create_task(_follow(desk))] if follow else []
         try:
             yield
         finally:
-            if following is not None:
-                following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
             await desk.close()
 
     app = Starlette(
-        routes=ROUTES,
+        routes=all_guarded(ROUTES),
         lifespan=life,
         middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths, bases=bases)
+    app.state.keyring = Keyring(store, network=network)
     app.state.began = int(time.time())
     app.state.broken_off = 0
     return app
@@ -76,15 +81,15 @@ async def home(_: HttpRequest) -> Response:
 
 
 async def models(http: HttpRequest) -> Response:
-    """Every model a call may name."""
-    names = await http.app.state.desk.models()
+    """Every model that the caller may name."""
+    names = await _models(http)
     return _json({"object": "list", "data": [_model(http, name, owner) for name, owner in sorted(names.items())]})
 
 
 async def model(http: HttpRequest) -> Response:
     """One model. Raises `Missing`."""
     name = http.path_params["id"]
-    names = await http.app.state.desk.models()
+    names = await _models(http)
     if name not in names:
         raise Missing(f"there is no model {name!r}", hint="GET /v1/models lists what there is", at="model")
     return _json(_model(http, name, names[name]))
@@ -102,12 +107,12 @@ async def ready(http: HttpRequest) -> Response:
 
 
 ROUTES = [
-    Route("/", home),
-    Route("/healthz", alive),
-    Route("/readyz", ready),
-    Route("/v1/models", models),
-    Route("/v1/models/{id:path}", model),
-    Route("/v1/chat/completions", chat, methods=["POST"]),
+    Guarded("/", home, ANYONE),
+    Guarded("/healthz", alive, ANYONE),
+    Guarded("/readyz", ready, ANYONE),
+    Guarded("/v1/models", models, ANY_KEY),
+    Guarded("/v1/models/{id:path}", model, ANY_KEY),
+    Guarded("/v1/chat/completions", chat, CALLER, methods=["POST"]),
 ]
 
 
@@ -122,9 +127,22 @@ async def _follow(desk: Desk) -> None:
             said = problems
 
 
+async def _follow_keys(keyring: Keyring) -> None:
+    while True:
+        await asyncio.sleep(LOOK_S)
+        with suppress(StoreError):  # without a store no call is answered
+            await keyring.look()
+
+
+async def _models(http: HttpRequest) -> dict[str, str]:
+    desk: Desk = http.app.state.desk
+    names = await desk.models()
+    return {name: owner for name, owner in names.items() if may_call(key_of(http), desk.names(name))}
+
+
 def _model(http: HttpRequest, id: str, owner: str) -> dict[str, object]:
     return {"id": id, "object": "model", "created": http.app.state.began, "owned_by": owner}
 
 
 def _json(value: object, status: int = 200) -> Response:
-    return Response(to_json(value), status, media_type="application/json")
+    return Response(to_json(value), status, NOT_KEPT, "application/json")

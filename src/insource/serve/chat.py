@@ -15,30 +15,32 @@ from starlette.types import ASGIApp
 from insource.errors import EngineError, Invalid, OutputInvalid
 from insource.journeys.answer import Path, answer, broken_off
 from insource.journeys.relay import relay
-from insource.nouns import Record, to_json
+from insource.nouns import Key, Record, to_json
 from insource.serve import wire
+from insource.serve.auth import key_of
 from insource.serve.desk import Desk
-from insource.serve.faults import TooLarge, error_response
+from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.stream import EventStream, event
-
-TENANT = "local"  # API keys, and with them tenants, come in a later version
 
 
 async def chat(http: HttpRequest) -> ASGIApp:
     """Answers one chat call."""
     desk: Desk = http.app.state.desk
+    key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
+    desk.check(key, call.model)
     if call.stream and desk.passes_through(call.model):
-        return await _live(desk, call)
+        return await _live(desk, call, key)
     async with desk.lend(call.model) as path:
-        request = wire.to_request(call, path.task, id=uuid.uuid4().hex, tenant=TENANT, deadline=path.deadline)
-        try:
-            record = await answer(request, path, desk.keep)
-        except EngineError as error:
-            return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
-        except asyncio.CancelledError:
-            await broken_off(request, path, desk.keep)
-            raise
+        request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
+        with desk.meter.hold(key, request, path) as request:
+            try:
+                record = await answer(request, path, desk.keep)
+            except EngineError as error:
+                return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
+            except asyncio.CancelledError:
+                await broken_off(request, path, desk.keep)
+                raise
     return _answered(record, call, path)
 
 
@@ -65,7 +67,7 @@ def headers(record: Record) -> dict[str, str]:
     """What every answer carries."""
     facts = wire.facts(record)
     confidence = facts["confidence"]
-    return {
+    return NOT_KEPT | {
         "x-request-id": record.id,
         "x-insource-record": record.id,
         "x-insource-release": quote(str(facts["release"]), safe="@+"),
@@ -99,28 +101,29 @@ async def _decided(record: Record, call: wire.ChatCall, path: Path, created: int
         yield event(last)
 
 
-async def _live(desk: Desk, call: wire.ChatCall) -> ASGIApp:
+async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = uuid.uuid4().hex
-    events = _passed_on(desk, call, name)
+    events = _passed_on(desk, call, key, name)
     first = await anext(events)
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(call.model, safe="@+")}
     said |= {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
     return EventStream(first, events, said)
 
 
-async def _passed_on(desk: Desk, call: wire.ChatCall, id: str) -> AsyncGenerator[bytes]:
+async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
     async with desk.lend(call.model) as path:
-        request = wire.to_request(call, None, id=id, tenant=TENANT, deadline=path.deadline)
-        await desk.store.probe()  # words that cannot be put on record are not asked for
-        async with aclosing(relay(request, path, desk.keep)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, str):
-                    yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
-                    begun = {}
-                    continue
-                if begun:
-                    yield event(wire.chunk(id, call, call.model, created, begun))
-                for last in wire.last_chunks(piece, call, None, call.model, created):
-                    yield event(last)
+        request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
+        with desk.meter.hold(key, request, path) as request:
+            await desk.store.probe()  # words that cannot be put on record are not asked for
+            async with aclosing(relay(request, path, desk.keep)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
+                        begun = {}
+                        continue
+                    if begun:
+                        yield event(wire.chunk(id, call, call.model, created, begun))
+                    for last in wire.last_chunks(piece, call, None, call.model, created):
+                        yield event(last)

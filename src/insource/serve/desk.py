@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from insource.engines.shared_base import Bases
-from insource.errors import Conflict, EngineBusy, InsourceError, Missing, StoreError
+from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
-from insource.nouns import Pending, Record
+from insource.nouns import Key, Pending, Record
+from insource.serve.auth import may_call
 from insource.serve.faults import without_folders
+from insource.serve.meter import Meter
 from insource.settings import Settings, task_names
 from insource.store import Store
 
@@ -27,6 +29,7 @@ class Desk:
         self.settings = settings
         self._bases = bases or Bases(settings.cache)
         self.store = store
+        self.meter = Meter(settings.tenants)
         self._paths = dict(paths)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
@@ -39,8 +42,19 @@ class Desk:
         return self._calls.total()
 
     async def keep(self, record: Record, pending: Pending | None) -> None:
-        """Makes a record durable."""
+        """Makes a record durable. What the call took is counted even where that fails."""
+        self.meter.settle(record)
         await self.store.append(record, pending)
+
+    def names(self, model: str) -> set[str]:
+        """By which names a key's scopes may allow `model`: its own, its task's, and both of an engine."""
+        engine = self._engine(model)
+        return {model, engine, self.settings.engines[engine].model} if engine else {model, model.partition("@")[0]}
+
+    def check(self, key: Key, model: str) -> None:
+        """Raises `Denied` unless the key may call `model`, be there such a one or not."""
+        if key.scopes and not may_call(key, self.names(model)):
+            raise Denied(f"this key may not call {model!r}", hint="GET /v1/models lists what it may", at="model")
 
     def passes_through(self, model: str) -> bool:
         """True when `model` names an engine and no task."""

@@ -6,10 +6,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from insource.errors import EngineDown, InsourceError
+from insource.errors import EngineDown, InsourceError, OverLimit, Unauthorized
 from insource.nouns import JsonObject, to_json
 
 RETRY_AFTER_S = "1"
+NOT_KEPT = {"cache-control": "no-store"}  # what one caller may read is not kept for the next
 # an absolute path of this machine, but not one of our own routes
 # or a place in the caller's own schema
 FOLDERS = re.compile(r"(#/\S*)|(?<![\w.:/])/(?!v1/)(?:[^\s/:'\"]+/)+")
@@ -45,9 +46,11 @@ def without_folders(text: str) -> str:
 
 def error_response(error: InsourceError, headers: dict[str, str] | None = None) -> Response:
     """The error as an HTTP answer; what can be retried says when."""
-    said = dict(headers or {})
+    said = NOT_KEPT | (headers or {})
     if error.retryable:
-        said["retry-after"] = RETRY_AFTER_S
+        said["retry-after"] = str(error.retry_s) if isinstance(error, OverLimit) else RETRY_AFTER_S
+    if isinstance(error, Unauthorized):
+        said["www-authenticate"] = "Bearer"
     return Response(to_json(error_body(error)), error.status, said, "application/json")
 
 

@@ -1,4 +1,4 @@
-"""Keeps web pages out of a gateway that has no keys yet.
+"""Keeps web pages out of a gateway that may ask for no key.
 
 A page elsewhere can point a name of its own at 127.0.0.1 (DNS rebinding) and would then read our answers; or post a
 plain form to it, whose text would wait in the review queue. So on this machine only calls addressed to it are

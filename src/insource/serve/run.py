@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
 
@@ -11,17 +12,23 @@ from starlette.applications import Starlette
 
 from insource.errors import Conflict, Denied, Invalid
 from insource.serve.hosts import is_loopback
+from insource.serve.tls import options
 
 DRAIN_S, LAST_WORDS_S = 30, 5
 
 
-def listen(host: str, port: int, *, network: bool = False) -> socket.socket:
-    """A bound socket. Raises `Denied` for a host beyond this machine without `network`, `Conflict` when in use."""
-    if not network and not is_loopback(host):
+def listen(host: str, port: int, *, network: bool = False, keys: bool = False) -> socket.socket:
+    """A bound socket. Raises `Conflict` when it is in use.
+
+    Raises `Denied` for a host beyond this machine unless `network` allows it and there are `keys` to ask for.
+    """
+    if (network or not is_loopback(host)) and not keys:
         raise Denied(
-            f"{host} is reachable from the network, and API keys come in a later version: anyone could call",
-            hint="leave --host out, or add --allow-network on a network you trust",
+            "there is no API key: from the network anyone could call",
+            hint="insource keys create NAME makes one; or leave --host and --allow-network out",
         )
+    if not network and not is_loopback(host):
+        raise Denied(f"{host} is reachable from the network", hint="add --allow-network, or leave --host out")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol; else each waits 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -41,7 +48,9 @@ def listen(host: str, port: int, *, network: bool = False) -> socket.socket:
     return bound
 
 
-async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], None]) -> int:
+async def run_server(
+    app: Starlette, bound: socket.socket, ready: Callable[[], None], tls: ssl.SSLContext | None = None
+) -> int:
     """Serves until SIGTERM or Ctrl-C: takes no new calls then, ends those begun, and returns.
 
     Calls that take longer than 30 s more, or than the user's patience (a second signal), are put on record and told;
@@ -55,6 +64,7 @@ async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], N
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
+        **options(tls),
     )
     # uvicorn raises the signal again when it has shut down; then it must not kill us before the store is closed.
     before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -75,11 +85,11 @@ async def run_server(app: Starlette, bound: socket.socket, ready: Callable[[], N
     return int(app.state.broken_off)
 
 
-def address(bound: socket.socket) -> str:
+def address(bound: socket.socket, scheme: str = "http") -> str:
     """The URL of a bound socket, with a host that a client on this machine can call."""
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _Server(uvicorn.Server):

@@ -13,6 +13,7 @@ from insource.nouns import (
     DEEPEST,
     JsonObject,
     JsonValue,
+    Key,
     Message,
     Prediction,
     Record,
@@ -88,10 +89,10 @@ def read_call(body: bytes) -> ChatCall:
     return call
 
 
-def to_request(call: ChatCall, task: Task | None, *, id: str, tenant: str, deadline: float = 60.0) -> Request:
+def to_request(call: ChatCall, task: Task | None, *, id: str, key: Key, deadline: float = 60.0) -> Request:
     """The request for a task or, without one, for an engine. Raises `Invalid` where the call contradicts the task.
 
-    `deadline` is seconds from now.
+    It is that of the key's tenant. `deadline` is seconds from now.
     """
     if task is not None:
         _check_task_call(call, task)
@@ -108,7 +109,8 @@ def to_request(call: ChatCall, task: Task | None, *, id: str, tenant: str, deadl
         temperature=1.0 if call.temperature is None else call.temperature,
         seed=call.seed,
         logprobs=bool(call.logprobs),
-        tenant=tenant,
+        tenant=key.tenant,
+        caller=key.name,
         deadline=deadline,
     )
 

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, func, inspect, select
 
 from insource.errors import StoreError
 from insource.nouns import Noun
-from insource.store.tables import METADATA, MIGRATION
+from insource.store.spending import sum_up
+from insource.store.tables import API_KEY, METADATA, MIGRATION, SPENT
 
 Step = Callable[[Connection], None]
 
@@ -20,7 +21,15 @@ class Migration(Noun, frozen=True, kw_only=True):
     apply: Step | None = None
 
 
-MIGRATIONS = (Migration(number=1, name="first tables"),)
+def _keys(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[API_KEY, SPENT])
+    sum_up(connection)
+
+
+MIGRATIONS = (
+    Migration(number=1, name="first tables"),
+    Migration(number=2, name="keys and what was spent", apply=_keys),
+)
 
 
 def migrate(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> list[str]:

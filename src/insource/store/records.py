@@ -6,13 +6,14 @@ from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Pending, Record, Review, to_json
+from insource.store.spending import spend
 from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
 
 def append(connection: Connection, record: Record, pending: Pending | None) -> None:
-    """Adds a call, and what a person should see of it."""
+    """Adds a call, what it cost, and what a person should see of it."""
     answer = record.answer
     predictions = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
     connection.execute(
@@ -30,6 +31,7 @@ def append(connection: Connection, record: Record, pending: Pending | None) -> N
             body=to_json(record).decode(),
         )
     )
+    spend(connection, record)
     if pending is not None:
         body = to_json(pending).decode()
         connection.execute(PENDING.insert().values(record=pending.record, task=pending.task, settled=False, body=body))

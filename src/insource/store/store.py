@@ -10,12 +10,13 @@ from typing import Self
 from sqlalchemy import Connection, delete
 
 from insource.errors import Invalid
-from insource.nouns import Dataset, Example, Gate, Pending, Record, Release, Report, Review, StageChange
+from insource.nouns import Dataset, Example, Gate, Key, Pending, Record, Release, Report, Review, StageChange
 from insource.settings import Settings
-from insource.store import backup, carried, datasets, records, registry
+from insource.store import backup, carried, datasets, keys, records, registry, spending
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.migrations import migrate
+from insource.store.spending import Spent, Used
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
 
@@ -196,3 +197,31 @@ class Store:
         if tenant not in self._keys:
             self._keys[tenant] = await self._thread.run(lambda c: records.tenant_key(c, tenant))
         return self._keys[tenant]
+
+    async def add_key(self, key: Key) -> None:
+        """Keeps a new key. Raises `Conflict` while another that stands for the same name can still be used."""
+        await self._thread.run(lambda c: keys.add(c, key))
+
+    async def key(self, id: str) -> Key:
+        """The key `id`. Raises `Missing`."""
+        return await self._thread.run(lambda c: keys.find(c, id))
+
+    async def replace_key(self, id: str, key: Key, until: str) -> None:
+        """Keeps `key`; the key `id`, which it replaces, expires at `until`. Raises `Missing`, `Conflict`."""
+        await self._thread.run(lambda c: keys.replace(c, id, key, until))
+
+    async def revoke_key(self, id: str, now: str) -> Key:
+        """Ends the key `id` and returns it. Raises `Missing`, or `Conflict` when it was revoked already."""
+        return await self._thread.run(lambda c: keys.revoke(c, id, now))
+
+    async def keys(self, after: int = 0) -> tuple[list[Key], int]:
+        """The keys that are new or changed since the number `after` (0: all), oldest first, and the number now."""
+        return await self._thread.run(lambda c: keys.changed(c, after))
+
+    async def spent(self, since: str) -> list[Spent]:
+        """What was spent from the day `since` (YYYY-MM-DD, UTC) on, by day, tenant and caller."""
+        return await self._thread.run(lambda c: spending.spent(c, since))
+
+    async def used(self, since: str) -> list[Used]:
+        """The calls kept from the time `since` (UTC, as records say it) on, newest first."""
+        return await self._thread.run(lambda c: spending.used(c, since))

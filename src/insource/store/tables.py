@@ -112,3 +112,22 @@ TENANT_KEY = Table(
     Column("tenant", String, primary_key=True),
     Column("key", LargeBinary, nullable=False),
 )
+
+API_KEY = Table(
+    "api_key",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False, index=True),
+    Column("changed", Integer, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+SPENT = Table(
+    "spent",
+    METADATA,
+    Column("day", String, primary_key=True),
+    Column("tenant", String, primary_key=True),
+    Column("caller", String, primary_key=True),
+    Column("usd", Float, nullable=False),
+)

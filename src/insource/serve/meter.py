@@ -1,0 +1,100 @@
+"""Limits and budgets of keys and tenants, around every call."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from insource.errors import OverLimit
+from insource.journeys.answer import Path
+from insource.nouns import Key, Limits, Record, Request
+from insource.nouns.key import LIMIT_WORDS
+from insource.route.limits import ANSWER_TOKENS, WINDOW_S, Account, Ledger, Need, Refusal, need
+from insource.store import Store
+
+METERED = ("tokens_per_minute", "usd_per_day", "usd_per_month")
+NO_LIMITS = Limits()
+
+
+def utc() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+class Meter:
+    """Lends each call what it may need and takes back what it did not; `tenants` are the limits of insource.toml."""
+
+    def __init__(
+        self,
+        tenants: Mapping[str, Limits],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc,
+    ) -> None:
+        self._tenants, self._now = tenants, now
+        self.ledger = Ledger(clock, now)
+
+    async def remember(self, store: Store) -> None:
+        """Takes over what the store knows of this month's money and of the last minute's calls. Raises `StoreError`."""
+        now = self._now()
+        for spent in await store.spent(f"{now:%Y-%m}-01"):
+            for name in _names(spent.tenant, spent.caller):
+                self.ledger.remember(name, spent.day, spent.usd)
+        since = (now - timedelta(seconds=WINDOW_S + 1)).isoformat(timespec="milliseconds")
+        for used in reversed(await store.used(since)):
+            age = (now - datetime.fromisoformat(used.created)).total_seconds()
+            for name in _names(used.tenant, used.caller):
+                self.ledger.remember_call(name, max(0.0, age), used.tokens)
+
+    @contextmanager
+    def hold(self, key: Key, request: Request, path: Path) -> Iterator[Request]:
+        """Reserves what the call may need until the block ends. Raises `OverLimit`.
+
+        Yields the request to make: under a limit of tokens or money an answer whose length nobody limited is limited
+        to what was reserved for it.
+        """
+        accounts = self._accounts(key)
+        if request.max_tokens is None and path.task is None and any(_metered(account) for account in accounts):
+            request = msgspec.structs.replace(request, max_tokens=ANSWER_TOKENS)
+        wanted = need(request, [tier.usd_per_million for tier in path.tiers])
+        refusal = self.ledger.reserve(request.id, accounts, wanted)
+        if refusal is not None:
+            raise _over(refusal, accounts, wanted)
+        try:
+            yield request
+        finally:
+            self.ledger.release(request.id)
+
+    def settle(self, record: Record) -> None:
+        """Counts what the call took in the place of what was reserved for it."""
+        said = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
+        tokens = sum(prediction.usage.input_tokens + prediction.usage.output_tokens for prediction in said)
+        names = _names(record.tenant, record.caller)
+        self.ledger.settle(record.id, names, Need(tokens=tokens, usd=record.usd))
+
+    def _accounts(self, key: Key) -> tuple[Account, ...]:
+        limits = (key.limits, self._tenants.get(key.tenant, NO_LIMITS))
+        names = _names(key.tenant, key.name)
+        return tuple(Account(name=name, limits=limit) for name, limit in zip(names, limits, strict=True))
+
+
+def _names(tenant: str, caller: str) -> tuple[str, str]:
+    """The accounts of a call: a caller within its tenant, and the tenant."""
+    return f"{caller} of {tenant}", f"tenant {tenant}"
+
+
+def _metered(account: Account) -> bool:
+    return any(getattr(account.limits, limit) is not None for limit in METERED)
+
+
+def _over(refusal: Refusal, accounts: tuple[Account, ...], wanted: Need) -> OverLimit:
+    limits = next(account.limits for account in accounts if account.name == refusal.account)
+    allowed = LIMIT_WORDS[refusal.limit].format(getattr(limits, refusal.limit))
+    if refusal.retry_s is None:
+        takes = f"{wanted.tokens:,} tokens, {wanted.usd:.4f} USD"
+        said = f"the call may take {takes}: {refusal.account} has {allowed}"
+        return OverLimit(said, hint="send less, or name a smaller max_tokens", retry_s=None)
+    words = f"{refusal.account} has {allowed}, and what is left is not enough for this call"
+    return OverLimit(words, hint=f"call again in {refusal.retry_s} s", retry_s=refusal.retry_s)

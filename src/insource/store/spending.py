@@ -1,0 +1,81 @@
+"""What calls cost, summed by day, tenant and caller in the transaction that keeps the call."""
+
+from sqlalchemy import Connection, select, update
+
+from insource.nouns import Noun, Record
+from insource.store.stored import stored
+from insource.store.tables import RECORD, SPENT
+
+PAGE = 1000
+
+
+class Spent(Noun, frozen=True, kw_only=True):
+    """US dollars spent on a day of UTC (YYYY-MM-DD) by a tenant and the caller its keys name."""
+
+    day: str
+    tenant: str
+    caller: str
+    usd: float
+
+
+class Used(Noun, frozen=True, kw_only=True):
+    """One call just made: when (UTC), by whom, and the tokens it took, in and out."""
+
+    created: str
+    tenant: str
+    caller: str
+    tokens: int
+
+
+def spend(connection: Connection, record: Record) -> None:
+    """Adds what the call cost."""
+    if not record.usd:
+        return
+    day = record.created[:10]
+    place = (SPENT.c.day == day) & (SPENT.c.tenant == record.tenant) & (SPENT.c.caller == record.caller)
+    usd = connection.execute(select(SPENT.c.usd).where(place)).scalar()
+    if usd is None:
+        values = {"day": day, "tenant": record.tenant, "caller": record.caller, "usd": record.usd}
+        connection.execute(SPENT.insert().values(values))
+    else:
+        connection.execute(update(SPENT).where(place).values(usd=usd + record.usd))
+
+
+def spent(connection: Connection, since: str) -> list[Spent]:
+    """What was spent from the day `since` on."""
+    found = connection.execute(select(SPENT).where(SPENT.c.day >= since).order_by(SPENT.c.day))
+    return [Spent(day=row.day, tenant=row.tenant, caller=row.caller, usd=row.usd) for row in found]
+
+
+def used(connection: Connection, since: str) -> list[Used]:
+    """The calls from the time `since` on, newest first.
+
+    They are the last that were kept, but for some that an import may have brought since: one page of older ones ends
+    the search.
+    """
+    found: list[Used] = []
+    below = None
+    while True:
+        page = select(RECORD.c.seq, RECORD.c.created, RECORD.c.tenant, RECORD.c.body).order_by(RECORD.c.seq.desc())
+        page = page.add_columns(RECORD.c.input_tokens + RECORD.c.output_tokens)
+        rows = connection.execute((page if below is None else page.where(RECORD.c.seq < below)).limit(PAGE)).all()
+        recent = [row for row in rows if row.created >= since]
+        for row in recent:
+            caller = stored(row.body, Record).caller
+            found.append(Used(created=row.created, tenant=row.tenant, caller=caller, tokens=row[-1]))
+        if not recent:
+            return found
+        below = rows[-1].seq
+
+
+def sum_up(connection: Connection) -> None:
+    """Fills the sums from the records that there are."""
+    after = 0
+    while True:
+        page = select(RECORD.c.seq, RECORD.c.body).where(RECORD.c.seq > after).order_by(RECORD.c.seq).limit(PAGE)
+        rows = connection.execute(page).all()
+        if not rows:
+            return
+        for row in rows:
+            spend(connection, stored(row.body, Record))
+        after = rows[-1].seq
