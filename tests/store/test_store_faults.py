@@ -110,7 +110,7 @@ def test_an_unwritable_place_is_said(tmp_path):
 
 def test_migrations_run_once_and_an_old_store_takes_only_the_new_steps(tmp_path):
     ran = []
-    newer = (*MIGRATIONS, Migration(number=2, name="second", apply=lambda c: ran.append(2)))
+    newer = (*MIGRATIONS, Migration(number=99, name="second", apply=lambda c: ran.append(2)))
 
     async def story():
         async with await Store.open(settings(tmp_path)) as store:
@@ -118,7 +118,7 @@ def test_migrations_run_once_and_an_old_store_takes_only_the_new_steps(tmp_path)
             assert await store._thread.run(lambda c: migrate(c, newer)) == ["second"]
             assert await store._thread.run(lambda c: migrate(c, newer)) == []
         assert ran == [2]
-        with pytest.raises(StoreError, match="form 2"):
+        with pytest.raises(StoreError, match="form 99"):
             await Store.open(settings(tmp_path))
 
     asyncio.run(story())
@@ -133,9 +133,9 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path):
         async with await Store.open(settings(tmp_path)) as store:
             with pytest.raises(StoreError):
                 await store._thread.run(
-                    lambda c: migrate(c, (*MIGRATIONS, Migration(number=2, name="bad", apply=half)))
+                    lambda c: migrate(c, (*MIGRATIONS, Migration(number=99, name="bad", apply=half)))
                 )
-            good = Migration(number=2, name="good", apply=lambda c: c.exec_driver_sql("CREATE TABLE half (a INTEGER)"))
+            good = Migration(number=99, name="good", apply=lambda c: c.exec_driver_sql("CREATE TABLE half (a INTEGER)"))
             assert await store._thread.run(lambda c: migrate(c, (*MIGRATIONS, good))) == ["good"]
 
     asyncio.run(story())

@@ -113,7 +113,6 @@ async def _passed_on(desk: Desk, call: wire.ChatCall, id: str) -> AsyncGenerator
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, None, id=id, tenant=TENANT, deadline=path.deadline)
-        await desk.store.probe()  # words that cannot be put on record are not asked for
         async with aclosing(relay(request, path, desk.keep)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, str):

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, func, inspect, select
 
 from insource.errors import StoreError
 from insource.nouns import Noun
-from insource.store.tables import METADATA, MIGRATION
+from insource.store import chain
+from insource.store.tables import ENTRY, METADATA, MIGRATION, OPEN_CALL
 
 Step = Callable[[Connection], None]
 
@@ -20,7 +21,17 @@ class Migration(Noun, frozen=True, kw_only=True):
     apply: Step | None = None
 
 
-MIGRATIONS = (Migration(number=1, name="first tables"),)
+def _audit_chain(connection: Connection) -> None:
+    """Calls are noted before they are answered, and what was written is bound together."""
+    ENTRY.create(connection)
+    OPEN_CALL.create(connection)
+    chain.begin(connection)
+
+
+MIGRATIONS = (
+    Migration(number=1, name="first tables"),
+    Migration(number=2, name="audit chain", apply=_audit_chain),
+)
 
 
 def migrate(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) -> list[str]:

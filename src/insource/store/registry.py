@@ -5,6 +5,7 @@ from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing
 from insource.nouns import Gate, Release, Stage, StageChange, to_json
+from insource.store import chain
 from insource.store.stored import stored
 from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
 
@@ -61,9 +62,9 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
     _set_stage(connection, changed, change.after, change.who)
     if retire and retire != change.release:
         _set_stage(connection, release(connection, retire), "retired", "")
-    connection.execute(
-        STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=to_json(change).decode())
-    )
+    body = to_json(change).decode()
+    made = connection.execute(STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body))
+    chain.enter(connection, "stage", made.inserted_primary_key[0], body)
 
 
 def stage_changes(connection: Connection, task: str) -> list[StageChange]:

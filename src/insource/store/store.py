@@ -10,12 +10,14 @@ from typing import Self
 from sqlalchemy import Connection, delete
 
 from insource.errors import Invalid
-from insource.nouns import Dataset, Example, Gate, Pending, Record, Release, Report, Review, StageChange
+from insource.nouns import Dataset, Example, Gate, Intent, Pending, Record, Release, Report, Review, StageChange
 from insource.settings import Settings
-from insource.store import backup, carried, datasets, records, registry
+from insource.store import backup, carried, chain, datasets, records, registry
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
+from insource.store.chain import Head, Verified
 from insource.store.migrations import migrate
+from insource.store.process import is_gone, this_process
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
 
@@ -34,6 +36,7 @@ class Store:
         self._state = state
         self._thread = thread
         self._keys: dict[str, bytes] = {}
+        self._process = this_process()
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
@@ -139,6 +142,31 @@ class Store:
     async def gates(self, release_name: str) -> list[Gate]:
         """Every gate that `task@version` went through, oldest first."""
         return await self._thread.run(lambda c: registry.gates(c, release_name))
+
+    async def intend(self, intent: Intent) -> None:
+        """Notes a call before anyone is asked; durable when this returns."""
+        await self._thread.join(lambda c: records.intend(c, intent, self._process))
+
+    async def interrupt(self) -> list[str]:
+        """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return await self._thread.run(lambda c: records.interrupt(c, now, is_gone))
+
+    async def open_calls(self) -> int:
+        """How many calls were begun and have not ended."""
+        return await self._thread.run(records.open_calls)
+
+    async def verify_chain(self) -> Verified:
+        """Looks at the whole audit chain and every row it vouches for."""
+        return await self._thread.run(chain.verify)
+
+    async def chain_head(self) -> Head:
+        """The last entry of the audit chain."""
+        return await self._thread.run(chain.head)
+
+    async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
+        """Number of an entry → its hash; empty where there is none."""
+        return await self._thread.run(lambda c: {seq: chain.at(c, seq) for seq in seqs})
 
     async def append(self, record: Record, pending: Pending | None = None) -> None:
         """Keeps a call and what a person should see of it; both are durable when this returns."""
