@@ -85,10 +85,18 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
 
 
+class AuditSettings(Noun, frozen=True, kw_only=True):
+    """`[audit]`: where signed checkpoints go (empty: beside the database), and how often the gateway writes one."""
+
+    checkpoints: str = ""
+    checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+
+
 class _File(Noun, frozen=True, kw_only=True):
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
+    audit: AuditSettings = AuditSettings()
     engines: dict[str, EngineSettings] = {}
 
 
@@ -100,6 +108,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
+    audit: AuditSettings = AuditSettings()
     engines: dict[str, EngineSettings] = {}
 
     @property
@@ -144,6 +153,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         workspace=file.workspace,
         store=file.store,
         serve=file.serve,
+        audit=file.audit,
         engines=file.engines,
     )
 

@@ -27,6 +27,7 @@ VERBS = {
     "batch": "Answer a file of inputs; a second run does only what is missing.",
     "review": "See and settle what waits for a person.",
     "models": "List, pull and verify base models.",
+    "audit": "Verify what was recorded, export it, see what was spent.",
     "store": "Migrate, back up and restore the state; carry records home.",
     "demo": "The whole loop on generated defect reports, on this machine.",
 }

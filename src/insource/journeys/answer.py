@@ -124,6 +124,8 @@ async def intended(request: Request, path: Path) -> None:
 
 async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float) -> Record:
     """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in."""
+    priced = zip(attempts, path.tiers, strict=False)
+    attempts = tuple(msgspec.structs.replace(attempt, usd=_usd(attempt, tier)) for attempt, tier in priced)
     record = Record(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -133,7 +135,7 @@ async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], 
         outcome=_outcome(attempts),
         input_hash=await _hash(request, path.key),
         latency_ms=(time.perf_counter() - began) * 1000,
-        usd=sum(_usd(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)),
+        usd=sum(attempt.usd for attempt in attempts),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     return msgspec.structs.replace(record, release=path.tiers[record.tier - 1].release)
@@ -157,6 +159,7 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     code, colon, _ = decision.reason.partition(": ")
     return Attempt(
         decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
+        usd=attempt.usd,
         prediction=said
         and msgspec.structs.replace(
             said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}

@@ -26,10 +26,14 @@ class Decision(Noun, frozen=True, kw_only=True):
 
 
 class Attempt(Noun, frozen=True, kw_only=True):
-    """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how."""
+    """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how.
+
+    `usd` is what it cost at the prices that the settings have.
+    """
 
     decision: Decision
     prediction: Prediction | None = None
+    usd: float = 0.0
 
 
 class Record(Noun, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.nouns import to_json
+from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.desk import Desk
 from insource.serve.ends import Ends
@@ -40,22 +41,26 @@ def create_app(
 ) -> Starlette:
     """The ASGI app that answers with `paths` (task → path). The caller closes the store, the app the paths.
 
-    `bases` are those that the paths were opened with. With `follow` it loads what is promoted meanwhile. Without
-    `network` it answers only calls addressed to this machine. No web page of another host can reach it.
+    `bases` are those that the paths were opened with. With `follow` it loads what is promoted meanwhile, and signs
+    checkpoints of the audit. Without `network` it answers only calls addressed to this machine. No web page of another
+    host can reach it.
     """
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         desk: Desk = app.state.desk
-        following = asyncio.create_task(_follow(desk)) if follow else None
+        beside = (_follow(desk), keep_books(settings, store)) if follow else ()
+        running = [asyncio.create_task(each) for each in beside]
         try:
             yield
         finally:
-            if following is not None:
-                following.cancel()
+            for each in running:
+                each.cancel()
                 with suppress(asyncio.CancelledError):
-                    await following
+                    await each
             await desk.close()
+            if follow:
+                await close_books(settings, store)
 
     app = Starlette(
         routes=ROUTES,

@@ -91,6 +91,18 @@ def begin(connection: Connection) -> None:
             enter(connection, kind, row.about, row.body)  # type: ignore[arg-type]
 
 
+def entries(connection: Connection, after: int) -> list[dict[str, Any]]:
+    """The entries behind the number `after`, at most 2,000, each with the body of the row it vouches for as `row`."""
+    page = next(_pages(connection, after), [])
+    for kind, (table, name) in VOUCHED.items():
+        known = _known(page, kind)
+        rows = connection.execute(select(name.label("about"), table.c.body).where(name.in_(known))) if known else ()
+        bodies = {str(row.about): row.body for row in rows}
+        for entry in (entry for entry in page if entry["kind"] == kind):
+            entry["row"] = bodies.get(entry["about"])
+    return page
+
+
 def verify(connection: Connection) -> Verified:
     """Looks at every entry and every row it vouches for."""
     faults: list[Fault] = []
@@ -106,8 +118,12 @@ def verify(connection: Connection) -> Verified:
     return Verified(entries=_count(connection, ENTRY), rows=rows, head=last, faults=tuple(faults[:MOST]))
 
 
-def _pages(connection: Connection) -> Iterator[list[dict[str, Any]]]:
-    after = 0
+def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:
+    """What the rows of a kind are called that these entries are about."""
+    return [int(entry["about"]) if kind == "stage" else entry["about"] for entry in page if entry["kind"] == kind]
+
+
+def _pages(connection: Connection, after: int = 0) -> Iterator[list[dict[str, Any]]]:
     while True:
         found = connection.execute(select(ENTRY).where(ENTRY.c.seq > after).order_by(ENTRY.c.seq).limit(PAGE))
         page = [dict(row) for row in found.mappings()]
@@ -132,7 +148,7 @@ def _row_faults(connection: Connection, page: list[dict[str, Any]]) -> list[Faul
     faults = []
     for kind, (table, name) in VOUCHED.items():
         mine = {entry["about"]: entry for entry in page if entry["kind"] == kind}
-        known = [int(about) if kind == "stage" else about for about in mine]
+        known = _known(page, kind)
         rows = connection.execute(select(name.label("about"), table).where(name.in_(known))).all() if known else ()
         found = {str(row.about): row for row in rows}
         for about, entry in mine.items():

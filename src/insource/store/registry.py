@@ -63,8 +63,9 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
     if retire and retire != change.release:
         _set_stage(connection, release(connection, retire), "retired", "")
     body = to_json(change).decode()
-    made = connection.execute(STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body))
-    chain.enter(connection, "stage", made.inserted_primary_key[0], body)
+    noted = STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body)
+    seq = connection.execute(noted.returning(STAGE_CHANGE.c.seq)).scalar_one()
+    chain.enter(connection, "stage", seq, body)
 
 
 def stage_changes(connection: Connection, task: str) -> list[StageChange]:

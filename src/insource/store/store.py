@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, delete
 
@@ -167,6 +167,10 @@ class Store:
     async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
         """Number of an entry → its hash; empty where there is none."""
         return await self._thread.run(lambda c: {seq: chain.at(c, seq) for seq in seqs})
+
+    async def chain_entries(self, after: int) -> list[dict[str, Any]]:
+        """The entries behind the number `after`, some thousands, each with the body of its row as `row`."""
+        return await self._thread.run(lambda c: chain.entries(c, after))
 
     async def append(self, record: Record, pending: Pending | None = None) -> None:
         """Keeps a call and what a person should see of it; both are durable when this returns."""
