@@ -86,10 +86,15 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
 
 
 class AuditSettings(Noun, frozen=True, kw_only=True):
-    """`[audit]`: where signed checkpoints go (empty: beside the database), and how often the gateway writes one."""
+    """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
+
+    A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
+    """
 
     checkpoints: str = ""
     checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
+    keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000
 
 
 class _File(Noun, frozen=True, kw_only=True):

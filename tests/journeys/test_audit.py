@@ -112,6 +112,25 @@ def test_checkpoints_are_written_where_something_was_recorded_and_compared(tmp_p
     asyncio.run(story())
 
 
+def test_who_removes_more_than_is_old_is_found(tmp_path):
+    where = settings(tmp_path)
+
+    async def story():
+        async with await Store.open(where) as store:
+            await called(store, 5)
+            await audit.checkpoint(where, store)
+            await called(store, 5, start=5)
+            assert await audit.prune(where, store) == 0
+            assert (await audit.verify(where, store)).whole
+            await store.prune("2999-01-01", 1)
+            (fault,) = (await audit.verify(where, store)).faults
+            assert "nothing signed says that it was old" in fault.what
+            await audit.checkpoint(where, store)
+            assert (await audit.verify(where, store)).whole
+
+    asyncio.run(story())
+
+
 def test_usage_counts_a_call_once_and_by_engine_every_attempt(tmp_path):
     async def story():
         async with await Store.open(settings(tmp_path)) as store:

@@ -20,6 +20,7 @@ from insource.nouns import Intent, Review, StageChange
 from insource.store import Store, checkpoints
 from insource.store.chain import Head, Verified, entry_hash
 from insource.store.process import is_gone, this_process
+from insource.store.retention import Pruned
 
 CALLS = 40
 
@@ -267,6 +268,26 @@ def test_this_process_is_here_and_one_that_ended_is_gone():
         assert is_gone(name), "another process that has the number now is not the one that had it"
     for unknown in ("", "elsewhere boot 1 2", f"{os.uname().nodename} boot x 2"):
         assert not is_gone(unknown)
+
+
+def test_what_is_old_goes_and_the_rest_still_proves_itself(place):
+    async def story():
+        async with await Store.open(settings(place)) as store:
+            head = await store.chain_head()
+            gone = await store.prune("", 10)
+            assert (gone.records, gone.more) == (CALLS - 10 - 5, False), "five wait for a person"
+            found = await store.verify_chain()
+            assert (found.faults, found.foot.seq) == ((), gone.through)
+            assert await store.chain_at([gone.through]) == {gone.through: found.foot.hash}
+            assert (await store.chain_at([head.seq]))[head.seq] == head.hash, "later checkpoints still hold"
+            assert len(await store.pending(limit=99)) == 5
+            assert len(await store.stage_changes("t")) == 1
+            assert await store.prune("", CALLS) == Pruned()
+
+    asyncio.run(story())
+    with opened(place) as db:
+        db.execute("DELETE FROM record WHERE id = (SELECT max(id) FROM record)")
+    assert verified(place).faults
 
 
 def test_a_store_from_before_the_chain_is_vouched_for_as_it_is(place):

@@ -66,6 +66,13 @@ def export(door: Door, file: Path) -> None:
     door.show({"file": str(file), "entries": count}, f"{file}: {count:,} entries")
 
 
+@verb("prune", epilog="\b\nExample:\n  insource audit prune")
+def prune(door: Door) -> None:
+    """Remove what [audit] of insource.toml no longer keeps. The gateway does so by itself every hour."""
+    count = run(_prune(door))
+    door.show({"records": count}, f"{count:,} records went" if count else "nothing is old enough to go")
+
+
 @verb("usage", epilog="\b\nExample:\n  insource audit usage --by task --since 2026-11-01")
 @click.option("--by", type=click.Choice(BY), default="task", show_default=True, help="What to add up.")
 @click.option("--since", default="", metavar="DAY", help="From this day or time on, UTC.")
@@ -93,6 +100,13 @@ async def _export(door: Door, file: Path) -> int:
             return await audit.export(store, file, progress=progress)
 
 
+async def _prune(door: Door) -> int:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        await audit.checkpoint(settings, store)
+        return await audit.prune(settings, store)
+
+
 async def _usage(door: Door, by: str, since: str) -> list[Usage]:
     async with await Store.open(door.settings()) as store:
         return await audit.usage(store, by=by, since=since)
@@ -100,6 +114,7 @@ async def _usage(door: Door, by: str, since: str) -> list[Usage]:
 
 def _found(found: Audit) -> str:
     said = f"{found.entries:,} entries, {found.rows:,} rows, {found.checkpoints:,} checkpoints"
+    said += f"; what came before entry {found.foot.seq + 1:,} went by age" if found.foot.seq else ""
     begun = f"\n{found.open_calls:,} calls are being answered" if found.open_calls else ""
     if found.whole:
         kept = (
@@ -123,5 +138,5 @@ def _spent(by: str, found: list[Usage]) -> str:
     return table((by, "calls", "failed", "to review", "tokens in", "tokens out", "US dollars"), rows)
 
 
-for _verb in (verify, checkpoint, key, export, usage):
+for _verb in (verify, checkpoint, key, export, prune, usage):
     command.add_command(_verb)

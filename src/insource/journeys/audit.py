@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -20,12 +20,16 @@ BY = ("task", "tenant", "release", "engine", "day")
 
 
 class Audit(Noun, frozen=True, kw_only=True):
-    """What `verify` found. `checkpoints` were compared; `open_calls` were begun and have not ended yet."""
+    """What `verify` found. `checkpoints` were compared; `open_calls` were begun and have not ended yet.
+
+    `foot` is the last entry that went by age; its `seq` is 0 where none did.
+    """
 
     entries: int
     rows: int
     open_calls: int
     checkpoints: int
+    foot: Head
     head: Head
     faults: tuple[Fault, ...]
 
@@ -63,12 +67,16 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
     known = await asyncio.to_thread(checkpoints.read, file)
     public = public or await asyncio.to_thread(checkpoints.public_key, settings.state)
     there = await store.chain_at([one.seq for one in known])
-    faults = [fault for one in known if (fault := _against(one, there[one.seq], public))]
+    faults = [fault for one in known if (fault := _against(one, there[one.seq], found.foot, public))]
+    if known and max(one.seq for one in known) < found.foot.seq:
+        what = "all that the checkpoints speak of was removed: nothing signed says that it was old"
+        faults.append(Fault(seq=found.foot.seq, kind="checkpoint", about=known[-1].at, what=what))
     return Audit(
         entries=found.entries,
         rows=found.rows,
         open_calls=await store.open_calls(),
         checkpoints=len(known),
+        foot=found.foot,
         head=found.head,
         faults=(*found.faults, *faults),
     )
@@ -84,6 +92,20 @@ async def checkpoint(settings: Settings, store: Store, *, file: Path | None = No
     made = checkpoints.sign(settings.state, head, datetime.now(UTC).isoformat(timespec="seconds"))
     await asyncio.to_thread(checkpoints.write, made, file)
     return made
+
+
+async def prune(settings: Settings, store: Store) -> int:
+    """Removes what is older, or more, than `[audit]` lets stay; how many records went.
+
+    Only what the last checkpoint speaks of may go, so that something signed always says where the chain was.
+    """
+    days, gone = settings.audit.keep_days, 0
+    before = (datetime.now(UTC) - timedelta(days=days)).isoformat() if days else ""
+    while True:
+        found = await store.prune(before, settings.audit.keep_calls)
+        gone += found.records
+        if not found.more:
+            return gone
 
 
 async def usage(store: Store, *, by: str, since: str = "") -> list[Usage]:
@@ -123,11 +145,13 @@ async def export(store: Store, file: Path, *, progress: Progress = quiet) -> int
     return count
 
 
-def _against(one: Checkpoint, there: str, public: str) -> Fault | None:
+def _against(one: Checkpoint, there: str, foot: Head, public: str) -> Fault | None:
     """What a checkpoint shows that the chain itself does not."""
     what = ""
     if not checkpoints.signed(one, public):
         what = "the checkpoint is not signed with this key"
+    elif one.seq < foot.seq:
+        what = ""  # it went by age, and a later checkpoint stands for the entry that says so
     elif not there:
         what = "the chain was cut off: the entry of this checkpoint is gone"
     elif there != one.hash:

@@ -2,22 +2,28 @@
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 
 from insource.errors import InsourceError, StoreError
-from insource.journeys.audit import checkpoint
+from insource.journeys.audit import checkpoint, prune
 from insource.settings import Settings
 from insource.store import Store
+
+PRUNE_S = 3600.0
 
 
 async def keep_books(settings: Settings, store: Store) -> None:
     """Goes on until cancelled. Trouble is logged once, when it begins; the next look may be without."""
-    log, said = logging.getLogger("insource.serve"), ""
+    log, said, due = logging.getLogger("insource.serve"), "", 0.0
     while True:
         trouble = ""
         try:
             await store.interrupt()
             await checkpoint(settings, store)
+            if time.monotonic() > due:
+                await prune(settings, store)
+                due = time.monotonic() + PRUNE_S
         except InsourceError as error:
             trouble = str(error)
         if trouble and trouble != said:

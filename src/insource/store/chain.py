@@ -15,7 +15,7 @@ from insource.nouns import Noun, Record, to_json
 from insource.store.stored import stored
 from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
 
-Kind = Literal["intent", "record", "review", "stage"]
+Kind = Literal["intent", "record", "review", "stage", "pruned"]
 FIRST = "0" * 64
 PAGE = 2_000
 MOST = 1_000
@@ -44,18 +44,22 @@ class Head(Noun, frozen=True, kw_only=True):
 
 
 class Verified(Noun, frozen=True, kw_only=True):
-    """What a look at the whole chain found. `faults` are the first 1,000."""
+    """What a look at the whole chain found, from `foot` on, which is no more there. `faults` are the first 1,000."""
 
     entries: int
     rows: int
+    foot: Head
     head: Head
     faults: tuple[Fault, ...] = ()
 
 
 def enter(connection: Connection, kind: Kind, about: object, body: str) -> None:
-    """Adds an entry, in the transaction of what it is about; for a row, `body` is the row's own."""
+    """Adds an entry, in the transaction of what it is about; for a row, `body` is the row's own.
+
+    That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
+    """
     last = head(connection)
-    said = body if kind == "intent" else row_hash(body)
+    said = row_hash(body) if kind in VOUCHED else body
     found = {"seq": last.seq + 1, "kind": kind, "about": str(about), "body": said}
     connection.execute(ENTRY.insert().values(**found, hash=entry_hash(last.hash, found)))
 
@@ -66,10 +70,18 @@ def head(connection: Connection) -> Head:
     return Head(seq=row.seq, hash=row.hash) if row else Head()
 
 
+def foot(connection: Connection) -> Head:
+    """The entry before the first that is kept: the last of those that went by age, else none."""
+    found = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq.desc()).limit(1)
+    row = connection.execute(found).first()
+    return Head(seq=int(row.about), hash=row.body) if row and row.about.isdecimal() else Head()
+
+
 def at(connection: Connection, seq: int) -> str:
     """The hash of the entry with this number; empty where there is none."""
-    if seq == 0:
-        return FIRST
+    first = foot(connection)
+    if seq == first.seq:
+        return first.hash
     return str(connection.execute(select(ENTRY.c.hash).where(ENTRY.c.seq == seq)).scalar() or "")
 
 
@@ -106,7 +118,7 @@ def entries(connection: Connection, after: int) -> list[dict[str, Any]]:
 def verify(connection: Connection) -> Verified:
     """Looks at every entry and every row it vouches for."""
     faults: list[Fault] = []
-    last = Head()
+    last = first = foot(connection)
     for page in _pages(connection):
         for entry in page:
             faults += _chain_faults(last, entry)
@@ -115,7 +127,8 @@ def verify(connection: Connection) -> Verified:
         del faults[MOST:]
     faults += _unvouched(connection)
     rows = sum(_count(connection, table) for table, _ in VOUCHED.values())
-    return Verified(entries=_count(connection, ENTRY), rows=rows, head=last, faults=tuple(faults[:MOST]))
+    entries = _count(connection, ENTRY)
+    return Verified(entries=entries, rows=rows, foot=first, head=last, faults=tuple(faults[:MOST]))
 
 
 def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:

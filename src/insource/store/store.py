@@ -12,12 +12,13 @@ from sqlalchemy import Connection, delete
 from insource.errors import Invalid
 from insource.nouns import Dataset, Example, Gate, Intent, Pending, Record, Release, Report, Review, StageChange
 from insource.settings import Settings
-from insource.store import backup, carried, chain, datasets, records, registry
+from insource.store import backup, carried, chain, datasets, records, registry, retention
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.chain import Head, Verified
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
+from insource.store.retention import Pruned
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
 
@@ -163,6 +164,10 @@ class Store:
     async def chain_head(self) -> Head:
         """The last entry of the audit chain."""
         return await self._thread.run(chain.head)
+
+    async def prune(self, before: str, most: int) -> Pruned:
+        """Removes some of the oldest calls: those from before a time (ISO 8601), and those beyond the newest `most`."""
+        return await self._thread.run(lambda c: retention.prune(c, before, most))
 
     async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
         """Number of an entry → its hash; empty where there is none."""
