@@ -98,6 +98,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[workspace]`", settings.WorkspaceSettings),
         ("`[store]`", settings.StoreSettings),
         ("`[serve]`", settings.ServeSettings),
+        ("`[audit]`", settings.AuditSettings),
         ("`[engines.NAME]`", settings.EngineSettings),
         ("`[tenants.NAME]`", Limits),
         ("The task", settings._TaskFile),
@@ -111,9 +112,8 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
-    assert set(keys(settings._File)) == {"workspace", "store", "serve", "engines", "tenants"}, (
-        "add its section to the test above"
-    )
+    known = {"workspace", "store", "serve", "audit", "engines", "tenants"}
+    assert set(keys(settings._File)) == known, "add its section to the test above"
 
 
 def test_every_environment_variable_that_is_read_is_documented() -> None:

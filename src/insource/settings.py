@@ -85,10 +85,23 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
 
 
+class AuditSettings(Noun, frozen=True, kw_only=True):
+    """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
+
+    A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
+    """
+
+    checkpoints: str = ""
+    checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
+    keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000
+
+
 class _File(Noun, frozen=True, kw_only=True):
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
+    audit: AuditSettings = AuditSettings()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -104,6 +117,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
+    audit: AuditSettings = AuditSettings()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -149,6 +163,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         workspace=file.workspace,
         store=file.store,
         serve=file.serve,
+        audit=file.audit,
         engines=file.engines,
         tenants=file.tenants,
     )

@@ -28,6 +28,7 @@ VERBS = {
     "review": "See and settle what waits for a person.",
     "keys": "Make, list, replace and end API keys, with roles, limits and budgets.",
     "models": "List, pull and verify base models.",
+    "audit": "Verify what was recorded, export it, see what was spent.",
     "store": "Migrate, back up and restore the state; carry records home.",
     "demo": "The whole loop on generated defect reports, on this machine.",
 }

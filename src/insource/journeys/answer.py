@@ -9,7 +9,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -18,6 +18,7 @@ from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, 
 from insource.nouns import (
     Attempt,
     Decision,
+    Intent,
     Outcome,
     Pending,
     Prediction,
@@ -30,6 +31,8 @@ from insource.route import Choice, accept
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
+Intend = Callable[[Intent], Awaitable[None]]
+GRACE_S = 60.0  # after a call's deadline, within which its end is on record unless the process is gone
 STOPPED = "the server stopped before the end"
 
 
@@ -46,14 +49,16 @@ class Tier:
 class Path:
     """Who answers a task, in order, and the confidence demanded. Without a task, words are passed through.
 
-    `key` gives the key of a tenant, under which inputs are hashed; only a measurement, which keeps nothing, has
-    none. `refused` are the engines that the task names but may not use. A call has `deadline` seconds.
+    `key` gives the key of a tenant, under which inputs are hashed, and `intend` notes a call before anyone is asked;
+    only a measurement, which keeps nothing, has neither.
+    `refused` are the engines that the task names but may not use. A call has `deadline` seconds.
     """
 
     task: Task | None
     tiers: tuple[Tier, ...]
     threshold: float | None = None
     key: Key | None = None
+    intend: Intend | None = None
     refused: tuple[Choice, ...] = ()
     deadline: float = 60.0
 
@@ -65,6 +70,7 @@ async def discard(record: Record, pending: Pending | None) -> None:
 async def answer(request: Request, path: Path, keep: Keep) -> Record:
     """The record of the call, answer included; it was kept, under the request's id, before this returns.
 
+    The call is noted before any engine is asked: of one that was begun, something is on record whatever happens.
     An answer below the threshold, invalid, late or failed passes the call to the next tier. When none is sure the
     outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every engine
     failed (kept as "failed"), `StoreError` when the record could not be kept, `Invalid` for a task's empty input, of
@@ -76,6 +82,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         check_input(request.input)
     if not path.tiers:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
+    await intended(request, path)
     attempts: list[Attempt] = []
     errors: list[InsourceError] = []
     for index in range(len(path.tiers)):
@@ -107,8 +114,27 @@ async def broken_off(request: Request, path: Path, keep: Keep) -> None:
     await keep(without_text(record, path.task), None)
 
 
+async def intended(request: Request, path: Path) -> None:
+    """Notes that the call is about to be made. Raises `StoreError`: what cannot be put on record is not asked for."""
+    if path.intend is None:
+        return
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=request.deadline + GRACE_S)
+    intent = Intent(
+        id=request.id,
+        task=path.task.name if path.task else None,
+        tenant=request.tenant,
+        input_hash=await _hash(request, path.key),
+        created=now.isoformat(timespec="milliseconds"),
+        until=until.isoformat(timespec="milliseconds"),
+    )
+    await path.intend(intent)
+
+
 async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float) -> Record:
     """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in."""
+    priced = zip(attempts, path.tiers, strict=False)
+    attempts = tuple(msgspec.structs.replace(attempt, usd=_usd(attempt, tier)) for attempt, tier in priced)
     record = Record(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -118,7 +144,7 @@ async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], 
         outcome=_outcome(attempts),
         input_hash=await _hash(request, path.key),
         latency_ms=(time.perf_counter() - began) * 1000,
-        usd=sum(_usd(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)),
+        usd=sum(attempt.usd for attempt in attempts),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         caller=request.caller,
     )
@@ -143,6 +169,7 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     code, colon, _ = decision.reason.partition(": ")
     return Attempt(
         decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
+        usd=attempt.usd,
         prediction=said
         and msgspec.structs.replace(
             said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 from insource.engines.base import Streams
 from insource.errors import EngineError, EngineSlow, InsourceError
-from insource.journeys.answer import Keep, Path, answer, recorded, without_text
+from insource.journeys.answer import Keep, Path, answer, intended, recorded, without_text
 from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
 
 LEFT = "the caller left, or the server stopped, before the end"
@@ -25,6 +25,7 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
             yield record.answer.text
         yield record
         return
+    await intended(request, path)
     call = _Call(request, path)
     try:
         async for piece in _pieces(engine, request):

@@ -37,6 +37,7 @@ async def open_path(
         tiers=(first, *help_),
         threshold=_threshold(served, manifest),
         key=store.tenant_key,
+        intend=store.intend,
         refused=tuple(choice for choice in choices if not choice.allowed),
     )
 
@@ -62,7 +63,7 @@ def open_passthrough(name: str, settings: Settings, store: Store) -> Path:
         raise Missing(f"there is no engine {name!r}", hint="engines are named in insource.toml")
     lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"))
     tier, seconds = configured_tier(name, lineup), settings.engines[name].timeout_s
-    return Path(task=None, tiers=(tier,), key=store.tenant_key, deadline=seconds)
+    return Path(task=None, tiers=(tier,), key=store.tenant_key, intend=store.intend, deadline=seconds)
 
 
 def configured_tier(name: str, lineup: Lineup) -> Tier:

@@ -17,7 +17,7 @@ from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
-from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
+from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
@@ -36,6 +36,7 @@ __all__ = [
     "Failures",
     "Finish",
     "Gate",
+    "Intent",
     "JsonObject",
     "JsonValue",
     "Key",

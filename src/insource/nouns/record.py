@@ -1,11 +1,12 @@
 """What happened: one answered call, and what a person said of it."""
 
+from datetime import datetime
 from typing import Literal
 
 from insource.nouns.base import JsonObject, Noun
 from insource.nouns.prediction import Prediction
 
-Outcome = Literal["answered", "escalated", "review", "failed"]
+Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
 Verdict = Literal["right", "wrong", "unsure"]
 
 
@@ -25,17 +26,22 @@ class Decision(Noun, frozen=True, kw_only=True):
 
 
 class Attempt(Noun, frozen=True, kw_only=True):
-    """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how."""
+    """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how.
+
+    `usd` is what it cost at the prices that the settings have.
+    """
 
     decision: Decision
     prediction: Prediction | None = None
+    usd: float = 0.0
 
 
 class Record(Noun, frozen=True, kw_only=True):
     """One call, as it is kept: never its text. `input_hash` is HMAC-SHA-256 under the tenant's key.
 
     `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "failed" is a
-    call that no engine answered: the caller got an error, the record says why.
+    call that no engine answered: the caller got an error, the record says why. "interrupted" is one that was begun and
+    of which nobody said how it ended: the process was killed.
     """
 
     id: str
@@ -67,6 +73,34 @@ class Record(Noun, frozen=True, kw_only=True):
         made = [i for i, attempt in enumerate(self.attempts) if attempt.prediction is not None]
         valid = [i for i in made if (said := self.attempts[i].prediction) is not None and said.value is not None]
         return max(valid or made, default=None)
+
+
+class Intent(Noun, frozen=True, kw_only=True):
+    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another."""
+
+    id: str
+    task: str | None
+    tenant: str
+    input_hash: str
+    created: str
+    until: str
+
+    def interrupted(self, now: str) -> Record:
+        """The record of this call where nobody is left to say how it ended; seen at `now`."""
+        lost = (datetime.fromisoformat(now) - datetime.fromisoformat(self.created)).total_seconds()
+        reason = "the process that answered it was killed"
+        decision = Decision(engine="", rule="interrupted", accepted=False, reason=reason)
+        return Record(
+            id=self.id,
+            task=self.task,
+            release=None,
+            tenant=self.tenant,
+            attempts=(Attempt(decision=decision),),
+            outcome="interrupted",
+            input_hash=self.input_hash,
+            latency_ms=max(lost, 0.0) * 1000,
+            created=self.created,
+        )
 
 
 class Review(Noun, frozen=True, kw_only=True):

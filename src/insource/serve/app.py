@@ -18,6 +18,7 @@ from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.nouns import to_json
 from insource.serve.auth import ANY_KEY, ANYONE, CALLER, Guarded, all_guarded, key_of, may_call
+from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.desk import Desk
 from insource.serve.ends import Ends
@@ -41,9 +42,10 @@ def create_app(
 ) -> Starlette:
     """The ASGI app that answers with `paths` (task → path). The caller closes the store, the app the paths.
 
-    `bases` are those that the paths were opened with. With `follow` it loads what is promoted meanwhile. Without
-    `network` it answers only calls addressed to this machine, and asks for no key as long as the store has none. No
-    web page of another host can reach it. Raises `Conflict` when a route does not declare who may use it.
+    `bases` are those that the paths were opened with. With `follow` it loads what is promoted meanwhile, and signs
+    checkpoints of the audit. Without `network` it answers only calls addressed to this machine, and asks for no key as
+    long as the store has none. No web page of another host can reach it. Raises `Conflict` when a route does not
+    declare who may use it.
     """
 
     @asynccontextmanager
@@ -51,15 +53,17 @@ def create_app(
         desk: Desk = app.state.desk
         await app.state.keyring.look()
         await desk.meter.remember(store)
-        following = [asyncio.create_task(_follow_keys(app.state.keyring))]
-        following += [asyncio.create_task(_follow(desk))] if follow else []
+        beside = (_follow(desk), keep_books(settings, store)) if follow else ()
+        running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *beside)]
         try:
             yield
         finally:
-            for task in following:
-                task.cancel()
-            await asyncio.gather(*following, return_exceptions=True)
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await desk.close()
+            if follow:
+                await close_books(settings, store)
 
     app = Starlette(
         routes=all_guarded(ROUTES),

@@ -116,7 +116,6 @@ async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> Asyn
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
         with desk.meter.hold(key, request, path) as request:
-            await desk.store.probe()  # words that cannot be put on record are not asked for
             async with aclosing(relay(request, path, desk.keep)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from insource.errors import Conflict, Missing, StoreError
 
@@ -68,6 +69,21 @@ def write_whole(path: Path, text: str) -> None:
         try:
             # a CSV has its own line ends already
             part.write_text(text, "utf-8", newline="")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, there once all is written. Raises `Conflict` when it is there already, `StoreError`."""
+    if path.exists():
+        raise Conflict(f"{path} exists already", hint="give the new file another name")
+    part = path.with_name(f".{path.name}.part")
+    with disk(path):
+        try:
+            with part.open("wb") as file:
+                yield file
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -7,8 +7,9 @@ from sqlalchemy import Connection, func, inspect, select
 
 from insource.errors import StoreError
 from insource.nouns import Noun
+from insource.store import chain
 from insource.store.spending import sum_up
-from insource.store.tables import API_KEY, METADATA, MIGRATION, SPENT
+from insource.store.tables import API_KEY, ENTRY, METADATA, MIGRATION, OPEN_CALL, SPENT
 
 Step = Callable[[Connection], None]
 
@@ -26,9 +27,17 @@ def _keys(connection: Connection) -> None:
     sum_up(connection)
 
 
+def _audit_chain(connection: Connection) -> None:
+    """Calls are noted before they are answered, and what was written is bound together."""
+    ENTRY.create(connection)
+    OPEN_CALL.create(connection)
+    chain.begin(connection)
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
+    Migration(number=3, name="audit chain", apply=_audit_chain),
 )
 
 

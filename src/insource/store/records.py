@@ -1,40 +1,53 @@
 """Answered calls, what waits for a person, and what people said, in SQL."""
 
 import secrets
+from collections.abc import Callable
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
-from insource.nouns import Pending, Record, Review, to_json
+from insource.nouns import Intent, Pending, Record, Review, to_json
+from insource.store import chain
 from insource.store.spending import spend
 from insource.store.stored import stored
-from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
+from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
 
 def append(connection: Connection, record: Record, pending: Pending | None) -> None:
     """Adds a call, what it cost, and what a person should see of it."""
-    answer = record.answer
-    predictions = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
-    connection.execute(
-        RECORD.insert().values(
-            id=record.id,
-            task=record.task,
-            release=record.release,
-            tenant=record.tenant,
-            outcome=record.outcome,
-            input_hash=record.input_hash,
-            confidence=answer.confidence if answer else None,
-            input_tokens=sum(prediction.usage.input_tokens for prediction in predictions),
-            output_tokens=sum(prediction.usage.output_tokens for prediction in predictions),
-            created=record.created,
-            body=to_json(record).decode(),
-        )
-    )
+    body = to_json(record).decode()
+    connection.execute(RECORD.insert().values(**chain.record_columns(record), body=body))
+    chain.enter(connection, "record", record.id, body)
+    connection.execute(delete(OPEN_CALL).where(OPEN_CALL.c.id == record.id))
     spend(connection, record)
     if pending is not None:
         body = to_json(pending).decode()
         connection.execute(PENDING.insert().values(record=pending.record, task=pending.task, settled=False, body=body))
+
+
+def intend(connection: Connection, intent: Intent, process: str) -> None:
+    """Notes a call before anyone is asked. `process` is who will say how it ended."""
+    body = to_json(intent).decode()
+    connection.execute(OPEN_CALL.insert().values(id=intent.id, until=intent.until, process=process, body=body))
+    chain.enter(connection, "intent", intent.id, body)
+
+
+def interrupt(connection: Connection, now: str, gone: Callable[[str], bool]) -> list[str]:
+    """Ends the calls whose process is `gone`, or whose time is up at `now`, as "interrupted"; the ids of those."""
+    over = [
+        stored(row.body, Intent)
+        for row in connection.execute(select(OPEN_CALL).order_by(OPEN_CALL.c.id)).all()
+        if row.until < now or gone(row.process)
+    ]
+    for intent in over:
+        append(connection, intent.interrupted(now), None)
+    return [intent.id for intent in over]
+
+
+def open_calls(connection: Connection) -> int:
+    """How many calls were begun and have not ended."""
+    return int(connection.execute(select(func.count()).select_from(OPEN_CALL)).scalar() or 0)
 
 
 def record(connection: Connection, id: str) -> Record:
@@ -84,7 +97,9 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
 def settle(connection: Connection, review: Review) -> None:
     """Notes a verdict. Raises `Conflict` when there is one already, `Missing` when nothing waits under that name."""
     row = waiting(connection, review.record)
-    connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=to_json(review).decode()))
+    body = to_json(review).decode()
+    connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=body))
+    chain.enter(connection, "review", review.record, body)
     connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing
 from insource.nouns import Gate, Release, Stage, StageChange, to_json
+from insource.store import chain
 from insource.store.stored import stored
 from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
 
@@ -61,9 +62,10 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
     _set_stage(connection, changed, change.after, change.who)
     if retire and retire != change.release:
         _set_stage(connection, release(connection, retire), "retired", "")
-    connection.execute(
-        STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=to_json(change).decode())
-    )
+    body = to_json(change).decode()
+    noted = STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body)
+    seq = connection.execute(noted.returning(STAGE_CHANGE.c.seq)).scalar_one()
+    chain.enter(connection, "stage", seq, body)
 
 
 def stage_changes(connection: Connection, task: str) -> list[StageChange]:

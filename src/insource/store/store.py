@@ -5,17 +5,20 @@ import tempfile
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, delete
 
 from insource.errors import Invalid
-from insource.nouns import Dataset, Example, Gate, Key, Pending, Record, Release, Report, Review, StageChange
+from insource.nouns import Dataset, Example, Gate, Intent, Key, Pending, Record, Release, Report, Review, StageChange
 from insource.settings import Settings
-from insource.store import backup, carried, datasets, keys, records, registry, spending
+from insource.store import backup, carried, chain, datasets, keys, records, registry, retention, spending
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
+from insource.store.chain import Head, Verified
 from insource.store.migrations import migrate
+from insource.store.process import is_gone, this_process
+from insource.store.retention import Pruned
 from insource.store.spending import Spent, Used
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
@@ -35,6 +38,7 @@ class Store:
         self._state = state
         self._thread = thread
         self._keys: dict[str, bytes] = {}
+        self._process = this_process()
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
@@ -140,6 +144,39 @@ class Store:
     async def gates(self, release_name: str) -> list[Gate]:
         """Every gate that `task@version` went through, oldest first."""
         return await self._thread.run(lambda c: registry.gates(c, release_name))
+
+    async def intend(self, intent: Intent) -> None:
+        """Notes a call before anyone is asked; durable when this returns."""
+        await self._thread.join(lambda c: records.intend(c, intent, self._process))
+
+    async def interrupt(self) -> list[str]:
+        """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return await self._thread.run(lambda c: records.interrupt(c, now, is_gone))
+
+    async def open_calls(self) -> int:
+        """How many calls were begun and have not ended."""
+        return await self._thread.run(records.open_calls)
+
+    async def verify_chain(self) -> Verified:
+        """Looks at the whole audit chain and every row it vouches for."""
+        return await self._thread.run(chain.verify)
+
+    async def chain_head(self) -> Head:
+        """The last entry of the audit chain."""
+        return await self._thread.run(chain.head)
+
+    async def prune(self, before: str, most: int) -> Pruned:
+        """Removes some of the oldest calls: those from before a time (ISO 8601), and those beyond the newest `most`."""
+        return await self._thread.run(lambda c: retention.prune(c, before, most))
+
+    async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
+        """Number of an entry → its hash; empty where there is none."""
+        return await self._thread.run(lambda c: {seq: chain.at(c, seq) for seq in seqs})
+
+    async def chain_entries(self, after: int) -> list[dict[str, Any]]:
+        """The entries behind the number `after`, some thousands, each with the body of its row as `row`."""
+        return await self._thread.run(lambda c: chain.entries(c, after))
 
     async def append(self, record: Record, pending: Pending | None = None) -> None:
         """Keeps a call and what a person should see of it; both are durable when this returns."""

@@ -86,6 +86,25 @@ RECORD = Table(
     Index("record_by_task", "task", "seq"),
 )
 
+ENTRY = Table(
+    "entry",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("about", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", String, nullable=False),
+)
+
+OPEN_CALL = Table(
+    "open_call",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("until", String, nullable=False),
+    Column("process", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 PENDING = Table(
     "pending",
     METADATA,

@@ -1,0 +1,198 @@
+"""The audit: is everything as it was written, what did it cost and whom, and the same as a file for an auditor."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from insource.errors import Invalid
+from insource.journeys.lineup import Progress, quiet
+from insource.nouns import Noun, Record, to_json
+from insource.settings import Settings
+from insource.store import Store, checkpoints
+from insource.store.chain import Fault, Head
+from insource.store.checkpoints import Checkpoint
+from insource.store.files import new_file
+
+BY = ("task", "tenant", "release", "engine", "day")
+
+
+class Audit(Noun, frozen=True, kw_only=True):
+    """What `verify` found. `checkpoints` were compared; `open_calls` were begun and have not ended yet.
+
+    `foot` is the last entry that went by age; its `seq` is 0 where none did.
+    """
+
+    entries: int
+    rows: int
+    open_calls: int
+    checkpoints: int
+    foot: Head
+    head: Head
+    faults: tuple[Fault, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is as it was written, as far as this tells."""
+        return not self.faults
+
+
+class Usage(Noun, frozen=True, kw_only=True):
+    """What was spent under one name: calls, tokens in and out of every engine asked, US dollars at the set prices."""
+
+    name: str
+    calls: int = 0
+    failed: int = 0
+    review: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+
+
+def checkpoint_file(settings: Settings) -> Path:
+    """Where this workspace's checkpoints go: `audit.checkpoints`, else beside the database."""
+    return settings.root / (settings.audit.checkpoints or ".insource/checkpoints.jsonl")
+
+
+async def verify(settings: Settings, store: Store, *, file: Path | None = None, public: str = "") -> Audit:
+    """Looks at every entry of the chain, every row it vouches for, and every checkpoint in `file`.
+
+    `public` is the key they must be signed with; this workspace's own when it is empty. Raises `Invalid` for a file
+    that is none of checkpoints.
+    """
+    file = checkpoint_file(settings) if file is None else file
+    found = await store.verify_chain()
+    known = await asyncio.to_thread(checkpoints.read, file)
+    public = public or await asyncio.to_thread(checkpoints.public_key, settings.state)
+    there = await store.chain_at([one.seq for one in known])
+    faults = [fault for one in known if (fault := _against(one, there[one.seq], found.foot, public))]
+    if known and max(one.seq for one in known) < found.foot.seq:
+        what = "all that the checkpoints speak of was removed: nothing signed says that it was old"
+        faults.append(Fault(seq=found.foot.seq, kind="checkpoint", about=known[-1].at, what=what))
+    return Audit(
+        entries=found.entries,
+        rows=found.rows,
+        open_calls=await store.open_calls(),
+        checkpoints=len(known),
+        foot=found.foot,
+        head=found.head,
+        faults=(*found.faults, *faults),
+    )
+
+
+async def checkpoint(settings: Settings, store: Store, *, file: Path | None = None) -> Checkpoint | None:
+    """Signs the last entry and adds it to `file`; None when that is what the file ends with. Raises `StoreError`."""
+    file = checkpoint_file(settings) if file is None else file
+    head = await store.chain_head()
+    known = await asyncio.to_thread(checkpoints.read, file)
+    if known and (known[-1].seq, known[-1].hash) == (head.seq, head.hash):
+        return None
+    made = checkpoints.sign(settings.state, head, datetime.now(UTC).isoformat(timespec="seconds"))
+    await asyncio.to_thread(checkpoints.write, made, file)
+    return made
+
+
+async def prune(settings: Settings, store: Store) -> int:
+    """Removes what is older, or more, than `[audit]` lets stay; how many records went.
+
+    Only what the last checkpoint speaks of may go, so that something signed always says where the chain was.
+    """
+    days, gone = settings.audit.keep_days, 0
+    before = (datetime.now(UTC) - timedelta(days=days)).isoformat() if days else ""
+    while True:
+        found = await store.prune(before, settings.audit.keep_calls)
+        gone += found.records
+        if not found.more:
+            return gone
+
+
+async def usage(store: Store, *, by: str, since: str = "") -> list[Usage]:
+    """What was spent from `since` on (a day or a time, ISO 8601, UTC), dearest first. Raises `Invalid`.
+
+    By engine each attempt counts where it was made, so that what escalation costs twice is seen twice; by anything else
+    a call counts once, with all its attempts.
+    """
+    if by not in BY:
+        raise Invalid(f"usage is not counted by {by!r}", hint=f"by: {', '.join(BY)}")
+    _checked(since)
+    found: dict[str, Usage] = {}
+    after = 0
+    while True:
+        calls, end = await store.calls(after)
+        if end == after:
+            break
+        after = end
+        for record in (call.record for call in calls if call.record.created >= since):
+            for part in _parts(record, by):
+                found[part.name] = _added(found.get(part.name, Usage(name=part.name)), part)
+    return sorted(found.values(), key=lambda one: (-one.usd, -one.calls, one.name))
+
+
+async def export(store: Store, file: Path, *, progress: Progress = quiet) -> int:
+    """Writes the chain to the new `file`, a JSON line an entry with the row it vouches for; returns how many.
+
+    Whoever has the file can compute every hash again. Raises `Conflict` when `file` exists, `StoreError`.
+    """
+    with new_file(file) as out:
+        count = after = 0
+        total = (await store.chain_head()).seq
+        while entries := await store.chain_entries(after):
+            await asyncio.to_thread(out.writelines, [to_json(entry) + b"\n" for entry in entries])
+            count, after = count + len(entries), entries[-1]["seq"]
+            progress("writing entries", min(count, total), total)
+    return count
+
+
+def _against(one: Checkpoint, there: str, foot: Head, public: str) -> Fault | None:
+    """What a checkpoint shows that the chain itself does not."""
+    what = ""
+    if not checkpoints.signed(one, public):
+        what = "the checkpoint is not signed with this key"
+    elif one.seq < foot.seq:
+        what = ""  # it went by age, and a later checkpoint stands for the entry that says so
+    elif not there:
+        what = "the chain was cut off: the entry of this checkpoint is gone"
+    elif there != one.hash:
+        what = "the chain was made anew: the entry of this checkpoint is another"
+    return Fault(seq=one.seq, kind="checkpoint", about=one.at, what=what) if what else None
+
+
+def _parts(record: Record, by: str) -> Iterator[Usage]:
+    """What a record adds, under the names that it adds it to."""
+    if by != "engine":
+        names = {"task": record.task, "tenant": record.tenant, "release": record.release, "day": record.created[:10]}
+        said = [attempt.prediction.usage for attempt in record.attempts if attempt.prediction]
+        yield Usage(
+            name=names[by] or "-",
+            calls=1,
+            failed=record.outcome in ("failed", "interrupted"),
+            review=record.outcome == "review",
+            input_tokens=sum(one.input_tokens for one in said),
+            output_tokens=sum(one.output_tokens for one in said),
+            usd=record.usd,
+        )
+        return
+    for attempt in record.attempts:
+        said_ = attempt.prediction.usage if attempt.prediction else None
+        yield Usage(
+            name=attempt.decision.engine or "-",
+            calls=1,
+            failed=attempt.prediction is None,
+            input_tokens=said_.input_tokens if said_ else 0,
+            output_tokens=said_.output_tokens if said_ else 0,
+            usd=attempt.usd,
+        )
+
+
+def _added(one: Usage, other: Usage) -> Usage:
+    counts = ("calls", "failed", "review", "input_tokens", "output_tokens", "usd")
+    return msgspec.structs.replace(one, **{name: getattr(one, name) + getattr(other, name) for name in counts})
+
+
+def _checked(since: str) -> None:
+    try:
+        datetime.fromisoformat(since or "2026-01-01")
+    except ValueError as error:
+        raise Invalid(f"{since!r} is no day and no time", hint="--since 2026-11-01") from error

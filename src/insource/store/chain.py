@@ -1,0 +1,226 @@
+"""The audit chain: every entry is bound to the one before it, so nothing can be changed without all that follows.
+
+An entry says what happened (`kind`), to what (`about`), and what was then so (`body`): the words of an intent, or the
+SHA-256 of the row it vouches for. Its hash is SHA-256 over the hash before it and all of this. Whoever can write the
+file can make a new chain from any place on; only a checkpoint kept elsewhere (`store.checkpoints`) shows that.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
+
+from insource.nouns import Noun, Record, to_json
+from insource.store.stored import stored
+from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
+
+Kind = Literal["intent", "record", "review", "stage", "pruned"]
+FIRST = "0" * 64
+PAGE = 2_000
+MOST = 1_000
+# where the rows lie that entries of a kind vouch for, and by what they are called there
+VOUCHED: Mapping[str, tuple[Table, Column[Any]]] = {
+    "record": (RECORD, RECORD.c.id),
+    "review": (REVIEW, REVIEW.c.record),
+    "stage": (STAGE_CHANGE, STAGE_CHANGE.c.seq),
+}
+
+
+class Fault(Noun, frozen=True, kw_only=True):
+    """What is not as it was written: an entry (`seq`, 0 for a row without one), the row it is about, and how."""
+
+    seq: int
+    kind: str
+    about: str
+    what: str
+
+
+class Head(Noun, frozen=True, kw_only=True):
+    """The last entry; `seq` 0 and a hash of zeros where there is none."""
+
+    seq: int = 0
+    hash: str = FIRST
+
+
+class Verified(Noun, frozen=True, kw_only=True):
+    """What a look at the whole chain found, from `foot` on, which is no more there. `faults` are the first 1,000."""
+
+    entries: int
+    rows: int
+    foot: Head
+    head: Head
+    faults: tuple[Fault, ...] = ()
+
+
+def enter(connection: Connection, kind: Kind, about: object, body: str) -> None:
+    """Adds an entry, in the transaction of what it is about; for a row, `body` is the row's own.
+
+    That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
+    """
+    last = head(connection)
+    said = row_hash(body) if kind in VOUCHED else body
+    found = {"seq": last.seq + 1, "kind": kind, "about": str(about), "body": said}
+    connection.execute(ENTRY.insert().values(**found, hash=entry_hash(last.hash, found)))
+
+
+def head(connection: Connection) -> Head:
+    """The last entry."""
+    row = connection.execute(select(ENTRY.c.seq, ENTRY.c.hash).order_by(ENTRY.c.seq.desc()).limit(1)).first()
+    return Head(seq=row.seq, hash=row.hash) if row else Head()
+
+
+def foot(connection: Connection) -> Head:
+    """The entry before the first that is kept: the last of those that went by age, else none."""
+    found = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq.desc()).limit(1)
+    row = connection.execute(found).first()
+    return Head(seq=int(row.about), hash=row.body) if row and row.about.isdecimal() else Head()
+
+
+def at(connection: Connection, seq: int) -> str:
+    """The hash of the entry with this number; empty where there is none."""
+    first = foot(connection)
+    if seq == first.seq:
+        return first.hash
+    return str(connection.execute(select(ENTRY.c.hash).where(ENTRY.c.seq == seq)).scalar() or "")
+
+
+def row_hash(body: str) -> str:
+    """SHA-256 of a row's body."""
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def entry_hash(before: str, entry: Mapping[str, object]) -> str:
+    """The hash of an entry behind the one with the hash `before`."""
+    words = [before, entry["seq"], entry["kind"], entry["about"], entry["body"]]
+    return hashlib.sha256(to_json(words)).hexdigest()
+
+
+def begin(connection: Connection) -> None:
+    """Vouches for the rows of a store that had no chain yet, in the order in which they were written."""
+    for kind, (table, name) in VOUCHED.items():
+        for row in connection.execute(select(name.label("about"), table.c.body).order_by(table.c.seq)).all():
+            enter(connection, kind, row.about, row.body)  # type: ignore[arg-type]
+
+
+def entries(connection: Connection, after: int) -> list[dict[str, Any]]:
+    """The entries behind the number `after`, at most 2,000, each with the body of the row it vouches for as `row`."""
+    page = next(_pages(connection, after), [])
+    for kind, (table, name) in VOUCHED.items():
+        known = _known(page, kind)
+        rows = connection.execute(select(name.label("about"), table.c.body).where(name.in_(known))) if known else ()
+        bodies = {str(row.about): row.body for row in rows}
+        for entry in (entry for entry in page if entry["kind"] == kind):
+            entry["row"] = bodies.get(entry["about"])
+    return page
+
+
+def verify(connection: Connection) -> Verified:
+    """Looks at every entry and every row it vouches for."""
+    faults: list[Fault] = []
+    last = first = foot(connection)
+    for page in _pages(connection):
+        for entry in page:
+            faults += _chain_faults(last, entry)
+            last = Head(seq=entry["seq"], hash=entry["hash"])
+        faults += _row_faults(connection, page)
+        del faults[MOST:]
+    faults += _unvouched(connection)
+    rows = sum(_count(connection, table) for table, _ in VOUCHED.values())
+    entries = _count(connection, ENTRY)
+    return Verified(entries=entries, rows=rows, foot=first, head=last, faults=tuple(faults[:MOST]))
+
+
+def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:
+    """What the rows of a kind are called that these entries are about."""
+    return [int(entry["about"]) if kind == "stage" else entry["about"] for entry in page if entry["kind"] == kind]
+
+
+def _pages(connection: Connection, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+    while True:
+        found = connection.execute(select(ENTRY).where(ENTRY.c.seq > after).order_by(ENTRY.c.seq).limit(PAGE))
+        page = [dict(row) for row in found.mappings()]
+        if not page:
+            return
+        yield page
+        after = page[-1]["seq"]
+
+
+def _chain_faults(last: Head, entry: Mapping[str, Any]) -> list[Fault]:
+    said = {"seq": entry["seq"], "kind": entry["kind"], "about": entry["about"]}
+    faults = []
+    if entry["seq"] != last.seq + 1:
+        faults.append(Fault(**said, what=f"the entries {last.seq + 1} to {entry['seq'] - 1} are missing"))
+    if entry["hash"] != entry_hash(last.hash, entry):
+        faults.append(Fault(**said, what="the entry, or the one before it, was changed"))
+    return faults
+
+
+def _row_faults(connection: Connection, page: list[dict[str, Any]]) -> list[Fault]:
+    """What is wrong with the rows that these entries vouch for."""
+    faults = []
+    for kind, (table, name) in VOUCHED.items():
+        mine = {entry["about"]: entry for entry in page if entry["kind"] == kind}
+        known = _known(page, kind)
+        rows = connection.execute(select(name.label("about"), table).where(name.in_(known))).all() if known else ()
+        found = {str(row.about): row for row in rows}
+        for about, entry in mine.items():
+            what = _row_fault(kind, entry, found.get(about))
+            faults += [Fault(seq=entry["seq"], kind=kind, about=about, what=what)] if what else []
+    return faults
+
+
+def _row_fault(kind: str, entry: Mapping[str, Any], row: Any) -> str:
+    if row is None:
+        return "the row is gone"
+    if row_hash(row.body) != entry["body"]:
+        return "the row was changed"
+    if kind != "record":
+        return ""
+    written = record_columns(stored(row.body, Record))
+    other = [name for name, value in written.items() if getattr(row, name) != value]
+    return f"the row was changed: its {', '.join(other)} is not its body's" if other else ""
+
+
+def _unvouched(connection: Connection) -> list[Fault]:
+    """Rows that no entry vouches for, rows with two, and calls of which the end is gone."""
+    found: list[tuple[str, str, str]] = []
+    for kind, (table, name) in VOUCHED.items():
+        mine = select(ENTRY.c.about).where(ENTRY.c.kind == kind)
+        alone = select(name).select_from(table).where(cast(name, String).not_in(mine))
+        twice = mine.group_by(ENTRY.c.about).having(func.count() > 1)
+        found += [(kind, str(about), "the row was put in beside the chain") for about in _some(connection, alone)]
+        found += [(kind, about, "two entries vouch for the row") for about in _some(connection, twice)]
+    begun = select(ENTRY.c.about).where(
+        ENTRY.c.kind == "intent",
+        ENTRY.c.about.not_in(select(RECORD.c.id)),
+        ENTRY.c.about.not_in(select(OPEN_CALL.c.id)),
+    )
+    found += [("intent", about, "the call was begun, and its record is gone") for about in _some(connection, begun)]
+    return [Fault(seq=0, kind=kind, about=about, what=what) for kind, about, what in found]
+
+
+def _some(connection: Connection, wanted: Select[Any]) -> list[Any]:
+    return list(connection.execute(wanted.limit(MOST)).scalars())
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
+
+
+def record_columns(record: Record) -> dict[str, Any]:
+    """What stands of a record beside its body, to look it up by."""
+    answer = record.answer
+    predictions = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
+    return {
+        "id": record.id,
+        "task": record.task,
+        "release": record.release,
+        "tenant": record.tenant,
+        "outcome": record.outcome,
+        "input_hash": record.input_hash,
+        "confidence": answer.confidence if answer else None,
+        "input_tokens": sum(prediction.usage.input_tokens for prediction in predictions),
+        "output_tokens": sum(prediction.usage.output_tokens for prediction in predictions),
+        "created": record.created,
+    }

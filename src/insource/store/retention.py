@@ -1,0 +1,64 @@
+"""What is old goes: records and what hangs on them, with the entries that vouch for them, and the chain says so.
+
+The entry of what went holds the hash that the chain had there, so that the rest still proves itself from that place on.
+A record that waits for a person stays, and so does every change of stage: they are vouched for anew.
+"""
+
+from sqlalchemy import Connection, delete, func, select
+
+from insource.nouns import Noun
+from insource.store import chain
+from insource.store.chain import VOUCHED
+from insource.store.tables import ENTRY, PENDING, RECORD, REVIEW, STAGE_CHANGE
+
+MOST = 5_000
+
+
+class Pruned(Noun, frozen=True, kw_only=True):
+    """What went, and the last entry of it. `more` says that there is more to go."""
+
+    records: int = 0
+    through: int = 0
+    more: bool = False
+
+
+def prune(connection: Connection, before: str, most: int) -> Pruned:
+    """Removes the oldest calls: those from before the time `before` (ISO 8601), and those beyond the newest `most`.
+
+    At most 5,000 at a time, so that calls need not wait.
+    """
+    mine = RECORD.c.id.not_in(select(PENDING.c.record).where(PENDING.c.settled.is_(False)))
+    count = int(connection.execute(select(func.count()).select_from(RECORD).where(mine)).scalar() or 0)
+    oldest = connection.execute(
+        select(RECORD.c.id, RECORD.c.created).where(mine).order_by(RECORD.c.seq).limit(MOST + 1)
+    )
+    over = [row.id for place, row in enumerate(oldest) if row.created < before or place < count - most]
+    going, more = over[:MOST], len(over) > MOST
+    if not going:
+        return Pruned()
+    last = select(func.max(ENTRY.c.seq)).where(ENTRY.c.kind == "record", ENTRY.c.about.in_(going))
+    through = int(connection.execute(last).scalar() or 0)
+    return Pruned(records=_remove(connection, through), through=through, more=more)
+
+
+def _remove(connection: Connection, through: int) -> int:
+    """Takes away every entry up to `through` and the rows they vouch for; what stays is vouched for anew."""
+    at = chain.at(connection, through)
+    mine = select(ENTRY.c.about).where(ENTRY.c.seq <= through)
+    waiting = select(PENDING.c.record).where(PENDING.c.settled.is_(False))
+    gone = mine.where(ENTRY.c.kind == "record", ENTRY.c.about.not_in(waiting))
+    reviewed = mine.where(ENTRY.c.kind == "review")
+    stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, ENTRY.c.kind.in_(("record", "stage")))
+    kept = connection.execute(stay.order_by(ENTRY.c.seq)).all()
+    connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
+    connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
+    removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
+    chain.enter(connection, "pruned", through, at)
+    connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
+    for kind, about in kept:
+        table, name = VOUCHED[kind]
+        wanted = int(about) if table is STAGE_CHANGE else about
+        body = connection.execute(select(table.c.body).where(name == wanted)).scalar()
+        if body is not None:
+            chain.enter(connection, kind, about, body)
+    return int(removed)
