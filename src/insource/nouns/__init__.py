@@ -3,6 +3,7 @@
 from insource.nouns.alike import normal, same
 from insource.nouns.base import DEEPEST, JsonObject, JsonValue, Noun, canonical, depth_ok, digest, from_json, to_json
 from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Outcome, Pending, Record, Review, Verdict
@@ -13,7 +14,9 @@ from insource.nouns.task import Kind, Output, Risk, Task
 from insource.nouns.visible import visible
 
 __all__ = [
+    "ACTIONS",
     "DEEPEST",
+    "Action",
     "Attempt",
     "Attention",
     "Candidate",
@@ -22,6 +25,7 @@ __all__ = [
     "Decision",
     "Example",
     "Failures",
+    "Finding",
     "Finish",
     "Gate",
     "JsonObject",
@@ -42,6 +46,7 @@ __all__ = [
     "Request",
     "Review",
     "Risk",
+    "ScanPolicy",
     "Score",
     "Shape",
     "Stage",

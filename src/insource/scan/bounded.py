@@ -1,0 +1,103 @@
+r"""Shapes: bounded regular expressions that also know their own beginnings.
+
+A stream may send what can no longer become part of a finding. That is everything before the first place from which the
+text so far is the beginning of some shape; so a shape is kept as two expressions, one for its words and one for the
+beginnings of its words, and both come from the one line that is written in shapes.toml.
+
+The language is a part of RE2's: literals, escapes, classes, groups, `|`, `?`, `{n}` and `{m,n}`. There is no `*` and no
+`+`: a shape without a longest word would have to be held back for ever.
+"""
+
+import re
+from typing import NamedTuple
+
+from insource.errors import Invalid
+
+TOKEN = re.compile(
+    r"(?P<open>\((?:\?:)?)|(?P<close>\))|(?P<bar>\|)|(?P<count>\?|\{\d+(?:,\d+)?\})"
+    r"|(?P<atom>\[\^?\]?(?:\\x[0-9a-fA-F]{2}|\\.|[^\]\\])*\]|\\x[0-9a-fA-F]{2}|\\[^\d]|[^\\*+\[\]{}^$.])",
+    re.DOTALL,
+)
+MOST = 1000  # repetitions, which is RE2's limit
+
+
+class Bounded(NamedTuple):
+    """`whole` matches the words of a shape, `begun` their non-empty beginnings; `longest` is in bytes."""
+
+    whole: str
+    begun: str
+    longest: int
+
+
+def bounded(said: str) -> Bounded:
+    """The shape that `said` spells. Raises `Invalid` where it is not bounded or not in the language."""
+    tokens, place = [], 0
+    while place < len(said):
+        found = TOKEN.match(said, place)
+        if not found:
+            raise Invalid(f"no shape: {said!r} at {place}", hint="bounded counts only: {m,n} for * and +")
+        tokens.append((str(found.lastgroup), found[0]))
+        place = found.end()
+    tokens.reverse()
+    made = _either(tokens)
+    if tokens:
+        raise Invalid(f"no shape: {said!r} closes what it did not open")
+    return made
+
+
+def _either(tokens: list[tuple[str, str]]) -> Bounded:
+    branches = [_sequence(tokens)]
+    while tokens and tokens[-1][0] == "bar":
+        tokens.pop()
+        branches.append(_sequence(tokens))
+    if len(branches) == 1:
+        return branches[0]
+    whole, begun, longest = zip(*branches, strict=True)
+    return Bounded(f"(?:{'|'.join(whole)})", f"(?:{'|'.join(begun)})", max(longest))
+
+
+def _sequence(tokens: list[tuple[str, str]]) -> Bounded:
+    parts: list[Bounded] = []
+    while tokens and tokens[-1][0] in ("open", "atom"):
+        parts.append(_counted(_part(tokens), tokens))
+    if not parts:
+        raise Invalid("no shape: a branch is empty or a count counts nothing")
+    begun = parts[-1].begun
+    for part in reversed(parts[:-1]):
+        begun = f"(?:{part.begun}|{part.whole}{begun})"
+    return Bounded("".join(part.whole for part in parts), begun, sum(part.longest for part in parts))
+
+
+def _part(tokens: list[tuple[str, str]]) -> Bounded:
+    kind, text = tokens.pop()
+    if kind == "atom":
+        return Bounded(text, text, 1)
+    inner = _either(tokens)
+    if not tokens or tokens.pop()[0] != "close":
+        raise Invalid("no shape: a group is not closed")
+    return Bounded(f"{text}{inner.whole})", f"(?:{inner.begun})", inner.longest)
+
+
+def _counted(part: Bounded, tokens: list[tuple[str, str]]) -> Bounded:
+    if not tokens or tokens[-1][0] != "count":
+        return part
+    count = tokens.pop()[1]
+    low, _, high = ("0", ",", "1") if count == "?" else count[1:-1].partition(",")
+    most = int(high or low)
+    if most > MOST:
+        return _long(part, int(low), most)
+    if not int(low) <= most or not most:
+        raise Invalid(f"no shape: the count {count}")
+    before = f"(?:{part.whole}){{0,{most - 1}}}" if most > 1 else ""
+    return Bounded(f"(?:{part.whole}){count}", f"(?:{before}{part.begun})", part.longest * most)
+
+
+def _long(part: Bounded, low: int, most: int) -> Bounded:
+    """More repetitions than RE2 takes in one, of one byte, as full lots and a last one: no two ways to read a word."""
+    if part.longest != 1 or low or most % MOST:
+        raise Invalid(f"no shape: {{{low},{most}}}", hint=f"beyond {MOST:,} only whole thousands of one byte, from 0")
+    whole, begun = f"{part.whole}{{0,{MOST}}}", f"{part.whole}{{1,{MOST}}}"
+    for _ in range(most // MOST - 1):
+        whole = f"(?:{part.whole}{{{MOST}}}{whole}|{part.whole}{{0,{MOST}}})"
+        begun = f"(?:{part.whole}{{{MOST}}}{begun}|{part.whole}{{1,{MOST}}})"
+    return Bounded(whole, begun, most)
