@@ -27,3 +27,10 @@ def shapes() -> Shapes:
 def everything() -> Scanner:
     kinds = [kind for kind in (*table(), *KINDS, "own_term") if kind != LITERAL]
     return Scanner(ScanPolicy(actions=dict.fromkeys(kinds, "redact")), terms=TERMS, names=TwoNames())
+
+
+@pytest.fixture(scope="session")
+def prose(everything: Scanner) -> Scanner:
+    """The same without the model for names, which waits for the end of a sentence."""
+    actions = {kind: action for kind, action in everything.policy.actions.items() if kind not in KINDS}
+    return Scanner(ScanPolicy(actions=actions), terms=TERMS)

@@ -5,7 +5,8 @@ text so far is the beginning of some shape; so a shape is kept as two expression
 beginnings of its words, and both come from the one line that is written in shapes.toml.
 
 The language is a part of RE2's: literals, escapes, classes, groups, `|`, `?`, `{n}` and `{m,n}`. There is no `*` and no
-`+`: a shape without a longest word would have to be held back for ever.
+`+`: a shape without a longest word would have to be held back for ever. After a count beyond a thousand, which RE2 does
+not know, only parts that may be missing may follow.
 """
 
 import re
@@ -93,11 +94,7 @@ def _counted(part: Bounded, tokens: list[tuple[str, str]]) -> Bounded:
 
 
 def _long(part: Bounded, low: int, most: int) -> Bounded:
-    """More repetitions than RE2 takes in one, of one byte, as full lots and a last one: no two ways to read a word."""
-    if part.longest != 1 or low or most % MOST:
-        raise Invalid(f"no shape: {{{low},{most}}}", hint=f"beyond {MOST:,} only whole thousands of one byte, from 0")
-    whole, begun = f"{part.whole}{{0,{MOST}}}", f"{part.whole}{{1,{MOST}}}"
-    for _ in range(most // MOST - 1):
-        whole = f"(?:{part.whole}{{{MOST}}}{whole}|{part.whole}{{0,{MOST}}})"
-        begun = f"(?:{part.whole}{{{MOST}}}{begun}|{part.whole}{{1,{MOST}}})"
-    return Bounded(whole, begun, most)
+    """More repetitions of one byte than RE2 counts: any number, which whoever finds it then cuts at `longest`."""
+    if part.longest != 1 or low:
+        raise Invalid(f"no shape: {{{low},{most}}}", hint=f"beyond {MOST:,} only of one byte, and from 0")
+    return Bounded(f"{part.whole}*", f"{part.whole}+", most)

@@ -38,6 +38,7 @@ SAMPLES = re.compile(
 MONTHS = re.compile(
     "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez|ene|abr|ago|dic|avr|gen|mag|giu|lug|set|ott"
 )
+OLDEST = 125  # years
 RANDOM_BITS, MIXED_BITS = 3.2, 3.0  # a character, of what a generator made; English words have less
 
 
@@ -55,6 +56,10 @@ def _card(value: str) -> int:
     digits = re.sub(r"\D", "", value)
     known = any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in ISSUERS)
     return len(value) if known and luhn(digits) else 0
+
+
+def _luhn(value: str) -> int:
+    return len(value) if luhn(re.sub(r"\D", "", value)) else 0
 
 
 def _iban(value: str) -> int:
@@ -105,6 +110,10 @@ def _basic(value: str) -> int:
     return len(value) if b":" in said and said.isascii() else 0
 
 
+def _age(value: str) -> int:
+    return len(value) if int(value) <= OLDEST else 0
+
+
 def _mixed(value: str) -> int:
     """Letters and digits in a random order; words between hyphens are not."""
     return len(value) if re.search(r"\d", value) and re.search(r"[A-Za-z]", value) and bits(value) >= MIXED_BITS else 0
@@ -116,15 +125,15 @@ def _random(value: str) -> int:
 
 def _password(value: str) -> int:
     """What follows "password:" and is no word of a sentence: it has a digit or a sign in it, and is no sample."""
-    stop = len(value.rstrip(".,;:!?)'\"")) or len(value)
+    stop = len(value.rstrip(".,;:)'\"")) or len(value)
     kept = value[:stop]
     strange = re.search(r"\d|[^\w.,-]", kept) or re.search(r"[a-z][A-Z]", kept)
     return stop if strange and stop >= 6 and not SAMPLES.search(kept) else 0
 
 
 CHECKS: dict[str, Check] = {
-    "card": _card, "iban": _iban, "ip": _ip, "date": _date, "jwt": _jwt, "basic": _basic, "mixed": _mixed,
-    "random": _random, "password": _password, "age": lambda value: len(value) if int(value) <= 125 else 0,
+    "card": _card, "luhn": _luhn, "iban": _iban, "ip": _ip, "date": _date, "jwt": _jwt, "basic": _basic,
+    "mixed": _mixed, "random": _random, "password": _password, "age": _age,
 }  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from insource.scan.phones import REGIONS, phone, said
 from insource.scan.plain import plain
 
 BEFORE = 64  # characters before a thing that may say what it is, and that a stream therefore remembers
-WORD = r"\w\x80"
+TAIL = 64  # more characters than may follow a long count in a shape
+WORD = r"\w\xaa"
 
 
 class View:
@@ -75,7 +76,7 @@ class _Form:
     def __init__(self, kind: str, form: str, row: Row, check: Check | None) -> None:
         made = bounded(row.shape)
         left, right = (f"[^{side}]" if side else "" for side in (row.left, row.right))
-        self.kind, self.form, self.check = kind, form, check
+        self.kind, self.form, self.check, self.longest = kind, form, check, made.longest
         self.whole = f"(?{'i' if row.fold else ''}:{left}({made.whole}){right})"
         self.begun = f"(?{'i' if row.fold else ''}:{left}{made.begun})"
         self.context = re.compile(row.context, re.IGNORECASE) if row.context else None
@@ -90,7 +91,7 @@ class _Form:
             if view.base + begin - 1 >= until:
                 return
             first, last = (each - 1 for each in found.span(self.words.groups))
-            length = self._real(view, first, last)
+            length = self._real(view, first, min(last, first + self.longest))
             if length:
                 yield Finding(kind=self.kind, form=self.form, start=view.base + first, stop=view.base + first + length)
             place = (first + 1 + length if length else begin + 1) - self.ahead
@@ -114,6 +115,7 @@ class Shapes:
             if kind in kinds
         ]
         self.which = Which(form.whole for form in self.forms)
+        self.longest = max((form.longest for form in self.forms), default=0)
         self.held = Linear(f"(?:{'|'.join(form.begun for form in self.forms)})\\z") if self.forms else None
 
     def begin(self) -> Reading:
@@ -139,10 +141,15 @@ class _ShapesReading:
         return found
 
     def _until(self, view: View) -> int:
-        held = None if view.ended or not self._shapes.held else self._shapes.held.search(
-            view.lined, self.settled - view.base
-        )  # fmt: skip
-        return max(self.settled, view.base + held.start() - 1) if held else view.end
+        """The first place from which the text so far begins a shape, unless a shape cannot be that long."""
+        if view.ended or not self._shapes.held:
+            return view.end
+        held = self._shapes.held.search(view.lined, self.settled - view.base)
+        return (
+            max(self.settled, view.base + held.start() - 1, view.end - self._shapes.longest - TAIL)
+            if held
+            else view.end
+        )
 
 
 def table() -> dict[str, dict[str, Row]]:

@@ -13,8 +13,10 @@ from insource.scan.linear import Linear
 REGIONS = ("US", "GB", "DE", "FR", "IT", "ES", "NL", "BE", "AT", "CH", "PL", "SE", "AU", "IN", "BR", "MX", "JP")
 OTHER = re.compile(
     r"\d{4}([-/.])\d{1,2}\1\d{1,2}(?!\d)|\d{1,2}([-/.])\d{1,2}\2\d{4}(?!\d)"  # a date
-    r"|[\d ]*\.\d+$|\d{3}-\d{2}-\d{4}$"  # a decimal, a social security number
+    r"|[\d ]*\.\d+$|\d{1,3}(?:\.\d{1,3}){3}$|\d{3}-\d{2}-\d{4}$"  # a decimal, an address, a social security number
 )
+# three groups, a code in brackets, or a code with its 0: two groups alone are as often a postal code and a house
+GROUPED = re.compile(r"(?:\d+\D+){2}\d|\(|0\d+\D+\d{5}")
 FEWEST, MOST, CUTS = 6, 15, 3
 
 
@@ -25,9 +27,9 @@ def phone(regions: tuple[str, ...] = REGIONS) -> Check:
     def check(value: str) -> int:
         if value.startswith(("+", "(+", "00")):
             return next((stop for stop in _stops(value) if abroad.fullmatch(_international(value[:stop]))), 0)
-        digits = re.sub(r"\D", "", value)
-        grouped = value != digits and not OTHER.match(value)
-        return len(value) if grouped and home.fullmatch(digits) else 0
+        if OTHER.match(value) or not GROUPED.match(value):
+            return 0
+        return len(value) if home.fullmatch(re.sub(r"\D", "", value)) else 0
 
     return check
 

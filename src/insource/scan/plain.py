@@ -6,7 +6,7 @@ Other letters and marks are one byte, `LETTER`, other signs another, `SIGN`; lon
 
 import unicodedata
 
-LETTER, SIGN = "\x80", "\x81"
+LETTER, SIGN = "\xaa", "\xa7"  # a letter and no letter in Latin-1 too
 # what writers put for ASCII signs: DeepSeek's control tokens spell blanks with a lower block
 ALIKE = {"\u2581": "_"}
 KINDS = {"Zs": " ", "Pd": "-", "Zl": "\n", "Zp": "\n", "Mn": LETTER, "Mc": LETTER}
