@@ -10,6 +10,7 @@ import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from ipaddress import ip_address
 from types import ModuleType
@@ -54,8 +55,10 @@ def bits(text: str) -> float:
 
 def _card(value: str) -> int:
     digits = re.sub(r"\D", "", value)
+    if not luhn(digits):
+        return 0
     known = any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in ISSUERS)
-    return len(value) if known and luhn(digits) else 0
+    return len(value) if known else 0
 
 
 def _luhn(value: str) -> int:
@@ -64,14 +67,20 @@ def _luhn(value: str) -> int:
 
 def _iban(value: str) -> int:
     """Its country says how long it is; what a blank sets apart may be the next word."""
-    made = _stdnum("numdb").get("iban").info(value[:2].upper())[0][1].get("bban", "")
-    length = 4 + sum(map(int, re.findall(r"\d+", made)))
+    length = _iban_length(value[:2].upper())
     places = [place for place, character in enumerate(value) if character.isalnum()]
-    if not made or len(places) < length:
+    if not 0 < length <= len(places):
         return 0
     stop = places[length - 1] + 1
     ended = not value[stop : stop + 1].isalnum()
     return stop if ended and _stdnum("iban").is_valid(value[:stop], check_country=False) else 0
+
+
+@lru_cache(maxsize=676)
+def _iban_length(country: str) -> int:
+    """Characters of the country's numbers, as SWIFT's registry says; 0 for no country."""
+    made = _stdnum("numdb").get("iban").info(country)[0][1].get("bban", "")
+    return 4 + sum(map(int, re.findall(r"\d+", made))) if made else 0
 
 
 def _ip(value: str) -> int:

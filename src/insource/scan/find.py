@@ -6,6 +6,7 @@ So what begins before the first such place is settled, and a text in pieces give
 
 import re
 import tomllib
+from collections import deque
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from importlib.resources import files
@@ -22,7 +23,8 @@ from insource.scan.plain import plain
 
 BEFORE = 64  # characters before a thing that may say what it is, and that a stream therefore remembers
 TAIL = 64  # more characters than may follow a long count in a shape
-WORD = r"\w\xaa"
+WORD, BORDER = r"\w\xaa", r"\b"
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class View:
@@ -40,6 +42,11 @@ class View:
     def lined(self) -> bytes:
         """The plain form between line ends, so that each character has one before it; the last has one when it is."""
         return b"\n" + plain(self.text) + (b"\n" if self.ended else b"")
+
+    @cached_property
+    def readable(self) -> str:
+        """The part without lone surrogates, which no encoding has."""
+        return self.text if self.text.isascii() else SURROGATES.sub("?", self.text)
 
 
 class Reading(Protocol):
@@ -80,21 +87,34 @@ class _Form:
         self.whole = f"(?{'i' if row.fold else ''}:{left}({made.whole}){right})"
         self.begun = f"(?{'i' if row.fold else ''}:{left}{made.begun})"
         self.context = re.compile(row.context, re.IGNORECASE) if row.context else None
+        self.near = Linear(f"(?i:{row.context.replace(BORDER, '')})".encode()) if row.context else None
         self.ahead = 1 if left else 0  # bytes of a match before its shape
         self.words = Linear(self.whole)
 
     def find(self, view: View, start: int, until: int) -> Iterator[Finding]:
         """Things of this form whose shape begins in [start, until), none inside another."""
         place = start - view.base + 1 - self.ahead
+        contexts = self._contexts(view)
         while found := self.words.search(view.lined, place):
             begin = found.start(1)
             if view.base + begin - 1 >= until:
                 return
             first, last = (each - 1 for each in found.span(self.words.groups))
+            while contexts and contexts[0][1] <= first - BEFORE:
+                contexts.popleft()
+            if self.context and (not contexts or contexts[0][0] >= first):
+                if not contexts:
+                    return
+                place = max(begin, contexts[0][0])  # nothing counts before the next word of its context
+                continue
             length = self._real(view, first, min(last, first + self.longest))
             if length:
                 yield Finding(kind=self.kind, form=self.form, start=view.base + first, stop=view.base + first + length)
             place = (first + 1 + length if length else begin + 1) - self.ahead
+
+    def _contexts(self, view: View) -> deque[tuple[int, int]]:
+        """Where words of its context may stand. So many numbers are like any other that looking around each is dear."""
+        return deque(self.near.spans(view.readable)) if self.near else deque()
 
     def _real(self, view: View, first: int, last: int) -> int:
         """How many characters of text[first:last] are the real thing."""

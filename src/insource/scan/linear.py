@@ -9,18 +9,23 @@ MEMORY = 64 << 20  # bytes that one expression may use for what it remembers; be
 
 
 class Linear:
-    """One expression over plain forms. A pattern that RE2 cannot read is `Invalid`."""
+    """One expression over plain forms. One that RE2 cannot read is `Invalid`. Given as UTF-8 it is one over texts."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str | bytes) -> None:
         re2 = library()
+        said = pattern.encode("latin-1") if isinstance(pattern, str) else pattern
         try:
-            self._made = re2.compile(pattern.encode("latin-1"), options(re2))
+            self._made = re2.compile(said, options(re2, text=isinstance(pattern, bytes)))
         except re2.error as error:
             raise Invalid(f"RE2 does not read {pattern[:80]!r}: {error}") from error
 
     def search(self, text: bytes, start: int) -> Any:
         """The leftmost match from `start` on, with `span` and `start`; None when there is none."""
         return self._made.search(text, start)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Every match in a text, in characters; one match hides those it overlaps."""
+        return [found.span() for found in self._made.finditer(text)]
 
     @property
     def groups(self) -> int:
@@ -60,8 +65,9 @@ def library() -> Any:
     return re2
 
 
-def options(re2: Any) -> Any:
-    """Bytes, quietly, with enough memory."""
+def options(re2: Any, *, text: bool = False) -> Any:
+    """Bytes or a text, quietly, with enough memory."""
     made = re2.Options()
-    made.encoding, made.log_errors, made.max_mem = re2.Options.Encoding.LATIN1, False, MEMORY
+    encodings = re2.Options.Encoding
+    made.encoding, made.log_errors, made.max_mem = encodings.UTF8 if text else encodings.LATIN1, False, MEMORY
     return made

@@ -46,8 +46,11 @@ class _TermsReading:
         self._root = root
 
     def read(self, view: View) -> list[Finding]:
-        parts = [(part.start(), part.end()) for part in PART.finditer(view.text, self.settled - view.base)]
-        words = [_folded(view.text[start:stop]) for start, stop in parts]
+        text = view.text.lower() if view.text.isascii() else view.text
+        parts = [part.span() for part in PART.finditer(text, self.settled - view.base)]
+        said = [text[start:stop] for start, stop in parts]
+        folded = {word: _folded(word) for word in set(said)}
+        words = [folded[word] for word in said]
         known = len(parts)
         if parts and not view.ended and parts[-1][1] == len(view.text):
             known -= 1  # the last word may go on
@@ -55,6 +58,9 @@ class _TermsReading:
         self.settled = view.base + following
         found, place = [], 0
         while place < known:
+            if words[place] not in self._root:
+                place += 1
+                continue
             length, alive = self._walk(parts, words, place, known)
             if alive and not view.ended and following - parts[known - 1][1] <= BLANKS:
                 self.settled = view.base + parts[place][0]
