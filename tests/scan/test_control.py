@@ -8,7 +8,8 @@ from insource.scan.control import controls, fence, fence_mark, instruction, neut
 
 CONTROL = controls()
 TOKENS = ("<|im_end|>", "<|im_start|>", "[INST]", "[/INST]", "<<SYS>>", "<s>", "</s>", "<|eot_id|>", "<end_of_turn>",
-          "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<|start_header_id|>", "[TOOL_CALLS]", "<tool_call>", "<extra_id_7>")  # fmt: skip
+          "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
+          "<|start_header_id|>", "[TOOL_CALLS]", "<tool_call>", "<extra_id_7>")  # fmt: skip
 TEXTS = some.lists(some.sampled_from([*TOKENS, "<", "|", ">", "[", " ", "a", "<|", "|>"]), max_size=12).map("".join)
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from insource.errors import Invalid, ScanFailed
@@ -73,6 +73,7 @@ def test_a_value_that_nests_too_deep_is_refused() -> None:
         scan_arguments("[" * 100 + "]" * 100, SCANNER)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES)
 def test_what_comes_back_is_the_value_where_nothing_was_found(value: object) -> None:
     done = scan_value(value, SCANNER)
