@@ -93,7 +93,7 @@ def test_originals_cannot_be_logged_written_or_copied_by_mistake(caplog: pytest.
         logging.getLogger("test").info("%s %r %s", originals, originals, [originals])
     assert SECRET not in caplog.text + str(originals) + f"{originals!r}"
     for write in (to_json, json.dumps, copy.deepcopy, msgspec.msgpack.encode):
-        with pytest.raises((TypeError, NotImplementedError)):
+        with pytest.raises(TypeError):
             write(originals)
 
 
