@@ -20,12 +20,17 @@ TOKEN = re.compile(
     re.DOTALL,
 )
 MOST = 1000  # repetitions, which is RE2's limit
+TOLD = 64  # repetitions that are counted among beginnings: each costs RE2 in every step of a search for one
 
 
 class Bounded(NamedTuple):
-    """`whole` matches the words of a shape, `begun` their non-empty beginnings; `longest` is in bytes."""
+    """`whole` matches the words of a shape, `begun` at least their non-empty beginnings; `longest` is in bytes.
+
+    `loose` matches at least the words; it is what beginnings are made of, since small expressions are quick to search.
+    """
 
     whole: str
+    loose: str
     begun: str
     longest: int
 
@@ -53,8 +58,8 @@ def _either(tokens: list[tuple[str, str]]) -> Bounded:
         branches.append(_sequence(tokens))
     if len(branches) == 1:
         return branches[0]
-    whole, begun, longest = zip(*branches, strict=True)
-    return Bounded(f"(?:{'|'.join(whole)})", f"(?:{'|'.join(begun)})", max(longest))
+    whole, loose, begun, longest = zip(*branches, strict=True)
+    return Bounded(*(f"(?:{'|'.join(each)})" for each in (whole, loose, begun)), max(longest))
 
 
 def _sequence(tokens: list[tuple[str, str]]) -> Bounded:
@@ -65,18 +70,19 @@ def _sequence(tokens: list[tuple[str, str]]) -> Bounded:
         raise Invalid("no shape: a branch is empty or a count counts nothing")
     begun = parts[-1].begun
     for part in reversed(parts[:-1]):
-        begun = f"(?:{part.begun}|{part.whole}{begun})"
-    return Bounded("".join(part.whole for part in parts), begun, sum(part.longest for part in parts))
+        begun = f"(?:{part.begun}|{part.loose}{begun})"
+    whole, loose = ("".join(each) for each in list(zip(*parts, strict=True))[:2])
+    return Bounded(whole, loose, begun, sum(part.longest for part in parts))
 
 
 def _part(tokens: list[tuple[str, str]]) -> Bounded:
     kind, text = tokens.pop()
     if kind == "atom":
-        return Bounded(text, text, 1)
+        return Bounded(text, text, text, 1)
     inner = _either(tokens)
     if not tokens or tokens.pop()[0] != "close":
         raise Invalid("no shape: a group is not closed")
-    return Bounded(f"{text}{inner.whole})", f"(?:{inner.begun})", inner.longest)
+    return Bounded(f"{text}{inner.whole})", f"(?:{inner.loose})", f"(?:{inner.begun})", inner.longest)
 
 
 def _counted(part: Bounded, tokens: list[tuple[str, str]]) -> Bounded:
@@ -89,12 +95,14 @@ def _counted(part: Bounded, tokens: list[tuple[str, str]]) -> Bounded:
         return _long(part, int(low), most)
     if not int(low) <= most or not most:
         raise Invalid(f"no shape: the count {count}")
-    before = f"(?:{part.whole}){{0,{most - 1}}}" if most > 1 else ""
-    return Bounded(f"(?:{part.whole}){count}", f"(?:{before}{part.begun})", part.longest * most)
+    fewest = min(int(low), TOLD)
+    loose = f"(?:{part.loose}){count if most <= TOLD else f'{{{fewest},}}'}"
+    before = f"(?:{part.loose}){f'{{0,{most - 1}}}' if most <= TOLD else '*'}" if most > 1 else ""
+    return Bounded(f"(?:{part.whole}){count}", loose, f"(?:{before}{part.begun})", part.longest * most)
 
 
 def _long(part: Bounded, low: int, most: int) -> Bounded:
     """More repetitions of one byte than RE2 counts: any number, which whoever finds it then cuts at `longest`."""
     if part.longest != 1 or low:
         raise Invalid(f"no shape: {{{low},{most}}}", hint=f"beyond {MOST:,} only of one byte, and from 0")
-    return Bounded(f"{part.whole}*", f"{part.whole}+", most)
+    return Bounded(f"{part.whole}*", f"{part.whole}*", f"{part.whole}+", most)
