@@ -58,8 +58,10 @@ def _either(tokens: list[tuple[str, str]]) -> Bounded:
         branches.append(_sequence(tokens))
     if len(branches) == 1:
         return branches[0]
-    whole, loose, begun, longest = zip(*branches, strict=True)
-    return Bounded(*(f"(?:{'|'.join(each)})" for each in (whole, loose, begun)), max(longest))
+    whole = "|".join(branch.whole for branch in branches)
+    loose = "|".join(branch.loose for branch in branches)
+    begun = "|".join(branch.begun for branch in branches)
+    return Bounded(f"(?:{whole})", f"(?:{loose})", f"(?:{begun})", max(branch.longest for branch in branches))
 
 
 def _sequence(tokens: list[tuple[str, str]]) -> Bounded:
@@ -71,7 +73,7 @@ def _sequence(tokens: list[tuple[str, str]]) -> Bounded:
     begun = parts[-1].begun
     for part in reversed(parts[:-1]):
         begun = f"(?:{part.begun}|{part.loose}{begun})"
-    whole, loose = ("".join(each) for each in list(zip(*parts, strict=True))[:2])
+    whole, loose = "".join(part.whole for part in parts), "".join(part.loose for part in parts)
     return Bounded(whole, loose, begun, sum(part.longest for part in parts))
 
 
