@@ -13,7 +13,8 @@
     │  ├─ EngineDown   unreachable or broken (retryable)          503 · 4
     │  └─ EngineSlow   ran out of time (retryable)                504 · 4
     ├─ OutputInvalid   what the engine said breaks the contract   502 · 4
-    └─ StoreError      disk, lock, migration                      503 · 4
+    ├─ StoreError      disk, lock, migration                      503 · 4
+    └─ ScanFailed      what scans texts is broken (retryable)     503 · 4
 
 Foreign exceptions are translated only where they enter: `engines`, `store`, and file reading in `collect` and
 `settings`. `status` and `exit_code` are the one table that maps a class to HTTP and to the shell.
@@ -115,3 +116,9 @@ class StoreError(InsourceError):
     """The disk, a lock or a migration failed."""
 
     status, code, retryable = 503, "store_unavailable", True
+
+
+class ScanFailed(InsourceError):
+    """What scans texts is broken, so nothing passes."""
+
+    status, code, retryable = 503, "scan_failed", True

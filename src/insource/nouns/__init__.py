@@ -14,6 +14,7 @@ from insource.nouns.base import (
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
+from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
@@ -25,7 +26,9 @@ from insource.nouns.task import Kind, Output, Risk, Task
 from insource.nouns.visible import visible
 
 __all__ = [
+    "ACTIONS",
     "DEEPEST",
+    "Action",
     "Attempt",
     "Attention",
     "Candidate",
@@ -34,6 +37,7 @@ __all__ = [
     "Decision",
     "Example",
     "Failures",
+    "Finding",
     "Finish",
     "Gate",
     "Intent",
@@ -58,6 +62,7 @@ __all__ = [
     "Review",
     "Risk",
     "Role",
+    "ScanPolicy",
     "Score",
     "Shape",
     "Stage",
