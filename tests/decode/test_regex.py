@@ -75,6 +75,7 @@ def test_where_the_regex_sets_no_end_we_do(vocabulary: Vocabulary) -> None:
     [
         *({"type": "regex"}, {"type": "regex", "regex": 5}, {"type": "choice", "choice": "ab"}, {"type": "poem"}, {}),
         *({"type": "choice", "choice": []}, {"type": "choice", "choice": ["a", 5]}, {"type": "choice", "choice": [""]}),
+        *({"type": "choice", "choice": [str(i) for i in range(50_000)]}, {"type": "choice", "choice": ["a" * 2**20]}),
         *({"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": []}}),
     ],
 )

@@ -96,7 +96,8 @@ def _says_nothing(grammar: str) -> bool:
 def for_form(form: JsonObject) -> str | None:
     """The grammar of a call's `response_format`; None for free text.
 
-    Its `type` is text, json_object, json_schema, choice (with a list of texts) or regex. Raises `Invalid` for another.
+    Its `type` is text, json_object, json_schema, choice (with a list of texts) or regex. Raises `Invalid` for another,
+    and for one that is larger than we compile.
     """
     kind, given = form.get("type"), form.get(str(form.get("type")))
     if kind == "text":
@@ -106,6 +107,7 @@ def for_form(form: JsonObject) -> str | None:
     if kind == "regex" and isinstance(given, str):
         return for_regex(given)
     if kind == "choice" and isinstance(given, list) and all(isinstance(each, str) for each in given):
+        check_size(given)
         return for_labels(tuple(given))
     if kind == "json_schema" and isinstance(given, dict) and isinstance(given.get("schema"), dict):
         return for_schema(given["schema"])

@@ -61,7 +61,7 @@ PATTERN = 2_000
 
 
 def check_size(schema: JsonValue) -> None:
-    """Raises `Invalid` when the schema is larger than we compile: 50,000 values, 64 deep, 1 MB of text."""
+    """Raises `Invalid` when what to decode by is larger than we compile: 50,000 values, 64 deep, 1 MB of text."""
     nodes = characters = 0
     waiting: list[tuple[JsonValue, int]] = [(schema, 0)]
     while waiting:
@@ -76,7 +76,7 @@ def check_size(schema: JsonValue) -> None:
             waiting += [(inner, depth + 1) for inner in value]
         if nodes + len(waiting) > NODES or depth > DEPTH or characters > CHARACTERS:
             limits = f"{NODES:,} values, {DEPTH} levels, {CHARACTERS:,} characters"
-            raise Invalid(f"the schema is too large to decode by (limits: {limits})", hint="split the task")
+            raise Invalid(f"this is too large to decode by (limits: {limits})", hint="split the task")
 
 
 def draft(schema: JsonObject) -> str:
