@@ -12,7 +12,7 @@ from insource.cli.main import main
 from insource.errors import Conflict, Invalid, StoreError
 from insource.journeys import audit
 from insource.journeys.answer import Path, Tier, answer
-from insource.nouns import Attempt, Decision, Output, Prediction, Record, Task, Usage, ask, to_json
+from insource.nouns import Attempt, Decision, Output, Prediction, Task, Usage, ask, to_json
 from insource.settings import AuditSettings, Settings
 from insource.store import Store
 
@@ -211,4 +211,3 @@ def test_an_old_attempt_without_a_price_is_read(tmp_path):
     old = msgspec.json.decode(to_json(Attempt(decision=decision)))
     old.pop("usd")
     assert msgspec.convert(old, type=Attempt).usd == 0.0
-    assert Record.__struct_fields__[-1] == "created"

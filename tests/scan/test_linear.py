@@ -43,7 +43,7 @@ def test_time_is_in_proportion_to_length(prose: Scanner, piece: str) -> None:
     once = min(seconds(prose, piece * (MEGABYTE // 40 // len(piece))) for _ in range(3))
     four = min(seconds(prose, piece * (MEGABYTE // 10 // len(piece))) for _ in range(2))
     assert once < 0.15
-    assert four < max(6 * once, 0.1)
+    assert four < max(8 * once, 0.2)  # sixteen times were it quadratic
 
 
 def test_what_matches_at_all_is_told_however_little_memory_there_is(shapes: Shapes) -> None:

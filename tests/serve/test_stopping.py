@@ -78,12 +78,11 @@ async def test_a_caller_that_leaves_inside_its_body_is_no_news(tmp_path):
 async def test_words_that_cannot_be_put_on_record_are_not_asked_for(tmp_path, monkeypatch):
     from serving import gateway
 
-    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url, timeout=20) as http:
+    async def full(*_: object) -> None:
+        raise StoreError("the disk is full", hint="free some space")
 
-        async def full() -> None:
-            raise StoreError("the disk is full", hint="free some space")
-
-        monkeypatch.setattr(store, "probe", full)
+    monkeypatch.setattr(Store, "intend", full)
+    async with gateway(tmp_path) as (url, _), httpx.AsyncClient(base_url=url, timeout=20) as http:
         got = await http.post("/v1/chat/completions", json=say("hello", model="hub", stream=True))
         assert got.status_code == 503
         assert "Hello" not in got.text
