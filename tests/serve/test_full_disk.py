@@ -78,7 +78,7 @@ def test_a_verb_says_it_leaves_nothing_and_works_when_there_is_space(live: Path,
 def test_a_gateway_whose_disk_fills_refuses_to_answer_and_goes_on_when_there_is_space(live: Path) -> None:
     kept, refused = [], None
     with ExitStack() as stack:
-        process = started(live, "serve", "--port", "0", "--json", **full(400_000))
+        process = started(live, "serve", "--port", "0", "--json", **full(1_000_000))
         stack.callback(process.kill)
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
