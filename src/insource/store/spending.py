@@ -1,5 +1,8 @@
 """What calls cost, summed by day, tenant and caller in the transaction that keeps the call."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, select, update
 
 from insource.nouns import Noun, Record
@@ -27,18 +30,19 @@ class Used(Noun, frozen=True, kw_only=True):
     tokens: int
 
 
-def spend(connection: Connection, record: Record) -> None:
-    """Adds what the call cost."""
-    if not record.usd:
-        return
-    day = record.created[:10]
-    place = (SPENT.c.day == day) & (SPENT.c.tenant == record.tenant) & (SPENT.c.caller == record.caller)
-    usd = connection.execute(select(SPENT.c.usd).where(place)).scalar()
-    if usd is None:
-        values = {"day": day, "tenant": record.tenant, "caller": record.caller, "usd": record.usd}
-        connection.execute(SPENT.insert().values(values))
-    else:
-        connection.execute(update(SPENT).where(place).values(usd=usd + record.usd))
+def spend(connection: Connection, records: Sequence[Record]) -> None:
+    """Adds what calls cost."""
+    sums: dict[tuple[str, str, str], float] = defaultdict(float)
+    for record in records:
+        if record.usd:
+            sums[record.created[:10], record.tenant, record.caller] += record.usd
+    for (day, tenant, caller), more in sums.items():
+        place = (SPENT.c.day == day) & (SPENT.c.tenant == tenant) & (SPENT.c.caller == caller)
+        usd = connection.execute(select(SPENT.c.usd).where(place)).scalar()
+        if usd is None:
+            connection.execute(SPENT.insert().values(day=day, tenant=tenant, caller=caller, usd=more))
+        else:
+            connection.execute(update(SPENT).where(place).values(usd=usd + more))
 
 
 def spent(connection: Connection, since: str) -> list[Spent]:
@@ -76,6 +80,5 @@ def sum_up(connection: Connection) -> None:
         rows = connection.execute(page).all()
         if not rows:
             return
-        for row in rows:
-            spend(connection, stored(row.body, Record))
+        spend(connection, [stored(row.body, Record) for row in rows])
         after = rows[-1].seq
