@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from starlette.types import ASGIApp
 from insource.errors import EngineError, Invalid, OutputInvalid
 from insource.journeys.answer import Path, answer, broken_off
 from insource.journeys.relay import relay
-from insource.nouns import Key, Record, to_json
+from insource.nouns import Key, Record, record_id, to_json
 from insource.serve import wire
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
@@ -32,7 +31,7 @@ async def chat(http: HttpRequest) -> ASGIApp:
     if call.stream and desk.passes_through(call.model):
         return await _live(desk, call, key)
     async with desk.lend(call.model) as path:
-        request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
+        request = wire.to_request(call, path.task, id=record_id(), key=key, deadline=path.deadline)
         with desk.meter.hold(key, request, path) as request:
             try:
                 record = await answer(request, path, desk.keep)
@@ -103,7 +102,7 @@ async def _decided(record: Record, call: wire.ChatCall, path: Path, created: int
 
 async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
-    name = uuid.uuid4().hex
+    name = record_id()
     events = _passed_on(desk, call, key, name)
     first = await anext(events)
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(call.model, safe="@+")}

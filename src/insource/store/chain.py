@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
 from insource.nouns import Noun, Record, to_json
+from insource.store import bulk
 from insource.store.stored import stored
 from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
 
@@ -19,6 +20,7 @@ Kind = Literal["intent", "record", "review", "stage", "pruned"]
 FIRST = "0" * 64
 PAGE = 2_000
 MOST = 1_000
+HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 # where the rows lie that entries of a kind vouch for, and by what they are called there
 VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "record": (RECORD, RECORD.c.id),
@@ -64,13 +66,12 @@ def enter(connection: Connection, said: Sequence[tuple[Kind, object, str]]) -> N
         row = {"seq": seq, "kind": kind, "about": str(about), "body": row_hash(body) if kind in VOUCHED else body}
         before = entry_hash(before, row)
         rows.append(row | {"hash": before})
-    if rows:
-        connection.execute(ENTRY.insert(), rows)
+    bulk.insert(connection, ENTRY, rows)
 
 
 def head(connection: Connection) -> Head:
     """The last entry."""
-    row = connection.execute(select(ENTRY.c.seq, ENTRY.c.hash).order_by(ENTRY.c.seq.desc()).limit(1)).first()
+    row = connection.exec_driver_sql(HEAD).first()
     return Head(seq=row.seq, hash=row.hash) if row else Head()
 
 

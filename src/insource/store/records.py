@@ -4,17 +4,15 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Intent, Pending, Record, Review, to_json
-from insource.store import chain
+from insource.store import bulk, chain
 from insource.store.spending import spend
 from insource.store.stored import stored
 from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
-
-ENDED = delete(OPEN_CALL).where(OPEN_CALL.c.id == bindparam("ended"))
 
 
 class Kept(NamedTuple):
@@ -48,19 +46,17 @@ def begun(intent: Intent, process: str) -> Begun:
 def append(connection: Connection, calls: Sequence[Kept]) -> None:
     """Adds calls, what they cost, and what a person should see of them."""
     rows = [call.row for call in calls]
-    connection.execute(RECORD.insert(), rows)
+    bulk.insert(connection, RECORD, rows)
     chain.enter(connection, [("record", row["id"], row["body"]) for row in rows])
-    connection.execute(ENDED, [{"ended": row["id"]} for row in rows])
+    bulk.delete(connection, OPEN_CALL, "id", [row["id"] for row in rows])
     spend(connection, [call.record for call in calls])
-    waiting = [call.pending for call in calls if call.pending is not None]
-    if waiting:
-        connection.execute(PENDING.insert(), waiting)
+    bulk.insert(connection, PENDING, [call.pending for call in calls if call.pending is not None])
 
 
 def intend(connection: Connection, calls: Sequence[Begun]) -> None:
     """Notes calls before anyone is asked."""
     rows = [call.row for call in calls]
-    connection.execute(OPEN_CALL.insert(), rows)
+    bulk.insert(connection, OPEN_CALL, rows)
     chain.enter(connection, [("intent", row["id"], row["body"]) for row in rows])
 
 

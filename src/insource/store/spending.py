@@ -3,13 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from insource.nouns import Noun, Record
+from insource.store import bulk
 from insource.store.stored import stored
 from insource.store.tables import RECORD, SPENT
 
 PAGE = 1000
+ADDED = "ON CONFLICT (day, tenant, caller) DO UPDATE SET usd = usd + excluded.usd"
 
 
 class Spent(Noun, frozen=True, kw_only=True):
@@ -36,13 +38,8 @@ def spend(connection: Connection, records: Sequence[Record]) -> None:
     for record in records:
         if record.usd:
             sums[record.created[:10], record.tenant, record.caller] += record.usd
-    for (day, tenant, caller), more in sums.items():
-        place = (SPENT.c.day == day) & (SPENT.c.tenant == tenant) & (SPENT.c.caller == caller)
-        usd = connection.execute(select(SPENT.c.usd).where(place)).scalar()
-        if usd is None:
-            connection.execute(SPENT.insert().values(day=day, tenant=tenant, caller=caller, usd=more))
-        else:
-            connection.execute(update(SPENT).where(place).values(usd=usd + more))
+    rows = [{"day": day, "tenant": tenant, "caller": caller, "usd": usd} for (day, tenant, caller), usd in sums.items()]
+    bulk.insert(connection, SPENT, rows, ADDED)
 
 
 def spent(connection: Connection, since: str) -> list[Spent]:
