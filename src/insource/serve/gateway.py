@@ -1,6 +1,5 @@
 """The ASGI app, with a straight way for the route that nearly all traffic takes."""
 
-import logging
 from typing import Any
 
 from starlette.applications import Starlette
@@ -44,7 +43,7 @@ async def _chat(scope: Scope, receive: Receive, send: Send) -> None:
         answer = await chat(HttpRequest(scope, receive))
     except InsourceError as error:
         answer = error_response(error)
-    except Exception:  # a bug costs its own call, which is told of it, and stands in the log
-        logging.getLogger("uvicorn.error").exception("a fault in the answer to a chat call")
-        answer = error_response(InsourceError("internal error", hint="the server's log says more"))
+    except Exception:  # a bug costs its own call, which is told of it; the server puts it into its log
+        await error_response(InsourceError("internal error", hint="the server's log says more"))(scope, receive, send)
+        raise
     await answer(scope, receive, send)
