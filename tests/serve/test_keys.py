@@ -78,7 +78,7 @@ async def test_every_route_and_method_answers_every_identity_as_declared(tmp_pat
             seen += 1
         assert seen == len(ROUTES) * 7 * 6
         assert {route.roles for route in ROUTES} >= {(), ("caller",)}
-        assert len(await store.records()) == 1
+        assert len(await store.records()) == 2
 
 
 @pytest.mark.parametrize(
