@@ -2,13 +2,10 @@
 
 import asyncio
 import socket
-import sys
-from contextlib import contextmanager
 
 import msgspec
 import pytest
 import ssrf
-from trap import trap
 
 from insource.engines.outward import Outward
 from insource.engines.remote import Remote
@@ -17,6 +14,7 @@ from insource.engines.sources_http import Patience, Want, get_json
 from insource.errors import EngineDown, EngineError, InsourceError, Invalid, Outside, Refused
 from insource.nouns import Message, Networks, Output, Request, Task, ask
 from insource.settings import EngineSettings
+from trap import Watch, trap
 
 NOWHERE = Networks(places={"premises": ("192.0.2.77/32",), "eu": ("llm.example.com", "192.0.2.77/32")})
 TASK = Task(name="t", kind="classify", outputs=(Output(name="intent", labels=("refund", "status")),))
@@ -38,26 +36,6 @@ def look_up(host, port, family=0, kind=0, proto=0, flags=0):
         return [found(one, port) for one in ssrf.DNS[name]]
     local = name == "localhost"
     return socket.getaddrinfo("127.0.0.1" if local else host, port, 0, kind, 0, socket.AI_NUMERICHOST)
-
-
-class Watch:
-    """Every address that this process asks the kernel to connect to."""
-
-    def __init__(self):
-        self.seen, self.on = [], False
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event, arguments):
-        if self.on and event == "socket.connect":
-            self.seen.append(arguments[1])
-
-    @contextmanager
-    def watching(self):
-        self.seen, self.on = [], True
-        try:
-            yield self.seen
-        finally:
-            self.on = False
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ the environment are not used, but for model downloads. What went out, or was not
 """
 
 import socket
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ class Outward:
         look_up: LookUp = socket.getaddrinfo,
     ) -> None:  # fmt: skip
         self.purpose, self.region, self.networks, self.look_up = purpose, region, networks, look_up
-        self._journal = Journal(journal)
+        self._journal, self._bytes, self._told = Journal(journal), Counter[str](), time.monotonic()
 
     def admitted(self, destination: str, addresses: Iterable[str]) -> set[str]:
         """Which of the addresses of `destination` (host:port) may be connected to. Raises `Outside` when none may."""
@@ -49,8 +51,9 @@ class Outward:
     def refused(self, destination: str, address: str, why: str) -> Outside:
         """The error for a connection that is not made; it is counted."""
         self._note(destination, address, refused=1, why=why)
-        where = f"{self.region} under [networks]" if self.networks.held(self.region) else "[networks]"
-        hint = f"nothing was sent; where it belongs there, add its network to {where} in insource.toml"
+        mended = self.networks.held(self.region) and not why.endswith("never called")
+        hint = f"; where it belongs there, add it to {self.region} under [networks] of insource.toml" * mended
+        hint = f"nothing was sent{hint}"
         return Outside(f"{self.purpose}: {destination} is not called: {why}", hint=hint)
 
     def connect(
@@ -82,7 +85,9 @@ class Outward:
 
     def sent(self, destination: str, count: int) -> None:
         """Counts `count` bytes of a request's body."""
-        self._note(destination, "", sent=count)
+        self._bytes[destination] += count
+        if time.monotonic() - self._told >= egress.LATE_S:
+            self._tell()
 
     def handed_over(self, destination: str) -> None:
         """Counts a connection that another program makes for us, which chooses and looks at the address itself."""
@@ -90,7 +95,14 @@ class Outward:
 
     def close(self) -> None:
         """Writes what was counted."""
+        self._tell()
         self._journal.flush()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        for destination, count in self._bytes.items():
+            self._note(destination, "", sent=count)
+        self._bytes.clear()
 
     def _note(self, destination: str, address: str, *, connections: int = 0, refused: int = 0, sent: int = 0,
               why: str = "") -> None:  # fmt: skip

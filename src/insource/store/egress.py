@@ -20,7 +20,7 @@ import msgspec
 from insource.nouns import Noun, to_json
 
 FILE = "egress.jsonl"
-LATE_S = 10.0
+LATE_S = 5.0
 FOLD_BYTES = 1_000_000  # a longer file is summed up
 
 

@@ -1,7 +1,11 @@
-"""A server that must not be reached: it counts every connection that the kernel took for it, and would answer well."""
+"""A server that must not be reached: it counts every connection that the kernel took for it, and would answer well.
+
+And a watch over what this process asks the kernel to connect to.
+"""
 
 import json
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -71,3 +75,23 @@ def trap(host="", **more):
     finally:
         one.listening.shutdown(socket.SHUT_RDWR)
         one.listening.close()
+
+
+class Watch:
+    """Every address that this process asks the kernel to connect to."""
+
+    def __init__(self):
+        self.seen, self.on = [], False
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event, arguments):
+        if self.on and event == "socket.connect":
+            self.seen.append(arguments[1])
+
+    @contextmanager
+    def watching(self):
+        self.seen, self.on = [], True
+        try:
+            yield self.seen
+        finally:
+            self.on = False
