@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Limits, Noun, Output, Risk, Task, visible
+from insource.nouns import JsonObject, Limits, Networks, Noun, Output, Risk, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -102,6 +102,7 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    networks: dict[str, tuple[str, ...]] = {}
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -118,6 +119,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    networks: Networks = Networks()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -164,6 +166,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
+        networks=_convert(path, {"places": file.networks}, Networks),
         engines=file.engines,
         tenants=file.tenants,
     )

@@ -14,6 +14,7 @@ import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.dialects import dialect
+from insource.engines.outward import Outward
 from insource.engines.remote_anthropic import ANTHROPIC
 from insource.engines.remote_http import Rejected, Spoiled, Upstream
 from insource.engines.remote_ollama import OLLAMA
@@ -66,15 +67,16 @@ class Remote:
 
     A form that the server rejects (of `response_format`, `logprobs`, …) gives way to the next of its dialect, or is
     left out, from then on for that task, once a call without it went through. `confidence` is the server's own, as
-    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. Raises
-    `Invalid` on a `base_url` that is none.
+    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. It is reached by
+    `outward`, which holds it to its region's networks; raises `Invalid` on a `base_url` that is none.
     """
 
-    def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
+    def __init__(self, name: str, settings: EngineSettings, key: str, outward: Outward | None = None) -> None:
         self.name = name
         self._dialect = dialect(settings.kind)
         self._wire = WIRES[self._dialect.wire]
-        self._upstream = Upstream(name, settings, key, self._dialect)
+        outward = outward or Outward(f"engine {name}", settings.region)
+        self._upstream = Upstream(name, settings, key, self._dialect, outward)
         self._model, self._timeout_s, self._retries = settings.model, settings.timeout_s, settings.retries
         self._levels: dict[str, Levels] = {}
 

@@ -17,6 +17,7 @@ from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
+from insource.nouns.networks import PREMISES, Networks, is_public
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -28,6 +29,7 @@ from insource.nouns.visible import visible
 __all__ = [
     "ACTIONS",
     "DEEPEST",
+    "PREMISES",
     "Action",
     "Attempt",
     "Attention",
@@ -48,6 +50,7 @@ __all__ = [
     "Latency",
     "Limits",
     "Message",
+    "Networks",
     "Noun",
     "Origin",
     "Outcome",
@@ -75,6 +78,7 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "is_public",
     "key_id",
     "key_text",
     "likeness",
