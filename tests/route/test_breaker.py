@@ -1,4 +1,4 @@
-"""The breaker and the retry budget: a table of stories, and machines that compare them with a list of all that happened."""
+"""The breaker and the retry budget: a table of stories, and machines that compare them with all that happened."""
 
 import math
 

@@ -19,7 +19,7 @@ Outcome = Literal["answered", "failed", "unknown"]
 
 
 class Rules(Noun, frozen=True, kw_only=True):
-    """When a breaker opens: `row` failures in a row, or a `share` of failures among `least` calls in `window_s` seconds.
+    """When a breaker opens: after `row` failures in a row, or a `share` of `least` or more calls in `window_s` seconds.
 
     It lets a probe through after `pause_s`, and after twice as long each time that one failed, up to `longest_s`.
     """

@@ -132,7 +132,7 @@ class Desk:
         if engine is not None:
             async with self._opening:
                 if engine not in self._engines:  # in a thread: a model's weights may be read
-                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store)
+                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store, self._bases)
                     self._engines[engine] = opened
             return self._engines[engine]
         async with self._opening:
