@@ -159,6 +159,8 @@ class Remote:
         texts: list[str] = []
         for data in events:
             if data == DONE:
+                if heard.reason is None:
+                    raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
             elif text := self._take(heard, decoded(data), "delta"):
                 texts.append(text)

@@ -10,17 +10,20 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive
 
 from insource.errors import EngineError, Invalid, OutputInvalid
 from insource.journeys.answer import Path, answer, broken_off
-from insource.journeys.relay import relay
+from insource.journeys.relay import LEFT, relay
 from insource.nouns import Key, Record, to_json
 from insource.serve import wire
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
+from insource.serve.leaving import Gone, WhileThere
 from insource.serve.stream import EventStream, event
+
+LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
 async def chat(http: HttpRequest) -> ASGIApp:
@@ -30,12 +33,16 @@ async def chat(http: HttpRequest) -> ASGIApp:
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
     if call.stream and desk.passes_through(call.model):
-        return await _live(desk, call, key)
+        return await _live(desk, call, key, http.receive)
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
         with desk.meter.hold(key, request, path) as request:
             try:
-                record = await answer(request, path, desk.keep)
+                with WhileThere(http.receive) as there:
+                    record = await answer(request, path, there.sealing(desk.keep))
+            except Gone:
+                await broken_off(request, path, desk.keep, LEFT)
+                return Response(status_code=LEFT_STATUS)
             except EngineError as error:
                 return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
             except asyncio.CancelledError:
@@ -101,11 +108,15 @@ async def _decided(record: Record, call: wire.ChatCall, path: Path, created: int
         yield event(last)
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
+async def _live(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = uuid.uuid4().hex
     events = _passed_on(desk, call, key, name)
-    first = await anext(events)
+    try:
+        with WhileThere(receive):
+            first = await anext(events)
+    except Gone:
+        return Response(status_code=LEFT_STATUS)
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(call.model, safe="@+")}
     said |= {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
     return EventStream(first, events, said)
