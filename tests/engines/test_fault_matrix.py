@@ -20,11 +20,11 @@ from insource.engines.deployment import Deployment
 from insource.engines.remote import Remote
 from insource.engines.scripted_faults import ANSWERS, HARMLESS, PLACES, PLAYS
 from insource.engines.scripted_server import Reply, ScriptedServer
-from insource.errors import EngineError
+from insource.errors import EngineDown, EngineError
 from insource.journeys.answer import Path, Tier, answer, discard
 from insource.journeys.relay import relay
 from insource.journeys.turnstiles import turnstile
-from insource.nouns import Message, Record, Request
+from insource.nouns import Message, Prediction, Record, Request
 from insource.settings import EngineSettings
 
 TEXT = "the whole of the answer, from its first word to its last"
@@ -67,9 +67,22 @@ def passed(id, text, cell):
     return Request(id=id, messages=(Message(role="user", content=text),), deadline=cell.call_s)
 
 
-def engine(name, cell, url):
+class Trusting(Remote):
+    """The control: takes every end of a stream for the end of the answer."""
+
+    async def stream(self, request):
+        said = []
+        try:
+            async for piece in super().stream(request):
+                said += [piece] if isinstance(piece, str) else []
+                yield piece
+        except EngineDown:
+            yield Prediction(text="".join(said), engine=self.name)
+
+
+def engine(name, cell, url, made=Remote):
     settings = EngineSettings(kind=cell.kind, base_url=url, model="m", breaker=False, **cell.waits)
-    return Deployment(Remote(name, settings, ""), turnstile(name, settings, {}))
+    return Deployment(made(name, settings, ""), turnstile(name, settings, {}))
 
 
 @dataclass
@@ -83,13 +96,13 @@ class Story:
     next_text: str | None
 
 
-async def told(cell: Cell) -> Story:
+async def told(cell: Cell, made=Remote) -> Story:
     first = [Reply(match="broken", text=TEXT, play=cell.play, at=cell.at), Reply(text=AFTER)]
     first = [Reply(match="broken", status=500), Reply(text=AFTER)] if cell.play == "refused" else first
     async with ScriptedServer(first, kind=cell.kind) as bad, ScriptedServer([Reply(text=TEXT)], kind=cell.kind) as good:
         root = bad.base_url.removeprefix(bad.address)
         url = f"http://127.0.0.1:9{root}" if cell.play == "refused" else bad.base_url
-        engines = engine("first", cell, url), engine("second", cell, good.base_url)
+        engines = engine("first", cell, url, made), engine("second", cell, good.base_url)
         path = Path(task=None, tiers=tuple(Tier(one) for one in engines))
         story = Story([], None, None, 0.0, None)
         began = time.perf_counter()
@@ -137,13 +150,13 @@ def is_within(text: str, longer: str) -> bool:
     return all(letter in letters for letter in text)
 
 
-async def matrix(chosen) -> dict[str, object]:
+async def matrix(chosen, made=Remote) -> dict[str, object]:
     seats, failed = asyncio.Semaphore(AT_ONCE), {}
 
     async def one(cell):
         async with seats:
             try:
-                said = faults_of(cell, await asyncio.wait_for(told(cell), 30))
+                said = faults_of(cell, await asyncio.wait_for(told(cell, made), 30))
             except Exception as error:  # noqa: BLE001 - a foreign exception is what this test looks for
                 said = [repr(error)]
         if said:
@@ -157,6 +170,11 @@ async def test_a_sample_of_all_faults_ends_in_time_and_whole():
     chosen = [cell for number, cell in enumerate(cells(patience_s=0.8)) if number % 5 == 0]
     assert len({cell.play for cell in chosen}) >= 30
     assert await matrix(chosen) == {}
+
+
+async def test_an_engine_that_trusts_every_end_is_found_out():
+    chosen = [Cell(play, "middle", stream=True) for play in ("close", "error event", "ends in order", "cut json")]
+    assert (await matrix(chosen, Trusting)).keys() == {str(cell) for cell in chosen}
 
 
 @pytest.mark.slow

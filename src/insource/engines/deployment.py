@@ -20,7 +20,7 @@ from insource.settings import EngineSettings
 TRIES = 3
 PAUSE_S = 0.25
 LONGEST_PAUSE_S = 2.0  # who is asked to wait longer tells its caller, or asks the next engine
-FAIR_S = 1.0  # a call that had less time than this and got no answer says nothing about the server
+FAIR_S = 0.5  # a call that had less time than this and got no answer says nothing about the server
 NEARLY = 0.95  # of its time: a call that was cancelled then was too slow, not given up
 FAILURES = (EngineBusy, EngineDown, EngineSlow)  # any other answer, be it a complaint, shows that the server lives
 

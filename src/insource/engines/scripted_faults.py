@@ -2,8 +2,9 @@
 
     PLAYS["hang"](sound, "first")   the head, the first piece of the body, then nothing more
 
-A fault happens at a place: `before` any byte of the answer, after the `first` piece of its body, or `late`, when only
-the last piece is missing. What it yields is bytes to write, seconds to wait, or one of `RESET`, `CLOSE` and `HANG`.
+A fault happens at a place: `before` any byte of the answer, after the `first` piece of its body, in the `middle` of it,
+or `late`, when only the last piece is missing. What it yields is bytes to write, seconds to wait, or one of `RESET`,
+`CLOSE` and `HANG`.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Literal
 
-At = Literal["before", "first", "late"]
+At = Literal["before", "first", "middle", "late"]
 Step = bytes | float | Literal["reset", "close", "hang"]
 RESET: Step = "reset"
 CLOSE: Step = "close"
@@ -38,7 +39,8 @@ class Sound:
 
     def until(self, at: At) -> tuple[bytes, ...]:
         """The pieces that are sent before the fault."""
-        return self.pieces[: {"before": 0, "first": 1, "late": len(self.pieces) - 1}[at]]
+        whole = len(self.pieces)
+        return self.pieces[: {"before": 0, "first": 1, "middle": whole // 2, "late": whole - 1}[at]]
 
     def after(self, at: At) -> tuple[bytes, ...]:
         """The others."""
@@ -273,5 +275,5 @@ ANSWERS: dict[str, Play] = {
     "nothing at all": _raw(b""),
 }
 PLAYS |= ANSWERS
-PLACES: tuple[At, ...] = ("before", "first", "late")
+PLACES: tuple[At, ...] = ("before", "first", "middle", "late")
 HARMLESS = ("a short rest", "byte by byte")

@@ -150,11 +150,11 @@ class ScriptedServer:
     async def _played(self, request: web.Request, told: Told, *, streamed: bool) -> web.Response:
         """The answer as its fault has it, written to the connection past all that would put it right."""
         whole = to_json(self._script.whole(told))
-        third = len(whole) // 3
+        part = len(whole) // 4 + 1
         pieces = (
             tuple(block.encode() for block in self._blocks(told))
             if streamed
-            else (whole[:third], whole[third : 2 * third], whole[2 * third :])
+            else tuple(whole[at : at + part] for at in range(0, len(whole), part))
         )
         error = self._block(self._script.failed, "\n").encode() if streamed else to_json(self._script.failed[1])
         end = (self._script.end + "\n\n").encode() if streamed and self._script.end else b""

@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
+
 from insource.engines.base import Engine, Streams
 from insource.errors import EngineError, EngineSlow, InsourceError, OutputInvalid
 from insource.journeys.answer import Keep, Path, intended, recorded, without_text
@@ -105,6 +107,8 @@ class _Call:
             said = Prediction(text="", engine=self.engine.name, usage=usage, finish="length")
         attempt = self._attempt(said, f"{self.error.code}: {self.error}" if self.error else self.reason)
         record = await recorded(self.request, self.path, (*self.failed, attempt), self.began)
+        if self.prediction is None:  # words that break off wait for nobody's review
+            record = msgspec.structs.replace(record, outcome="failed")
         await keep(without_text(record, None), None)
         return record
 
