@@ -5,7 +5,6 @@ import socket
 import model_files
 import pytest
 from model_host import Heard, Host, serving
-from trap import trap
 
 from insource.engines import outward_urllib
 from insource.engines.models import resolve
@@ -13,6 +12,7 @@ from insource.engines.outward import Outward
 from insource.engines.sources_http import Patience, Want, download, get_json
 from insource.errors import EngineDown, Outside
 from insource.store import egress
+from trap import trap
 
 SOON = Patience(stall_s=2, tries=1)
 

@@ -56,21 +56,21 @@ class Upstream:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
             raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]')
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
-        self._url = settings.base_url.rstrip("/") + dialect.path
+        self._base, self._path = settings.base_url.rstrip("/"), dialect.path
         self._outward = outward
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def post(self, sent: JsonObject, until: float) -> aiohttp.ClientResponse:
-        """The opened 200 answer to `sent`; `until` is the loop's time at which nobody waits any more.
+    async def post(self, sent: JsonObject, until: float, path: str = "") -> aiohttp.ClientResponse:
+        """The opened 200 answer to `sent`, at another `path` than the dialect's where one is given.
 
-        Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is wrong: `Outside` for an address that may
-        not be called.
+        `until` is the loop's time at which nobody waits any more. Raises `Rejected`, `Spoiled`, or the `EngineError`
+        that says what is wrong: `Outside` for an address that may not be called.
         """
         for number in range(1, TRIES + 1):
             try:
-                return await self._once(sent)
+                return await self._once(sent, self._base + (path or self._path))
             except _Passing as fault:
                 pause = max(fault.pause_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 if number == TRIES or self._closed or asyncio.get_running_loop().time() + pause >= until:
@@ -108,28 +108,28 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _once(self, sent: JsonObject) -> aiohttp.ClientResponse:
+    async def _once(self, sent: JsonObject, url: str) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", **self._dialect.headers}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
-            response = await self._post(to_json(sent), headers)
+            response = await self._post(url, to_json(sent), headers)
         except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            words = f"{self._name}: no safe connection to {urlsplit(self._url).hostname}: {self.clean(str(error))}"
+            words = f"{self._name}: no safe connection to {urlsplit(url).hostname}: {self.clean(str(error))}"
             raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
         except (aiohttp.ClientError, ConnectionError, OSError) as error:
-            host = urlsplit(self._url).netloc
+            host = urlsplit(url).netloc
             raise _Passing(EngineDown(f"{self._name}: {host} cannot be reached", hint="is it running?")) from error
         if response.status == 200:
             return response
         async with response:
             raise await self._fault(response)
 
-    async def _post(self, data: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """The opened answer. What left is counted, whatever became of it; without a connection nothing did."""
         left = len(data)
         try:
-            return await self._open_session().post(self._url, data=data, headers=headers, allow_redirects=False)
+            return await self._open_session().post(url, data=data, headers=headers, allow_redirects=False)
         except (Outside, EngineDown, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
             left = 0
             raise
@@ -143,7 +143,7 @@ class Upstream:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             patience = aiohttp.ClientTimeout(total=None, sock_connect=10)
-            self._session = session(self._outward, self._url, timeout=patience)
+            self._session = session(self._outward, self._base, timeout=patience)
             self._loop = loop
         return self._session
 
