@@ -126,8 +126,10 @@ async def test_an_engine_called_by_its_name_is_held_to_its_region_too(tmp_path, 
         with pytest.raises(openai.PermissionDeniedError, match="outside premises") as caught:
             await ai.chat.completions.create(**say("hello", "liar", stream=stream))
         assert caught.value.code == "outside_networks"
+        with pytest.raises(openai.PermissionDeniedError, match="outside premises"):
+            await ai.embeddings.create(model="liar", input="hello")
         calls, _ = await store.calls(0)
-    assert [call.record.attempts[0].decision.reason for call in calls] == ["outside_networks"]
+    assert [call.record.attempts[0].decision.reason for call in calls] == ["outside_networks"] * 2
     assert frontier.connections() == 0
 
 
