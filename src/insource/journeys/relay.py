@@ -76,7 +76,8 @@ class _Call:
             usage = Usage(input_tokens=len(canonical(self.request.messages)) // 4, output_tokens=self.pieces)
             said = Prediction(text="", engine=name, usage=usage, finish="length")
         reason = f"{self.error.code}: {self.error}" if self.error else self.reason
-        decision = Decision(engine=name, rule="passthrough", accepted=self.prediction is not None, reason=reason)
+        rule = self.path.rule or "passthrough"
+        decision = Decision(engine=name, rule=rule, accepted=self.prediction is not None, reason=reason)
         attempt = Attempt(decision=decision, prediction=said)
         record = await recorded(self.request, self.path, (attempt,), self.began)
         await keep(without_text(record, None), None)
