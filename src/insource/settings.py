@@ -93,7 +93,7 @@ class RouterSettings(Noun, frozen=True, kw_only=True):
     where such a text may go.
     """
 
-    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     unknown: str = ""
     otherwise: str = msgspec.field(name="else", default="")
     sensitivity: str | tuple[str, ...] = "premises"

@@ -34,13 +34,13 @@ def hashed(text: str) -> tuple[Places, Floats]:
 
 
 def matrix(texts: Sequence[str]) -> Any:
-    """Sparse [texts, 2^16] of what `hashed` says of each."""
+    """Sparse [texts, 2^16] of what `hashed` says of each; one text at least."""
     from scipy.sparse import csr_array
 
     rows = [hashed(text) for text in texts]
-    ends = np.cumsum([0, *(len(places) for places, _ in rows)])
-    columns = np.concatenate([places for places, _ in rows]) if rows else np.zeros(0, np.intp)
-    weights = np.concatenate([weight for _, weight in rows]) if rows else np.zeros(0, np.float32)
+    ends = np.cumsum([0, *(len(places) for places, _ in rows)], dtype=np.int32)  # scikit-learn takes 32 bits only
+    columns = np.concatenate([places for places, _ in rows]).astype(np.int32)
+    weights = np.concatenate([weight for _, weight in rows])
     return csr_array((weights, columns, ends), shape=(len(texts), 1 << BITS))
 
 

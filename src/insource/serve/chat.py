@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from insource.errors import EngineError, Invalid, OutputInvalid
-from insource.journeys.answer import Path, answer, broken_off
+from insource.journeys.answer import Path, answer, broken_off, chosen
 from insource.journeys.relay import relay
 from insource.nouns import Key, Record, to_json
 from insource.serve import wire
@@ -29,10 +29,12 @@ async def chat(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
+    why = await desk.name(call, key)
     if call.stream and desk.passes_through(call.model):
-        return await _live(desk, call, key)
-    async with desk.lend(call.model) as path:
+        return await _live(desk, call, key, why)
+    async with desk.lend(call.model, why) as path:
         request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
+        path = chosen(request, path)
         with desk.meter.hold(key, request, path) as request:
             try:
                 record = await answer(request, path, desk.keep)
@@ -82,7 +84,7 @@ def _answered(record: Record, call: wire.ChatCall, path: Path) -> ASGIApp:
     if path.task is not None and (said is None or said.value is None):
         reason = record.attempts[-1].decision.reason
         error = OutputInvalid(f"no engine gave a valid answer: {reason}", hint=f"it waits for a person as {record.id}")
-        return error_response(error, headers(record))
+        return error_response(error, headers(record) | {"x-should-retry": "false"})
     created = int(time.time())
     if not call.stream:
         body = to_json(wire.completion(record, call, path.task, created))
@@ -101,19 +103,19 @@ async def _decided(record: Record, call: wire.ChatCall, path: Path, created: int
         yield event(last)
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
+async def _live(desk: Desk, call: wire.ChatCall, key: Key, why: str) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = uuid.uuid4().hex
-    events = _passed_on(desk, call, key, name)
+    events = _passed_on(desk, call, key, name, why)
     first = await anext(events)
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(call.model, safe="@+")}
     said |= {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
     return EventStream(first, events, said)
 
 
-async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:
+async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str, why: str) -> AsyncGenerator[bytes]:
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
-    async with desk.lend(call.model) as path:
+    async with desk.lend(call.model, why) as path:
         request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
         with desk.meter.hold(key, request, path) as request:
             async with aclosing(relay(request, path, desk.keep)) as pieces:
