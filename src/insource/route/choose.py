@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from insource.nouns import Noun, Route, Task, When
 from insource.route.policy import Choice, permitted
 
-RELEASE, HUMAN = "release", "review"
+RELEASE, HUMAN, AUTO = "release", "review", "auto"
 LAST = "a person answers what nobody else may or can"
 Sensitivity = str | tuple[str, ...]
 

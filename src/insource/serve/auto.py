@@ -1,17 +1,17 @@
 """The model "auto": the router says which task a call is for, among those that the caller may call."""
 
 import asyncio
+from collections.abc import Callable, Iterable
 
 from insource.engines.router import CARD, Router
 from insource.errors import Invalid, Missing
 from insource.journeys.auto import router_folder
 from insource.journeys.plan import policy_of
 from insource.nouns.request import text_of
-from insource.route import HUMAN, Facts, Guess, choose, recognised
+from insource.route import AUTO, HUMAN, Facts, Guess, choose, recognised
 from insource.serve.wire import ChatCall
 from insource.settings import Settings
 
-AUTO = "auto"
 SHOWN = 5
 
 
@@ -29,22 +29,22 @@ class Auto:
         """Whether the workspace has a router."""
         return self._written() > 0
 
-    async def name(self, call: ChatCall, tasks: dict[str, bool]) -> tuple[str, str]:
+    async def name(self, call: ChatCall, tasks: Iterable[str], may_call: Callable[[str], bool]) -> tuple[str, str]:
         """The task that `call` is for, or the engine that takes what is not known, and why in words.
 
-        `tasks` maps each served task to whether the caller may call it. Raises `Missing` without a router, `Invalid`
-        with the likeliest tasks where it does not know and no engine may be asked.
+        `tasks` are those that are served; nothing is named that the caller may not call. Raises `Missing` without a
+        router, `Invalid` with the likeliest tasks where it does not know and no engine may be asked.
         """
         router = await self._loaded()
         guess = Guess(ranked=router.rank(_input(call)), threshold=router.card.threshold)
-        may = {task for task, allowed in tasks.items() if allowed}
+        may = {task for task in tasks if may_call(task)}
         task, why = recognised(guess, may)
         if task is not None:
             return task, why
         asked = choose(None, Facts(length=0), policy_of(self._settings))
-        engine = next((choice.engine for choice in asked if choice.allowed and choice.engine != HUMAN), None)
-        if engine is not None:
-            return engine, why
+        for choice in asked:
+            if choice.allowed and choice.engine != HUMAN and may_call(choice.engine):
+                return choice.engine, why
         likely = [f"{name} ({chance:.2f})" for name, chance in guess.ranked if name in may][:SHOWN]
         hint = f"name the task as model: {', '.join(likely)}" if likely else "GET /v1/models lists what there is"
         raise Invalid("it is not known which task the call is for", hint=hint, at="model")

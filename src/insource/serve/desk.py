@@ -13,8 +13,9 @@ from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.nouns import Key, Pending, Record
+from insource.route import AUTO
 from insource.serve.auth import may_call
-from insource.serve.auto import AUTO, Auto
+from insource.serve.auto import Auto
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
 from insource.serve.wire import ChatCall
@@ -64,9 +65,8 @@ class Desk:
         """Puts the task's name in the place of the model "auto", and says why in words; "" for any other model."""
         if call.model != AUTO or AUTO in task_names(self.settings):
             return ""
-        tasks = {task: may_call(key, self.names(task)) for task in self._paths if "@" not in task}
-        call.model, why = await self._auto.name(call, tasks)
-        self.check(key, call.model)
+        tasks = [task for task in self._paths if "@" not in task]
+        call.model, why = await self._auto.name(call, tasks, lambda model: may_call(key, self.names(model)))
         return why
 
     def passes_through(self, model: str) -> bool:
