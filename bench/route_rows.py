@@ -22,8 +22,7 @@ def router(d: dict[str, Any]) -> Iterator[Row]:
         yield (
             f"router, CLINC150's ten domains: does not know what is for none{how}",
             "shown",
-            f"{_share(refused)}; of questions for one it tells {_share(told)}, of them right "
-            f"{_share(found['told_right'])}; AUROC {found['auroc']:.3f}",
+            f"{_share(refused)}; of questions for one it tells {_share(told)}, right {_share(found['told_right'])}",
             True,
         )
     took = d["tasks"][0]["decision"]
@@ -37,11 +36,12 @@ def router(d: dict[str, Any]) -> Iterator[Row]:
     for name, what in SETS.items():
         found = d["sizes"][name]
         lead, own = found["lead"], found["router"]
+        shown = f"{own['value']:.1%} ({own['low']:.1%} to {own['high']:.1%}, n {found['n']:,})"
+        ahead = f"{lead['value'] * 100:+.1f} points ({lead['low'] * 100:+.1f} to {lead['high'] * 100:+.1f})"
+        always = f"always small {found['always_small']:.1%}, always large {found['always_large']:.1%}"
         yield (
             f"{what}, area under quality by share of large calls, 5 folds",
             "above random",
-            f"{own['value']:.1%} ({own['low']:.1%} to {own['high']:.1%}, n {found['n']:,}), random {found['random']:.1%}: "
-            f"{lead['value'] * 100:+.1f} points ({lead['low'] * 100:+.1f} to {lead['high'] * 100:+.1f}); always small "
-            f"{found['always_small']:.1%}, always large {found['always_large']:.1%}, oracle {found['oracle']:.1%}",
+            f"{shown}, random {found['random']:.1%}: {ahead}; {always}, oracle {found['oracle']:.1%}",
             lead["low"] > 0,
         )

@@ -2,14 +2,14 @@
 
 tasks: CLINC150's ten domains stand for ten tasks, with its own train, validation and test rows; its 1,000 out-of-scope
 questions are for none of them and are seen by nothing before the end. Then the same with the data set's 100 + 100
-out-of-scope train and validation rows as the owner's file of unknown texts. How long a decision takes is measured on the
-test rows and on RouterArena's prompts (809, up to thousands of characters), one at a time, in one thread: in seconds of
-the processor, and on the clock of a machine that does other things as well.
+out-of-scope train and validation rows as the owner's file of unknown texts. How long a decision takes is measured on
+the test rows and on RouterArena's prompts, one at a time, in one thread: in seconds of the processor, and on the clock
+of a machine that does other things as well.
 
 sizes: for each prompt of which it is known whether a small and a large model answered it right, a linear model of the
-router's own terms predicts both from the prompt alone, in 5 folds; the prompts with the largest predicted gain go to the
-large one. Quality is the mean of what is right as the share of calls to the large model goes from 0 to 1, and the area
-under it is compared with sending the same share at random (the mean of both models), on the same prompts: 95%
+router's own terms predicts both from the prompt alone, in 5 folds; the prompts with the largest predicted gain go to
+the large one. Quality is the mean of what is right as the share of calls to the large model goes from 0 to 1, and the
+area under it is compared with sending the same share at random (the mean of both models), on the same prompts: 95%
 intervals by bootstrap over prompts, the predictions held. The oracle knows who is right. On GSM8K the large model costs
 17 to 50 times the small one a token; on RouterArena the better one is also the cheaper, so nothing is saved there.
 """
@@ -91,9 +91,10 @@ def speed(router: Router, texts: list[str]) -> dict[str, float]:
         router.rank(text)
         wall.append(time.perf_counter() - before[0])
         cpu.append(time.thread_time() - before[1])
-    found = {f"{name}_p{q}_ms": float(np.quantile(took, q / 100)) * 1000 for name, took in (("cpu", cpu), ("wall", wall))
-             for q in (50, 99)}  # fmt: skip
-    return {"n": len(texts), "characters": float(np.mean([len(text) for text in texts])), **found}
+    found = {"n": len(texts), "characters": float(np.mean([len(text) for text in texts]))}
+    for name, took in (("cpu", cpu), ("wall", wall)):
+        found |= {f"{name}_p{q}_ms": float(np.quantile(took, q / 100)) * 1000 for q in (50, 99)}
+    return found
 
 
 def gsm8k(folder: Path) -> tuple[list[str], Any, Any]:
