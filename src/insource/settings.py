@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Limits, Noun, Output, Risk, Task, visible
+from insource.nouns import JsonObject, Levels, Limits, Noun, Observe, Output, Risk, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -102,6 +102,7 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    observe: Observe = Observe()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -118,6 +119,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    observe: Observe = Observe()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -149,6 +151,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     risk: _RiskFile = _RiskFile()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
+    levels: Levels = Levels()
 
 
 def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -164,6 +167,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
+        observe=file.observe,
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -225,6 +229,15 @@ def task_names(settings: Settings) -> list[str]:
 
 def load_task(settings: Settings, name: str) -> Task:
     """The task called `name`. Raises `Missing` (with the nearest name) or `Invalid` (file, line, key)."""
+    return _task(*_task_file(settings, name))
+
+
+def load_levels(settings: Settings, name: str) -> Levels:
+    """The service levels that the task called `name` promises. Raises as `load_task` does."""
+    return _task_file(settings, name)[1].levels
+
+
+def _task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
     path = settings.root / "tasks" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or not path.is_file():
         known = task_names(settings)
@@ -234,7 +247,7 @@ def load_task(settings: Settings, name: str) -> Task:
     file = _read(path, _TaskFile)
     if file.name != name:
         raise Invalid(f"{path}: name is {file.name!r}, but the file is called {path.name}", hint=f'name = "{name}"')
-    return _task(path, file)
+    return path, file
 
 
 def _task(path: Path, file: _TaskFile) -> Task:

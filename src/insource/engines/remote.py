@@ -150,7 +150,7 @@ class Remote:
         for _ in range(MOST_REJECTIONS):
             sent = body(said, self._model or request.model, self._dialect, asked, levels)
             try:
-                response = await self._upstream.post(sent, call.until)
+                response = await self._upstream.post(sent, call.until, trace=request.trace)
             except Rejected as rejected:
                 complaint = complaint or str(rejected)
                 next_levels = fewer(asked, levels, str(rejected))

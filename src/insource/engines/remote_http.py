@@ -59,14 +59,15 @@ class Upstream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def post(self, sent: JsonObject, until: float) -> aiohttp.ClientResponse:
+    async def post(self, sent: JsonObject, until: float, *, trace: str = "") -> aiohttp.ClientResponse:
         """The opened 200 answer to `sent`; `until` is the loop's time at which nobody waits any more.
 
+        `trace` goes along as traceparent.
         Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is wrong.
         """
         for number in range(1, TRIES + 1):
             try:
-                return await self._once(sent)
+                return await self._once(sent, trace)
             except _Passing as fault:
                 pause = max(fault.pause_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 if number == TRIES or self._closed or asyncio.get_running_loop().time() + pause >= until:
@@ -103,8 +104,10 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _once(self, sent: JsonObject) -> aiohttp.ClientResponse:
+    async def _once(self, sent: JsonObject, trace: str) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", **self._dialect.headers}
+        if trace:
+            headers["traceparent"] = trace
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         session = self._open_session()

@@ -17,6 +17,7 @@ from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
+from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -46,9 +47,11 @@ __all__ = [
     "Key",
     "Kind",
     "Latency",
+    "Levels",
     "Limits",
     "Message",
     "Noun",
+    "Observe",
     "Origin",
     "Outcome",
     "Output",

@@ -1,5 +1,5 @@
 """Who answers, and whether the answer may leave by itself: pure functions."""
 
-from insource.route.policy import Choice, accept, choose, demanded, promise
+from insource.route.policy import Choice, accept, choose, demanded, in_form, promise
 
-__all__ = ["Choice", "accept", "choose", "demanded", "promise"]
+__all__ = ["Choice", "accept", "choose", "demanded", "in_form", "promise"]

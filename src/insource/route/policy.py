@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from insource.nouns import Noun, Prediction, Risk, Task
+from insource.nouns import Attempt, Noun, Prediction, Risk, Task
 
 HUMAN = "review"
 FAILED = {
@@ -38,6 +38,12 @@ def accept(prediction: Prediction, threshold: float | None) -> tuple[bool, str]:
     if confidence >= threshold:
         return True, "confidence {} reaches {}".format(*_apart(confidence, threshold))
     return False, "confidence {} is below {}".format(*_apart(confidence, threshold))
+
+
+def in_form(attempt: Attempt) -> bool:
+    """Whether the engine's answer kept the contract, told from a record as it is kept, which has no text."""
+    said = attempt.prediction
+    return said is not None and said.finish == "stop" and attempt.decision.reason != FAILED["invalid"]
 
 
 def choose(task: Task, regions: Mapping[str, str]) -> tuple[Choice, ...]:

@@ -14,6 +14,7 @@ from insource.serve.tls import PEER
 
 ANYONE: tuple[Role, ...] = ()
 CALLER: tuple[Role, ...] = ("caller",)
+OPERATOR: tuple[Role, ...] = ("operator", "admin")
 ANY_KEY: tuple[Role, ...] = ("caller", "reviewer", "operator", "admin")
 
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from insource.errors import EngineError, Invalid, OutputInvalid
 from insource.journeys.answer import Path, answer, broken_off
 from insource.journeys.relay import relay
-from insource.nouns import Key, Record, to_json
+from insource.nouns import Record, to_json
 from insource.serve import wire
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
@@ -30,10 +30,10 @@ async def chat(http: HttpRequest) -> ASGIApp:
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
     if call.stream and desk.passes_through(call.model):
-        return await _live(desk, call, key)
+        return await _live(desk, call, http)
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
-        with desk.meter.hold(key, request, path) as request:
+        with desk.meter.hold(key, request, path) as request, desk.seeing.call(request, http.headers) as request:
             try:
                 record = await answer(request, path, desk.keep)
             except EngineError as error:
@@ -101,21 +101,22 @@ async def _decided(record: Record, call: wire.ChatCall, path: Path, created: int
         yield event(last)
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
+async def _live(desk: Desk, call: wire.ChatCall, http: HttpRequest) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = uuid.uuid4().hex
-    events = _passed_on(desk, call, key, name)
+    events = _passed_on(desk, call, http, name)
     first = await anext(events)
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(call.model, safe="@+")}
     said |= {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
     return EventStream(first, events, said)
 
 
-async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:
+async def _passed_on(desk: Desk, call: wire.ChatCall, http: HttpRequest, id: str) -> AsyncGenerator[bytes]:
+    key = key_of(http)
     created, begun = int(time.time()), {"role": "assistant", "content": ""}
     async with desk.lend(call.model) as path:
         request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
-        with desk.meter.hold(key, request, path) as request:
+        with desk.meter.hold(key, request, path) as request, desk.seeing.call(request, http.headers) as request:
             async with aclosing(relay(request, path, desk.keep)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):

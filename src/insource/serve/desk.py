@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from insource.nouns import Key, Pending, Record
 from insource.serve.auth import may_call
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
+from insource.serve.seeing import Seeing
 from insource.settings import Settings, task_names
 from insource.store import Store
 
@@ -30,6 +32,7 @@ class Desk:
         self._bases = bases or Bases(settings.cache)
         self.store = store
         self.meter = Meter(settings.tenants)
+        self.seeing = Seeing(settings)
         self._paths = dict(paths)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
@@ -44,7 +47,13 @@ class Desk:
     async def keep(self, record: Record, pending: Pending | None) -> None:
         """Makes a record durable. What the call took is counted even where that fails."""
         self.meter.settle(record)
-        await self.store.append(record, pending)
+        began = time.perf_counter()
+        try:
+            await self.store.append(record, pending)
+        except StoreError:
+            self.seeing.unwritten()
+            raise
+        self.seeing.kept(record, time.perf_counter() - began)
 
     def names(self, model: str) -> set[str]:
         """By which names a key's scopes may allow `model`: its own, its task's, and both of an engine."""
@@ -68,7 +77,7 @@ class Desk:
         path = await self._path(model)
         self._calls[id(path)] += 1
         try:
-            yield path
+            yield self.seeing.path(path)
         finally:
             self._calls[id(path)] -= 1
             if not self._calls[id(path)]:
@@ -117,6 +126,11 @@ class Desk:
             group.clear()
         for path in paths:
             await close_path(path)
+        await self.seeing.close()
+
+    def live(self) -> dict[str, str]:
+        """Task → the release that answers it now."""
+        return {task: name for task in self._paths if "@" not in task and (name := self._serves(task))}
 
     def _serves(self, task: str) -> str | None:
         path = self._paths.get(task)

@@ -61,9 +61,11 @@ def kind(status: int) -> str:
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
-async def on_ours(_: HttpRequest, error: Exception) -> Response:
+async def on_ours(http: HttpRequest, error: Exception) -> Response:
     """One of our errors."""
-    return error_response(error if isinstance(error, InsourceError) else InsourceError("internal error"))
+    ours = error if isinstance(error, InsourceError) else InsourceError("internal error")
+    http.app.state.desk.seeing.refused(ours)
+    return error_response(ours)
 
 
 async def on_http(request: HttpRequest, error: Exception) -> Response:
