@@ -25,6 +25,7 @@ from insource.stats.intervals import (
     zero_failures_upper,
 )
 from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
+from insource.stats.quantiles import quantile, quantile_interval
 from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "mcnemar",
     "paired_bootstrap",
     "paired_proportions",
+    "quantile",
+    "quantile_interval",
     "resample",
     "risk_coverage",
     "scaled",
