@@ -65,10 +65,10 @@ async def loaded(door: Door, task: str, candidates: tuple[str, ...], given: dict
 
 def words(found: Load) -> str:
     """The load in words."""
-    streamed = any(step.first_ms and found.url for step in found.steps)
+    first, token = any(step.first_ms for step in found.steps), any(step.token_ms for step in found.steps)
     head = ["calls/s", "calls", "answered", "in time", "p50 ms", "p95 ms", "p99 ms"]
-    head += ["first p50", "first p95", "first p99", "a token p50", "a token p99"] if streamed else []
-    rows = [_row(step, streamed=streamed) for step in found.steps]
+    head += ["first p50", "first p95", "first p99"] * first + ["token p50", "token p95", "token p99"] * token
+    rows = [_row(step, first=first, token=token) for step in found.steps]
     where = f"at {found.url}" if found.url else "in this process"
     lines = [bold(found.summary), "", table([*head, "failed"], rows), ""]
     lines += [
@@ -81,12 +81,10 @@ def words(found: Load) -> str:
     return "\n".join(lines)
 
 
-def _row(step: Step, *, streamed: bool) -> list[str]:
+def _row(step: Step, *, first: bool, token: bool) -> list[str]:
     cells = [f"{step.rate:g}", f"{step.calls:,}", f"{step.answered:,}", f"{step.goodput:.1%}", *_cells(step.total_ms)]
-    if streamed:
-        token = _cells(step.token_ms, 2)
-        cells += [*_cells(step.first_ms), token[0], token[2]]
-    return [*cells, ", ".join(f"{name} {count:,}" for name, count in sorted(step.failed.items()))]
+    cells += _cells(step.first_ms) * first + _cells(step.token_ms, 2) * token
+    return [*cells, ", ".join(f"{name} {count:,}" for name, count in sorted(step.failed.items())) or "none"]
 
 
 def _cells(times: Times | None, digits: int = 1) -> list[str]:

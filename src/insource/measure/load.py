@@ -144,7 +144,7 @@ async def saturate(
 ) -> tuple[list[Step], float | None]:
     """Doubles the rate until fewer than 95% of the calls are in time, then narrows down.
 
-    Returns the steps by rate, and the highest rate that held; None when none did.
+    Returns the steps by rate, and the highest rate that held, as all below it did; None when none did.
     """
     began = perf_counter()
     for number in range(WARM_UP):
@@ -165,7 +165,8 @@ async def saturate(
             break
         steps.append(await hold(send, inputs, _round(math.sqrt(max(held) * min(lost))), pace, progress))
     steps.sort(key=lambda step: step.rate)
-    return steps, max((step.rate for step in steps if step.goodput >= GOOD), default=None)
+    least = min((step.rate for step in steps if step.goodput < GOOD), default=math.inf)
+    return steps, max((step.rate for step in steps if step.rate < least), default=None)
 
 
 @dataclass
