@@ -102,6 +102,7 @@ async def test_the_numbers_are_those_of_the_records_and_the_statuses_those_that_
 async def test_what_is_turned_away_is_counted_apart_and_nothing_twice(tmp_path):
     async with watched(tmp_path, queue=1) as (url, store, _, lines), client(url) as ai:
         assert await ask(ai, "refund", "nobody") == 404
+        assert await ask(ai, "refund", extra_headers={"origin": "http://elsewhere.example"}) == 403
         assert await ask(ai, "  ") == 422
         assert await ask(ai, "break off", "hub", stream=True) == 503
         slow = asyncio.create_task(ask(ai, "slowly"))
@@ -113,9 +114,12 @@ async def test_what_is_turned_away_is_counted_apart_and_nothing_twice(tmp_path):
         found = await numbers(url)
         records = await store.records(limit=9)
     refused = {key[1:]: n for key, n in found.items() if key[0] == "insource_refused_total"}
-    assert refused == {("not_found", "404"): 1, ("invalid_request", "422"): 1, ("engine_busy", "429"): 1}
+    assert refused == {
+        ("not_found", "404"): 1, ("permission_denied", "403"): 1, ("invalid_request", "422"): 1,
+        ("engine_busy", "429"): 1,
+    }  # fmt: skip
     assert len(records) == 2
-    assert Counter(line["event"] for line in lines) == {"refused": 3, "call": 2}
+    assert Counter(line["event"] for line in lines) == {"refused": 4, "call": 2}
 
 
 async def test_a_record_that_the_store_does_not_take_is_counted_and_no_call(tmp_path):
@@ -127,6 +131,19 @@ async def test_a_record_that_the_store_does_not_take_is_counted_and_no_call(tmp_
     assert found["insource_store_write_failures_total",] == 1
     assert sum(n for key, n in found.items() if key[0] == "insource_calls_total") == 1
     assert [line["event"] for line in lines] == ["call", "refused"]
+
+
+async def test_a_fault_of_ours_is_counted_as_one(tmp_path, monkeypatch):
+    async with watched(tmp_path) as (url, _, desk, lines), client(url) as ai:
+
+        def broken(_):
+            raise ZeroDivisionError("CANARY")
+
+        monkeypatch.setattr(desk.meter, "settle", broken)
+        assert await ask(ai, "refund") == 500
+        found = await numbers(url)
+    assert found["insource_refused_total", "internal_error", "500"] == 1
+    assert [(line["event"], line["status"]) for line in lines] == [("refused", 500)]
 
 
 async def test_only_operators_read_the_numbers_once_there_are_keys(tmp_path):

@@ -103,6 +103,14 @@ async def test_a_caller_that_traces_nothing_gets_a_trace_and_one_that_declines_g
     assert all(re.fullmatch("[0-9a-f]{32}", trace) for trace in traces)
 
 
+async def test_a_share_of_the_calls_is_traced_and_a_caller_that_traces_is_always(tmp_path):
+    async with collector() as otlp, watched(tmp_path, Observe(otlp=otlp.url, sample=0)) as (url, *_), client(url) as ai:
+        for _ in range(3):
+            assert await ask(ai, "refund") == 200
+        assert await ask(ai, "refund", extra_headers={"traceparent": CALLER}) == 200
+    assert {span.trace_id.hex() for span in otlp.spans} == {TRACE}
+
+
 async def test_what_failed_says_so_and_a_call_without_a_record_ends_too(tmp_path):
     async with (
         collector() as otlp,

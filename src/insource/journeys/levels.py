@@ -1,14 +1,17 @@
 """What callers of a task were promised, and what they got: from the records, each figure with its n and interval."""
 
 import math
+from array import array
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+
+import numpy as np
 
 from insource.errors import Invalid
 from insource.nouns import Levels, Noun, Record
 from insource.route import in_form
 from insource.settings import Settings, load_levels, task_names
-from insource.stats import clopper_pearson, quantile, quantile_interval
+from insource.stats import Floats, clopper_pearson, quantile, quantile_interval
 from insource.store import Store
 
 DAYS = 30
@@ -63,32 +66,26 @@ async def levels(settings: Settings, store: Store, *, task: str = "", since: str
     promised = {name: load_levels(settings, name) for name in ([task] if task else task_names(settings))}
     since = since or (datetime.now(UTC) - timedelta(days=DAYS)).date().isoformat()
     _checked(since)
-    found: dict[str, list[Record]] = {name: [] for name in promised}
+    found = {name: _Tally() for name in promised}
     after, more = 0, True
     while more:
         calls, end = await store.calls(after)
         more, after = end != after, end
         for record in (call.record for call in calls if call.record.created >= since):
             if record.task in found:
-                found[record.task].append(record)
+                found[record.task].add(record)
     return [
-        Service(task=name, since=since, calls=len(records), levels=measured(records, promised[name]))
-        for name, records in found.items()
+        Service(task=name, since=since, calls=tally.calls, levels=tally.levels(promised[name]))
+        for name, tally in found.items()
     ]
 
 
-def measured(records: list[Record], promised: Levels) -> tuple[Level, ...]:
+def measured(records: Iterable[Record], promised: Levels) -> tuple[Level, ...]:
     """The levels of some records of one task. Pure."""
-    answered = [record for record in records if record.outcome not in UNANSWERED]
-    if not records:
-        return ()
-    whole = sum(any(in_form(attempt) for attempt in record.attempts) for record in answered)
-    shares = (_share("availability", len(answered), len(records), promised.availability),)
-    if not answered:
-        return shares
-    times = sorted(record.latency_ms for record in answered)
-    waits = [_wait(name, times, share, getattr(promised, name)) for name, share in QUANTILES.items()]
-    return (*shares, _share("format", whole, len(answered), promised.format), *waits)
+    tally = _Tally()
+    for record in records:
+        tally.add(record)
+    return tally.levels(promised)
 
 
 def broken(services: Iterable[Service]) -> list[tuple[Service, Level]]:
@@ -96,12 +93,39 @@ def broken(services: Iterable[Service]) -> list[tuple[Service, Level]]:
     return [(service, level) for service in services for level in service.levels if level.kept is False]
 
 
+class _Tally:
+    """What is kept of the records of a task while they are read: millions of them may be."""
+
+    def __init__(self) -> None:
+        self.calls = self._whole = 0
+        self._times = array("d")
+
+    def add(self, record: Record) -> None:
+        """One more call."""
+        self.calls += 1
+        if record.outcome not in UNANSWERED:
+            self._times.append(record.latency_ms)
+            self._whole += any(in_form(attempt) for attempt in record.attempts)
+
+    def levels(self, promised: Levels) -> tuple[Level, ...]:
+        """The levels, of what there is."""
+        answered = len(self._times)
+        if not self.calls:
+            return ()
+        there = _share("availability", answered, self.calls, promised.availability)
+        if not answered:
+            return (there,)
+        times = np.sort(np.asarray(self._times))
+        waits = [_wait(name, times, share, getattr(promised, name)) for name, share in QUANTILES.items()]
+        return (there, _share("format", self._whole, answered, promised.format), *waits)
+
+
 def _share(name: str, good: int, n: int, target: float | None) -> Level:
     low, high = clopper_pearson(good, n)
     return Level(name=name, value=good / n, low=low, high=high, n=n, target=target)
 
 
-def _wait(name: str, times: list[float], share: float, target: float | None) -> Level:
+def _wait(name: str, times: Floats, share: float, target: float | None) -> Level:
     low, high = quantile_interval(times, share)
     return Level(
         name=name, value=quantile(times, share), low=_finite(low), high=_finite(high), n=len(times), target=target

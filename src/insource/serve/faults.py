@@ -77,6 +77,6 @@ async def on_http(request: HttpRequest, error: Exception) -> Response:
     return Response(to_json(body), status, headers, "application/json")
 
 
-async def on_bug(_: HttpRequest, __: Exception) -> Response:
+async def on_bug(http: HttpRequest, _: Exception) -> Response:
     """A fault of ours: the traceback goes to the log, not to the caller."""
-    return error_response(InsourceError("internal error", hint="the server's log says more"))
+    return await on_ours(http, InsourceError("internal error", hint="the server's log says more"))

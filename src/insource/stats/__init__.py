@@ -15,6 +15,7 @@ from insource.stats.calibration import (
     scaled,
 )
 from insource.stats.intervals import (
+    Floats,
     binomial_cdf,
     bootstrap,
     clopper_pearson,
@@ -32,6 +33,7 @@ __all__ = [
     "Bin",
     "CurvePoint",
     "Difference",
+    "Floats",
     "aurc",
     "binomial_cdf",
     "bootstrap",

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 
-from insource.stats.intervals import binomial_cdf
+from insource.stats.intervals import Floats, binomial_cdf
 
 
-def quantile(values: Sequence[float], share: float) -> float:
+def quantile(values: Sequence[float] | Floats, share: float) -> float:
     """The smallest of the sorted `values` at or below which `share` (0 to 1) of them lie; NaN without any."""
-    if not values:
+    if not len(values):
         return math.nan
-    return values[min(len(values), max(1, math.ceil(share * len(values) - 1e-9))) - 1]
+    return float(values[min(len(values), max(1, math.ceil(share * len(values) - 1e-9))) - 1])
 
 
-def quantile_interval(values: Sequence[float], share: float, level: float = 0.95) -> tuple[float, float]:
+def quantile_interval(values: Sequence[float] | Floats, share: float, level: float = 0.95) -> tuple[float, float]:
     """The interval of a quantile by order statistics (David & Nagaraja 2003, 7.1) of the sorted `values`.
 
     How many of n independent draws lie below the quantile is binomial(n, share), whatever they are drawn from, so two
@@ -23,7 +23,7 @@ def quantile_interval(values: Sequence[float], share: float, level: float = 0.95
     # values[r - 1] is above the quantile where fewer than r of the draws lie below it
     low = _first(n, lambda r: binomial_cdf(r - 1, n, share) > tail) - 1
     high = _first(n, lambda r: binomial_cdf(r - 1, n, share) >= 1 - tail)
-    return values[low - 1] if low >= 1 else -math.inf, values[high - 1] if high <= n else math.inf
+    return float(values[low - 1]) if low >= 1 else -math.inf, float(values[high - 1]) if high <= n else math.inf
 
 
 def _first(n: int, holds: Callable[[int], bool]) -> int:
