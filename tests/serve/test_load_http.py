@@ -137,6 +137,7 @@ def test_the_verb_loads_the_release_and_writes_a_page_and_keeps_no_record(tmp_pa
         (["--until-saturated"], "--until-saturated is about a load"),
         (["--load", "--rate", "5", "--until-saturated"], "leave one of them out"),
         (["--load", "--candidate", "a", "--candidate", "b"], "one candidate at a time"),
+        (["--load", "--rows", "5"], "--rows is about scores"),
         (["--load"], "no rows collected"),
     ],
 )

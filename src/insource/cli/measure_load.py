@@ -48,11 +48,14 @@ async def loaded(door: Door, task: str, candidates: tuple[str, ...], given: dict
         raise Invalid("a load is put on one candidate at a time", hint="give --candidate once")
     if given["until_saturated"] and given["rate"] is not None:
         raise Invalid("--rate holds one rate, --until-saturated finds one", hint="leave one of them out")
+    if given["rows"] is not None:
+        raise Invalid("--rows is about scores; a load takes the rows in turn", hint="leave --rows out")
     settings = door.settings()
     wanted = Wanted(
         candidate=candidates[0] if candidates else "",
         url=given["url"] or "",
         split=given["split"],
+        shots=given["shots"],
         rate=None if given["until_saturated"] else given["rate"] or 10.0,
         seconds=given["seconds"] or SECONDS,
         target_ms=given["target_ms"],

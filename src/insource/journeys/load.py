@@ -33,6 +33,7 @@ class Wanted(Noun, frozen=True, kw_only=True):
     candidate: str = ""
     url: str = ""
     split: str = "test"
+    shots: int = SHOTS
     rate: float | None = None
     seconds: float = 20.0
     target_ms: float | None = None
@@ -57,7 +58,7 @@ async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, pro
     pace = Pace(seconds=wanted.seconds, target_ms=target_ms, seed=wanted.seed)
     lineup = Lineup(settings, store, task, progress=progress)
     name = wanted.candidate or (task.name if wanted.url else await _served(lineup))
-    async with _way(name, lineup, dataset, wanted.url) as send:
+    async with _way(name, lineup, dataset, wanted) as send:
         await send(inputs[0])  # warms up
         steps, held = await _steps(send, inputs, wanted, pace, progress)
     return Load(
@@ -93,13 +94,13 @@ async def _steps(
 
 
 @asynccontextmanager
-async def _way(name: str, lineup: Lineup, dataset: Dataset, url: str) -> AsyncIterator[Send]:
+async def _way(name: str, lineup: Lineup, dataset: Dataset, wanted: Wanted) -> AsyncIterator[Send]:
     """How a call is sent: over HTTP, or through the path that serves in this process."""
-    if url:
-        async with over_http(url, name, secret("INSOURCE_KEY")) as send:
+    if wanted.url:
+        async with over_http(wanted.url, name, secret("INSOURCE_KEY")) as send:
             yield send
         return
-    chosen = await contender(name, lineup, dataset, SHOTS, None)
+    chosen = await contender(name, lineup, dataset, wanted.shots, None)
     async with chosen.open() as answer:
 
         async def here(text: str) -> Reply:
