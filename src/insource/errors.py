@@ -7,7 +7,8 @@
     ├─ Refused         a gate, `verify` or `--strict` said no     409 · 1
     ├─ Denied          key, role or network                       403 · 3
     │  ├─ Unauthorized no valid key                               401 · 3
-    │  └─ OverLimit    limit or budget (retryable)                429 · 3
+    │  ├─ OverLimit    limit or budget (retryable)                429 · 3
+    │  └─ Outside      an engine outside the allowed networks     403 · 3
     ├─ EngineError     the engine cannot answer this              502 · 4
     │  ├─ EngineBusy   full or rate-limited (retryable)           429 · 4
     │  ├─ EngineDown   unreachable or broken (retryable)          503 · 4
@@ -86,6 +87,12 @@ class EngineError(InsourceError):
     """The engine cannot answer this call."""
 
     status, code = 502, "engine_error"
+
+
+class Outside(Denied, EngineError):
+    """A connection would leave the networks it is held to. It was not made, so the engine cannot answer."""
+
+    status, exit_code, code = 403, 3, "outside_networks"
 
 
 class EngineBusy(EngineError):

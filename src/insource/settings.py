@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Levels, Limits, Noun, Observe, Output, Risk, Task, visible
+from insource.nouns import JsonObject, Levels, Limits, Networks, Noun, Observe, Output, Risk, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -103,6 +103,7 @@ class _File(Noun, frozen=True, kw_only=True):
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
+    networks: dict[str, tuple[str, ...]] = {}
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -120,6 +121,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
+    networks: Networks = Networks()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -168,6 +170,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         serve=file.serve,
         audit=file.audit,
         observe=file.observe,
+        networks=_convert(path, {"places": file.networks}, Networks),
         engines=file.engines,
         tenants=file.tenants,
     )

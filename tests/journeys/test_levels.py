@@ -1,5 +1,6 @@
 """What was promised, against what the records say."""
 
+import asyncio
 import json
 
 import pytest
@@ -101,14 +102,7 @@ async def test_only_the_tasks_own_calls_of_the_window_count(tmp_path):
 async def test_more_calls_than_a_page_of_the_store_are_all_counted(tmp_path):
     settings = folder(tmp_path)
     async with await Store.open(settings) as store:
-
-        def fill(connection):
-            from insource.store import records
-
-            for i in range(1203):
-                records.append(connection, record(i, ms=float(i)), None)
-
-        await store._thread.run(fill)
+        await asyncio.gather(*[store.append(record(i, ms=float(i))) for i in range(1203)])
         found = (await levels(settings, store, since="2026-11-01"))[0]
     assert found.calls == 1203
     assert named(found.levels)["p50_ms"].value == 601.0
@@ -122,8 +116,6 @@ def test_a_promise_that_cannot_be_kept_or_is_none_is_refused(tmp_path):
 
 
 def test_the_verb_says_what_was_kept_and_ends_with_1_where_it_was_not(tmp_path):
-    import asyncio
-
     settings = folder(tmp_path, "[levels]\navailability = 0.9\np95_ms = 50\n")
 
     async def fill(*records):

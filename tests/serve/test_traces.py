@@ -25,6 +25,11 @@ class Server:
     def __init__(self) -> None:
         self.headers: list[dict[str, str]] = []
 
+    async def embeddings(self, http: web.Request) -> web.Response:
+        self.headers.append(dict(http.headers))
+        data = [{"index": 0, "embedding": [0.1, 0.2], "object": "embedding"}]
+        return web.json_response({"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+
     async def chat(self, http: web.Request) -> web.StreamResponse:
         self.headers.append(dict(http.headers))
         message = {"role": "assistant", "content": "SAID-BY-THE-ENGINE"}
@@ -89,6 +94,28 @@ async def test_a_call_and_its_engine_are_spans_below_the_callers_own_and_the_ser
     assert attributes(attempts[1])["gen_ai.request.stream"] is True
     assert attributes(attempts[1])["gen_ai.response.time_to_first_chunk"] > 0
     assert {line["trace"] for line in lines} == {TRACE}
+
+
+async def test_choices_completions_and_embeddings_are_spans_too(tmp_path):
+    server, app = Server(), web.Application()
+    app.router.add_post("/v1/chat/completions", server.chat)
+    app.router.add_post("/v1/embeddings", server.embeddings)
+    async with serving(app) as there, collector() as otlp:
+        remote = EngineSettings(kind="openai", base_url=f"{there}/v1", model="big-one")
+        async with watched(tmp_path, Observe(otlp=otlp.url), {"far": remote}) as (url, store, *_), client(url) as ai:
+            headers = {"traceparent": CALLER}
+            await ai.chat.completions.create(**say("hello", "far"), n=3, extra_headers=headers)
+            await ai.completions.create(model="far", prompt="hello CANARY", extra_headers=headers)
+            await ai.embeddings.create(model="far", input=["hello CANARY"], extra_headers=headers)
+            records = await store.records()
+    names = {name: len(spans) for name, spans in by_name(otlp.spans).items()}
+    assert names == {"chat far": 4, "chat big-one": 4, "embeddings far": 1, "embeddings big-one": 1}
+    assert {span.trace_id.hex() for span in otlp.spans} == {TRACE}
+    ids = {attributes(span)["insource.record"] for span in otlp.spans if span.name.endswith(" far")}
+    assert ids == {record.id for record in records}
+    assert {headers["traceparent"][3:35] for headers in server.headers} == {TRACE}
+    assert len(server.headers) == 5
+    assert b"CANARY" not in b"".join(otlp.bodies)
 
 
 async def test_a_caller_that_traces_nothing_gets_a_trace_and_one_that_declines_gets_none(tmp_path):

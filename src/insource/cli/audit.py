@@ -1,16 +1,15 @@
-"""`insource audit`: is every record as it was written, what was spent, were levels kept, and all of it as a file."""
+"""`insource audit`: is every record as it was written, what was spent, what left, and all as a file for an auditor."""
 
 from pathlib import Path
 
 import click
-import msgspec
 
+from insource.cli import audit_levels
 from insource.cli.door import Door, run, verb
-from insource.cli.words import bold, dim, mark, table
+from insource.cli.words import dim, mark, table
 from insource.journeys import audit
 from insource.journeys.audit import BY, Audit, Usage
-from insource.journeys.levels import SHARES, Level, Service, broken, levels
-from insource.nouns import JsonObject
+from insource.journeys.egress import EgressReport, report
 from insource.store import Store
 from insource.store.checkpoints import Checkpoint, public_key
 
@@ -21,13 +20,14 @@ Examples:
   insource audit verify --checkpoints /mnt/worm/checkpoints.jsonl --key "$(cat insource.pub)"
   insource audit usage --by tenant --since 2026-11-01
   insource audit levels tickets
+  insource audit egress
 """
 SHOWN = 20
 
 
 @click.group("audit", epilog=EXAMPLE)
 def command() -> None:
-    """Verify what was recorded, export it, see what was spent and whether service levels were kept.
+    """Verify what was recorded, export it, see what was spent, what left, and whether levels were kept.
 
     Every call is noted before it is answered and recorded before its answer leaves; each entry is bound to the one
     before it. Checkpoints, signed and kept elsewhere, show an end that was cut off.
@@ -86,19 +86,15 @@ def usage(door: Door, by: str, since: str) -> None:
     door.show({"by": by, "since": since, "usage": found}, _spent(by, found))
 
 
-@verb("levels", epilog="\b\nExample:\n  insource audit levels tickets --since 2026-11-01")
-@click.argument("task", required=False, default="")
-@click.option("--since", default="", metavar="DAY", help="From this day or time on, UTC (default: 30 days ago).")
-def service_levels(door: Door, task: str, since: str) -> None:
-    """Compare what callers of TASK, or of every task, got with the [levels] of its file: answers, form, time.
+@verb("egress", epilog="\b\nExample:\n  insource audit egress --json")
+def egress(door: Door) -> None:
+    """List every connection out of this workspace by purpose and destination, those that were refused too.
 
-    Ends with 1 when a level is broken.
+    It tells who was connected to, for whom, when, how often, and how many bytes of requests left. Model downloads are
+    those of all workspaces that share this user's cache.
     """
-    found = run(_levels(door, task, since))
-    told = [{**msgspec.structs.asdict(one), "levels": [_told(level) for level in one.levels]} for one in found]
-    door.show({"levels": told}, "\n\n".join(_service(one) for one in found) or "no tasks yet")
-    if broken(found):
-        click.get_current_context().exit(1)
+    found = run(report(door.settings()))
+    door.show(found, _left(found))
 
 
 async def _verify(door: Door, file: Path | None, public: str) -> Audit:
@@ -131,46 +127,6 @@ async def _usage(door: Door, by: str, since: str) -> list[Usage]:
         return await audit.usage(store, by=by, since=since)
 
 
-async def _levels(door: Door, task: str, since: str) -> list[Service]:
-    settings = door.settings()
-    async with await Store.open(settings) as store:
-        return await levels(settings, store, task=task, since=since)
-
-
-def _told(level: Level) -> JsonObject:
-    return {**msgspec.structs.asdict(level), "kept": level.kept, "sure": level.sure}
-
-
-def _service(found: Service) -> str:
-    head = f"{bold(found.task)}  {dim(f'{found.calls:,} calls since {found.since}')}"
-    if not found.levels:
-        return head
-    rows = [_row(level) for level in found.levels]
-    return f"{head}\n{table(('level', 'is', '95% interval', 'n', 'promised', ''), rows)}"
-
-
-def _row(level: Level) -> tuple[str, ...]:
-    say = _percent if level.name in SHARES else _ms
-    verdict = "" if level.kept is None else mark(level.kept, "" if level.sure else "not sure: too few calls")
-    target = "" if level.target is None else say(level.target)
-    return (
-        level.name.removesuffix("_ms"),
-        say(level.value),
-        f"{say(level.low)} to {say(level.high)}",
-        f"{level.n:,}",
-        target,
-        verdict,
-    )
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{share:.3%}"
-
-
-def _ms(ms: float | None) -> str:
-    return "?" if ms is None else f"{ms:,.1f} ms"
-
-
 def _found(found: Audit) -> str:
     said = f"{found.entries:,} entries, {found.rows:,} rows, {found.checkpoints:,} checkpoints"
     said += f"; what came before entry {found.foot.seq + 1:,} went by age" if found.foot.seq else ""
@@ -197,5 +153,18 @@ def _spent(by: str, found: list[Usage]) -> str:
     return table((by, "calls", "failed", "to review", "tokens in", "tokens out", "US dollars"), rows)
 
 
-for _verb in (verify, checkpoint, key, export, prune, usage, service_levels):
+def _left(found: EgressReport) -> str:
+    rows = [
+        (one.purpose, one.destination, one.address or "-", one.region or "-", f"{one.connections:,}",
+         f"{one.refused:,}", f"{one.sent:,}", one.first, one.last)
+        for one in found.egress
+    ]  # fmt: skip
+    head = ("purpose", "destination", "address", "region", "connections", "refused", "bytes", "first", "last")
+    lines = [table(head, rows)] if rows else ["nothing left this workspace"]
+    lines += [f"{mark(False, one.purpose)}: {one.destination}: {one.why}" for one in found.egress if one.refused]
+    lines += [f"{found.unreadable:,} lines of the journal cannot be read"] * (found.unreadable > 0)
+    return "\n".join(lines)
+
+
+for _verb in (verify, checkpoint, key, export, prune, usage, egress, audit_levels.command):
     command.add_command(_verb)

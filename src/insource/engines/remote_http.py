@@ -15,7 +15,9 @@ import aiohttp
 import msgspec
 
 from insource.engines.dialects import Dialect
-from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, InsourceError, Invalid
+from insource.engines.outward import Outward
+from insource.engines.outward_aiohttp import destination_of, session
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Outside
 from insource.nouns import JsonObject, JsonValue, to_json
 from insource.settings import EngineSettings
 
@@ -43,31 +45,32 @@ class _Passing(Exception):
 
 
 class Upstream:
-    """One server. Raises `Invalid` on a `base_url` that is none."""
+    """One server, reached by `outward`. Raises `Invalid` on a `base_url` that is none."""
 
-    def __init__(self, name: str, settings: EngineSettings, key: str, dialect: Dialect) -> None:
+    def __init__(self, name: str, settings: EngineSettings, key: str, dialect: Dialect, outward: Outward) -> None:
         try:
-            parts = urlsplit(settings.base_url)
+            parts, self._destination = urlsplit(settings.base_url), destination_of(settings.base_url)
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
             raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]')
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
-        self._url = settings.base_url.rstrip("/") + dialect.path
+        self._base, self._path = settings.base_url.rstrip("/"), dialect.path
+        self._outward = outward
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def post(self, sent: JsonObject, until: float, *, trace: str = "") -> aiohttp.ClientResponse:
-        """The opened 200 answer to `sent`; `until` is the loop's time at which nobody waits any more.
+    async def post(self, sent: JsonObject, until: float, path: str = "", trace: str = "") -> aiohttp.ClientResponse:
+        """The opened 200 answer to `sent`, at another `path` than the dialect's where one is given.
 
-        `trace` goes along as traceparent.
-        Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is wrong.
+        `until` is the loop's time at which nobody waits any more; `trace` goes along as traceparent. Raises `Rejected`,
+        `Spoiled`, or the `EngineError` that says what is wrong: `Outside` for an address that may not be called.
         """
         for number in range(1, TRIES + 1):
             try:
-                return await self._once(sent, trace)
+                return await self._once(sent, self._base + (path or self._path), trace)
             except _Passing as fault:
                 pause = max(fault.pause_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 if number == TRIES or self._closed or asyncio.get_running_loop().time() + pause >= until:
@@ -96,6 +99,7 @@ class Upstream:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+        self._outward.close()
 
     def clean(self, said: JsonValue) -> str:
         """What the server said, short, on one line and without the key."""
@@ -104,34 +108,44 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _once(self, sent: JsonObject, trace: str) -> aiohttp.ClientResponse:
+    async def _once(self, sent: JsonObject, url: str, trace: str) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", **self._dialect.headers}
         if trace:
             headers["traceparent"] = trace
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        session = self._open_session()
         try:
-            response = await session.post(self._url, data=to_json(sent), headers=headers, allow_redirects=False)
+            response = await self._post(url, to_json(sent), headers)
         except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            words = f"{self._name}: no safe connection to {urlsplit(self._url).hostname}: {self.clean(str(error))}"
+            words = f"{self._name}: no safe connection to {urlsplit(url).hostname}: {self.clean(str(error))}"
             raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
         except (aiohttp.ClientError, ConnectionError, OSError) as error:
-            host = urlsplit(self._url).netloc
+            host = urlsplit(url).netloc
             raise _Passing(EngineDown(f"{self._name}: {host} cannot be reached", hint="is it running?")) from error
         if response.status == 200:
             return response
         async with response:
             raise await self._fault(response)
 
+    async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """The opened answer. What left is counted, whatever became of it; without a connection nothing did."""
+        left = len(data)
+        try:
+            return await self._open_session().post(url, data=data, headers=headers, allow_redirects=False)
+        except (Outside, EngineDown, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
+            left = 0
+            raise
+        finally:
+            if left:
+                self._outward.sent(self._destination, left)
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
             raise EngineDown(f"{self._name} is closed")
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
-            self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
-            )
+            patience = aiohttp.ClientTimeout(total=None, sock_connect=10)
+            self._session = session(self._outward, self._base, timeout=patience)
             self._loop = loop
         return self._session
 

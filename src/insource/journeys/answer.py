@@ -28,6 +28,7 @@ from insource.nouns import (
     canonical,
 )
 from insource.route import Choice, accept
+from insource.route.limits import need
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
@@ -127,6 +128,8 @@ async def intended(request: Request, path: Path) -> None:
         input_hash=await _hash(request, path.key),
         created=now.isoformat(timespec="milliseconds"),
         until=until.isoformat(timespec="milliseconds"),
+        caller=request.caller,
+        usd=need(request, [tier.usd_per_million for tier in path.tiers]).usd,
     )
     await path.intend(intent)
 

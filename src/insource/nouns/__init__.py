@@ -17,9 +17,10 @@ from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
+from insource.nouns.networks import PREMISES, Networks, is_public
 from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import Finish, Prediction, Usage
-from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict
+from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
@@ -29,6 +30,7 @@ from insource.nouns.visible import visible
 __all__ = [
     "ACTIONS",
     "DEEPEST",
+    "PREMISES",
     "Action",
     "Attempt",
     "Attention",
@@ -50,6 +52,7 @@ __all__ = [
     "Levels",
     "Limits",
     "Message",
+    "Networks",
     "Noun",
     "Observe",
     "Origin",
@@ -78,10 +81,12 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "is_public",
     "key_id",
     "key_text",
     "likeness",
     "normal",
+    "record_id",
     "same",
     "sha256_given",
     "to_json",

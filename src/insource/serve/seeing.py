@@ -4,12 +4,14 @@ No text of a caller or an engine is in any of them: they are made of fields of t
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.types import Scope
 
 from insource.errors import InsourceError, StoreError
 from insource.journeys.answer import Path
@@ -35,10 +37,15 @@ class Seeing:
         self._write = (write or to_stderr) if settings.observe.log_json else None
         self._open: dict[str, Watched] = {}
 
-    def call(self, request: Request, headers: Mapping[str, str]) -> "Watched":
-        """Watches one call, for as long as the block lasts that this opens."""
+    def arrived(self, scope: Scope) -> None:
+        """Hears of a call before it is read: the caller may trace it."""
         if self._traces is not None:
-            request = self._traces.begin(request, headers.get("traceparent", ""))
+            self._traces.heard(Headers(scope=scope).get("traceparent", ""))
+
+    def call(self, request: Request, what: str = "chat") -> "Watched":
+        """Watches one call for `what`, for as long as the block lasts that this opens."""
+        if self._traces is not None:
+            request = self._traces.begin(request, what)
         return Watched(self._open, request, self._traces)
 
     def path(self, path: Path) -> Path:

@@ -8,6 +8,7 @@ stop sequences is left out: it is content. So is `tracestate`, in which a caller
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -16,10 +17,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from insource import __version__
-from insource.engines.base import Engine, Streams
+from insource.engines.base import Embeds, Engine, Streams
 from insource.errors import EngineDown, InsourceError, Invalid
 from insource.journeys.answer import Path
-from insource.nouns import Prediction, Record, Request
+from insource.nouns import JsonObject, Prediction, Record, Request, Usage
 from insource.serve.told import status_of
 from insource.settings import Settings, secret
 
@@ -42,18 +43,20 @@ class Traces:
         self._provider = _provider(settings)
         self._tracer = self._provider.get_tracer("insource", __version__)
         self._spans: dict[str, Any] = {}
+        self._caller: ContextVar[str] = ContextVar("traceparent of the caller", default="")
 
-    def begin(self, request: Request, caller: str) -> Request:
-        """Begins the span of a call, below the caller's own where `caller` is a traceparent.
+    def heard(self, caller: str) -> None:
+        """Notes the traceparent that a call came with, for what is begun in its task."""
+        self._caller.set(caller)
 
-        Returns the request with the span's.
-        """
+    def begin(self, request: Request, what: str) -> Request:
+        """Begins the span of a call, below the caller's own where there is one; the request with the span's."""
         model = request.model
         span = self._tracer.start_span(
-            f"chat {model}",
-            context=self._context.extract({"traceparent": caller}),
+            f"{what} {model}",
+            context=self._context.extract({"traceparent": self._caller.get()}),
             kind=self._trace.SpanKind.SERVER,
-            attributes={"gen_ai.operation.name": "chat", "gen_ai.provider.name": HERE, "gen_ai.request.model": model},
+            attributes={"gen_ai.operation.name": what, "gen_ai.provider.name": HERE, "gen_ai.request.model": model},
         )
         self._spans[request.id] = span
         return msgspec.structs.replace(request, trace=_traceparent(span))
@@ -82,16 +85,19 @@ class Traces:
         return replace(path, tiers=tuple(replace(tier, engine=self._traced(tier.engine)) for tier in path.tiers))
 
     @contextmanager
-    def attempt(self, request: Request, engine: str, *, stream: bool) -> Iterator[tuple[Request, Any]]:
-        """The span of one engine that is asked, and the request with its traceparent."""
+    def attempt(
+        self, request: Request, engine: str, *, what: str = "chat", stream: bool = False
+    ) -> Iterator[tuple[Request, Any]]:
+        """The span of one engine that is asked for `what`, and the request with its traceparent."""
         known = self._engines.get(engine)
         remote = known is not None and bool(known.base_url)
         span = self._tracer.start_span(
-            f"chat {known.model if known and known.model else engine}",
+            f"{what} {known.model if known and known.model else engine}",
             context=self._context.extract({"traceparent": request.trace}),
             kind=self._trace.SpanKind.CLIENT if remote else self._trace.SpanKind.INTERNAL,
             attributes=_of_request(request, stream=stream),
         )
+        span.set_attribute("gen_ai.operation.name", what)
         span.set_attribute("insource.engine", engine)
         span.set_attribute("gen_ai.request.model", known.model if known and known.model else engine)
         span.set_attribute("gen_ai.provider.name", known.kind if known and remote else HERE)
@@ -113,7 +119,7 @@ class Traces:
         await asyncio.to_thread(self._provider.shutdown)
 
     def _traced(self, engine: Engine) -> Engine:
-        return TracedStream(engine, self) if isinstance(engine, Streams) else Traced(engine, self)
+        return KINDS[isinstance(engine, Streams), isinstance(engine, Embeds)](engine, self)
 
     def _failed(self, span: Any, kind: str) -> None:
         span.set_attribute("error.type", kind)
@@ -128,7 +134,7 @@ class Traced:
 
     async def complete(self, request: Request) -> Prediction:
         """The engine's answer."""
-        with self._traces.attempt(request, self.name, stream=False) as (request, span):
+        with self._traces.attempt(request, self.name) as (request, span):
             prediction = await self._engine.complete(request)
             span.set_attributes(_of_prediction(prediction))
             return prediction
@@ -156,6 +162,31 @@ class TracedStream(Traced):
                     yield piece
             finally:
                 await pieces.aclose()
+
+
+class TracedEmbeds(Traced):
+    """An engine that has vectors."""
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """The engine's vectors."""
+        assert isinstance(self._engine, Embeds)  # noqa: S101 - `Traces` makes it of no other
+        with self._traces.attempt(request, self.name, what="embeddings") as (request, span):
+            vectors, usage = await self._engine.embed(request, wanted)
+            span.set_attribute("gen_ai.usage.input_tokens", usage.input_tokens)
+            return vectors, usage
+
+
+class TracedAll(TracedStream, TracedEmbeds):
+    """An engine that does both."""
+
+
+# (streams, embeds) → what stands around it: an engine is asked by what it can do
+KINDS: dict[tuple[bool, bool], type[Traced]] = {
+    (False, False): Traced,
+    (True, False): TracedStream,
+    (False, True): TracedEmbeds,
+    (True, True): TracedAll,
+}
 
 
 def _provider(settings: Settings) -> Any:
@@ -222,7 +253,7 @@ def _kind(error: BaseException | None) -> str:
 
 
 def _of_request(request: Request, *, stream: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"gen_ai.operation.name": "chat"}
+    found: dict[str, Any] = {}
     if stream:
         found["gen_ai.request.stream"] = True
     if request.max_tokens is not None:
