@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from live_workspace import TASK, folder, go_live, release
 from serving import client, say, socket_of
 
+from command_line import started
 from insource.cli.main import main
 from insource.engines.remote import Remote
 from insource.errors import Outside
@@ -125,8 +126,10 @@ async def test_an_engine_called_by_its_name_is_held_to_its_region_too(tmp_path, 
         with pytest.raises(openai.PermissionDeniedError, match="outside premises") as caught:
             await ai.chat.completions.create(**say("hello", "liar", stream=stream))
         assert caught.value.code == "outside_networks"
+        with pytest.raises(openai.PermissionDeniedError, match="outside premises"):
+            await ai.embeddings.create(model="liar", input="hello")
         calls, _ = await store.calls(0)
-    assert [call.record.attempts[0].decision.reason for call in calls] == ["outside_networks"]
+    assert [call.record.attempts[0].decision.reason for call in calls] == ["outside_networks"] * 2
     assert frontier.connections() == 0
 
 
@@ -190,3 +193,21 @@ def shown(place, root, *words, fresh=False):
     done = CliRunner().invoke(main, ["-C", str(root), "audit", "egress", *words])
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_the_gateway_says_at_its_start_which_region_is_only_a_word(tmp_path):
+    root = tmp_path / "w"
+    folder(root)
+    text = "".join(ENGINE.format(name, f"http://{name}.example/v1", name) for name in ("eu", "us", "premises"))
+    (root / "insource.toml").write_text(f'[networks]\neu = ["eu.example"]\n{text}')
+    process = started(root, "serve", "--port", "0")
+    said = []
+    try:
+        while not said or not said[-1].startswith("ready"):
+            said.append(process.stderr.readline())
+            assert said[-1], said
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    held = [line for line in said if line.startswith("not held")]
+    assert held == ["not held to us: us; us has no list under [networks]\n"]

@@ -25,10 +25,11 @@ from insource.nouns import Attempt, Decision, Key, Observe, Prediction, Record, 
 from insource.serve.log import JsonLines
 from insource.serve.metrics import MOST, OTHERS, Metrics, Now
 from insource.serve.told import result_of, status_of
+from insource.settings import EngineSettings
 from insource.store import Store
 
 CALLS = ("refund please", "unsure of this", "broken", "down", "anything")
-NOTHING = Now(in_flight=0, queue=1, live={}, waiting={})
+NOTHING = Now(in_flight=0, queue=1, live={}, servers={}, waiting={})
 
 
 async def made(store: Store, name: str, role: Role) -> str:
@@ -105,11 +106,10 @@ async def test_what_is_turned_away_is_counted_apart_and_nothing_twice(tmp_path):
         assert await ask(ai, "refund", extra_headers={"origin": "http://elsewhere.example"}) == 403
         assert await ask(ai, "  ") == 422
         assert await ask(ai, "break off", "hub", stream=True) == 503
-        slow = asyncio.create_task(ask(ai, "slowly"))
-        await asyncio.sleep(0.1)
+        slow = asyncio.create_task(ask(ai, "crawl", "hub"))
+        while (await numbers(url))["insource_in_flight",] == 0:
+            assert not slow.done()
         assert await ask(ai, "refund") == 429
-        now = await numbers(url)
-        assert now["insource_in_flight",] == 1
         assert await slow == 200
         found = await numbers(url)
         records = await store.records(limit=9)
@@ -120,6 +120,18 @@ async def test_what_is_turned_away_is_counted_apart_and_nothing_twice(tmp_path):
     }  # fmt: skip
     assert len(records) == 2
     assert Counter(line["event"] for line in lines) == {"refused": 4, "call": 2}
+
+
+async def test_a_server_that_rests_is_shown(tmp_path):
+    away = EngineSettings(kind="openai", base_url="http://127.0.0.1:9/v1", model="m")
+    async with watched(tmp_path, None, {"far": away}) as (url, _, _, lines), client(url) as ai:
+        assert ("insource_server_rests", "far") not in await numbers(url)
+        assert await ask(ai, "hello", "far") == 503
+        assert (await numbers(url))["insource_server_rests", "far"] == 0
+        for _ in range(4):
+            assert await ask(ai, "hello", "far") == 503
+        assert (await numbers(url))["insource_server_rests", "far"] == 1
+    assert [line["status"] for line in lines] == [503] * 5
 
 
 async def test_a_record_that_the_store_does_not_take_is_counted_and_no_call(tmp_path):
@@ -311,7 +323,7 @@ def shown_metrics() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.kept(record(), 0.001)
     metrics.refused(Invalid("no"))
-    now = Now(in_flight=0, queue=1, live={"tickets": "tickets@1.0.0"}, waiting={"tickets": 1})
+    now = Now(in_flight=0, queue=1, live={"tickets": "tickets@1.0.0"}, servers={"hub": True}, waiting={"tickets": 1})
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

@@ -30,6 +30,7 @@ class Now:
     in_flight: int
     queue: int
     live: Mapping[str, str]
+    servers: Mapping[str, bool]
     waiting: Mapping[str, int] | None
 
 
@@ -170,12 +171,14 @@ def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[tup
 def _gauges(now: Now) -> Iterator[Metric]:
     waiting = {(task,): count for task, count in (now.waiting or {}).items()}
     live = dict.fromkeys(now.live.items(), 1)
+    servers = {(name,): int(rests) for name, rests in now.servers.items()}
     for name, words, labels, values in (
         ("in_flight", "Calls being answered.", (), {(): now.in_flight}),
         ("queue_limit", "Calls that may be in flight; one more is turned away.", (), {(): now.queue}),
         ("store_up", "1 while the store answers.", (), {(): int(now.waiting is not None)}),
         ("review_waiting", "Answers that wait for a person.", ("task",), waiting),
         ("live_release", "1 for the release that answers a task.", ("task", "release"), live),
+        ("server_rests", "1 while a server is not asked because it failed.", ("engine",), servers),
         ("build_info", "The version that runs.", ("version",), {(__version__,): 1}),
     ):  # fmt: skip
         family = GaugeMetricFamily(f"insource_{name}", words, labels=labels)

@@ -85,10 +85,10 @@ def now() -> str:
 
 def read(paths: Iterable[Path]) -> tuple[list[Egress], int]:
     """What the files hold, summed up by purpose and destination, and how many lines could not be read."""
-    return _summed(b"\n".join(_whole(path) for path in paths))
+    return _summed(b"\n".join(whole(path) for path in paths))
 
 
-def _whole(path: Path) -> bytes:
+def whole(path: Path) -> bytes:
     """The file as it is between two writes; b"" where there is none."""
     try:
         with path.open("rb") as file:
