@@ -11,117 +11,33 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Limits, Networks, Noun, Output, Risk, Route, Task, visible
+from insource.nouns import JsonObject, Levels, Limits, Networks, Noun, Observe, Output, Risk, Route, Task, visible
+from insource.nouns.sections import (
+    AuditSettings,
+    EngineSettings,
+    RouterSettings,
+    ServeSettings,
+    StoreSettings,
+    WorkspaceSettings,
+)
+
+__all__ = [  # what is handed on from below; all that is defined here is public by its name
+    "AuditSettings",
+    "EngineSettings",
+    "RouterSettings",
+    "ServeSettings",
+    "StoreSettings",
+    "WorkspaceSettings",
+]
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
 STATE = ".insource"
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-
-
-class EngineSettings(Noun, frozen=True, kw_only=True):
-    """`[engines.NAME]`: a server, a base model in this process, or a scripted engine (`script` is a JSON lines file).
-
-    `kind` is how the server is spoken to, a table of `engines/dialects.toml`; "openai" is any with the OpenAI API.
-    "embedded" is the base model `model`, untuned, the workspace's own where none is named.
-    `retries` is how often an answer that breaks the task's contract is asked for again, within the call's deadline.
-    `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
-    Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
-    goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
-    A server is waited for `connect_s` for a connection, `first_byte_s` for the first byte of its answer, `idle_s`
-    between its bytes, and `timeout_s` in all. So many calls as `max_concurrent` are with it at once, `max_waiting`
-    more wait. With `breaker` it is left alone for a while after failures; what took longer than `slow_s` is one.
-    `otherwise` names the engines that are asked, in order, when this one fails before its first word.
-    """
-
-    kind: Literal[
-        "openai", "vllm", "llamacpp", "ollama", "tgi", "lmdeploy", "anthropic", "groq", "together", "embedded",
-        "scripted",
-    ]  # fmt: skip
-    base_url: str = ""
-    model: str = ""
-    api_key_env: str = ""
-    script: str = ""
-    region: str = ""
-    timeout_s: Seconds = 60.0
-    connect_s: Seconds = 5.0
-    first_byte_s: Seconds = 60.0
-    idle_s: Seconds = 30.0
-    slow_s: Seconds = 30.0
-    max_concurrent: Annotated[int, Meta(ge=1, le=100_000)] = 128
-    max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 256
-    breaker: bool = True
-    otherwise: tuple[str, ...] = msgspec.field(name="else", default=())
-    context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
-    retries: Annotated[int, Meta(ge=0, le=10)] = 1
-    usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-
-    @property
-    def place(self) -> str:
-        """Where the data goes: a model in this process sends it nowhere."""
-        return "premises" if self.kind == "embedded" else self.region
-
-
-class WorkspaceSettings(Noun, frozen=True, kw_only=True):
-    """`[workspace]`: the default base model, torch threads (0 = all cores), and whether specialists share their base.
-
-    With `share_base` a trained release answers from its base model and its adapter, so that many of one base take
-    the memory of one; without, each from its own merged weights. `vllm` is the Python interpreter of an environment
-    with vLLM: what is exported for it is measured there.
-    """
-
-    base: str = "smollm2-135m"
-    threads: Annotated[int, Meta(ge=0, le=4096)] = 0
-    share_base: bool = False
-    vllm: str = ""
-
-
-class StoreSettings(Noun, frozen=True, kw_only=True):
-    """`[store]`: `url` is empty for SQLite in the workspace, else a SQLAlchemy URL."""
-
-    url: str = ""
-
-
-class ServeSettings(Noun, frozen=True, kw_only=True):
-    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body in bytes."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
-    queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
-    max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
-
-
-class RouterSettings(Noun, frozen=True, kw_only=True):
-    """`[router]`: calls to the model "auto", whose task `insource train --router` learns to tell.
-
-    `max_error` is the share of wrong tasks tolerated among those it tells; `unknown` a file of texts that are for no
-    task, one a line. `otherwise` is the engine that answers what it does not know, none where empty; `sensitivity` says
-    where such a text may go.
-    """
-
-    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    unknown: str = ""
-    otherwise: str = msgspec.field(name="else", default="")
-    sensitivity: str | tuple[str, ...] = "premises"
-
-
-class AuditSettings(Noun, frozen=True, kw_only=True):
-    """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
-
-    A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
-    """
-
-    checkpoints: str = ""
-    checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
-    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
-    keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000
 
 
 class _File(Noun, frozen=True, kw_only=True):
@@ -129,6 +45,7 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    observe: Observe = Observe()
     networks: dict[str, tuple[str, ...]] = {}
     router: RouterSettings = RouterSettings()
     engines: dict[str, EngineSettings] = {}
@@ -147,6 +64,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    observe: Observe = Observe()
     networks: Networks = Networks()
     router: RouterSettings = RouterSettings()
     engines: dict[str, EngineSettings] = {}
@@ -181,6 +99,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     route: tuple[Route, ...] = ()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
+    levels: Levels = Levels()
 
 
 def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -196,6 +115,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
+        observe=file.observe,
         networks=_convert(path, {"places": file.networks}, Networks),
         router=file.router,
         engines=file.engines,
@@ -259,6 +179,15 @@ def task_names(settings: Settings) -> list[str]:
 
 def load_task(settings: Settings, name: str) -> Task:
     """The task called `name`. Raises `Missing` (with the nearest name) or `Invalid` (file, line, key)."""
+    return _task(*_task_file(settings, name))
+
+
+def load_levels(settings: Settings, name: str) -> Levels:
+    """The service levels that the task called `name` promises. Raises as `load_task` does."""
+    return _task_file(settings, name)[1].levels
+
+
+def _task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
     path = settings.root / "tasks" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or not path.is_file():
         known = task_names(settings)
@@ -268,7 +197,7 @@ def load_task(settings: Settings, name: str) -> Task:
     file = _read(path, _TaskFile)
     if file.name != name:
         raise Invalid(f"{path}: name is {file.name!r}, but the file is called {path.name}", hint=f'name = "{name}"')
-    return _task(path, file)
+    return path, file
 
 
 def _task(path: Path, file: _TaskFile) -> Task:

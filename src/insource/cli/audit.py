@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from insource.cli import audit_levels
 from insource.cli.door import Door, run, verb
 from insource.cli.words import dim, mark, table
 from insource.journeys import audit
@@ -18,6 +19,7 @@ Examples:
   insource audit verify
   insource audit verify --checkpoints /mnt/worm/checkpoints.jsonl --key "$(cat insource.pub)"
   insource audit usage --by tenant --since 2026-11-01
+  insource audit levels tickets
   insource audit egress
 """
 SHOWN = 20
@@ -25,7 +27,7 @@ SHOWN = 20
 
 @click.group("audit", epilog=EXAMPLE)
 def command() -> None:
-    """Verify what was recorded, export it, see what was spent, and what left.
+    """Verify what was recorded, export it, see what was spent, what left, and whether levels were kept.
 
     Every call is noted before it is answered and recorded before its answer leaves; each entry is bound to the one
     before it. Checkpoints, signed and kept elsewhere, show an end that was cut off.
@@ -164,5 +166,5 @@ def _left(found: EgressReport) -> str:
     return "\n".join(lines)
 
 
-for _verb in (verify, checkpoint, key, export, prune, usage, egress):
+for _verb in (verify, checkpoint, key, export, prune, usage, egress, audit_levels.command):
     command.add_command(_verb)

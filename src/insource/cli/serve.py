@@ -1,6 +1,8 @@
 """`insource serve`: the gateway."""
 
 import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ import click
 from insource.cli.door import Door, run, verb
 from insource.engines.shared_base import Bases
 from insource.errors import Invalid
+from insource.journeys.lineup import quiet
 from insource.journeys.serve import open_live
 from insource.nouns import Noun
 from insource.serve.app import create_app
+from insource.serve.log import notice
 from insource.serve.run import address, event_loop, listen, run_server
+from insource.serve.seeing import to_stderr, watched
 from insource.serve.tls import context
 from insource.store import Store
 
@@ -38,6 +43,7 @@ class Asked(Noun, frozen=True, kw_only=True):
     cert: Path | None
     private: Path | None
     client_ca: Path | None
+    log_json: bool
 
     def tls(self) -> ssl.SSLContext | None:
         """TLS, where it was asked for. Raises `Invalid`."""
@@ -48,6 +54,19 @@ class Asked(Noun, frozen=True, kw_only=True):
         return context(self.cert, self.private, self.client_ca)
 
 
+class JsonDoor(Door):
+    """Says everything in lines of JSON, as the log beside it."""
+
+    def say(self, words: str = "") -> None:
+        """One line, blank ones of `words` left out."""
+        to_stderr(notice(" ".join(words.split())))
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A progress that says nothing."""
+        yield quiet
+
+
 @verb("serve", epilog=EXAMPLE)
 @click.option("--host", help="Where to listen (default: serve.host of insource.toml, 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port (default: serve.port, 8080; 0 takes a free one).")
@@ -56,6 +75,7 @@ class Asked(Noun, frozen=True, kw_only=True):
 @click.option("--tls-cert", "cert", type=FILE, help="Serve HTTPS with this certificate (PEM, its chain behind it).")
 @click.option("--tls-key", "private", type=FILE, help="Its private key (PEM).")
 @click.option("--client-ca", type=FILE, help="Only clients with a certificate of this authority connect (PEM).")
+@click.option("--log-json", is_flag=True, help="Log a line of JSON on stderr for each call, without its text.")
 def command(door: Door, workers: int, **asked: Any) -> None:
     """Serve every live release, and the engines of insource.toml, over the OpenAI API at /v1.
 
@@ -69,7 +89,9 @@ def command(door: Door, workers: int, **asked: Any) -> None:
 
 
 async def _serve(door: Door, asked: Asked) -> None:
-    settings, tls = door.settings(), asked.tls()
+    settings, tls = watched(door.settings(), log_json=asked.log_json), asked.tls()
+    if settings.observe.log_json:
+        door = JsonDoor(door.directory, door.json)
     bases = Bases(settings.cache)
     where = asked.host or settings.serve.host, settings.serve.port if asked.port is None else asked.port
     async with await Store.open(settings) as store:
@@ -98,6 +120,9 @@ def _ready(door: Door, models: list[str], url: str, key: str) -> None:
     model = next(iter(models), "TASK")
     if door.json:
         door.show({"url": url, "models": models}, "")
+    if isinstance(door, JsonDoor):
+        door.say(f"ready: {url}/v1")
+        return
     bearer = f" -H 'authorization: Bearer {key}'" if key == "KEY" else ""
     door.say(f"""
 ready: {url}/v1   (Ctrl-C stops)

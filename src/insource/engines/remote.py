@@ -128,7 +128,7 @@ class Remote:
         sent = {name: value for name, value in wanted.items() if value is not None}
         asked = {"model": self._model or request.model, "input": texts} | sent
         try:
-            async with await self._upstream.post(asked, call.waits, EMBEDDINGS) as incoming:
+            async with await self._upstream.post(asked, call.waits, EMBEDDINGS, request.trace) as incoming:
                 data = decoded(await incoming.read(LARGEST_ANSWER * 4))
         except (Rejected, Spoiled) as error:
             raise EngineError(f"{self.name} rejects the request: {error}") from error
@@ -160,7 +160,7 @@ class Remote:
         for _ in range(MOST_REJECTIONS):
             sent = body(said, self._model or request.model, self._dialect, asked, levels)
             try:
-                incoming = await self._upstream.post(sent, call.waits)
+                incoming = await self._upstream.post(sent, call.waits, trace=request.trace)
             except Rejected as rejected:
                 complaint = complaint or str(rejected)
                 next_levels = fewer(asked, levels, str(rejected))

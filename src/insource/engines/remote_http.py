@@ -122,14 +122,14 @@ class Upstream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def post(self, sent: JsonObject, waits: Waits, path: str = "") -> "Incoming":
+    async def post(self, sent: JsonObject, waits: Waits, path: str = "", trace: str = "") -> "Incoming":
         """The opened 200 answer to `sent`, at another `path` than the dialect's where one is given.
 
-        Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is up: `Outside` for an address that may not
-        be called.
+        `trace` goes along as traceparent. Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is up:
+        `Outside` for an address that may not be called.
         """
         waits.begin()
-        response = await waits.wait(self._opened(sent, self._base + (path or self._path)))
+        response = await waits.wait(self._opened(sent, self._base + (path or self._path), trace))
         if response.status == 200:
             return Incoming(self._name, response, waits)
         async with response:
@@ -149,8 +149,10 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _opened(self, sent: JsonObject, url: str) -> aiohttp.ClientResponse:
+    async def _opened(self, sent: JsonObject, url: str, trace: str) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", **self._dialect.headers}
+        if trace:
+            headers["traceparent"] = trace
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:

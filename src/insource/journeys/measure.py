@@ -66,7 +66,7 @@ async def measure(task: Task, settings: Settings, store: Store, **plan: Unpack[P
     names = chosen or _fitting(task, await lineup.names())
     await _check(chosen, lineup)
     rows = plan.get("rows")
-    contenders = [await _contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
+    contenders = [await contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
     contenders += plan.get("beside") or ()
     about = About(
         dataset=dataset.id,
@@ -126,7 +126,7 @@ async def _check(names: Sequence[str], lineup: Lineup) -> None:
             await lineup.engine(name)
 
 
-async def _contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, rows: int | None) -> Contender:
+async def contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, rows: int | None) -> Contender:
     """Who stands behind a name, opened only when its turn comes."""
     kind = name.partition(":")[0]
     if name == BASELINE:

@@ -18,6 +18,7 @@ from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.networks import PREMISES, Networks, is_public
+from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -48,10 +49,12 @@ __all__ = [
     "Key",
     "Kind",
     "Latency",
+    "Levels",
     "Limits",
     "Message",
     "Networks",
     "Noun",
+    "Observe",
     "Origin",
     "Outcome",
     "Output",

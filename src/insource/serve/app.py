@@ -17,7 +17,7 @@ from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.nouns import to_json
-from insource.serve.auth import ANY_KEY, ANYONE, CALLER, Guarded, all_guarded, key_of, may_call
+from insource.serve.auth import ANY_KEY, ANYONE, CALLER, OPERATOR, Guarded, all_guarded, key_of, may_call
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.completions import completions
@@ -28,6 +28,7 @@ from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
 from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
+from insource.serve.seeing import metrics
 from insource.settings import Settings
 from insource.store import Store
 
@@ -120,6 +121,7 @@ ROUTES = [
     Guarded("/", home, ANYONE),
     Guarded("/healthz", alive, ANYONE),
     Guarded("/readyz", ready, ANYONE),
+    Guarded("/metrics", metrics, OPERATOR),
     Guarded("/v1/models", models, ANY_KEY),
     Guarded("/v1/models/{id:path}", model, ANY_KEY),
     Guarded(CHAT, chat, CALLER, methods=["POST"]),

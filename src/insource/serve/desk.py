@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from insource.serve.auth import may_call
 from insource.serve.auto import Auto
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
+from insource.serve.seeing import Seeing
 from insource.serve.wire import ChatCall
 from insource.settings import Settings, task_names
 from insource.store import Store
@@ -36,6 +38,7 @@ class Desk:
         self.store = store
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
+        self.seeing = Seeing(settings)
         self._paths = dict(paths)
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
@@ -51,7 +54,13 @@ class Desk:
     async def keep(self, record: Record, pending: Pending | None) -> None:
         """Makes a record durable. What the call took is counted even where that fails."""
         self.meter.settle(record)
-        await self.store.append(record, pending)
+        began = time.perf_counter()
+        try:
+            await self.store.append(record, pending)
+        except StoreError:
+            self.seeing.unwritten()
+            raise
+        self.seeing.kept(record, time.perf_counter() - began)
 
     def names(self, model: str) -> set[str]:
         """By which names a key's scopes may allow `model`: its own, its task's, and both of an engine."""
@@ -86,7 +95,7 @@ class Desk:
         path = await self._path(model)
         self._calls[id(path)] += 1
         try:
-            yield replace(path, rule=why) if why else path
+            yield self.seeing.path(replace(path, rule=why) if why else path)
         finally:
             self._calls[id(path)] -= 1
             if not self._calls[id(path)]:
@@ -144,6 +153,15 @@ class Desk:
             group.clear()
         for path in paths:
             await close_path(path)
+        await self.seeing.close()
+
+    def servers(self) -> dict[str, bool]:
+        """Server → whether it rests after failures; those that were asked for so far."""
+        return {name: each.rests for name, each in self._bases.turnstiles.items()}
+
+    def live(self) -> dict[str, str]:
+        """Task → the release that answers it now."""
+        return {task: name for task in self._paths if "@" not in task and (name := self._serves(task))}
 
     def _serves(self, task: str) -> str | None:
         path = self._paths.get(task)

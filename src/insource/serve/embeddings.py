@@ -44,7 +44,7 @@ async def embeddings(http: HttpRequest) -> ASGIApp:
         messages = tuple(Message(role="user", content=text) for text in texts)
         request = Request(id=record_id(), model=call.model, messages=messages, max_tokens=1, tenant=key.tenant,
                           caller=key.name, deadline=path.deadline)  # fmt: skip
-        with desk.meter.hold(key, request, path) as request:
+        with desk.meter.hold(key, request, path) as request, desk.seeing.call(request, "embeddings") as request:
             try:
                 with WhileThere(http.receive) as there:
                     record, vectors = await embed(request, path, there.sealing(desk.keep), wanted)

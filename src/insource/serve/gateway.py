@@ -10,7 +10,7 @@ from insource.errors import InsourceError
 from insource.serve.auth import CALLER, admit
 from insource.serve.chat import chat
 from insource.serve.ends import Ends
-from insource.serve.faults import error_response
+from insource.serve.faults import on_bug, on_ours
 from insource.serve.hosts import OnlyHosts
 
 CHAT = "/v1/chat/completions"
@@ -38,12 +38,13 @@ class Gateway(Starlette):
 async def _chat(scope: Scope, receive: Receive, send: Send) -> None:
     """What Starlette would do for this route: admit, call, and turn what goes wrong before the answer into one."""
     answer: ASGIApp
+    http = HttpRequest(scope, receive)
     try:
         await admit(scope, CALLER)
-        answer = await chat(HttpRequest(scope, receive))
+        answer = await chat(http)
     except InsourceError as error:
-        answer = error_response(error)
-    except Exception:  # a bug costs its own call, which is told of it; the server puts it into its log
-        await error_response(InsourceError("internal error", hint="the server's log says more"))(scope, receive, send)
+        answer = await on_ours(http, error)
+    except Exception as error:  # a bug costs its own call, which is told of it; the server puts it into its log
+        await (await on_bug(http, error))(scope, receive, send)
         raise
     await answer(scope, receive, send)

@@ -32,6 +32,8 @@ class OnlyHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or passes on."""
         error = self._fault(Headers(scope=scope)) if scope["type"] == "http" else None
+        if error is not None:
+            scope["app"].state.desk.seeing.refused(error)
         await (self.app if error is None else error_response(error))(scope, receive, send)
 
     def _fault(self, headers: Headers) -> Denied | None:

@@ -121,6 +121,12 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
     return [stored(body, Pending) for body in connection.execute(found).scalars()]
 
 
+def queues(connection: Connection) -> dict[str, int]:
+    """Task → how many of its answers wait for a person."""
+    found = select(PENDING.c.task, func.count()).where(PENDING.c.settled.is_(False)).group_by(PENDING.c.task)
+    return {task: int(count) for task, count in connection.execute(found)}
+
+
 def settle(connection: Connection, review: Review) -> None:
     """Notes a verdict. Raises `Conflict` when there is one already, `Missing` when nothing waits under that name."""
     row = waiting(connection, review.record)

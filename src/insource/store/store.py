@@ -194,6 +194,10 @@ class Store:
         """What waits for a person, of one task or of all, oldest first."""
         return await self._thread.run(lambda c: records.pending(c, task, limit))
 
+    async def queues(self) -> dict[str, int]:
+        """Task → how many of its answers wait for a person."""
+        return await self._thread.run(records.queues)
+
     async def waiting(self, record: str) -> Pending:
         """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""
         return await self._thread.run(lambda c: records.waiting(c, record))
