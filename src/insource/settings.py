@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Limits, Noun, Output, Risk, Task, visible
+from insource.nouns import ACTIONS, KINDS, JsonObject, Limits, Noun, Output, Risk, Scan, ScanPolicy, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -97,11 +97,19 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000
 
 
+class _ScanFile(Noun, frozen=True, kw_only=True):
+    input: dict[str, str] = {}
+    output: dict[str, str] = {}
+    own_terms: str | list[str] = []
+    restore: bool = True
+
+
 class _File(Noun, frozen=True, kw_only=True):
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -109,7 +117,7 @@ class _File(Noun, frozen=True, kw_only=True):
 class Settings(Noun, frozen=True, kw_only=True):
     """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept.
 
-    `tenants` are the limits that all keys of a tenant share.
+    `tenants` are the limits that all keys of a tenant share; `scan` is for calls that are passed through to an engine.
     """
 
     root: Path
@@ -118,6 +126,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    scan: Scan = Scan()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -149,6 +158,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     risk: _RiskFile = _RiskFile()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
+    scan: _ScanFile = _ScanFile()
 
 
 def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -164,6 +174,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
+        scan=_scan(path, file.scan, root, {action for action in ACTIONS if action != "review"}),
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -259,14 +270,34 @@ def _task(path: Path, file: _TaskFile) -> Task:
         risk=_convert(path, risk, Risk),
         sensitivity=sensitivity,
         owner=file.owner,
+        scan=_scan(path, file.scan, path.parent.parent, set(ACTIONS)),
     )
+
+
+def _scan(path: Path, file: _ScanFile, root: Path, allowed: Collection[str]) -> Scan:
+    sides = {"input": file.input, "output": file.output}
+    named = [(side, kind, action) for side, actions in sides.items() for kind, action in actions.items()]
+    wrong = [f"scan.{side}: nothing is called {kind!r}; kinds: {', '.join(KINDS)}" for side, kind, _ in named
+             if kind not in KINDS]  # fmt: skip
+    can = ", ".join(action for action in ACTIONS if action in allowed)
+    queue = "; what is passed through to an engine has no review queue" if "review" not in allowed else ""
+    wrong += [f"scan.{side}.{kind}: {action!r} is no action here; actions: {can}{queue}" for side, kind, action in named
+              if action not in allowed]  # fmt: skip
+    terms = file.own_terms if isinstance(file.own_terms, list) else _lines(root / file.own_terms, "terms")
+    if bool(terms) != any(kind == "own_term" for _, kind, _ in named):
+        wrong.append("scan: own_terms and the kind 'own_term' go together: terms, and what is done about them")
+    if wrong:
+        said = "\n".join(f"{path}: {each}" for each in wrong)
+        raise Invalid(said, hint="see docs/reference/settings.md", at=str(path))
+    policies = {side: _convert(path, {"actions": actions}, ScanPolicy) for side, actions in sides.items()}
+    return Scan(**policies, own_terms=tuple(terms), restore=file.restore)
 
 
 def _output(path: Path, name: str, file: _OutputFile) -> Output:
     if (file.labels is None) == (file.taxonomy is None):
         raise Invalid(f"{path}: outputs.{name} needs either labels or taxonomy", at=str(path))
     given = file.labels if file.labels is not None else file.taxonomy
-    labels = given if isinstance(given, list) else _lines(path.parent.parent / str(given))
+    labels = given if isinstance(given, list) else _lines(path.parent.parent / str(given), "labels")
     twice = next((label for label, times in Counter(labels).items() if times > 1), None)
     if twice is not None:
         raise Invalid(f"{path}: outputs.{name} lists {twice!r} twice", at=str(path))
@@ -290,11 +321,11 @@ def _schema(path: Path, given: JsonObject | str | None) -> JsonObject | None:
         raise Invalid(f"{source}: not a JSON object: {error}") from error
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, what: str) -> list[str]:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise Missing(f"the labels file {path} cannot be read: {error.strerror}", hint="one label a line") from error
+        raise Missing(f"the {what} file {path} cannot be read: {error.strerror}", hint="one a line") from error
     except UnicodeDecodeError as error:
         raise Invalid(f"{path}: not UTF-8 text (byte {error.start})", hint="save the file as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]

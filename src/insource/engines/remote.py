@@ -14,6 +14,7 @@ import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.dialects import dialect
+from insource.engines.neutral import neutral_turns
 from insource.engines.remote_anthropic import ANTHROPIC
 from insource.engines.remote_http import Rejected, Spoiled, Upstream
 from insource.engines.remote_ollama import OLLAMA
@@ -22,6 +23,7 @@ from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, 
 from insource.engines.remote_wish import Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError, EngineSlow
 from insource.nouns import Message, Prediction, Request, Task, Usage
+from insource.scan.find import Shapes
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
@@ -54,7 +56,7 @@ class _Call:
 
     def ask_again(self, task: Task, said: str) -> None:
         """From now on the conversation goes on after the invalid answer `said`, and ends a little before time."""
-        self.said = (*messages(task, self.request.input), *again(task, said))
+        self.said = (*self.said[:2], *again(task, said))
         self.until -= MARGIN_S if self.tries == 1 else 0
         self.tries += 1
 
@@ -64,12 +66,14 @@ class Remote:
 
     A form that the server rejects (of `response_format`, `logprobs`, …) gives way to the next of its dialect, or is
     left out, from then on for that task, once a call without it went through. `confidence` is the server's own, as
-    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. Raises
-    `Invalid` on a `base_url` that is none.
+    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. With `control`,
+    control tokens in what strangers wrote are spelled otherwise, for the server may read them as such. Raises `Invalid`
+    on a `base_url` that is none.
     """
 
-    def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
+    def __init__(self, name: str, settings: EngineSettings, key: str, control: Shapes | None = None) -> None:
         self.name = name
+        self._control = control
         self._dialect = dialect(settings.kind)
         self._wire = WIRES[self._dialect.wire]
         self._upstream = Upstream(name, settings, key, self._dialect)
@@ -182,6 +186,7 @@ class Remote:
 
     def _call(self, request: Request) -> _Call:
         said = messages(request.task, request.input) if request.task else request.messages
+        said = said if self._control is None else neutral_turns(said, self._control)
         until = asyncio.get_running_loop().time() + min(request.deadline, self._timeout_s)
         return _Call(request, said, until, time.perf_counter())
 

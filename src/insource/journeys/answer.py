@@ -15,6 +15,7 @@ import msgspec
 
 from insource.engines.base import Engine
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
+from insource.journeys.scanned import Scans, watched
 from insource.nouns import (
     Attempt,
     Decision,
@@ -51,7 +52,8 @@ class Path:
 
     `key` gives the key of a tenant, under which inputs are hashed, and `intend` notes a call before anyone is asked;
     only a measurement, which keeps nothing, has neither.
-    `refused` are the engines that the task names but may not use. A call has `deadline` seconds.
+    `refused` are the engines that the task names but may not use. A call has `deadline` seconds. `scans` look at what
+    is asked and answered.
     """
 
     task: Task | None
@@ -61,6 +63,7 @@ class Path:
     intend: Intend | None = None
     refused: tuple[Choice, ...] = ()
     deadline: float = 60.0
+    scans: Scans | None = None
 
 
 async def discard(record: Record, pending: Pending | None) -> None:
@@ -73,8 +76,9 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     The call is noted before any engine is asked: of one that was begun, something is on record whatever happens.
     An answer below the threshold, invalid, late or failed passes the call to the next tier. When none is sure the
     outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every engine
-    failed (kept as "failed"), `StoreError` when the record could not be kept, `Invalid` for a task's empty input, of
-    which nothing is kept. A cancelled call raises at once.
+    failed (kept as "failed"), `Blocked` or `ScanFailed` where a scan lets nothing pass (kept so too), `StoreError` when
+    the record could not be kept, `Invalid` for a task's empty input, of which nothing is kept. A cancelled call raises
+    at once.
     """
     began = time.perf_counter()
     request = msgspec.structs.replace(request, task=path.task)
@@ -83,20 +87,22 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     if not path.tiers:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
     await intended(request, path)
-    attempts: list[Attempt] = []
-    errors: list[InsourceError] = []
-    for index in range(len(path.tiers)):
+    watch = await watched(request, path.scans)
+    attempts: list[Attempt] = [*watch.refusal]
+    errors: list[InsourceError] = [watch.error] if watch.error else []
+    for index in () if watch.error else range(len(path.tiers)):
         left = request.deadline - (time.perf_counter() - began)
-        attempt, error = await _ask(request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        attempt, error = await watch.heard(*asked)
         attempts.append(attempt)
         errors += [error] if error else []
         if attempt.decision.accepted:
             break
-    record = await recorded(request, path, tuple(attempts), began)
-    await keep(without_text(record, path.task), _pending(record, request))
+    record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began))
+    await keep(without_text(record, path.task), _pending(record, watch.request))
     if record.outcome == "failed":
         raise errors[-1]
-    return record
+    return watch.given(record)
 
 
 def check_input(text: str) -> None:
@@ -170,6 +176,8 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     return Attempt(
         decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
         usd=attempt.usd,
+        found=attempt.found,
+        withheld=attempt.withheld,
         prediction=said
         and msgspec.structs.replace(
             said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}
@@ -226,7 +234,7 @@ def _rule(path: Path, index: int) -> str:
 def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
     if attempts[-1].decision.accepted:
         return "answered" if len(attempts) == 1 else "escalated"
-    return "review" if any(attempt.prediction for attempt in attempts) else "failed"
+    return "review" if any(attempt.prediction and not attempt.withheld for attempt in attempts) else "failed"
 
 
 def _pending(record: Record, request: Request) -> Pending | None:

@@ -15,7 +15,7 @@ from insource.engines.base import Engine
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
-from insource.nouns import Example, Release, Task
+from insource.nouns import Example, Release, Scan, Task
 from insource.settings import Settings, secret
 from insource.store import Store
 
@@ -90,9 +90,11 @@ class Lineup:
 
             return self._reaching(Scripted.load(name, self.settings.root / engine.script), engine.context)
         from insource.engines.remote import Remote
+        from insource.scan.control import controls
 
         key = secret(engine.api_key_env) if engine.api_key_env else ""
-        return self._reaching(Remote(name, engine, key=key), engine.context)
+        control = controls() if self.task.scan != Scan() else None
+        return self._reaching(Remote(name, engine, key=key, control=control), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:
         """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""

@@ -5,8 +5,9 @@ import time
 from collections.abc import AsyncGenerator
 
 from insource.engines.base import Streams
-from insource.errors import EngineError, EngineSlow, InsourceError
+from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, ScanFailed
 from insource.journeys.answer import Keep, Path, answer, intended, recorded, without_text
+from insource.journeys.scanned import Watched, watched
 from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
 
 LEFT = "the caller left, or the server stopped, before the end"
@@ -26,21 +27,25 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
         yield record
         return
     await intended(request, path)
-    call = _Call(request, path)
+    watch = await watched(request, path.scans)
+    call = _Call(request, path, watch)
     try:
-        async for piece in _pieces(engine, request):
-            if isinstance(piece, Prediction):
-                call.prediction, call.reason = piece, "passed through"
-            else:
-                call.pieces += 1
-                yield piece
-    except EngineError as error:
+        if watch.error:
+            raise watch.error
+        async for piece in _pieces(engine, watch.request):
+            call.pieces += isinstance(piece, str)
+            for said in call.watching.feed(piece) if isinstance(piece, str) else call.watching.close(piece):
+                if isinstance(said, str):
+                    yield said
+                else:
+                    call.prediction, call.reason = said, "passed through"
+    except (EngineError, Blocked, ScanFailed) as error:
         call.error = error
         raise
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
-    yield record
+    yield watch.given(record)
 
 
 async def _pieces(engine: Streams, request: Request) -> AsyncGenerator[str | Prediction]:
@@ -58,8 +63,9 @@ async def _pieces(engine: Streams, request: Request) -> AsyncGenerator[str | Pre
 class _Call:
     """What is known of a call while it is being answered."""
 
-    def __init__(self, request: Request, path: Path) -> None:
-        self.request, self.path = request, path
+    def __init__(self, request: Request, path: Path, watch: Watched) -> None:
+        self.request, self.path, self.watch = request, path, watch
+        self.watching = watch.stream()
         self.began = time.perf_counter()
         self.pieces = 0
         self.prediction: Prediction | None = None
@@ -77,7 +83,9 @@ class _Call:
             said = Prediction(text="", engine=name, usage=usage, finish="length")
         reason = f"{self.error.code}: {self.error}" if self.error else self.reason
         decision = Decision(engine=name, rule="passthrough", accepted=self.prediction is not None, reason=reason)
-        attempt = Attempt(decision=decision, prediction=said)
-        record = await recorded(self.request, self.path, (attempt,), self.began)
+        withheld = isinstance(self.error, Blocked | ScanFailed)
+        attempt = Attempt(decision=decision, prediction=said, found=self.watching.found, withheld=withheld)
+        attempts = self.watch.refusal or (attempt,)
+        record = self.watch.noted(await recorded(self.request, self.path, attempts, self.began))
         await keep(without_text(record, None), None)
         return record

@@ -9,6 +9,7 @@ from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing
 from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
+from insource.journeys.scanned import open_scans
 from insource.nouns import Release, Task
 from insource.route import choose, demanded
 from insource.settings import Settings, load_task, task_names
@@ -21,13 +22,15 @@ async def open_path(
     """The path of `task`, or of `task@version` to pin one. Close it with `close_path`.
 
     Paths opened with the same `bases` share base networks, where the settings say so. Raises `Missing` when no release
-    is live, with the command that makes one so; `Refused` for a changed artefact.
+    is live, with the command that makes one so; `Refused` for a changed artefact; `EngineDown` when the task is to be
+    scanned and what scans is not installed.
     """
     name, _, version = task.partition("@")
     asked = load_task(settings, name)
     release = await store.release(name, version) if version else await _live(name, store)
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
+    scans = await asyncio.to_thread(open_scans, served.scan)
     lineup = Lineup(settings, store, served, progress=progress, bases=bases)
     choices = choose(served, {name: engine.place for name, engine in settings.engines.items()})
     help_ = [configured_tier(choice.engine, lineup) for choice in choices if choice.allowed]
@@ -39,6 +42,7 @@ async def open_path(
         key=store.tenant_key,
         intend=store.intend,
         refused=tuple(choice for choice in choices if not choice.allowed),
+        scans=scans,
     )
 
 
@@ -61,9 +65,10 @@ def open_passthrough(name: str, settings: Settings, store: Store) -> Path:
     """The path of an engine of insource.toml, with no task: its words are passed on. Raises `Missing`, `Invalid`."""
     if name not in settings.engines:
         raise Missing(f"there is no engine {name!r}", hint="engines are named in insource.toml")
-    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"))
+    scans = open_scans(settings.scan)
+    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate", scan=settings.scan))
     tier, seconds = configured_tier(name, lineup), settings.engines[name].timeout_s
-    return Path(task=None, tiers=(tier,), key=store.tenant_key, intend=store.intend, deadline=seconds)
+    return Path(task=None, tiers=(tier,), key=store.tenant_key, intend=store.intend, deadline=seconds, scans=scans)
 
 
 def configured_tier(name: str, lineup: Lineup) -> Tier:
@@ -81,7 +86,12 @@ async def close_path(path: Path) -> None:
 def as_served(trained: Task, asked: Task) -> Task:
     """What a release answers: the outputs it was trained for, under the policy that the task has now."""
     return msgspec.structs.replace(
-        trained, risk=asked.risk, sensitivity=asked.sensitivity, acceptance=asked.acceptance, owner=asked.owner
+        trained,
+        risk=asked.risk,
+        sensitivity=asked.sensitivity,
+        acceptance=asked.acceptance,
+        owner=asked.owner,
+        scan=asked.scan,
     )
 
 

@@ -9,7 +9,7 @@ from insource.engines.artefact import Manifest, file_digests, write_manifest
 from insource.engines.local import LocalModel
 from insource.errors import Invalid, StoreError
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import Dataset, Example, Release, Task, digest
+from insource.nouns import Dataset, Example, Release, Scan, Task, digest
 from insource.release.enter import enter
 from insource.release.register import changelog
 from insource.settings import Settings
@@ -147,7 +147,11 @@ def _seal(folder: Path, manifest: Manifest, dataset: Dataset) -> str:
     import msgspec
 
     whole = msgspec.structs.replace(
-        manifest, dataset=dataset.id, files=file_digests(folder), code=f"insource {insource.__version__}"
+        manifest,
+        task=msgspec.structs.replace(manifest.task, scan=Scan()),  # the owner's terms are no part of what is released
+        dataset=dataset.id,
+        files=file_digests(folder),
+        code=f"insource {insource.__version__}",
     )
     return write_manifest(folder, whole)
 

@@ -14,7 +14,7 @@ from insource.nouns.base import (
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
-from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
+from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
@@ -28,6 +28,7 @@ from insource.nouns.visible import visible
 __all__ = [
     "ACTIONS",
     "DEEPEST",
+    "KINDS",
     "Action",
     "Attempt",
     "Attention",
@@ -40,6 +41,7 @@ __all__ = [
     "Finding",
     "Finish",
     "Gate",
+    "Hit",
     "Intent",
     "JsonObject",
     "JsonValue",
@@ -62,6 +64,7 @@ __all__ = [
     "Review",
     "Risk",
     "Role",
+    "Scan",
     "ScanPolicy",
     "Score",
     "Shape",

@@ -6,6 +6,11 @@ from insource.nouns.base import Noun
 
 Action = Literal["note", "redact", "review", "block"]
 ACTIONS: tuple[Action, ...] = ("note", "redact", "review", "block")  # each is stricter than those before it
+# what can be looked for without a model for names; what each is stands in scan/kinds.toml
+KINDS = (
+    "email", "url", "phone", "card", "iban", "ip_address", "mac_address", "wallet", "birth_date", "age", "document_id",
+    "national_id", "api_key", "password", "jwt", "private_key", "control", "own_term",
+)  # fmt: skip
 
 
 class Finding(Noun, frozen=True, kw_only=True):
@@ -35,3 +40,27 @@ class ScanPolicy(Noun, frozen=True, kw_only=True):
         """The strictest action that any of the findings calls for; None when none does."""
         called = {self.actions.get(finding.kind) for finding in findings}
         return next((action for action in reversed(ACTIONS) if action in called), None)
+
+
+class Scan(Noun, frozen=True, kw_only=True):
+    """What is looked for in what is asked and in what is answered. `own_terms` are the owner's own words.
+
+    With `restore`, what was replaced in the question is put back into the answer to the same call.
+    """
+
+    input: ScanPolicy = ScanPolicy()
+    output: ScanPolicy = ScanPolicy()
+    own_terms: tuple[str, ...] = ()
+    restore: bool = True
+
+
+class Hit(Noun, frozen=True, kw_only=True):
+    """Everything of one kind that was found in a call, and what was done about it; never what it says.
+
+    `places` are the first of the `count`, each a part of the call and characters in it: "messages[1].content 17:34".
+    """
+
+    kind: str
+    action: Action
+    count: int
+    places: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from insource.errors import Invalid, Missing
-from insource.nouns import Output, Task, to_json
+from insource.nouns import Output, Scan, Task, to_json
 from insource.settings import Settings, load_task
 
 NOTE = "# Written by insource from a bundle; the next bundle of this task writes it anew."
@@ -50,7 +50,16 @@ def _tables(task: Task) -> list[str]:
         lines += ["", "[acceptance]", *[f"{_value(key)} = {demand!r}" for key, demand in task.acceptance.items()]]
     bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold}
     lines += ["", "[risk]", *[f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]]
-    return [*lines, f"else = {_value(list(task.risk.otherwise))}"]
+    return [*lines, f"else = {_value(list(task.risk.otherwise))}", *_scan(task.scan)]
+
+
+def _scan(scan: Scan) -> list[str]:
+    if scan == Scan():
+        return []
+    lines = ["", "[scan]", f"own_terms = {_value(list(scan.own_terms))}", f"restore = {json.dumps(scan.restore)}"]
+    for side, policy in (("input", scan.input), ("output", scan.output)):
+        lines += ["", f"[scan.{side}]", *[f"{kind} = {_value(action)}" for kind, action in policy.actions.items()]]
+    return lines
 
 
 def _output(output: Output) -> list[str]:

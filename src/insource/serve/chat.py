@@ -12,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from insource.errors import EngineError, Invalid, OutputInvalid
+from insource.errors import Blocked, EngineError, Invalid, OutputInvalid, ScanFailed
 from insource.journeys.answer import Path, answer, broken_off
 from insource.journeys.relay import relay
 from insource.nouns import Key, Record, to_json
@@ -36,7 +36,7 @@ async def chat(http: HttpRequest) -> ASGIApp:
         with desk.meter.hold(key, request, path) as request:
             try:
                 record = await answer(request, path, desk.keep)
-            except EngineError as error:
+            except (EngineError, Blocked, ScanFailed) as error:
                 return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
             except asyncio.CancelledError:
                 await broken_off(request, path, desk.keep)
