@@ -11,7 +11,7 @@ pytest.importorskip("re2")
 pytest.importorskip("phonenumbers")
 pytest.importorskip("stdnum")
 
-from serving import LABELS, client, gateway, path_of, say, socket_of, tickets
+from serving import client, gateway, say, socket_of, tickets
 
 from insource.engines.scripted import Rule, Scripted
 from insource.engines.scripted_server import Reply, ScriptedServer, Written
@@ -23,7 +23,7 @@ from insource.serve.app import create_app
 from insource.settings import EngineSettings, Settings
 from insource.store import Store
 
-MAIL, CARD, KEY = "ada@example.com", "4111 1111 1111 1111", "sk-ant-api03-" + "aB3dE5gH7jK9mN1pQ3sT" * 4
+MAIL, CARD = "ada@example.com", "4111 1111 1111 1111"
 TERMS = ("Project Bluebird",)
 PASSED = Scan(
     input=ScanPolicy(actions={"email": "redact", "card": "block", "ip_address": "note"}),
@@ -39,9 +39,12 @@ async def passed(root, *replies: Reply, scan: Scan = PASSED):
     async with ScriptedServer(replies) as server:
         hub = EngineSettings(kind="openai", base_url=server.base_url, model="scripted")
         settings = Settings(root=root, cache=root, engines={"hub": hub}, scan=scan)
-        async with await Store.open(settings) as store, socket_of(create_app(settings, store, {})) as url:
-            async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-                yield http, url, server, store
+        async with (
+            await Store.open(settings) as store,
+            socket_of(create_app(settings, store, {})) as url,
+            httpx.AsyncClient(base_url=url, timeout=20) as http,
+        ):
+            yield http, url, server, store
 
 
 async def chat(http, text: str, **more):
@@ -124,7 +127,7 @@ async def test_every_part_of_a_call_that_an_engine_gets_is_scanned(tmp_path):
                 {"type": "image_url", "image_url": {"url": f"https://pictures.example.com/?who={MAIL}"}},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]},
         ],
-        "tools": [{"type": "function", "function": {"name": "send", "description": f"as {MAIL}", "parameters": secret}}],
+        "tools": [{"type": "function", "function": {"name": "a", "description": f"as {MAIL}", "parameters": secret}}],
         "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": secret}},
         "stop": [MAIL],
     }  # fmt: skip
@@ -222,7 +225,7 @@ def streamed(body: str) -> tuple[str, str]:
     return text, end
 
 
-SPOKEN = f"Dear [email 1], eve@example.com says: Project Bluebird is at 10.1.2.3 [email 9]"
+SPOKEN = "Dear [email 1], eve@example.com says: Project Bluebird is at 10.1.2.3 [email 9]"
 
 
 @pytest.mark.parametrize(
@@ -307,10 +310,6 @@ async def test_a_broken_scan_ends_a_stream_without_its_end_mark(side, tmp_path):
 
 
 # ------------------------------------------------------------------ tasks
-
-
-def written(text: str, otherwise=("review",)) -> tuple[Task, Scripted]:
-    return Task(name="tickets", kind="generate"), Scripted("one", [Rule(text=text, confidence=0.99)])
 
 
 def under(path: Path, **sides: dict) -> Path:
@@ -408,5 +407,3 @@ async def test_without_a_policy_nothing_is_looked_for(tmp_path):
     async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url, timeout=20) as http:
         assert (await http.post("/v1/chat/completions", json=say(f"refund {CARD}"))).status_code == 200
         assert (await store.records())[0].found == ()
-    assert LABELS
-    assert path_of

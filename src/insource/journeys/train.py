@@ -38,7 +38,10 @@ async def train(
 async def _train(
     task: Task, settings: Settings, store: Store, name: str, recipe: Path | None, speak: tuple[Say, Progress]
 ) -> Release:
+    import msgspec
+
     say, _ = speak
+    task = msgspec.structs.replace(task, scan=Scan())  # the owner's terms are no part of what is released
     dataset = await store.dataset(task.name)
     if dataset is None:
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
@@ -147,11 +150,7 @@ def _seal(folder: Path, manifest: Manifest, dataset: Dataset) -> str:
     import msgspec
 
     whole = msgspec.structs.replace(
-        manifest,
-        task=msgspec.structs.replace(manifest.task, scan=Scan()),  # the owner's terms are no part of what is released
-        dataset=dataset.id,
-        files=file_digests(folder),
-        code=f"insource {insource.__version__}",
+        manifest, dataset=dataset.id, files=file_digests(folder), code=f"insource {insource.__version__}"
     )
     return write_manifest(folder, whole)
 
