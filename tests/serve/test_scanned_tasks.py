@@ -15,9 +15,11 @@ from test_scanned import CARD, MAIL, TERMS, on_disk
 
 from insource.engines.scripted import Rule, Scripted
 from insource.engines.windowed import Windowed
-from insource.journeys.answer import Path, Tier
+from insource.errors import EngineSlow, OutputInvalid
+from insource.journeys.answer import Path, Tier, discard
+from insource.journeys.relay import relay
 from insource.journeys.scanned import open_scans
-from insource.nouns import Scan, ScanPolicy, Task
+from insource.nouns import Request, Scan, ScanPolicy, Task
 
 
 def under(path: Path, **sides: dict) -> Path:
@@ -113,3 +115,52 @@ async def test_without_a_policy_nothing_is_looked_for(tmp_path):
     async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url, timeout=20) as http:
         assert (await http.post("/v1/chat/completions", json=say(f"refund {CARD}"))).status_code == 200
         assert (await store.records())[0].found == ()
+
+
+class Complaining:
+    """An engine that quotes in its complaints."""
+
+    name = "one"
+
+    def __init__(self, error):
+        self.error = error
+
+    async def complete(self, request):
+        raise self.error
+
+    async def stream(self, request):
+        yield "well, "
+        raise self.error
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(EngineSlow(f"still at {CARD}"), 504), (OutputInvalid(f"{CARD} is no label"), 502)]
+)
+async def test_what_an_engine_complains_of_is_not_shown_where_it_quotes_what_may_not_pass(error, status, tmp_path):
+    for action, quoted in (("note", True), ("block", False)):
+        async with answering(tmp_path / action, tickets(), Complaining(error), output={"card": action}) as (
+            http,
+            store,
+        ):
+            answer = await http.post("/v1/chat/completions", json=say("which?"))
+            assert answer.status_code == status
+            assert (CARD in answer.text + str(await store.pending())) == quoted
+        path = under(Path(task=None, tiers=(Tier(Complaining(error)),)), output={"card": action})
+        said = []
+        with pytest.raises(type(error)) as raised:
+            async for piece in relay(Request(id="r"), path, discard):
+                said.append(piece)
+        assert said == ["well, "]
+        assert (CARD in str(raised.value)) == quoted
+
+
+async def test_a_long_input_is_scanned_as_a_short_one(tmp_path):
+    engine = Scripted(
+        "one", [Rule(match=f"/^{'word ' * 8000}\\[email 1\\]$/", value={"intent": "refund"}, confidence=0.97)]
+    )
+    async with answering(tmp_path, tickets(), engine, input={"email": "redact"}) as (http, _):
+        answer = await http.post("/v1/chat/completions", json=say("word " * 8000 + MAIL))
+        assert answer.json()["choices"][0]["message"]["content"] == "refund"

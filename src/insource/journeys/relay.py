@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator
 
 from insource.engines.base import Streams
-from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, ScanFailed
+from insource.errors import Blocked, EngineSlow, InsourceError, ScanFailed
 from insource.journeys.answer import Keep, Path, answer, intended, recorded, without_text
 from insource.journeys.scanned import Watched, watched
 from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
@@ -30,22 +30,28 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
     watch = await watched(request, path.scans)
     call = _Call(request, path, watch)
     try:
-        if watch.error:
-            raise watch.error
-        async for piece in _pieces(engine, watch.request):
-            call.pieces += isinstance(piece, str)
-            for said in call.watching.feed(piece) if isinstance(piece, str) else call.watching.close(piece):
-                if isinstance(said, str):
-                    yield said
-                else:
-                    call.prediction, call.reason = said, "passed through"
-    except (EngineError, Blocked, ScanFailed) as error:
-        call.error = error
-        raise
+        async for piece in _said(call, engine):
+            yield piece
+    except InsourceError as error:
+        call.error = watch.hushed(error)
+        raise call.error from error.__cause__
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
     yield watch.given(record)
+
+
+async def _said(call: "_Call", engine: Streams) -> AsyncGenerator[str]:
+    """What may go on of what the engine says."""
+    if call.watch.error:
+        raise call.watch.error
+    async for piece in _pieces(engine, call.watch.request):
+        call.pieces += isinstance(piece, str)
+        for said in call.watching.feed(piece) if isinstance(piece, str) else call.watching.close(piece):
+            if isinstance(said, str):
+                yield said
+            else:
+                call.prediction, call.reason = said, "passed through"
 
 
 async def _pieces(engine: Streams, request: Request) -> AsyncGenerator[str | Prediction]:

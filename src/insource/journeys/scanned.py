@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from insource.errors import Blocked, InsourceError
+from insource.errors import Blocked, InsourceError, ScanFailed
 from insource.journeys.scanned_back import Back, put_back, put_back_call, put_back_value, shifted
 from insource.journeys.scanned_parts import Finder
 from insource.nouns import Attempt, Decision, Hit, Message, Prediction, Record, Request, Scan, ScanPolicy, to_json
@@ -89,8 +89,11 @@ class Watched:
 
     async def heard(self, attempt: Attempt, error: InsourceError | None) -> tuple[Attempt, InsourceError | None]:
         """The attempt with what may go on of its answer. What may not, or what a person is to see, is not accepted."""
-        said = attempt.prediction
-        if said is None or self._scans is None:
+        if self._scans is None:
+            return attempt, error
+        said, error = attempt.prediction, error and self.hushed(error)
+        attempt = msgspec.structs.replace(attempt, decision=self._unquoting(attempt.decision))
+        if said is None:
             return attempt, error
         prediction, found, failed = await _run(lambda: self._answer(said), len(said.text))
         decision = attempt.decision
@@ -102,6 +105,13 @@ class Watched:
         withheld = failed is not None
         attempt = Attempt(decision=decision, prediction=prediction, found=found, withheld=withheld)
         return attempt, failed or error
+
+    def hushed(self, error: InsourceError) -> InsourceError:
+        """An engine's complaint, without its words where they hold what no answer may."""
+        scanner = self._scans.said if self._scans else None
+        if scanner is None or isinstance(error, Blocked | ScanFailed) or _may_pass(str(error), scanner):
+            return error
+        return type(error)("the engine's complaint may not be shown", hint=error.hint, at=error.at)
 
     def ruled(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
         """The attempts, of which none is accepted where a person is to see what came in."""
@@ -131,6 +141,14 @@ class Watched:
         scanner = self._scans.said if self._scans else None
         restore = self._scans is not None and self._scans.restore and len(self._originals)
         return Watching(scanner, self._originals, Back(self._originals, as_json=self._json) if restore else None)
+
+    def _unquoting(self, decision: Decision) -> Decision:
+        """The decision, without what an engine said where its reason quotes what no answer may hold."""
+        scanner = self._scans.said if self._scans else None
+        if scanner is None or _may_pass(decision.reason, scanner):
+            return decision
+        code = decision.reason.partition(": ")[0]
+        return msgspec.structs.replace(decision, reason=f"{code}: what was said may not be shown")
 
     def _answer(self, said: Prediction) -> tuple[Prediction, tuple[Hit, ...], InsourceError | None]:
         scanner = self._scans.said if self._scans else None
@@ -201,6 +219,13 @@ class Watching:
 def answer_blocked(kinds: str) -> Blocked:
     """The error that a caller gets in the place of an answer."""
     return Blocked(f"the answer held what may not pass: {kinds}", hint="the record says where")
+
+
+def _may_pass(text: str, scanner: Scanner) -> bool:
+    try:
+        return scanner.scan(text).action in (None, "note")
+    except InsourceError:
+        return False
 
 
 def _scanner(policy: ScanPolicy, terms: tuple[str, ...]) -> Scanner | None:
