@@ -12,6 +12,7 @@ pytest.importorskip("phonenumbers")
 pytest.importorskip("stdnum")
 
 from serving import client, gateway, say, socket_of, tickets
+from test_api import vectors
 
 from insource.engines.scripted import Rule, Scripted
 from insource.engines.scripted_server import Reply, ScriptedServer, Written
@@ -307,3 +308,41 @@ async def test_a_broken_scan_ends_a_stream_without_its_end_mark(side, tmp_path):
                 answer = await chat(http, MAIL, stream=True)
                 assert (answer.status_code, answer.json()["error"]["code"]) == (503, "scan_failed")
                 assert len(server.seen) == (side == "said")
+
+
+# ------------------------------------------------------------------ the other routes
+
+
+async def test_completions_and_several_choices_are_scanned_too(tmp_path):
+    async with passed(tmp_path, Reply(text="Dear [email 1]")) as (http, _, server, store):
+        said = await http.post("/v1/completions", json={"model": "hub", "prompt": ["hi", f"I am {MAIL}"], "n": 2})
+        assert [choice["text"] for choice in said.json()["choices"]] == [*["Dear [email 1]"] * 2, *[f"Dear {MAIL}"] * 2]
+        assert MAIL not in told(server)
+        await refused_as_blocked(http, store, "completions", {"model": "hub", "prompt": CARD})
+        assert len(server.seen) == 4
+
+
+async def test_what_is_embedded_is_scanned_too(tmp_path):
+    async with vectors() as (base_url, seen):
+        hub = EngineSettings(kind="openai", base_url=base_url, model="embedder")
+        settings = Settings(root=tmp_path, cache=tmp_path, engines={"hub": hub}, scan=PASSED)
+        async with (
+            await Store.open(settings) as store,
+            socket_of(create_app(settings, store, {})) as url,
+            httpx.AsyncClient(base_url=url, timeout=20) as http,
+        ):
+            said = await http.post("/v1/embeddings", json={"model": "hub", "input": ["hi", f"I am {MAIL}"]})
+            assert said.status_code == 200, said.text
+            (hit,) = (await store.record(said.headers["x-insource-record"])).found
+            assert hit.places == ("messages[1].content 5:20",)
+            await refused_as_blocked(http, store, "embeddings", {"model": "hub", "input": CARD})
+        assert [each["input"] for each in seen] == [["hi", "I am [email 1]"]]
+    assert b"example.com" not in on_disk(tmp_path)
+
+
+async def refused_as_blocked(http, store: Store, route: str, body: dict) -> None:
+    refused = await http.post(f"/v1/{route}", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "content_blocked")
+    record = await store.record(refused.headers["x-insource-record"])
+    (attempt,) = record.attempts
+    assert (record.outcome, attempt.decision.rule, attempt.decision.reason) == ("failed", "scan", "content_blocked")

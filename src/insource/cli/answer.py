@@ -1,7 +1,6 @@
 """`insource answer`: one input, the answer, and why."""
 
 import sys
-import uuid
 
 import click
 import msgspec
@@ -14,7 +13,7 @@ from insource.errors import Invalid
 from insource.journeys.answer import Path, answer
 from insource.journeys.batch import Row, row_of
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import Hit, JsonObject, Record, ask, visible
+from insource.nouns import Hit, JsonObject, Record, ask, record_id, visible
 from insource.store import Store
 
 PATIENCE_S = 600.0  # a long document takes its time, and Ctrl-C ends it
@@ -46,7 +45,7 @@ async def _answer(door: Door, name: str, text: str) -> tuple[Record, Path]:
         try:
             if path.task is None:
                 raise Invalid(f"{name} is no task")
-            request = msgspec.structs.replace(ask(path.task, text, id=uuid.uuid4().hex), deadline=PATIENCE_S)
+            request = msgspec.structs.replace(ask(path.task, text, id=record_id()), deadline=PATIENCE_S)
             return await answer(request, path, store.append), path
         finally:
             await close_path(path)

@@ -12,7 +12,7 @@ from insource.errors import Invalid
 from insource.journeys.serve import open_live
 from insource.nouns import Noun
 from insource.serve.app import create_app
-from insource.serve.run import address, listen, run_server
+from insource.serve.run import address, event_loop, listen, run_server
 from insource.serve.tls import context
 from insource.store import Store
 
@@ -65,7 +65,7 @@ def command(door: Door, workers: int, **asked: Any) -> None:
     """
     if workers > 1:
         raise Invalid("one process serves everything for now", hint="it batches concurrent calls; leave --workers out")
-    run(_serve(door, Asked(**asked)))
+    run(_serve(door, Asked(**asked)), event_loop)
 
 
 async def _serve(door: Door, asked: Asked) -> None:

@@ -19,15 +19,17 @@ from insource.engines.remote_anthropic import ANTHROPIC
 from insource.engines.remote_http import Rejected, Spoiled, Upstream
 from insource.engines.remote_ollama import OLLAMA
 from insource.engines.remote_openai import OPENAI
-from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken
+from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
 from insource.engines.remote_wish import Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError, EngineSlow
-from insource.nouns import Message, Prediction, Request, Task, Usage
+from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
+from insource.nouns.request import text_of
 from insource.scan.find import Shapes
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+EMBEDDINGS = "/embeddings"
 MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
 
@@ -123,6 +125,25 @@ class Remote:
         except TimeoutError as error:
             raise self._slow(request) from error
         yield heard.prediction(request, self.name, call.ms)
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """A vector for each message, from the server's embeddings. Raises `EngineError`, as `complete` does."""
+        if self._wire is not OPENAI:
+            raise EngineError(f"{self.name}: embeddings are asked of servers with the OpenAI API only")
+        call, texts = self._call(request), [text_of(message.content) for message in request.messages]
+        sent = {name: value for name, value in wanted.items() if value is not None}
+        try:
+            async with asyncio.timeout_at(call.until):
+                response = await self._upstream.post(
+                    {"model": self._model or request.model, "input": texts} | sent, call.until, EMBEDDINGS
+                )
+                async with response:
+                    data = decoded(await self._upstream.read(response, LARGEST_ANSWER * 4))
+        except (Rejected, Spoiled) as error:
+            raise EngineError(f"{self.name} rejects the request: {error}") from error
+        except TimeoutError as error:
+            raise self._slow(request) from error
+        return vectors(data, len(texts), self.name)
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones get `EngineDown`."""

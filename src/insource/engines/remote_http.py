@@ -54,19 +54,20 @@ class Upstream:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
             raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]')
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
-        self._url = settings.base_url.rstrip("/") + dialect.path
+        self._base, self._path = settings.base_url.rstrip("/"), dialect.path
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def post(self, sent: JsonObject, until: float) -> aiohttp.ClientResponse:
-        """The opened 200 answer to `sent`; `until` is the loop's time at which nobody waits any more.
+    async def post(self, sent: JsonObject, until: float, path: str = "") -> aiohttp.ClientResponse:
+        """The opened 200 answer to `sent`, at another `path` than the dialect's where one is given.
 
-        Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is wrong.
+        `until` is the loop's time at which nobody waits any more. Raises `Rejected`, `Spoiled`, or the `EngineError`
+        that says what is wrong.
         """
         for number in range(1, TRIES + 1):
             try:
-                return await self._once(sent)
+                return await self._once(sent, self._base + (path or self._path))
             except _Passing as fault:
                 pause = max(fault.pause_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
                 if number == TRIES or self._closed or asyncio.get_running_loop().time() + pause >= until:
@@ -103,18 +104,18 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _once(self, sent: JsonObject) -> aiohttp.ClientResponse:
+    async def _once(self, sent: JsonObject, url: str) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", **self._dialect.headers}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         session = self._open_session()
         try:
-            response = await session.post(self._url, data=to_json(sent), headers=headers, allow_redirects=False)
+            response = await session.post(url, data=to_json(sent), headers=headers, allow_redirects=False)
         except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            words = f"{self._name}: no safe connection to {urlsplit(self._url).hostname}: {self.clean(str(error))}"
+            words = f"{self._name}: no safe connection to {urlsplit(url).hostname}: {self.clean(str(error))}"
             raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
         except (aiohttp.ClientError, ConnectionError, OSError) as error:
-            host = urlsplit(self._url).netloc
+            host = urlsplit(url).netloc
             raise _Passing(EngineDown(f"{self._name}: {host} cannot be reached", hint="is it running?")) from error
         if response.status == 200:
             return response

@@ -18,7 +18,7 @@ from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, S
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.prediction import Finish, Prediction, Usage
-from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict
+from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
@@ -82,6 +82,7 @@ __all__ = [
     "key_text",
     "likeness",
     "normal",
+    "record_id",
     "same",
     "sha256_given",
     "to_json",

@@ -1,5 +1,7 @@
 """What happened: one answered call, and what a person said of it."""
 
+import secrets
+import time
 from datetime import datetime
 from typing import Literal
 
@@ -107,6 +109,15 @@ class Intent(Noun, frozen=True, kw_only=True):
             latency_ms=max(lost, 0.0) * 1000,
             created=self.created,
         )
+
+
+def record_id() -> str:
+    """A new name for a call: a UUID of version 7 (RFC 9562), which begin with the time, in 32 hexadecimal digits.
+
+    Rows that are written together lie together in the table's index: fewer pages a commit.
+    """
+    stamp, chance = time.time_ns() // 1_000_000, secrets.randbits(74)
+    return f"{stamp:012x}7{chance >> 62:03x}{0x8 | chance >> 60 & 0x3:x}{chance & (1 << 60) - 1:015x}"
 
 
 class Review(Noun, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ class Desk:
         self.store = store
         self.meter = Meter(settings.tenants)
         self._paths = dict(paths)
+        self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
         self._leaving: dict[int, Path] = {}
@@ -96,7 +97,8 @@ class Desk:
     async def follow(self) -> list[str]:
         """Opens what became live and lets go of what no longer is. Returns what could not be opened, in words."""
         problems = []
-        for task in task_names(self.settings):
+        self._tasks = await asyncio.to_thread(task_names, self.settings)
+        for task in self._tasks:
             release = await self.store.live(task)
             name = release.name if release else None
             if name == self._serves(task):
@@ -151,7 +153,7 @@ class Desk:
 
     async def _open(self, model: str) -> Path:
         task, pinned, version = model.partition("@")
-        known = task_names(self.settings)
+        self._tasks = known = task_names(self.settings)
         if task not in known:
             near = difflib.get_close_matches(model, [*known, *self.settings.engines], n=1)
             hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists what there is"
@@ -164,7 +166,7 @@ class Desk:
 
     def _engine(self, model: str) -> str | None:
         """The engine that `model` names, itself or by the model behind it; a task's name goes first."""
-        if not model or model.partition("@")[0] in task_names(self.settings):
+        if not model or model.partition("@")[0] in self._tasks:
             return None
         if model in self.settings.engines:
             return model

@@ -17,6 +17,15 @@ from insource.serve.tls import options
 DRAIN_S, LAST_WORDS_S = 30, 5
 
 
+def event_loop() -> asyncio.AbstractEventLoop:
+    """A new loop: uvloop's where there is one (not on Windows), which handles a call in half the time."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def listen(host: str, port: int, *, network: bool = False, keys: bool = False) -> socket.socket:
     """A bound socket. Raises `Conflict` when it is in use.
 
@@ -62,6 +71,7 @@ async def run_server(
         access_log=False,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
         **options(tls),
