@@ -113,7 +113,7 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
-    known = {"workspace", "store", "serve", "audit", "scan", "engines", "tenants"}
+    known = {"workspace", "store", "serve", "audit", "networks", "scan", "engines", "tenants"}
     assert set(keys(settings._File)) == known, "add its section to the test above"
 
 

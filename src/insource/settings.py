@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,11 +17,12 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import ACTIONS, KINDS, JsonObject, Limits, Noun, Output, Risk, Scan, ScanPolicy, Task, visible
+from insource.nouns import JsonObject, Limits, Networks, Noun, Output, Risk, Scan, Task, scan_faults, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
 STATE = ".insource"
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class EngineSettings(Noun, frozen=True, kw_only=True):
@@ -33,6 +34,10 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
     Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
     goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
+    A server is waited for `connect_s` for a connection, `first_byte_s` for the first byte of its answer, `idle_s`
+    between its bytes, and `timeout_s` in all. So many calls as `max_concurrent` are with it at once, `max_waiting`
+    more wait. With `breaker` it is left alone for a while after failures; what took longer than `slow_s` is one.
+    `otherwise` names the engines that are asked, in order, when this one fails before its first word.
     """
 
     kind: Literal[
@@ -44,7 +49,15 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     api_key_env: str = ""
     script: str = ""
     region: str = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    timeout_s: Seconds = 60.0
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    idle_s: Seconds = 30.0
+    slow_s: Seconds = 30.0
+    max_concurrent: Annotated[int, Meta(ge=1, le=100_000)] = 128
+    max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 256
+    breaker: bool = True
+    otherwise: tuple[str, ...] = msgspec.field(name="else", default=())
     context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     retries: Annotated[int, Meta(ge=0, le=10)] = 1
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
@@ -109,6 +122,7 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    networks: dict[str, tuple[str, ...]] = {}
     scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
@@ -126,6 +140,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    networks: Networks = Networks()
     scan: Scan = Scan()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
@@ -174,7 +189,8 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
-        scan=_scan(path, file.scan, root, {action for action in ACTIONS if action != "review"}),
+        networks=_convert(path, {"places": file.networks}, Networks),
+        scan=_scan(path, file.scan, root, queue=False),
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -270,27 +286,20 @@ def _task(path: Path, file: _TaskFile) -> Task:
         risk=_convert(path, risk, Risk),
         sensitivity=sensitivity,
         owner=file.owner,
-        scan=_scan(path, file.scan, path.parent.parent, set(ACTIONS)),
+        scan=_scan(path, file.scan, path.parent.parent),
     )
 
 
-def _scan(path: Path, file: _ScanFile, root: Path, allowed: Collection[str]) -> Scan:
-    sides = {"input": file.input, "output": file.output}
-    named = [(side, kind, action) for side, actions in sides.items() for kind, action in actions.items()]
-    wrong = [f"scan.{side}: nothing is called {kind!r}; kinds: {', '.join(KINDS)}" for side, kind, _ in named
-             if kind not in KINDS]  # fmt: skip
-    can = ", ".join(action for action in ACTIONS if action in allowed)
-    queue = "; what is passed through to an engine has no review queue" if "review" not in allowed else ""
-    wrong += [f"scan.{side}.{kind}: {action!r} is no action here; actions: {can}{queue}" for side, kind, action in named
-              if action not in allowed]  # fmt: skip
+def _scan(path: Path, file: _ScanFile, root: Path, *, queue: bool = True) -> Scan:
     terms = file.own_terms if isinstance(file.own_terms, list) else _lines(root / file.own_terms, "terms")
-    if bool(terms) != any(kind == "own_term" for _, kind, _ in named):
-        wrong.append("scan: own_terms and the kind 'own_term' go together: terms, and what is done about them")
+    sides = {"input": file.input, "output": file.output}
+    wrong = scan_faults(sides, terms, queue=queue)
     if wrong:
-        said = "\n".join(f"{path}: {each}" for each in wrong)
-        raise Invalid(said, hint="see docs/reference/settings.md", at=str(path))
-    policies = {side: _convert(path, {"actions": actions}, ScanPolicy) for side, actions in sides.items()}
-    return Scan(**policies, own_terms=tuple(terms), restore=file.restore)
+        raise Invalid(
+            "\n".join(f"{path}: {each}" for each in wrong), hint="see docs/reference/settings.md", at=str(path)
+        )
+    said = {side: {"actions": actions} for side, actions in sides.items()}
+    return _convert(path, {**said, "own_terms": terms, "restore": file.restore}, Scan)
 
 
 def _output(path: Path, name: str, file: _OutputFile) -> Output:

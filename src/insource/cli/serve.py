@@ -83,6 +83,9 @@ async def _serve(door: Door, asked: Asked) -> None:
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
+            for name, engine in settings.engines.items():
+                if engine.base_url and engine.region and not settings.networks.held(engine.region):
+                    door.say(f"not held to {engine.region}: {name}; {engine.region} has no list under [networks]")
             door.say(KEYED if keys else OPEN)
             app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)
             models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")

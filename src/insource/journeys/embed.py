@@ -5,7 +5,8 @@ import time
 
 from insource.engines.base import Embeds
 from insource.errors import EngineDown, EngineError, EngineSlow, Invalid
-from insource.journeys.answer import STOPPED, Keep, Path, intended, recorded, without_text
+from insource.journeys.answer import Keep, Path, intended, recorded, without_text
+from insource.journeys.relay import LEFT
 from insource.journeys.scanned import watched
 from insource.nouns import Attempt, Decision, JsonObject, Prediction, Record, Request
 
@@ -24,7 +25,7 @@ async def embed(request: Request, path: Path, keep: Keep, wanted: JsonObject) ->
     began, vectors = time.perf_counter(), list[JsonObject]()
     error = watch.error
     said: Prediction | None = None
-    reason = STOPPED
+    reason = LEFT
     try:
         if error is None:
             async with asyncio.timeout(request.deadline):

@@ -14,9 +14,10 @@ from insource.nouns.base import (
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
-from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy
+from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy, scan_faults
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
+from insource.nouns.networks import PREMISES, Networks, is_public
 from insource.nouns.prediction import Finish, Prediction, Usage
 from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -29,6 +30,7 @@ __all__ = [
     "ACTIONS",
     "DEEPEST",
     "KINDS",
+    "PREMISES",
     "Action",
     "Attempt",
     "Attention",
@@ -50,6 +52,7 @@ __all__ = [
     "Latency",
     "Limits",
     "Message",
+    "Networks",
     "Noun",
     "Origin",
     "Outcome",
@@ -78,12 +81,14 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "is_public",
     "key_id",
     "key_text",
     "likeness",
     "normal",
     "record_id",
     "same",
+    "scan_faults",
     "sha256_given",
     "to_json",
     "visible",

@@ -1,5 +1,6 @@
 """What a scan found, and what the owner wants done about it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from insource.nouns.base import Noun
@@ -64,3 +65,21 @@ class Hit(Noun, frozen=True, kw_only=True):
     action: Action
     count: int
     places: tuple[str, ...] = ()
+
+
+def scan_faults(sides: Mapping[str, Mapping[str, str]], terms: Sequence[str], *, queue: bool) -> list[str]:
+    """What is wrong with the policies called `sides` (kind to action), in words. Review takes a `queue`."""
+    named = [(f"scan.{side}", kind, action) for side, actions in sides.items() for kind, action in actions.items()]
+    allowed = [action for action in ACTIONS if queue or action != "review"]
+    more = "" if queue else "; what is passed through to an engine has no review queue"
+    wrong = [
+        f"{at}: nothing is called {kind!r}; kinds: {', '.join(KINDS)}" for at, kind, _ in named if kind not in KINDS
+    ]
+    wrong += [
+        f"{at}.{kind}: {action!r} is no action here; actions: {', '.join(allowed)}{more}"
+        for at, kind, action in named
+        if action not in allowed
+    ]
+    if bool(terms) != any(kind == "own_term" for _, kind, _ in named):
+        wrong.append("scan: own_terms and the kind 'own_term' go together: terms, and what is done about them")
+    return wrong

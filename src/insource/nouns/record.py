@@ -84,7 +84,10 @@ class Record(Noun, frozen=True, kw_only=True):
 
 
 class Intent(Noun, frozen=True, kw_only=True):
-    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another."""
+    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another.
+
+    `usd` is the most that it may cost: what a call is charged of which nobody can say what it did cost.
+    """
 
     id: str
     task: str | None
@@ -92,6 +95,8 @@ class Intent(Noun, frozen=True, kw_only=True):
     input_hash: str
     created: str
     until: str
+    caller: str = ""
+    usd: float = 0.0
 
     def interrupted(self, now: str) -> Record:
         """The record of this call where nobody is left to say how it ended; seen at `now`."""
@@ -107,7 +112,9 @@ class Intent(Noun, frozen=True, kw_only=True):
             outcome="interrupted",
             input_hash=self.input_hash,
             latency_ms=max(lost, 0.0) * 1000,
+            usd=self.usd,
             created=self.created,
+            caller=self.caller,
         )
 
 
