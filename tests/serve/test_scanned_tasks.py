@@ -164,3 +164,13 @@ async def test_a_long_input_is_scanned_as_a_short_one(tmp_path):
     async with answering(tmp_path, tickets(), engine, input={"email": "redact"}) as (http, _):
         answer = await http.post("/v1/chat/completions", json=say("word " * 8000 + MAIL))
         assert answer.json()["choices"][0]["message"]["content"] == "refund"
+
+
+async def test_a_stream_that_is_blocked_before_its_first_word_goes_to_the_next_engine(tmp_path):
+    one, two = says("one", f"{CARD} it is"), says("two", "I may not say")
+    path = under(Path(task=None, tiers=(Tier(one), Tier(two))), output={"card": "block"})
+    *words, record = [piece async for piece in relay(Request(id="r"), path, discard)]
+    assert "".join(words) == "I may not say"
+    assert (record.outcome, [attempt.withheld for attempt in record.attempts]) == ("escalated", [True, False])
+    assert record.attempts[0].found[0].kind == "card"
+    assert record.attempts[0].prediction.usage.output_tokens > 0
