@@ -103,6 +103,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[observe]`", Observe),
         ("`[engines.NAME]`", settings.EngineSettings),
         ("`[tenants.NAME]`", Limits),
+        ("`[scan]`", settings._ScanFile),
         ("The task", settings._TaskFile),
         ("`[outputs.NAME]`", settings._OutputFile),
         ("`[risk]`", settings._RiskFile),
@@ -117,7 +118,7 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
-    known = {"workspace", "store", "serve", "audit", "observe", "networks", "router", "engines", "tenants"}
+    known = {"workspace", "store", "serve", "audit", "observe", "networks", "router", "scan", "engines", "tenants"}
     assert set(keys(settings._File)) == known, "add its section to the test above"
 
 

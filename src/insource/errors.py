@@ -7,6 +7,7 @@
     ├─ Refused         a gate, `verify` or `--strict` said no     409 · 1
     ├─ Denied          key, role or network                       403 · 3
     │  ├─ Unauthorized no valid key                               401 · 3
+    │  ├─ Blocked      a scan found what may not pass             403 · 3
     │  ├─ OverLimit    limit or budget (retryable)                429 · 3
     │  └─ Outside      an engine outside the allowed networks     403 · 3
     ├─ EngineError     the engine cannot answer this              502 · 4
@@ -70,6 +71,12 @@ class Unauthorized(Denied):
     """There is no valid key with the call."""
 
     status, code = 401, "invalid_api_key"
+
+
+class Blocked(Denied):
+    """A scan found what may not pass. The message names its kinds and never repeats it."""
+
+    code = "content_blocked"
 
 
 class OverLimit(Denied):

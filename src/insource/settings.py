@@ -16,7 +16,21 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Levels, Limits, Networks, Noun, Observe, Output, Risk, Route, Task, visible
+from insource.nouns import (
+    JsonObject,
+    Levels,
+    Limits,
+    Networks,
+    Noun,
+    Observe,
+    Output,
+    Risk,
+    Route,
+    Scan,
+    Task,
+    scan_faults,
+    visible,
+)
 from insource.nouns.sections import (
     AuditSettings,
     EngineSettings,
@@ -40,6 +54,13 @@ CONFIG = "insource.toml"
 STATE = ".insource"
 
 
+class _ScanFile(Noun, frozen=True, kw_only=True):
+    input: dict[str, str] = {}
+    output: dict[str, str] = {}
+    own_terms: str | list[str] = []
+    restore: bool = True
+
+
 class _File(Noun, frozen=True, kw_only=True):
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
@@ -48,6 +69,7 @@ class _File(Noun, frozen=True, kw_only=True):
     observe: Observe = Observe()
     networks: dict[str, tuple[str, ...]] = {}
     router: RouterSettings = RouterSettings()
+    scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -55,7 +77,7 @@ class _File(Noun, frozen=True, kw_only=True):
 class Settings(Noun, frozen=True, kw_only=True):
     """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept.
 
-    `tenants` are the limits that all keys of a tenant share.
+    `tenants` are the limits that all keys of a tenant share; `scan` is for calls that are passed through to an engine.
     """
 
     root: Path
@@ -67,6 +89,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     observe: Observe = Observe()
     networks: Networks = Networks()
     router: RouterSettings = RouterSettings()
+    scan: Scan = Scan()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -100,6 +123,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     sensitivity: str | list[str] = "premises"
     owner: str = ""
     levels: Levels = Levels()
+    scan: _ScanFile = _ScanFile()
 
 
 def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -118,6 +142,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         observe=file.observe,
         networks=_convert(path, {"places": file.networks}, Networks),
         router=file.router,
+        scan=_scan(path, file.scan, root, queue=False),
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -223,14 +248,27 @@ def _task(path: Path, file: _TaskFile) -> Task:
         routes=file.route,
         sensitivity=sensitivity,
         owner=file.owner,
+        scan=_scan(path, file.scan, path.parent.parent),
     )
+
+
+def _scan(path: Path, file: _ScanFile, root: Path, *, queue: bool = True) -> Scan:
+    terms = file.own_terms if isinstance(file.own_terms, list) else _lines(root / file.own_terms, "terms")
+    sides = {"input": file.input, "output": file.output}
+    wrong = scan_faults(sides, terms, queue=queue)
+    if wrong:
+        raise Invalid(
+            "\n".join(f"{path}: {each}" for each in wrong), hint="see docs/reference/settings.md", at=str(path)
+        )
+    said = {side: {"actions": actions} for side, actions in sides.items()}
+    return _convert(path, {**said, "own_terms": terms, "restore": file.restore}, Scan)
 
 
 def _output(path: Path, name: str, file: _OutputFile) -> Output:
     if (file.labels is None) == (file.taxonomy is None):
         raise Invalid(f"{path}: outputs.{name} needs either labels or taxonomy", at=str(path))
     given = file.labels if file.labels is not None else file.taxonomy
-    labels = given if isinstance(given, list) else _lines(path.parent.parent / str(given))
+    labels = given if isinstance(given, list) else _lines(path.parent.parent / str(given), "labels")
     twice = next((label for label, times in Counter(labels).items() if times > 1), None)
     if twice is not None:
         raise Invalid(f"{path}: outputs.{name} lists {twice!r} twice", at=str(path))
@@ -254,11 +292,11 @@ def _schema(path: Path, given: JsonObject | str | None) -> JsonObject | None:
         raise Invalid(f"{source}: not a JSON object: {error}") from error
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, what: str) -> list[str]:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise Missing(f"the labels file {path} cannot be read: {error.strerror}", hint="one label a line") from error
+        raise Missing(f"the {what} file {path} cannot be read: {error.strerror}", hint="one a line") from error
     except UnicodeDecodeError as error:
         raise Invalid(f"{path}: not UTF-8 text (byte {error.start})", hint="save the file as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]

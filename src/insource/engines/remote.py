@@ -13,6 +13,7 @@ import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.dialects import dialect
+from insource.engines.neutral import neutral_turns
 from insource.engines.outward import Outward
 from insource.engines.remote_anthropic import ANTHROPIC
 from insource.engines.remote_http import Incoming, Rejected, Spoiled, Upstream, Waits
@@ -23,6 +24,7 @@ from insource.engines.remote_wish import Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
 from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
 from insource.nouns.request import text_of
+from insource.scan.find import Shapes
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
@@ -56,7 +58,7 @@ class _Call:
 
     def ask_again(self, task: Task, said: str) -> None:
         """From now on the conversation goes on after the invalid answer `said`, and ends a little before time."""
-        self.said = (*messages(task, self.request.input), *again(task, said))
+        self.said = (*self.said[:2], *again(task, said))
         self.waits.until -= MARGIN_S if self.tries == 1 else 0
         self.tries += 1
 
@@ -67,11 +69,16 @@ class Remote:
     A form that the server rejects (of `response_format`, `logprobs`, …) gives way to the next of its dialect, or is
     left out, from then on for that task, once a call without it went through. `confidence` is the server's own, as
     `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. It is reached by
-    `outward`, which holds it to its region's networks; raises `Invalid` on a `base_url` that is none.
+    `outward`, which holds it to its region's networks; raises `Invalid` on a `base_url` that is none. With `control`,
+    control tokens in what strangers wrote are spelled otherwise, for the server may read them as such.
     """
 
-    def __init__(self, name: str, settings: EngineSettings, key: str, outward: Outward | None = None) -> None:
+    def __init__(
+        self, name: str, settings: EngineSettings, key: str, outward: Outward | None = None,
+        control: Shapes | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
+        self._control = control
         self._dialect = dialect(settings.kind)
         self._wire = WIRES[self._dialect.wire]
         outward = outward or Outward(f"engine {name}", settings.region)
@@ -194,6 +201,7 @@ class Remote:
 
     def _call(self, request: Request) -> _Call:
         said = messages(request.task, request.input) if request.task else request.messages
+        said = said if self._control is None else neutral_turns(said, self._control)
         return _Call(request, said, Waits(self.name, self._settings, request.deadline), time.perf_counter())
 
     def _heard(self, request: Request) -> Heard:

@@ -17,7 +17,7 @@ from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
 from insource.journeys.turnstiles import turnstile
-from insource.nouns import Example, Release, Task
+from insource.nouns import Example, Release, Scan, Task
 from insource.settings import Settings, secret
 from insource.store import Store
 
@@ -93,10 +93,12 @@ class Lineup:
             return self._reaching(Scripted.load(name, self.settings.root / engine.script), engine.context)
         from insource.engines.outward import to_engine
         from insource.engines.remote import Remote
+        from insource.scan.control import controls
 
         key = secret(engine.api_key_env) if engine.api_key_env else ""
+        control = controls() if self.task.scan != Scan() else None
         before = turnstile(name, engine, self._bases.turnstiles)
-        remote = Remote(name, engine, key, to_engine(name, self.settings))
+        remote = Remote(name, engine, key, to_engine(name, self.settings), control)
         return self._reaching(Deployment(remote, before), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:

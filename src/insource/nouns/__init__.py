@@ -14,7 +14,7 @@ from insource.nouns.base import (
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
-from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
+from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy, scan_faults
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.networks import PREMISES, Networks, is_public
@@ -30,6 +30,7 @@ from insource.nouns.visible import visible
 __all__ = [
     "ACTIONS",
     "DEEPEST",
+    "KINDS",
     "PREMISES",
     "Action",
     "Attempt",
@@ -43,6 +44,7 @@ __all__ = [
     "Finding",
     "Finish",
     "Gate",
+    "Hit",
     "Intent",
     "JsonObject",
     "JsonValue",
@@ -69,6 +71,7 @@ __all__ = [
     "Risk",
     "Role",
     "Route",
+    "Scan",
     "ScanPolicy",
     "Score",
     "Shape",
@@ -90,6 +93,7 @@ __all__ = [
     "normal",
     "record_id",
     "same",
+    "scan_faults",
     "sha256_given",
     "to_json",
     "visible",

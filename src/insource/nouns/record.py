@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from insource.nouns.base import JsonObject, Noun
+from insource.nouns.finding import Hit
 from insource.nouns.prediction import Prediction
 
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
@@ -16,8 +17,9 @@ class Decision(Noun, frozen=True, kw_only=True):
     """Why an engine was asked and what became of its answer.
 
     `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
-    characters") or the router ("router: tickets at 0.93"). `reason` says in words why the answer was accepted or not;
-    `threshold` is the confidence demanded, None where any valid answer is accepted.
+    characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked. `reason` says in
+    words why the answer was accepted or not; `threshold` is the confidence demanded, None where any valid answer is
+    accepted.
     """
 
     engine: str
@@ -31,12 +33,15 @@ class Decision(Noun, frozen=True, kw_only=True):
 class Attempt(Noun, frozen=True, kw_only=True):
     """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how.
 
-    `usd` is what it cost at the prices that the settings have.
+    `usd` is what it cost at the prices that the settings have. `found` is what a scan found in its answer; where that
+    was `withheld`, nothing of it is left but what it cost.
     """
 
     decision: Decision
     prediction: Prediction | None = None
     usd: float = 0.0
+    found: tuple[Hit, ...] = ()
+    withheld: bool = False
 
 
 class Record(Noun, frozen=True, kw_only=True):
@@ -44,7 +49,7 @@ class Record(Noun, frozen=True, kw_only=True):
 
     `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "failed" is a
     call that no engine answered: the caller got an error, the record says why. "interrupted" is one that was begun and
-    of which nobody said how it ended: the process was killed.
+    of which nobody said how it ended: the process was killed. `found` is what a scan found in the input.
     """
 
     id: str
@@ -58,6 +63,7 @@ class Record(Noun, frozen=True, kw_only=True):
     usd: float = 0.0
     created: str = ""
     caller: str = ""
+    found: tuple[Hit, ...] = ()
 
     @property
     def answer(self) -> Prediction | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from starlette.types import Receive
 
-from insource.errors import EngineError
+from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
 from insource.journeys.relay import LEFT, relay
 from insource.nouns import Key, Record, record_id
@@ -35,9 +35,9 @@ class Answered(NamedTuple):
 
 
 class Unanswered(Exception):
-    """No engine answered; `record` says so in the store."""
+    """No engine answered, or a scan let none; `record` says so in the store."""
 
-    def __init__(self, error: EngineError, record: str) -> None:
+    def __init__(self, error: InsourceError, record: str) -> None:
         super().__init__(str(error))
         self.error, self.record = error, record
 
@@ -79,7 +79,7 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
     with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
         try:
             return await answer(request, path, there.sealing(desk.keep))
-        except EngineError as error:
+        except (EngineError, Blocked, ScanFailed) as error:
             raise Unanswered(error, request.id) from error
         except asyncio.CancelledError:
             await broken_off(request, path, desk.keep, LEFT if there.gone else STOPPED)

@@ -8,7 +8,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from insource.errors import EngineError, Invalid
+from insource.errors import Blocked, EngineError, Invalid, ScanFailed
 from insource.journeys.embed import embed
 from insource.nouns import JsonObject, JsonValue, Message, Request, record_id, to_json
 from insource.serve import wire
@@ -50,7 +50,7 @@ async def embeddings(http: HttpRequest) -> ASGIApp:
                     record, vectors = await embed(request, path, there.sealing(desk.keep), wanted)
             except Gone:
                 return left()
-            except EngineError as error:
+            except (EngineError, Blocked, ScanFailed) as error:
                 return unanswered(Unanswered(error, request.id))
     usage = wire.usage_of((record,))
     body: JsonObject = {"object": "list", "data": vectors, "model": call.model, "insource": wire.facts(record)}
