@@ -84,9 +84,16 @@ class OverLimit(Denied):
 
 
 class EngineError(InsourceError):
-    """The engine cannot answer this call."""
+    """The engine cannot answer this call. `again_s`: after so many seconds another try may help; None: none would.
+
+    That is about this very moment, before any word of an answer; `retryable` is about callers, later.
+    """
 
     status, code = 502, "engine_error"
+
+    def __init__(self, message: str, *, hint: str = "", at: str = "", again_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, at=at)
+        self.again_s = again_s
 
 
 class Outside(Denied, EngineError):

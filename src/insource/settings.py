@@ -22,6 +22,7 @@ from insource.nouns import JsonObject, Limits, Networks, Noun, Output, Risk, Tas
 T = TypeVar("T")
 CONFIG = "insource.toml"
 STATE = ".insource"
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class EngineSettings(Noun, frozen=True, kw_only=True):
@@ -33,6 +34,10 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
     Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
     goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
+    A server is waited for `connect_s` for a connection, `first_byte_s` for the first byte of its answer, `idle_s`
+    between its bytes, and `timeout_s` in all. So many calls as `max_concurrent` are with it at once, `max_waiting`
+    more wait. With `breaker` it is left alone for a while after failures; what took longer than `slow_s` is one.
+    `otherwise` names the engines that are asked, in order, when this one fails before its first word.
     """
 
     kind: Literal[
@@ -44,7 +49,15 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     api_key_env: str = ""
     script: str = ""
     region: str = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    timeout_s: Seconds = 60.0
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    idle_s: Seconds = 30.0
+    slow_s: Seconds = 30.0
+    max_concurrent: Annotated[int, Meta(ge=1, le=100_000)] = 128
+    max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 256
+    breaker: bool = True
+    otherwise: tuple[str, ...] = msgspec.field(name="else", default=())
     context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     retries: Annotated[int, Meta(ge=0, le=10)] = 1
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0

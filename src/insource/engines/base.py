@@ -1,6 +1,6 @@
 """The one seam every model stands behind."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
 from insource.nouns import JsonObject, Prediction, Request, Task, Usage
@@ -28,8 +28,8 @@ class Engine(Protocol):
 class Streams(Protocol):
     """An engine that can also answer piece by piece."""
 
-    def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
-        """Pieces of text as they come, then the whole Prediction as the last item."""
+    def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+        """Pieces of text as they come, then the whole Prediction as the last item. Closing it stops the engine."""
         ...
 
 

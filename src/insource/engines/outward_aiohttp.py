@@ -31,7 +31,8 @@ def connector(outward: Outward, url: str) -> aiohttp.TCPConnector:
         outward.leaving(destination, str(address[0]))
         return socket.socket(family, kind, proto)
 
-    return aiohttp.TCPConnector(resolver=_Admitting(outward, destination), socket_factory=made)
+    # no limit here: `max_concurrent` is the limit, and nobody waits unseen
+    return aiohttp.TCPConnector(limit=0, resolver=_Admitting(outward, destination), socket_factory=made)
 
 
 def destination_of(url: str) -> str:

@@ -29,6 +29,7 @@ BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
 MOST_TOKENS = 2**40  # of one answer: sums of a million such still fit every counter
 DONE = b"[DONE]"
+FIELDS = (b"", b"event", b"id", b"retry")  # beside data; "" is a comment, or the end of an event
 
 
 @dataclass
@@ -169,11 +170,14 @@ class Events:
             return [line for line in lines if line.strip()]
         done = []
         for line in lines:
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
+            name, _, rest = line.partition(b":")
+            if name == b"data":
+                self._data.append(rest.removeprefix(b" "))
             elif not line and self._data:
                 done.append(b"\n".join(self._data))
                 self._data = []
+            elif name not in FIELDS:  # a browser passes over such a line; here words would be missing, and nobody knew
+                raise EngineDown("the stream has a line that belongs to no event")
         return done
 
 

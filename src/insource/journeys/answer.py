@@ -106,11 +106,11 @@ def check_input(text: str) -> None:
         raise Invalid("the input is empty", hint="give the text that the task is about", at="messages")
 
 
-async def broken_off(request: Request, path: Path, keep: Keep) -> None:
+async def broken_off(request: Request, path: Path, keep: Keep, reason: str = STOPPED) -> None:
     """Keeps a call that was cancelled on the way as "failed": nobody waits for its answer any longer."""
     request = msgspec.structs.replace(request, task=path.task)
-    failure = _failure(path, 0, EngineDown(STOPPED))
-    attempt = Attempt(decision=msgspec.structs.replace(failure, reason=STOPPED))
+    failure = _failure(path, 0, EngineDown(reason))
+    attempt = Attempt(decision=msgspec.structs.replace(failure, reason=reason))
     record = await recorded(request, path, (attempt,), time.perf_counter())
     await keep(without_text(record, path.task), None)
 

@@ -5,7 +5,8 @@ import time
 
 from insource.engines.base import Embeds
 from insource.errors import EngineDown, EngineError, EngineSlow, Invalid
-from insource.journeys.answer import STOPPED, Keep, Path, intended, recorded
+from insource.journeys.answer import Keep, Path, intended, recorded
+from insource.journeys.relay import LEFT
 from insource.nouns import Attempt, Decision, JsonObject, Prediction, Record, Request
 
 
@@ -22,7 +23,7 @@ async def embed(request: Request, path: Path, keep: Keep, wanted: JsonObject) ->
     began, vectors = time.perf_counter(), list[JsonObject]()
     error: EngineError | None = None
     said: Prediction | None = None
-    reason = STOPPED
+    reason = LEFT
     try:
         async with asyncio.timeout(request.deadline):
             vectors, usage = await engine.embed(request, wanted)

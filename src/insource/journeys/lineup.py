@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 from insource.engines.artefact import read_manifest
 from insource.engines.base import Engine
+from insource.engines.deployment import Deployment
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
+from insource.journeys.turnstiles import turnstile
 from insource.nouns import Example, Release, Task
 from insource.settings import Settings, secret
 from insource.store import Store
@@ -93,7 +95,9 @@ class Lineup:
         from insource.engines.remote import Remote
 
         key = secret(engine.api_key_env) if engine.api_key_env else ""
-        return self._reaching(Remote(name, engine, key, to_engine(name, self.settings)), engine.context)
+        before = turnstile(name, engine, self._bases.turnstiles)
+        remote = Remote(name, engine, key, to_engine(name, self.settings))
+        return self._reaching(Deployment(remote, before), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:
         """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""

@@ -57,13 +57,18 @@ async def open_live(
     return paths, problems
 
 
-def open_passthrough(name: str, settings: Settings, store: Store) -> Path:
-    """The path of an engine of insource.toml, with no task: its words are passed on. Raises `Missing`, `Invalid`."""
-    if name not in settings.engines:
-        raise Missing(f"there is no engine {name!r}", hint="engines are named in insource.toml")
-    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"))
-    tier, seconds = configured_tier(name, lineup), settings.engines[name].timeout_s
-    return Path(task=None, tiers=(tier,), key=store.tenant_key, intend=store.intend, deadline=seconds)
+def open_passthrough(name: str, settings: Settings, store: Store, bases: Bases | None = None) -> Path:
+    """The path of an engine of insource.toml, then of those in its `else`, with no task: their words are passed on.
+
+    Raises `Missing`, `Invalid`.
+    """
+    names = (name, *(settings.engines[name].otherwise if name in settings.engines else ()))
+    unknown = next((one for one in names if one not in settings.engines), None)
+    if unknown is not None:
+        raise Missing(f"there is no engine {unknown!r}", hint="engines are named in insource.toml")
+    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"), bases=bases)
+    tiers, seconds = tuple(configured_tier(one, lineup) for one in names), settings.engines[name].timeout_s
+    return Path(task=None, tiers=tiers, key=store.tenant_key, intend=store.intend, deadline=seconds)
 
 
 def configured_tier(name: str, lineup: Lineup) -> Tier:

@@ -110,8 +110,10 @@ async def alive(_: HttpRequest) -> Response:
 
 async def ready(http: HttpRequest) -> Response:
     """Whether calls can be answered now: the store takes rows, and every live release is loaded."""
-    faults = await http.app.state.desk.faults()
-    return _json({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
+    desk: Desk = http.app.state.desk
+    faults = await desk.faults()
+    said = {"status": "not ready" if faults else "ready", "faults": faults, "resting": desk.resting}
+    return _json(said, 503 if faults else 200)
 
 
 ROUTES = [

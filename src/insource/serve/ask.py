@@ -1,18 +1,22 @@
 """A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from starlette.types import Receive
 
 from insource.errors import EngineError
-from insource.journeys.answer import Path, answer, broken_off
-from insource.journeys.relay import relay
+from insource.journeys.answer import STOPPED, Path, answer, broken_off
+from insource.journeys.relay import LEFT, relay
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
 from insource.serve.desk import Desk
+from insource.serve.leaving import WhileThere
+
+T = TypeVar("T")
 
 
 class Answered(NamedTuple):
@@ -30,37 +34,45 @@ class Unanswered(Exception):
         self.error, self.record = error, record
 
 
-async def ask(desk: Desk, call: wire.ChatCall, key: Key) -> Answered:
+async def ask(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> Answered:
     """The answer to `call`, with as many choices as it wants; those of a task are all the same.
 
     An engine is asked once for each, at the same time, with seeds that follow each other where there is one. Raises
-    `Unanswered`, and what refuses a call before any engine is asked.
+    `Unanswered`, `Gone` when the caller leaves meanwhile, and what refuses a call before any engine is asked.
     """
-    async with desk.lend(call.model) as path:
-        wanted = 1 if path.task is not None else call.n or 1
-        if wanted == 1:
-            return Answered((await _one(desk, call, key, path),) * (call.n or 1), path)
-        calls = [
-            call if call.seed is None else msgspec.structs.replace(call, seed=call.seed + i) for i in range(wanted)
-        ]
-        asked = [asyncio.ensure_future(_one(desk, each, key, path)) for each in calls]
-        try:
-            return Answered(tuple(await asyncio.gather(*asked)), path)
-        finally:
-            for each in asked:
-                each.cancel()  # one that failed ends the others
-            await asyncio.gather(*asked, return_exceptions=True)
+    with WhileThere(receive) as there:
+        async with desk.lend(call.model) as path:
+            return Answered(await _all(desk, call, key, path, there), path)
 
 
-async def _one(desk: Desk, call: wire.ChatCall, key: Key, path: Path) -> Record:
+async def _all(desk: Desk, call: wire.ChatCall, key: Key, path: Path, there: WhileThere) -> tuple[Record, ...]:
+    wanted = 1 if path.task is not None else call.n or 1
+    if wanted == 1:
+        return (await _one(desk, call, key, path, there),) * (call.n or 1)
+    calls = [call if call.seed is None else msgspec.structs.replace(call, seed=call.seed + i) for i in range(wanted)]
+    return tuple(await together([_one(desk, each, key, path, there) for each in calls]))
+
+
+async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them come to; the first that fails ends the others."""
+    tasks = [asyncio.ensure_future(each) for each in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one(desk: Desk, call: wire.ChatCall, key: Key, path: Path, there: WhileThere) -> Record:
     request = wire.to_request(call, path.task, id=record_id(), key=key, deadline=path.deadline)
     with desk.meter.hold(key, request, path) as request:
         try:
-            return await answer(request, path, desk.keep)
+            return await answer(request, path, there.sealing(desk.keep))
         except EngineError as error:
             raise Unanswered(error, request.id) from error
         except asyncio.CancelledError:
-            await broken_off(request, path, desk.keep)
+            await broken_off(request, path, desk.keep, LEFT if there.gone else STOPPED)
             raise
 
 

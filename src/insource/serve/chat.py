@@ -8,7 +8,7 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid, OutputInvalid
 from insource.nouns import JsonObject, Key, Record, record_id, to_json
@@ -17,9 +17,11 @@ from insource.serve.ask import Answered, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
+from insource.serve.leaving import Gone, WhileThere
 from insource.serve.stream import EventStream, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
+LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
 async def chat(http: HttpRequest) -> ASGIApp:
@@ -29,16 +31,23 @@ async def chat(http: HttpRequest) -> ASGIApp:
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
-        return await _live(desk, call, key)
+        return await _live(desk, call, key, http.receive)
     try:
-        return _answered(await ask(desk, call, key), call)
+        return _answered(await ask(desk, call, key, http.receive), call)
     except Unanswered as failed:
         return unanswered(failed)
+    except Gone:
+        return left()
 
 
 def unanswered(failed: Unanswered) -> Response:
     """The error of a call that no engine answered, with the name of its record."""
     return error_response(failed.error, {"x-request-id": failed.record, "x-insource-record": failed.record})
+
+
+def left() -> Response:
+    """What is said to a caller that has left."""
+    return Response(status_code=LEFT_STATUS)
 
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
@@ -112,11 +121,16 @@ async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Asy
         yield event(wire.usage_chunk(answered.records, call, model, created))
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
+async def _live(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = record_id()
     events = _passed_on(desk, call, key, name)
-    return EventStream(await anext(events), events, live_headers(name, call.model))
+    try:
+        with WhileThere(receive):
+            first = await anext(events)
+    except Gone:
+        return left()
+    return EventStream(first, events, live_headers(name, call.model))
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:

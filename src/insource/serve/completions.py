@@ -4,7 +4,6 @@ Source: OpenAI API reference, completions. What goes on behind a prompt is no co
 form of one stands around it, as around any other call.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -14,16 +13,17 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid
 from insource.nouns import JsonObject, JsonValue, Key, Record, Task, record_id, to_json
 from insource.serve import wire
-from insource.serve.ask import Answered, Unanswered, ask, relayed
+from insource.serve.ask import Answered, Unanswered, ask, relayed, together
 from insource.serve.auth import key_of
-from insource.serve.chat import headers, live_headers, no_answer, read_body, unanswered
+from insource.serve.chat import headers, left, live_headers, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
+from insource.serve.leaving import Gone, WhileThere
 from insource.serve.stream import EventStream, event
 
 MOST_PROMPTS = 128
@@ -54,11 +54,13 @@ async def completions(http: HttpRequest) -> ASGIApp:
     desk.check(key, said.model)
     calls = as_chats(said)
     if said.stream and len(calls) == 1 and (said.n or 1) == 1 and desk.passes_through(said.model):
-        return await _live(desk, calls[0], key)
+        return await _live(desk, calls[0], key, http.receive)
     try:
-        answers = await _all(desk, calls, key)
+        answers = await together([ask(desk, call, key, http.receive) for call in calls])
     except Unanswered as failed:
         return unanswered(failed)
+    except Gone:
+        return left()
     for answered in answers:
         refused = no_answer(answered)
         if refused is not None:
@@ -99,16 +101,6 @@ def as_chats(said: TextCall) -> list[wire.ChatCall]:
     ]
 
 
-async def _all(desk: Desk, calls: Sequence[wire.ChatCall], key: Key) -> list[Answered]:
-    asked = [asyncio.ensure_future(ask(desk, call, key)) for call in calls]
-    try:
-        return await asyncio.gather(*asked)
-    finally:
-        for each in asked:
-            each.cancel()  # one that failed ends the others
-        await asyncio.gather(*asked, return_exceptions=True)
-
-
 def _answered(answers: Sequence[Answered], call: wire.ChatCall) -> ASGIApp:
     task, records = answers[0].path.task, [record for one in answers for record in one.records]
     first, created = records[0], int(time.time())
@@ -127,11 +119,16 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
         yield one
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key) -> ASGIApp:
+async def _live(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = record_id()
     events = _passed_on(desk, call, key, name)
-    return EventStream(await anext(events), events, live_headers(name, call.model))
+    try:
+        with WhileThere(receive):
+            first = await anext(events)
+    except Gone:
+        return left()
+    return EventStream(first, events, live_headers(name, call.model))
 
 
 async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:

@@ -11,6 +11,7 @@ from insource.engines.shared_base import Bases
 from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
+from insource.journeys.turnstiles import none_left, resting
 from insource.nouns import Key, Pending, Record
 from insource.serve.auth import may_call
 from insource.serve.faults import without_folders
@@ -85,14 +86,21 @@ class Desk:
         return dict.fromkeys((name for name in engines if self._engine(name)), "engine") | names
 
     async def faults(self) -> list[str]:
-        """Why calls could not be answered now: the store does not take rows, or a live release is not loaded."""
+        """Why calls could not be answered now: no store, a live release not loaded, every engine rests."""
         try:
             await self.store.probe()
             live = {task: await self.store.live(task) for task in task_names(self.settings)}
         except StoreError as error:
             return [without_folders(str(error))]
         wanted = {task: release.name for task, release in live.items() if release is not None}
-        return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
+        found = [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
+        alone = [task for task, path in self._paths.items() if none_left(path, self._bases.turnstiles)]
+        return found + [f"every engine of {task} rests after failures" for task in alone]
+
+    @property
+    def resting(self) -> list[str]:
+        """The servers that are not asked now, since they failed. Calls go to the next engine."""
+        return resting(self._bases.turnstiles)
 
     async def follow(self) -> list[str]:
         """Opens what became live and lets go of what no longer is. Returns what could not be opened, in words."""
@@ -134,7 +142,7 @@ class Desk:
         if engine is not None:
             async with self._opening:
                 if engine not in self._engines:  # in a thread: a model's weights may be read
-                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store)
+                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store, self._bases)
                     self._engines[engine] = opened
             return self._engines[engine]
         async with self._opening:

@@ -14,8 +14,9 @@ from insource.nouns import JsonObject, JsonValue, Message, Request, record_id, t
 from insource.serve import wire
 from insource.serve.ask import Unanswered
 from insource.serve.auth import key_of
-from insource.serve.chat import headers, read_body, unanswered
+from insource.serve.chat import headers, left, read_body, unanswered
 from insource.serve.desk import Desk
+from insource.serve.leaving import Gone, WhileThere
 
 MOST_TEXTS = 2048
 
@@ -45,7 +46,10 @@ async def embeddings(http: HttpRequest) -> ASGIApp:
                           caller=key.name, deadline=path.deadline)  # fmt: skip
         with desk.meter.hold(key, request, path) as request:
             try:
-                record, vectors = await embed(request, path, desk.keep, wanted)
+                with WhileThere(http.receive) as there:
+                    record, vectors = await embed(request, path, there.sealing(desk.keep), wanted)
+            except Gone:
+                return left()
             except EngineError as error:
                 return unanswered(Unanswered(error, request.id))
     usage = wire.usage_of((record,))
