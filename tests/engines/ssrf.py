@@ -57,7 +57,8 @@ ELSEWHERE = (
     "http://203.0.113.7", "http://224.0.0.1", "http://240.0.0.1", "http://255.255.255.255", "http://8.8.8.8",
     "http://134744072", "http://0x08080808", "http://[2606:4700:4700::1111]", "http://[::ffff:8.8.8.8]",
     "http://public.example", "https://169.254.169.254", "https://8.8.8.8", "http://unix.example",
-    "http://odd.example", "http://octal.example",
+    "http://odd.example", "http://octal.example", f"http://{'a' * 70}.example", "http://a..example", "http://.example",
+    f"http://{'a.' * 200}example", "http://xn--.example", "http://\u0378.example",
 )  # fmt: skip
 
 # What is no http address at all.

@@ -6,11 +6,12 @@ import time
 import pytest
 
 from insource.engines.deployment import Deployment, Turnstile
+from insource.engines.outward import Outward
 from insource.engines.remote import Remote
 from insource.engines.scripted_server import Reply, ScriptedServer
-from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.journeys.turnstiles import none_left, resting, turnstile
-from insource.nouns import Message, Prediction, Request
+from insource.nouns import Message, Networks, Prediction, Request
 from insource.route.breaker import Breaker, Rules
 from insource.route.retries import Allowance, Retries
 from insource.settings import EngineSettings
@@ -134,6 +135,25 @@ async def test_who_gave_no_time_learns_nothing_about_the_server():
         assert {type(one) for one in said} == {EngineSlow}
         assert not engine.turnstile.rests
         await engine.close()
+
+
+async def test_a_connection_that_is_not_let_out_says_nothing_about_the_server():
+    async with ScriptedServer([Reply(status=503)]) as server:
+        engine = behind(server)
+        outside = Outward("engine r", "eu", networks=Networks(places={"eu": ()}))
+        settings = EngineSettings(kind="openai", base_url=server.base_url)
+        shut = Deployment(Remote("r", settings, "", outside), engine.turnstile)
+        for _ in range(30):
+            assert type(await outcome(shut)) is Outside
+        assert not engine.turnstile.rests
+        await opened(engine)
+        await asyncio.sleep(RULES.pause_s * 1.2)
+        assert type(await outcome(shut)) is Outside, "the probe"
+        for _ in range(5):
+            await outcome(engine)
+        assert len(server.seen) == 6, "it had not taken the probe for a server that is well"
+        await engine.close()
+        await shut.close()
 
 
 @pytest.mark.parametrize("reply", [Reply(status=400), Reply(status=401), Reply(status=404)])

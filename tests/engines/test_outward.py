@@ -109,7 +109,7 @@ def test_the_same_forms_do_get_through_where_this_machine_is_allowed():
     with trap() as here:
         for form in ssrf.LOOPBACK:
             before = here.connections()
-            call(form.replace("PORT", str(here.port)), networks=allowed, seconds=1)
+            call(form.replace("PORT", str(here.port)), networks=allowed, seconds=5)
             reached += [form] * (here.connections() > before)
     assert len(reached) >= 35
     assert {"http://127.0.0.1:PORT", "http://0x7f.1:PORT", "http://rebound.example:PORT"} <= set(reached)
@@ -118,7 +118,7 @@ def test_the_same_forms_do_get_through_where_this_machine_is_allowed():
 def test_of_several_addresses_only_the_allowed_are_called(watch):
     allowed = Networks(places={"premises": ("127.0.0.1/32",)})
     with trap("127.0.0.1") as here, watch.watching() as seen:
-        said = call(f"http://both.example:{here.port}", networks=allowed, seconds=5)
+        said = call(f"http://both.example:{here.port}", networks=allowed, seconds=20)
         assert said.value == {"intent": "refund"}
     assert [address[0] for address in seen if address[1] == here.port and address[0] != "127.0.0.1"] == []
 
@@ -132,7 +132,7 @@ def test_a_server_that_sends_on_is_not_followed():
             f"//127.0.0.2:{outside.port}",
         ):
             with trap("127.0.0.1", location=location) as inside:
-                said = call(inside.url, networks=allowed, seconds=5)
+                said = call(inside.url, networks=allowed, seconds=20)
                 assert isinstance(said, EngineError)
                 assert "redirects are not followed" in said.hint
                 assert inside.connections() == 1
@@ -151,7 +151,7 @@ def test_a_name_that_leads_elsewhere_at_the_next_look_is_not_followed(watch):
     with trap() as here:
         url = f"http://turning.example:{here.port}"
         with watch.watching() as seen:
-            said = [call(url, networks=allowed, seconds=5, look_up=turning) for _ in range(6)]
+            said = [call(url, networks=allowed, seconds=20, look_up=turning) for _ in range(6)]
         assert [one.value for one in said[::2]] == [{"intent": "refund"}] * 3
         assert all(isinstance(one, Outside) for one in said[1::2])
         assert here.connections() == 3
@@ -166,9 +166,9 @@ def test_proxies_of_the_environment_are_not_used(name, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     with trap("127.0.0.2") as proxy, trap("127.0.0.1") as inside:
         monkeypatch.setenv(name, proxy.url)
-        assert call(inside.url, networks=allowed, seconds=5).value == {"intent": "refund"}
+        assert call(inside.url, networks=allowed, seconds=20).value == {"intent": "refund"}
         assert isinstance(call("http://public.example", networks=allowed), Outside)
-        assert call(inside.url, networks=allowed, seconds=5, stream=True)
+        assert call(inside.url, networks=allowed, seconds=20, stream=True)
         assert (proxy.connections(), inside.connections()) == (0, 2)
 
 
@@ -185,15 +185,15 @@ def test_proxies_of_the_environment_are_not_used(name, monkeypatch):
 )
 def test_a_region_reaches_what_is_listed_for_it_and_nothing_else(places, name, goes):
     with trap("127.0.0.1") as here:
-        said = call(f"http://{name}:{here.port}", "eu", Networks(places={"eu": places}), seconds=5)
+        said = call(f"http://{name}:{here.port}", "eu", Networks(places={"eu": places}), seconds=20)
         assert here.connections() == int(goes)
     assert isinstance(said, Outside) != goes
 
 
 def test_a_region_without_a_list_goes_where_base_url_says_but_never_to_metadata(watch):
     with trap("127.0.0.1") as here:
-        assert call(here.url, "us", Networks(), seconds=5).value
-        assert call(here.url, "", Networks(), seconds=5).value
+        assert call(here.url, "us", Networks(), seconds=20).value
+        assert call(here.url, "", Networks(), seconds=20).value
     with watch.watching() as seen:
         for region in ("", "us", "premises"):
             for form in (
@@ -207,20 +207,18 @@ def test_a_region_without_a_list_goes_where_base_url_says_but_never_to_metadata(
 
 
 def test_an_outside_address_is_told_with_what_to_do_and_is_not_tried_again():
-    began = asyncio.run(_timed())
-    assert began < 0.2
+    asked = []
 
+    def elsewhere(host, port, *_):
+        asked.append(host)
+        return [found("8.8.8.8", port)]
 
-async def _timed():
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    elsewhere = [found("8.8.8.8", 1)]
-    said = await asyncio.to_thread(call, "http://u.example.invalid:1", seconds=30, look_up=lambda *_: elsewhere)
+    said = call("http://u.example.invalid:1", seconds=30, look_up=elsewhere)
     assert isinstance(said, Outside)
     assert str(said) == "engine e: u.example.invalid:1 is not called: 8.8.8.8 is outside premises"
-    assert "premises under [networks]" in said.hint
+    assert said.hint == "nothing was sent; where it belongs there, add it to premises under [networks] of insource.toml"
     assert (said.status, said.exit_code, said.retryable) == (403, 3, False)
-    return loop.time() - began
+    assert asked == ["u.example.invalid"]
 
 
 @pytest.mark.parametrize("kind", ["openai", "vllm", "ollama", "anthropic"])

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeVar
 import msgspec
 
 from insource.engines.base import Embeds, Engine, Streams
-from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
 
@@ -120,8 +120,9 @@ class Turnstile:
             yield trial
             outcome = "failed" if trial.took > self._settings.slow_s else "answered"
         except EngineError as error:
-            impatient = isinstance(error, EngineSlow) and trial.given < FAIR_S
-            outcome = "unknown" if impatient else "failed" if isinstance(error, FAILURES) else "answered"
+            # what was not let out says as little of the server as what had no time
+            unasked = isinstance(error, Outside) or (isinstance(error, EngineSlow) and trial.given < FAIR_S)
+            outcome = "unknown" if unasked else "failed" if isinstance(error, FAILURES) else "answered"
             raise
         except asyncio.CancelledError:
             outcome = "failed" if trial.gave_up else "unknown"

@@ -53,7 +53,10 @@ class _Admitting(AbstractResolver):
     ) -> list[ResolveResult]:
         """The addresses of `host` that may be called. Raises `Outside` when it has others only."""
         look_up = self._outward.look_up
-        infos = await asyncio.to_thread(look_up, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        try:
+            infos = await asyncio.to_thread(look_up, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        except UnicodeError as error:
+            raise OSError(f"{host} is no name that DNS could know") from error
         there = self._outward.admitted(self._destination, [str(info[4][0]) for info in infos])
         return [
             ResolveResult(
