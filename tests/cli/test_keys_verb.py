@@ -78,7 +78,7 @@ def test_a_key_is_replaced_and_ended(insource):
         (["create", "x", "--usd-per-day", "nan"], "usd_per_day"),
         (["create", "x", "--usd-per-month", "inf"], "usd_per_month"),
         (["create", "x", "--tokens-per-minute", "9" * 20], "tokens_per_minute"),
-        (["create", "x", "--scope", "tickts"], "there are hub, hub-large, tickets"),
+        (["create", "x", "--scope", "tickts"], "there are auto, hub, hub-large, tickets"),
     ],
 )
 def test_what_is_wrong_is_said(insource, words, said):
