@@ -34,7 +34,7 @@ from insource.engines.dialects import dialects
 from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
-from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Task
+from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Route, Task, When
 from insource.serve import app, chat, faults
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,12 +100,15 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[serve]`", settings.ServeSettings),
         ("`[audit]`", settings.AuditSettings),
         ("`[observe]`", Observe),
+        ("`[router]`", settings.RouterSettings),
         ("`[engines.NAME]`", settings.EngineSettings),
         ("`[tenants.NAME]`", Limits),
         ("The task", settings._TaskFile),
         ("`[outputs.NAME]`", settings._OutputFile),
         ("`[risk]`", settings._RiskFile),
         ("`[levels]`", Levels),
+        ("`[[route]]`", Route),
+        ("`when`", When),
     ],
 )
 def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msgspec.Struct]) -> None:
@@ -114,7 +117,7 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
-    known = {"workspace", "store", "serve", "audit", "observe", "networks", "engines", "tenants"}
+    known = {"workspace", "store", "serve", "audit", "observe", "networks", "router", "engines", "tenants"}
     assert set(keys(settings._File)) == known, "add its section to the test above"
 
 

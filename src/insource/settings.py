@@ -17,11 +17,10 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Levels, Limits, Networks, Noun, Observe, Output, Risk, Task, visible
+from insource.nouns import JsonObject, Levels, Limits, Networks, Noun, Observe, Output, Risk, Route, Task, visible
 
 T = TypeVar("T")
-CONFIG = "insource.toml"
-STATE = ".insource"
+CONFIG, STATE = "insource.toml", ".insource"
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -98,6 +97,20 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
 
 
+class RouterSettings(Noun, frozen=True, kw_only=True):
+    """`[router]`: calls to the model "auto", whose task `insource train --router` learns to tell.
+
+    `max_error` is the share of wrong tasks tolerated among those it tells; `unknown` a file of texts that are for no
+    task, one a line. `otherwise` is the engine that answers what it does not know, none where empty; `sensitivity` says
+    where such a text may go.
+    """
+
+    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    unknown: str = ""
+    otherwise: str = msgspec.field(name="else", default="")
+    sensitivity: str | tuple[str, ...] = "premises"
+
+
 class AuditSettings(Noun, frozen=True, kw_only=True):
     """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
 
@@ -117,6 +130,7 @@ class _File(Noun, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
     networks: dict[str, tuple[str, ...]] = {}
+    router: RouterSettings = RouterSettings()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -135,6 +149,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
     networks: Networks = Networks()
+    router: RouterSettings = RouterSettings()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -164,6 +179,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     metric: str = ""
     acceptance: dict[str, float] = {}
     risk: _RiskFile = _RiskFile()
+    route: tuple[Route, ...] = ()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
     levels: Levels = Levels()
@@ -184,6 +200,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         audit=file.audit,
         observe=file.observe,
         networks=_convert(path, {"places": file.networks}, Networks),
+        router=file.router,
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -245,23 +262,17 @@ def task_names(settings: Settings) -> list[str]:
 
 def load_task(settings: Settings, name: str) -> Task:
     """The task called `name`. Raises `Missing` (with the nearest name) or `Invalid` (file, line, key)."""
-    return _task(*_task_file(settings, name))
+    return _task(*task_file(settings, name))
 
 
-def load_levels(settings: Settings, name: str) -> Levels:
-    """The service levels that the task called `name` promises. Raises as `load_task` does."""
-    return _task_file(settings, name)[1].levels
-
-
-def _task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
+def task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
+    """The file of the task called `name`, and what stands in it. Raises as `load_task` does."""
     path = settings.root / "tasks" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or not path.is_file():
-        known = task_names(settings)
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known := task_names(settings), n=1)
         hint = f"did you mean {near[0]}?" if near else f"tasks here: {', '.join(known) or 'none yet'}"
         raise Missing(f"there is no task {name!r} in {settings.root / 'tasks'}", hint=hint)
-    file = _read(path, _TaskFile)
-    if file.name != name:
+    if (file := _read(path, _TaskFile)).name != name:
         raise Invalid(f"{path}: name is {file.name!r}, but the file is called {path.name}", hint=f'name = "{name}"')
     return path, file
 
@@ -286,6 +297,7 @@ def _task(path: Path, file: _TaskFile) -> Task:
         metric=metric,
         acceptance=file.acceptance,
         risk=_convert(path, risk, Risk),
+        routes=file.route,
         sensitivity=sensitivity,
         owner=file.owner,
     )
@@ -370,9 +382,12 @@ def _unknown(data: JsonObject, kind: Any, prefix: str) -> list[tuple[str, str]]:
 
 
 def _tables(kind: Any, key: str, value: Any) -> list[tuple[Any, str, JsonObject]]:
-    """The struct-typed tables that a key holds: itself, or each entry of a table of tables."""
+    """The struct-typed tables that a key holds: itself, or each entry of a table or list of tables."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
         return [(kind, key, value)]
+    if isinstance(value, list):
+        kind = getattr(kind, "__args__", (None,))[0]
+        return [each for one in value if isinstance(one, dict) for each in _tables(kind, key, one)]
     inner: Any = next(iter(getattr(kind, "__args__", ())[1:]), None)
     if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
         return [(inner, f"{key}.{name}", table) for name, table in value.items() if isinstance(table, dict)]

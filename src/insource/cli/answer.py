@@ -84,7 +84,9 @@ def _words(row: Row, record: Record, path: Path) -> str:
     said = visible(render(path.task, row.output)) if path.task and row.output is not None else f"no answer: {row.error}"
     lines = [said, ""]
     for number, attempt in enumerate(record.attempts, 1):
-        lines.append(f"  {number}. {attempt.decision.engine}: {attempt.decision.reason}")
+        decision = attempt.decision
+        why = f" ({decision.rule})" if ":" in decision.rule else ""
+        lines.append(f"  {number}. {decision.engine}{why}: {decision.reason}")
     lines += [f"  not asked: {choice.reason}" for choice in path.refused]
     lines.append(f"  decision: {record.outcome}, {record.latency_ms:.0f} ms")
     if record.outcome == "review":

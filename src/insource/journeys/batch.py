@@ -78,7 +78,7 @@ def row_of(id: str, record: Record, path: Path) -> Row:
         fields=said.fields if said and placed else msgspec.UNSET,
         places=said.places if said and placed else msgspec.UNSET,
         decision=record.outcome,
-        release=record.release or path.tiers[record.tier - 1].engine.name,
+        release=record.release or record.attempts[record.tier - 1].decision.engine,
         record=record.id,
         error=None if value is not None else f"no valid answer: {record.attempts[-1].decision.reason}",
     )

@@ -17,7 +17,7 @@ from insource.journeys.measure import contender, machine
 from insource.measure.load import LONGEST_S, Load, Pace, Reply, Send, Step, hold, saturate
 from insource.measure.load_http import over_http
 from insource.nouns import PREMISES, Dataset, Noun, Request, Task, ask
-from insource.settings import Settings, load_levels, secret
+from insource.settings import Settings, secret, task_file
 from insource.store import Store, egress
 from insource.store.files import write_whole
 
@@ -134,7 +134,7 @@ async def _served(lineup: Lineup) -> str:
 
 def _target(task: Task, settings: Settings, wanted: Wanted) -> tuple[float, str]:
     """Milliseconds that are good enough, and who says so."""
-    promised = load_levels(settings, task.name).p95_ms
+    promised = task_file(settings, task.name)[1].levels.p95_ms
     if wanted.target_ms is not None:
         return wanted.target_ms, "--target-ms"
     if promised is not None:

@@ -24,7 +24,7 @@ from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, R
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
-from insource.nouns.task import Kind, Output, Risk, Task
+from insource.nouns.task import Kind, Output, Risk, Route, Task, When
 from insource.nouns.visible import visible
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "Review",
     "Risk",
     "Role",
+    "Route",
     "ScanPolicy",
     "Score",
     "Shape",
@@ -76,6 +77,7 @@ __all__ = [
     "Task",
     "Usage",
     "Verdict",
+    "When",
     "ask",
     "canonical",
     "depth_ok",

@@ -15,8 +15,9 @@ Verdict = Literal["right", "wrong", "unsure"]
 class Decision(Noun, frozen=True, kw_only=True):
     """Why an engine was asked and what became of its answer.
 
-    `rule` is the rule that chose it ("task", "escalate", "passthrough"); `reason` says in words why the answer was
-    accepted or not; `threshold` is the confidence demanded, None where any valid answer is accepted.
+    `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
+    characters") or the router ("router: tickets at 0.93"). `reason` says in words why the answer was accepted or not;
+    `threshold` is the confidence demanded, None where any valid answer is accepted.
     """
 
     engine: str

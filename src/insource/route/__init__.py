@@ -1,5 +1,22 @@
 """Who answers, and whether the answer may leave by itself: pure functions."""
 
-from insource.route.policy import Choice, accept, choose, demanded, in_form, promise
+from insource.route.choose import AUTO, HUMAN, RELEASE, Facts, Guess, Policy, choose, reachable, recognised
+from insource.route.policy import Choice, accept, demanded, in_form, permitted, promise
 
-__all__ = ["Choice", "accept", "choose", "demanded", "in_form", "promise"]
+__all__ = [
+    "AUTO",
+    "HUMAN",
+    "RELEASE",
+    "Choice",
+    "Facts",
+    "Guess",
+    "Policy",
+    "accept",
+    "choose",
+    "demanded",
+    "in_form",
+    "permitted",
+    "promise",
+    "reachable",
+    "recognised",
+]

@@ -9,7 +9,7 @@ import msgspec
 from starlette.types import Receive
 
 from insource.errors import EngineError
-from insource.journeys.answer import STOPPED, Path, answer, broken_off
+from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
 from insource.journeys.relay import LEFT, relay
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
@@ -17,6 +17,14 @@ from insource.serve.desk import Desk
 from insource.serve.leaving import WhileThere
 
 T = TypeVar("T")
+
+
+class Asked(NamedTuple):
+    """A call, whose it is, and why it names its task or engine, in words: empty where the caller did."""
+
+    call: wire.ChatCall
+    key: Key
+    why: str = ""
 
 
 class Answered(NamedTuple):
@@ -34,23 +42,24 @@ class Unanswered(Exception):
         self.error, self.record = error, record
 
 
-async def ask(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> Answered:
-    """The answer to `call`, with as many choices as it wants; those of a task are all the same.
+async def ask(desk: Desk, asked: Asked, receive: Receive) -> Answered:
+    """The answer to a call, with as many choices as it wants; those of a task are all the same.
 
     An engine is asked once for each, at the same time, with seeds that follow each other where there is one. Raises
     `Unanswered`, `Gone` when the caller leaves meanwhile, and what refuses a call before any engine is asked.
     """
     with WhileThere(receive) as there:
-        async with desk.lend(call.model) as path:
-            return Answered(await _all(desk, call, key, path, there), path)
+        async with desk.lend(asked.call.model, asked.why) as path:
+            return Answered(await _all(desk, asked, path, there), path)
 
 
-async def _all(desk: Desk, call: wire.ChatCall, key: Key, path: Path, there: WhileThere) -> tuple[Record, ...]:
+async def _all(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> tuple[Record, ...]:
+    call = asked.call
     wanted = 1 if path.task is not None else call.n or 1
     if wanted == 1:
-        return (await _one(desk, call, key, path, there),) * (call.n or 1)
+        return (await _one(desk, asked, path, there),) * (call.n or 1)
     calls = [call if call.seed is None else msgspec.structs.replace(call, seed=call.seed + i) for i in range(wanted)]
-    return tuple(await together([_one(desk, each, key, path, there) for each in calls]))
+    return tuple(await together([_one(desk, asked._replace(call=each), path, there) for each in calls]))
 
 
 async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -64,9 +73,10 @@ async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one(desk: Desk, call: wire.ChatCall, key: Key, path: Path, there: WhileThere) -> Record:
-    request = wire.to_request(call, path.task, id=record_id(), key=key, deadline=path.deadline)
-    with desk.meter.hold(key, request, path) as request, desk.seeing.call(request) as request:
+async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Record:
+    request = wire.to_request(asked.call, path.task, id=record_id(), key=asked.key, deadline=path.deadline)
+    path = desk.seeing.path(chosen(request, path))
+    with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
         try:
             return await answer(request, path, there.sealing(desk.keep))
         except EngineError as error:
@@ -76,11 +86,12 @@ async def _one(desk: Desk, call: wire.ChatCall, key: Key, path: Path, there: Whi
             raise
 
 
-async def relayed(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[str | Record]:
+async def relayed(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[str | Record]:
     """The words of an engine as they come, then the record of the call, which is called `id`."""
-    async with desk.lend(call.model) as path:
-        request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
-        with desk.meter.hold(key, request, path) as request, desk.seeing.call(request) as request:
+    async with desk.lend(asked.call.model, asked.why) as path:
+        request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
+        with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
+            path = desk.seeing.path(path)
             async with aclosing(relay(request, path, desk.keep)) as pieces:
                 async for piece in pieces:
                     yield piece

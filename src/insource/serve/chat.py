@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid, OutputInvalid
-from insource.nouns import JsonObject, Key, Record, record_id, to_json
+from insource.nouns import JsonObject, Record, record_id, to_json
 from insource.serve import wire
-from insource.serve.ask import Answered, Unanswered, ask, relayed
+from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
@@ -21,6 +21,7 @@ from insource.serve.leaving import Gone, WhileThere
 from insource.serve.stream import EventStream, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
+NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
 LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
@@ -30,10 +31,11 @@ async def chat(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
+    asked = Asked(call, key, await desk.name(call, key))
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
-        return await _live(desk, call, key, http.receive)
+        return await _live(desk, asked, http.receive)
     try:
-        return _answered(await ask(desk, call, key, http.receive), call)
+        return _answered(await ask(desk, asked, http.receive), call)
     except Unanswered as failed:
         return unanswered(failed)
     except Gone:
@@ -87,7 +89,7 @@ def _answered(answered: Answered, call: wire.ChatCall) -> ASGIApp:
     record, task = answered.records[0], answered.path.task
     refused = no_answer(answered)
     if refused is not None:
-        return error_response(refused, headers(record))
+        return error_response(refused, headers(record) | NO_RETRY)
     created = int(time.time())
     if not call.stream:
         body = to_json(wire.completion(answered.records, call, task, created))
@@ -121,16 +123,16 @@ async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Asy
         yield event(wire.usage_chunk(answered.records, call, model, created))
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> ASGIApp:
+async def _live(desk: Desk, asked: Asked, receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = record_id()
-    events = _passed_on(desk, call, key, name)
+    events = _passed_on(desk, asked, name)
     try:
         with WhileThere(receive):
             first = await anext(events)
     except Gone:
         return left()
-    return EventStream(first, events, live_headers(name, call.model))
+    return EventStream(first, events, live_headers(name, asked.call.model))
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:
@@ -139,9 +141,9 @@ def live_headers(name: str, model: str) -> dict[str, str]:
     return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
 
 
-async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:
-    created, begun = int(time.time()), BEGUN
-    async with aclosing(relayed(desk, call, key, id)) as pieces:
+async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
+    call, created, begun = asked.call, int(time.time()), BEGUN
+    async with aclosing(relayed(desk, asked, id)) as pieces:
         async for piece in pieces:
             if isinstance(piece, str):
                 yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))

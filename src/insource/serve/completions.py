@@ -16,11 +16,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid
-from insource.nouns import JsonObject, JsonValue, Key, Record, Task, record_id, to_json
+from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_json
 from insource.serve import wire
-from insource.serve.ask import Answered, Unanswered, ask, relayed, together
+from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
 from insource.serve.auth import key_of
-from insource.serve.chat import headers, left, live_headers, no_answer, read_body, unanswered
+from insource.serve.chat import NO_RETRY, headers, left, live_headers, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone, WhileThere
@@ -52,11 +52,11 @@ async def completions(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     said = read_text(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, said.model)
-    calls = as_chats(said)
-    if said.stream and len(calls) == 1 and (said.n or 1) == 1 and desk.passes_through(said.model):
-        return await _live(desk, calls[0], key, http.receive)
+    calls = [Asked(call, key, await desk.name(call, key)) for call in as_chats(said)]
+    if said.stream and len(calls) == 1 and (said.n or 1) == 1 and desk.passes_through(calls[0].call.model):
+        return await _live(desk, calls[0], http.receive)
     try:
-        answers = await together([ask(desk, call, key, http.receive) for call in calls])
+        answers = await together([ask(desk, call, http.receive) for call in calls])
     except Unanswered as failed:
         return unanswered(failed)
     except Gone:
@@ -64,8 +64,8 @@ async def completions(http: HttpRequest) -> ASGIApp:
     for answered in answers:
         refused = no_answer(answered)
         if refused is not None:
-            return error_response(refused, headers(answered.records[0]))
-    return _answered(answers, calls[0])
+            return error_response(refused, headers(answered.records[0]) | NO_RETRY)
+    return _answered(answers, calls[0].call)
 
 
 def read_text(body: bytes) -> TextCall:
@@ -119,21 +119,21 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
         yield one
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> ASGIApp:
+async def _live(desk: Desk, asked: Asked, receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     name = record_id()
-    events = _passed_on(desk, call, key, name)
+    events = _passed_on(desk, asked, name)
     try:
         with WhileThere(receive):
             first = await anext(events)
     except Gone:
         return left()
-    return EventStream(first, events, live_headers(name, call.model))
+    return EventStream(first, events, live_headers(name, asked.call.model))
 
 
-async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:
-    created = int(time.time())
-    async with aclosing(relayed(desk, call, key, id)) as pieces:
+async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
+    call, created = asked.call, int(time.time())
+    async with aclosing(relayed(desk, asked, id)) as pieces:
         async for piece in pieces:
             if isinstance(piece, str):
                 yield event(_body(id, call, created, [_piece(piece)]))
