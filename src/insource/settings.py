@@ -204,23 +204,17 @@ def task_names(settings: Settings) -> list[str]:
 
 def load_task(settings: Settings, name: str) -> Task:
     """The task called `name`. Raises `Missing` (with the nearest name) or `Invalid` (file, line, key)."""
-    return _task(*_task_file(settings, name))
+    return _task(*task_file(settings, name))
 
 
-def load_levels(settings: Settings, name: str) -> Levels:
-    """The service levels that the task called `name` promises. Raises as `load_task` does."""
-    return _task_file(settings, name)[1].levels
-
-
-def _task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
+def task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
+    """The file of the task called `name`, and what stands in it. Raises as `load_task` does."""
     path = settings.root / "tasks" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or not path.is_file():
-        known = task_names(settings)
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known := task_names(settings), n=1)
         hint = f"did you mean {near[0]}?" if near else f"tasks here: {', '.join(known) or 'none yet'}"
         raise Missing(f"there is no task {name!r} in {settings.root / 'tasks'}", hint=hint)
-    file = _read(path, _TaskFile)
-    if file.name != name:
+    if (file := _read(path, _TaskFile)).name != name:
         raise Invalid(f"{path}: name is {file.name!r}, but the file is called {path.name}", hint=f'name = "{name}"')
     return path, file
 

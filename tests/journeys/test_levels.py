@@ -10,7 +10,7 @@ from insource.cli.main import main
 from insource.errors import Invalid, Missing
 from insource.journeys.levels import Level, levels, measured
 from insource.nouns import Attempt, Decision, Levels, Prediction, Record
-from insource.settings import Settings, load_levels, load_settings
+from insource.settings import Settings, load_settings, task_file
 from insource.store import Store
 
 TASK = 'name = "tickets"\nkind = "classify"\n[outputs.intent]\nlabels = ["refund", "status"]\n'
@@ -110,9 +110,9 @@ async def test_more_calls_than_a_page_of_the_store_are_all_counted(tmp_path):
 
 def test_a_promise_that_cannot_be_kept_or_is_none_is_refused(tmp_path):
     with pytest.raises(Invalid, match="availability"):
-        load_levels(folder(tmp_path / "a", "[levels]\navailability = 99\n"), "tickets")
+        task_file(folder(tmp_path / "a", "[levels]\navailability = 99\n"), "tickets")
     with pytest.raises(Invalid, match="did you mean 'p95_ms'"):
-        load_levels(folder(tmp_path / "b", "[levels]\np95ms = 99\n"), "tickets")
+        task_file(folder(tmp_path / "b", "[levels]\np95ms = 99\n"), "tickets")
 
 
 def test_the_verb_says_what_was_kept_and_ends_with_1_where_it_was_not(tmp_path):

@@ -11,12 +11,15 @@ from serving import gateway
 from watching import serving
 
 from insource.cli.main import main
-from insource.errors import Invalid
+from insource.engines.outward import Outward
+from insource.errors import Invalid, Outside
 from insource.journeys.load import Wanted, load
 from insource.measure.load import Pace, hold
 from insource.measure.load_http import over_http
 from insource.settings import load_task
 from insource.store import Store
+
+WAY = Outward("load")
 
 
 def silent(what, done, total):
@@ -24,7 +27,7 @@ def silent(what, done, total):
 
 
 async def test_a_gateway_is_loaded_over_http_with_first_token_and_every_further_one(tmp_path):
-    async with gateway(tmp_path) as (url, store), over_http(url, "hub", "") as send:
+    async with gateway(tmp_path) as (url, store), over_http(url, "hub", "", WAY) as send:
         step = await hold(send, ["linger a while", "hello"], 20, Pace(seconds=1.0, target_ms=20_000), silent)
         records = await store.records(limit=100)
     assert step.calls == step.answered == len(records)
@@ -35,7 +38,7 @@ async def test_a_gateway_is_loaded_over_http_with_first_token_and_every_further_
 
 
 async def test_a_tasks_answer_comes_whole_and_its_refusals_have_their_codes(tmp_path):
-    async with gateway(tmp_path, queue=2) as (url, _), over_http(f"{url}/v1/", "tickets", "") as send:
+    async with gateway(tmp_path, queue=2) as (url, _), over_http(f"{url}/v1/", "tickets", "", WAY) as send:
         pace = Pace(seconds=1.0, target_ms=20_000)
         step = await hold(send, ["refund", "down", "slowly", "slowly", "slowly"], 40, pace, silent)
     assert step.token_ms is None
@@ -59,19 +62,19 @@ async def test_a_stream_that_is_not_whole_is_no_answer(body, error):
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", answer)
-    async with serving(app) as url, over_http(url, "m", "") as send:
+    async with serving(app) as url, over_http(url, "m", "", WAY) as send:
         assert (await send("x")).error == error
 
 
 async def test_where_nobody_listens_calls_fail_and_the_load_goes_on():
-    async with over_http("http://127.0.0.1:9", "m", "") as send:
+    async with over_http("http://127.0.0.1:9", "m", "", WAY) as send:
         assert (await send("x")).error == "no_connection"
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://[", "http://:80"])
 async def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(Invalid, match="no address"):
-        async with over_http(url, "m", ""):
+        async with over_http(url, "m", "", WAY):
             pass
 
 
@@ -97,6 +100,16 @@ async def test_the_key_comes_from_the_environment_and_the_target_from_the_task(t
     assert {key for key, _ in heard} == {"Bearer insource_abc"}
     assert {body["model"] for _, body in heard} == {"tickets"}
     assert {body["messages"][0]["content"] for _, body in heard} <= inputs
+
+
+async def test_the_rows_of_a_task_that_stays_go_to_no_gateway_elsewhere(tmp_path):
+    settings = folder(tmp_path)
+    async with await Store.open(settings) as store:
+        await release(settings, store)
+        task = load_task(settings, "tickets")
+        assert task.sensitivity == "premises"
+        with pytest.raises(Outside, match="outside premises"):
+            await load(task, settings, store, Wanted(url="http://203.0.113.7", rate=5, seconds=1), silent)
 
 
 def test_the_verb_loads_the_release_and_writes_a_page_and_keeps_no_record(tmp_path):

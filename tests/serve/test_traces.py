@@ -13,6 +13,7 @@ from insource.errors import EngineDown, Invalid
 from insource.nouns import Observe
 from insource.serve.seeing import Seeing
 from insource.settings import EngineSettings, Settings
+from insource.store.egress import FILE, read
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -187,9 +188,27 @@ async def test_the_collector_gets_the_headers_of_the_setting_and_its_absence_hur
             assert await ask(ai, "refund") == 200
     assert otlp.headers[0]["x-team"] == "quality"
     assert otlp.headers[0]["Authorization"] == "Bearer abc"
-    gone = Observe(otlp="http://127.0.0.1:9/v1/traces")
-    async with watched(tmp_path / "b", gone) as (url, *_), client(url) as ai:
-        assert await ask(ai, "refund") == 200
+    left = {(one.purpose, one.destination): one for one in read([tmp_path / ".insource" / FILE])[0]}
+    collected = left["traces", otlp.url.split("/")[2]]
+    assert collected.connections == 1
+    assert collected.sent == len(otlp.bodies[0])
+
+
+async def test_a_collector_that_is_away_or_sends_on_hurts_no_call_and_is_told_of_once(tmp_path, caplog):
+    async def moved(http):
+        raise web.HTTPTemporaryRedirect(otlp.url)
+
+    app = web.Application()
+    app.router.add_post("/v1/traces", moved)
+    async with collector() as otlp, serving(app) as there:
+        for place in ("http://127.0.0.1:9/v1/traces", f"{there}/v1/traces", "http://169.254.169.254/v1/traces"):
+            caplog.clear()
+            root = tmp_path / place[-30:-10].replace("/", "")
+            async with watched(root, Observe(otlp=place)) as (url, *_), client(url) as ai:
+                for _ in range(3):
+                    assert await ask(ai, "refund") == 200
+            assert len([one for one in caplog.records if "spans are not taken" in one.getMessage()]) == 1
+    assert otlp.bodies == []
 
 
 @pytest.mark.parametrize("url", ["localhost:4318", "ftp://x/v1", "http://", "http://[", "http://h:99999/"])
@@ -209,7 +228,7 @@ def test_headers_of_another_form_stop_the_start_and_are_not_said(tmp_path, monke
 def test_without_the_library_the_start_says_what_to_install(tmp_path, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.common.trace_encoder", None)
     with pytest.raises(EngineDown, match="is not installed") as caught:
         Seeing(Settings(root=tmp_path, cache=tmp_path, observe=Observe(otlp="http://localhost:4318/v1/traces")))
     assert caught.value.hint == "pip install 'insource[traces]'"

@@ -22,12 +22,12 @@ class Collector:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.headers: list[dict[str, str]] = []
+        self.headers: list[Any] = []
         self.url = ""
 
     async def take(self, http: web.Request) -> web.Response:
         self.bodies.append(await http.read())
-        self.headers.append(dict(http.headers))
+        self.headers.append(http.headers.copy())
         return web.Response(body=b"", content_type="application/x-protobuf")
 
     @property

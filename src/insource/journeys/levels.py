@@ -10,7 +10,7 @@ import numpy as np
 from insource.errors import Invalid
 from insource.nouns import Levels, Noun, Record
 from insource.route import in_form
-from insource.settings import Settings, load_levels, task_names
+from insource.settings import Settings, task_file, task_names
 from insource.stats import Floats, clopper_pearson, quantile, quantile_interval
 from insource.store import Store
 
@@ -63,7 +63,7 @@ async def levels(settings: Settings, store: Store, *, task: str = "", since: str
 
     Raises `Missing` for an unknown task, `Invalid` for a time that is none.
     """
-    promised = {name: load_levels(settings, name) for name in ([task] if task else task_names(settings))}
+    promised = {name: task_file(settings, name)[1].levels for name in ([task] if task else task_names(settings))}
     since = since or (datetime.now(UTC) - timedelta(days=DAYS)).date().isoformat()
     _checked(since)
     found = {name: _Tally() for name in promised}

@@ -10,14 +10,15 @@ from pathlib import Path
 import msgspec
 
 import insource
+from insource.engines.outward import Outward
 from insource.errors import EngineError, Invalid, Missing
 from insource.journeys.lineup import SHOTS, Lineup, Progress
 from insource.journeys.measure import contender, machine
 from insource.measure.load import LONGEST_S, Load, Pace, Reply, Send, Step, hold, saturate
 from insource.measure.load_http import over_http
-from insource.nouns import Dataset, Noun, Request, Task, ask
-from insource.settings import Settings, load_levels, secret
-from insource.store import Store
+from insource.nouns import PREMISES, Dataset, Noun, Request, Task, ask
+from insource.settings import Settings, secret, task_file
+from insource.store import Store, egress
 from insource.store.files import write_whole
 
 TARGET_MS = 200.0  # what people take for an answer at once
@@ -97,7 +98,7 @@ async def _steps(
 async def _way(name: str, lineup: Lineup, dataset: Dataset, wanted: Wanted) -> AsyncIterator[Send]:
     """How a call is sent: over HTTP, or through the path that serves in this process."""
     if wanted.url:
-        async with over_http(wanted.url, name, secret("INSOURCE_KEY")) as send:
+        async with over_http(wanted.url, name, secret("INSOURCE_KEY"), _way_out(lineup)) as send:
             yield send
         return
     chosen = await contender(name, lineup, dataset, wanted.shots, None)
@@ -114,6 +115,13 @@ async def _way(name: str, lineup: Lineup, dataset: Dataset, wanted: Wanted) -> A
         yield here
 
 
+def _way_out(lineup: Lineup) -> Outward:
+    """The rows of a task go no further than its texts may: to the premises, unless they may go anywhere."""
+    region = "" if "any" in lineup.task.sensitivity else PREMISES
+    settings = lineup.settings
+    return Outward("load", region, networks=settings.networks, journal=settings.state / egress.FILE)
+
+
 async def _served(lineup: Lineup) -> str:
     """The live release, else the newest."""
     live = await lineup.store.live(lineup.task.name)
@@ -126,7 +134,7 @@ async def _served(lineup: Lineup) -> str:
 
 def _target(task: Task, settings: Settings, wanted: Wanted) -> tuple[float, str]:
     """Milliseconds that are good enough, and who says so."""
-    promised = load_levels(settings, task.name).p95_ms
+    promised = task_file(settings, task.name)[1].levels.p95_ms
     if wanted.target_ms is not None:
         return wanted.target_ms, "--target-ms"
     if promised is not None:

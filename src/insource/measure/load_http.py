@@ -1,5 +1,6 @@
 """One streamed chat call to a gateway over HTTP, with the moment of its first token."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from insource.engines.outward import Outward
+from insource.engines.outward_aiohttp import destination_of, session
 from insource.errors import Invalid
 from insource.measure.load import LONGEST_S, Reply, Send
 from insource.nouns import JsonObject, to_json
@@ -16,12 +19,14 @@ DONE = b"[DONE]"
 
 
 @asynccontextmanager
-async def over_http(url: str, model: str, key: str) -> AsyncIterator[Send]:
-    """A way to send that calls `model` at `url`, with `key` where there is one. Raises `Invalid` for no address."""
+async def over_http(url: str, model: str, key: str, outward: Outward) -> AsyncIterator[Send]:
+    """A way to send that calls `model` at `url` by the way `outward`, with `key` where there is one.
+
+    Raises `Invalid` for an address that is none; the calls raise `Outside` for one that may not be called.
+    """
     place = _endpoint(url)
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    connector, patience = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=LONGEST_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=headers) as session:
+    async with session(outward, place, timeout=aiohttp.ClientTimeout(total=LONGEST_S)) as opened:
 
         async def send(text: str) -> Reply:
             body = {
@@ -30,15 +35,20 @@ async def over_http(url: str, model: str, key: str) -> AsyncIterator[Send]:
                 "stream": True,
                 "stream_options": {"include_usage": True},
             }
+            data = to_json(body)
             try:
-                async with session.post(place, data=to_json(body), allow_redirects=False) as answer:
+                async with opened.post(place, data=data, headers=headers, allow_redirects=False) as answer:
+                    outward.sent(destination_of(place), len(data))
                     return await (_heard(answer) if answer.status == 200 else _refused(answer))
             except (aiohttp.ClientError, ConnectionError, OSError):
                 return Reply(error="no_connection")
             except TimeoutError:
                 return Reply(error="timeout")
 
-        yield send
+        try:
+            yield send
+        finally:
+            await asyncio.to_thread(outward.close)
 
 
 async def _heard(answer: aiohttp.ClientResponse) -> Reply:

@@ -75,7 +75,7 @@ async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Record:
     request = wire.to_request(asked.call, path.task, id=record_id(), key=asked.key, deadline=path.deadline)
-    path = chosen(request, path)
+    path = desk.seeing.path(chosen(request, path))
     with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
         try:
             return await answer(request, path, there.sealing(desk.keep))
@@ -91,6 +91,7 @@ async def relayed(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[str | Rec
     async with desk.lend(asked.call.model, asked.why) as path:
         request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
         with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
+            path = desk.seeing.path(path)
             async with aclosing(relay(request, path, desk.keep)) as pieces:
                 async for piece in pieces:
                     yield piece

@@ -95,7 +95,7 @@ class Desk:
         path = await self._path(model)
         self._calls[id(path)] += 1
         try:
-            yield self.seeing.path(replace(path, rule=why) if why else path)
+            yield replace(path, rule=why) if why else path
         finally:
             self._calls[id(path)] -= 1
             if not self._calls[id(path)]:

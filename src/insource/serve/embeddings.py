@@ -47,7 +47,7 @@ async def embeddings(http: HttpRequest) -> ASGIApp:
         with desk.meter.hold(key, request, path) as request, desk.seeing.call(request, "embeddings") as request:
             try:
                 with WhileThere(http.receive) as there:
-                    record, vectors = await embed(request, path, there.sealing(desk.keep), wanted)
+                    record, vectors = await embed(request, desk.seeing.path(path), there.sealing(desk.keep), wanted)
             except Gone:
                 return left()
             except (EngineError, Blocked, ScanFailed) as error:

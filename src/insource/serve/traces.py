@@ -18,13 +18,13 @@ import msgspec
 
 from insource import __version__
 from insource.engines.base import Embeds, Engine, Streams
-from insource.errors import EngineDown, InsourceError, Invalid
+from insource.errors import EngineDown, InsourceError
 from insource.journeys.answer import Path
 from insource.nouns import JsonObject, Prediction, Record, Request, Usage
+from insource.serve.collector import PATIENCE_S, Collector
 from insource.serve.told import status_of
-from insource.settings import Settings, secret
+from insource.settings import Settings
 
-PATIENCE_S = 5.0
 FORMS = {"text": "text", "json_object": "json", "json_schema": "json"}
 HERE = "insource"
 
@@ -191,47 +191,21 @@ KINDS: dict[tuple[bool, bool], type[Traced]] = {
 
 def _provider(settings: Settings) -> Any:
     try:
-        import requests
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+        collector: Any = Collector(settings)
     except ImportError as error:
         raise _missing(error) from error
-    observe = settings.observe
-    _check(observe.otlp)
-    session = requests.Session()
-    session.trust_env, session.max_redirects = False, 0  # spans go to the address that was given, and nowhere else
-    exporter = OTLPSpanExporter(
-        endpoint=observe.otlp, headers=_headers(observe.otlp_headers_env), timeout=PATIENCE_S, session=session
-    )
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(observe.sample)),
+        sampler=ParentBased(TraceIdRatioBased(settings.observe.sample)),
         resource=Resource({"service.name": "insource", "service.version": __version__}),
         shutdown_on_exit=False,
     )
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.add_span_processor(BatchSpanProcessor(collector))
     return provider
-
-
-def _check(url: str) -> None:
-    try:
-        place = urlsplit(url)
-        fine = place.scheme in ("http", "https") and bool(place.hostname) and (place.port or 1) > 0
-    except ValueError:
-        fine = False
-    if not fine:
-        raise Invalid(
-            f"observe.otlp is no http address: {url!r}", hint='for example otlp = "http://localhost:4318/v1/traces"'
-        )
-
-
-def _headers(variable: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in secret(variable).split(",") if pair.strip()] if variable else []
-    if not all(equals and name.strip() for name, equals, _ in pairs):
-        raise Invalid(f"${variable} is not of the form name=value,name=value", at="observe.otlp_headers_env")
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _missing(error: ImportError) -> InsourceError:
