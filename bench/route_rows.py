@@ -27,7 +27,7 @@ def router(d: dict[str, Any]) -> Iterator[Row]:
         )
     took = d["tasks"][0]["decision"]
     said = [
-        f"{name} ({one['characters']:.0f} characters): p99 {one['cpu_p99_ms']:.2f} ms of the processor, "
+        f"{name} ({one['characters']:.0f} characters): p99 {one['cpu_p99_ms']:.2f} ms of the processor (best of 3), "
         f"{one['wall_p99_ms']:.2f} on the clock, p50 {one['wall_p50_ms']:.2f}"
         for name, one in took.items()
     ]
