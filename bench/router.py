@@ -85,7 +85,7 @@ def auroc(known: list[float], strange: list[float]) -> float:
 
 
 def speed(router: Router, texts: list[str]) -> dict[str, float]:
-    """Milliseconds of one decision: of the processor, the best of `TRIES` for each text, and on the clock, all of them."""
+    """Milliseconds of one decision: of the processor, the best of `TRIES` for each text; on the clock, all of them."""
     cpu, wall = [], []
     for text in texts:
         took = []
