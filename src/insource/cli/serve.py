@@ -9,8 +9,10 @@ import click
 from insource.cli.door import Door, run, verb
 from insource.engines.shared_base import Bases
 from insource.errors import Invalid
+from insource.journeys.plan import policy_of
 from insource.journeys.serve import open_live
 from insource.nouns import Noun
+from insource.route import Facts, choose
 from insource.serve.app import create_app
 from insource.serve.run import address, listen, run_server
 from insource.serve.tls import context
@@ -83,6 +85,9 @@ async def _serve(door: Door, asked: Asked) -> None:
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
+            for choice in choose(None, Facts(length=0), policy_of(settings)):
+                if not choice.allowed:
+                    door.say(f"not asked for what the router does not know: {choice.reason}")
             door.say(KEYED if keys else OPEN)
             app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)
             models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")
