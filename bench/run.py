@@ -19,6 +19,7 @@ import call_rows
 import engine_rows
 import extract_rows
 import route_rows
+import scan_rows
 import schema_rows
 
 HERE = Path(__file__).parent
@@ -156,6 +157,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "router": (["router.py", "."], route_rows.router),
+    "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
 

@@ -7,7 +7,9 @@
     ├─ Refused         a gate, `verify` or `--strict` said no     409 · 1
     ├─ Denied          key, role or network                       403 · 3
     │  ├─ Unauthorized no valid key                               401 · 3
-    │  └─ OverLimit    limit or budget (retryable)                429 · 3
+    │  ├─ Blocked      a scan found what may not pass             403 · 3
+    │  ├─ OverLimit    limit or budget (retryable)                429 · 3
+    │  └─ Outside      an engine outside the allowed networks     403 · 3
     ├─ EngineError     the engine cannot answer this              502 · 4
     │  ├─ EngineBusy   full or rate-limited (retryable)           429 · 4
     │  ├─ EngineDown   unreachable or broken (retryable)          503 · 4
@@ -71,6 +73,12 @@ class Unauthorized(Denied):
     status, code = 401, "invalid_api_key"
 
 
+class Blocked(Denied):
+    """A scan found what may not pass. The message names its kinds and never repeats it."""
+
+    code = "content_blocked"
+
+
 class OverLimit(Denied):
     """A rate limit or a budget is used up. In `retry_s` whole seconds it may not be; None where waiting cannot help."""
 
@@ -83,9 +91,22 @@ class OverLimit(Denied):
 
 
 class EngineError(InsourceError):
-    """The engine cannot answer this call."""
+    """The engine cannot answer this call. `again_s`: after so many seconds another try may help; None: none would.
+
+    That is about this very moment, before any word of an answer; `retryable` is about callers, later.
+    """
 
     status, code = 502, "engine_error"
+
+    def __init__(self, message: str, *, hint: str = "", at: str = "", again_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, at=at)
+        self.again_s = again_s
+
+
+class Outside(Denied, EngineError):
+    """A connection would leave the networks it is held to. It was not made, so the engine cannot answer."""
+
+    status, exit_code, code = 403, 3, "outside_networks"
 
 
 class EngineBusy(EngineError):

@@ -11,104 +11,54 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Limits, Noun, Output, Risk, Route, Task, visible
+from insource.nouns import (
+    JsonObject,
+    Levels,
+    Limits,
+    Networks,
+    Noun,
+    Observe,
+    Output,
+    Risk,
+    Route,
+    Scan,
+    Task,
+    scan_faults,
+    visible,
+)
+from insource.nouns.sections import (
+    AuditSettings,
+    EngineSettings,
+    RouterSettings,
+    ServeSettings,
+    StoreSettings,
+    WorkspaceSettings,
+)
+
+__all__ = [  # what is handed on from below; all that is defined here is public by its name
+    "AuditSettings",
+    "EngineSettings",
+    "RouterSettings",
+    "ServeSettings",
+    "StoreSettings",
+    "WorkspaceSettings",
+]
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
 STATE = ".insource"
 
 
-class EngineSettings(Noun, frozen=True, kw_only=True):
-    """`[engines.NAME]`: a server, a base model in this process, or a scripted engine (`script` is a JSON lines file).
-
-    `kind` is how the server is spoken to, a table of `engines/dialects.toml`; "openai" is any with the OpenAI API.
-    "embedded" is the base model `model`, untuned, the workspace's own where none is named.
-    `retries` is how often an answer that breaks the task's contract is asked for again, within the call's deadline.
-    `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
-    Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
-    goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
-    """
-
-    kind: Literal[
-        "openai", "vllm", "llamacpp", "ollama", "tgi", "lmdeploy", "anthropic", "groq", "together", "embedded",
-        "scripted",
-    ]  # fmt: skip
-    base_url: str = ""
-    model: str = ""
-    api_key_env: str = ""
-    script: str = ""
-    region: str = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
-    context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
-    retries: Annotated[int, Meta(ge=0, le=10)] = 1
-    usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-    usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
-
-    @property
-    def place(self) -> str:
-        """Where the data goes: a model in this process sends it nowhere."""
-        return "premises" if self.kind == "embedded" else self.region
-
-
-class WorkspaceSettings(Noun, frozen=True, kw_only=True):
-    """`[workspace]`: the default base model, torch threads (0 = all cores), and whether specialists share their base.
-
-    With `share_base` a trained release answers from its base model and its adapter, so that many of one base take
-    the memory of one; without, each from its own merged weights. `vllm` is the Python interpreter of an environment
-    with vLLM: what is exported for it is measured there.
-    """
-
-    base: str = "smollm2-135m"
-    threads: Annotated[int, Meta(ge=0, le=4096)] = 0
-    share_base: bool = False
-    vllm: str = ""
-
-
-class StoreSettings(Noun, frozen=True, kw_only=True):
-    """`[store]`: `url` is empty for SQLite in the workspace, else a SQLAlchemy URL."""
-
-    url: str = ""
-
-
-class ServeSettings(Noun, frozen=True, kw_only=True):
-    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body in bytes."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
-    queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
-    max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
-
-
-class RouterSettings(Noun, frozen=True, kw_only=True):
-    """`[router]`: calls to the model "auto", whose task `insource train --router` learns to tell.
-
-    `max_error` is the share of wrong tasks tolerated among those it tells; `unknown` a file of texts that are for no
-    task, one a line. `otherwise` is the engine that answers what it does not know, none where empty; `sensitivity` says
-    where such a text may go.
-    """
-
-    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    unknown: str = ""
-    otherwise: str = msgspec.field(name="else", default="")
-    sensitivity: str | tuple[str, ...] = "premises"
-
-
-class AuditSettings(Noun, frozen=True, kw_only=True):
-    """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
-
-    A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
-    """
-
-    checkpoints: str = ""
-    checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
-    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
-    keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000
+class _ScanFile(Noun, frozen=True, kw_only=True):
+    input: dict[str, str] = {}
+    output: dict[str, str] = {}
+    own_terms: str | list[str] = []
+    restore: bool = True
 
 
 class _File(Noun, frozen=True, kw_only=True):
@@ -116,7 +66,10 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    observe: Observe = Observe()
+    networks: dict[str, tuple[str, ...]] = {}
     router: RouterSettings = RouterSettings()
+    scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -124,7 +77,7 @@ class _File(Noun, frozen=True, kw_only=True):
 class Settings(Noun, frozen=True, kw_only=True):
     """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept.
 
-    `tenants` are the limits that all keys of a tenant share.
+    `tenants` are the limits that all keys of a tenant share; `scan` is for calls that are passed through to an engine.
     """
 
     root: Path
@@ -133,7 +86,10 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    observe: Observe = Observe()
+    networks: Networks = Networks()
     router: RouterSettings = RouterSettings()
+    scan: Scan = Scan()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -166,6 +122,8 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     route: tuple[Route, ...] = ()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
+    levels: Levels = Levels()
+    scan: _ScanFile = _ScanFile()
 
 
 def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -181,7 +139,10 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
+        observe=file.observe,
+        networks=_convert(path, {"places": file.networks}, Networks),
         router=file.router,
+        scan=_scan(path, file.scan, root, queue=False),
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -243,6 +204,15 @@ def task_names(settings: Settings) -> list[str]:
 
 def load_task(settings: Settings, name: str) -> Task:
     """The task called `name`. Raises `Missing` (with the nearest name) or `Invalid` (file, line, key)."""
+    return _task(*_task_file(settings, name))
+
+
+def load_levels(settings: Settings, name: str) -> Levels:
+    """The service levels that the task called `name` promises. Raises as `load_task` does."""
+    return _task_file(settings, name)[1].levels
+
+
+def _task_file(settings: Settings, name: str) -> tuple[Path, _TaskFile]:
     path = settings.root / "tasks" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or not path.is_file():
         known = task_names(settings)
@@ -252,7 +222,7 @@ def load_task(settings: Settings, name: str) -> Task:
     file = _read(path, _TaskFile)
     if file.name != name:
         raise Invalid(f"{path}: name is {file.name!r}, but the file is called {path.name}", hint=f'name = "{name}"')
-    return _task(path, file)
+    return path, file
 
 
 def _task(path: Path, file: _TaskFile) -> Task:
@@ -278,14 +248,27 @@ def _task(path: Path, file: _TaskFile) -> Task:
         routes=file.route,
         sensitivity=sensitivity,
         owner=file.owner,
+        scan=_scan(path, file.scan, path.parent.parent),
     )
+
+
+def _scan(path: Path, file: _ScanFile, root: Path, *, queue: bool = True) -> Scan:
+    terms = file.own_terms if isinstance(file.own_terms, list) else _lines(root / file.own_terms, "terms")
+    sides = {"input": file.input, "output": file.output}
+    wrong = scan_faults(sides, terms, queue=queue)
+    if wrong:
+        raise Invalid(
+            "\n".join(f"{path}: {each}" for each in wrong), hint="see docs/reference/settings.md", at=str(path)
+        )
+    said = {side: {"actions": actions} for side, actions in sides.items()}
+    return _convert(path, {**said, "own_terms": terms, "restore": file.restore}, Scan)
 
 
 def _output(path: Path, name: str, file: _OutputFile) -> Output:
     if (file.labels is None) == (file.taxonomy is None):
         raise Invalid(f"{path}: outputs.{name} needs either labels or taxonomy", at=str(path))
     given = file.labels if file.labels is not None else file.taxonomy
-    labels = given if isinstance(given, list) else _lines(path.parent.parent / str(given))
+    labels = given if isinstance(given, list) else _lines(path.parent.parent / str(given), "labels")
     twice = next((label for label, times in Counter(labels).items() if times > 1), None)
     if twice is not None:
         raise Invalid(f"{path}: outputs.{name} lists {twice!r} twice", at=str(path))
@@ -309,11 +292,11 @@ def _schema(path: Path, given: JsonObject | str | None) -> JsonObject | None:
         raise Invalid(f"{source}: not a JSON object: {error}") from error
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, what: str) -> list[str]:
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise Missing(f"the labels file {path} cannot be read: {error.strerror}", hint="one label a line") from error
+        raise Missing(f"the {what} file {path} cannot be read: {error.strerror}", hint="one a line") from error
     except UnicodeDecodeError as error:
         raise Invalid(f"{path}: not UTF-8 text (byte {error.start})", hint="save the file as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]

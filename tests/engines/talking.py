@@ -2,12 +2,19 @@
 
 import asyncio
 
+from insource.engines.deployment import Deployment
 from insource.engines.remote import Remote
 from insource.engines.scripted_server import ScriptedServer
+from insource.journeys.turnstiles import turnstile
 from insource.nouns import Message, Output, Request, Task, ask
 from insource.settings import EngineSettings
 
 TASK = Task(name="topics", kind="classify", outputs=(Output(name="topic", labels=("billing", "delivery (late)")),))
+
+
+def deployed(settings, key=""):
+    """The engine as the gateway asks it: behind a turnstile of its own."""
+    return Deployment(Remote("r", settings, key), turnstile("r", settings, {}))
 
 
 def said_by(kind, replies, request=None, *, stream=False, times=1, key="sk-canary", **settings):
@@ -16,7 +23,7 @@ def said_by(kind, replies, request=None, *, stream=False, times=1, key="sk-canar
     async def story():
         async with ScriptedServer(replies, kind=kind) as server:
             given = {"kind": kind, "base_url": server.base_url, "model": "m", "timeout_s": 5.0}
-            engine = Remote("r", EngineSettings(**(given | settings)), key)
+            engine = deployed(EngineSettings(**(given | settings)), key)
             try:
                 for number in range(times):
                     one = request or ask(TASK, "x", id=str(number))

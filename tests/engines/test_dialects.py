@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from talking import TASK, passed, said_by
+from talking import TASK, deployed, passed, said_by
 
 from insource.decode.check import schema_of
 from insource.decode.gbnf import gbnf_of_schema
@@ -289,11 +289,11 @@ def faults():
 
 @pytest.mark.parametrize(("kind", "reply", "error", "calls"), list(faults()))
 def test_every_fault_becomes_the_right_error_after_the_right_number_of_calls(kind, reply, error, calls, monkeypatch):
-    monkeypatch.setattr("insource.engines.remote_http.PAUSE_S", 0.001)
+    monkeypatch.setattr("insource.engines.deployment.PAUSE_S", 0.001)
 
     async def story():
         async with ScriptedServer([reply], kind=kind) as server:
-            engine = Remote("r", EngineSettings(kind=kind, base_url=server.base_url, model="m"), "sk-secret")
+            engine = deployed(EngineSettings(kind=kind, base_url=server.base_url, model="m"), "sk-secret")
             with pytest.raises(error) as caught:
                 await engine.complete(ask(TASK, "x", id="1"))
             await engine.close()

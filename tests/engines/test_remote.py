@@ -8,6 +8,7 @@ import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from talking import deployed
 
 from insource.engines.remote import Remote
 from insource.engines.remote_wire import Events
@@ -28,7 +29,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "argume
 
 def engine_for(server, *, timeout_s=5.0, key=KEY, **more):
     given = {"kind": "openai", "base_url": server.base_url, "model": "m", "api_key_env": "SOME_KEY"}
-    return Remote("r", EngineSettings(**{**given, **more}, timeout_s=timeout_s), key)
+    return deployed(EngineSettings(**{**given, **more}, timeout_s=timeout_s), key)
 
 
 def said_by(replies, request=None, *, stream=False, times=1, **more):

@@ -18,7 +18,7 @@ from insource.errors import Conflict, Invalid, Missing, Refused
 from insource.journeys.edge import install
 from insource.journeys.promote import promote
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import Output, Risk, Task, digest, from_json
+from insource.nouns import Output, Risk, Scan, ScanPolicy, Task, digest, from_json
 from insource.release.bundle import Bundle
 from insource.release.task_file import task_files
 from insource.settings import inherited_environment, load_settings, load_task
@@ -103,6 +103,13 @@ async def test_only_what_passed_its_gate_and_is_whole_leaves(tmp_path):
         Task(name="t", kind="extract", metric="f1", schema={"type": "object", "properties": {"a": {"enum": [None]}}}),
         Task(name="t", kind="generate", metric="exact", sensitivity=("eu", "us"), risk=Risk(threshold=1e-05)),
         Task(
+            name="t", kind="generate", metric="exact",
+            scan=Scan(
+                input=ScanPolicy(actions={"own_term": "block", "email": "redact"}),
+                output=ScanPolicy(actions={"card": "review"}), own_terms=("R&D", 'the "big" one'), restore=False,
+            ),
+        ),
+        Task(
             name="t", kind="classify", metric="accuracy", owner='q"\\', instruction='say "x"\n\x7f\ttwice é\u2028',
             outputs=(
                 Output(name="a b", labels=("x ", "\\", '"')), Output(name="ä", labels=("a / b", "c"), taxonomy=True),
@@ -110,7 +117,7 @@ async def test_only_what_passed_its_gate_and_is_whole_leaves(tmp_path):
             acceptance={"a b.accuracy": 0.5, "p95_ms": 250.0}, risk=Risk(max_error=0.05, otherwise=()),
         ),
     ],
-    ids=lambda task: task.kind,
+    ids=["extract", "generate", "scanned", "classify"],
 )  # fmt: skip
 def test_a_task_survives_its_own_file(task, tmp_path):
     for place, text in task_files(task).items():

@@ -135,7 +135,7 @@ async def test_a_caller_who_leaves_before_the_first_word_of_a_task_still_leaves_
             except httpx.TimeoutException:
                 pass
         (found,) = await records(store, 1)
-        assert found.outcome == "answered"
+        assert found.outcome in ("answered", "failed"), "as its leaving was noticed, or not, before the answer"
 
 
 async def test_when_the_record_cannot_be_kept_there_is_no_answer(tmp_path):

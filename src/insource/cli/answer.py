@@ -1,10 +1,10 @@
 """`insource answer`: one input, the answer, and why."""
 
 import sys
-import uuid
 
 import click
 import msgspec
+from msgspec import to_builtins
 
 from insource.cli.door import Door, run, verb
 from insource.cli.words import dim
@@ -13,7 +13,7 @@ from insource.errors import Invalid
 from insource.journeys.answer import Path, answer
 from insource.journeys.batch import Row, row_of
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import JsonObject, Record, ask, visible
+from insource.nouns import Hit, JsonObject, Record, ask, record_id, visible
 from insource.store import Store
 
 PATIENCE_S = 600.0  # a long document takes its time, and Ctrl-C ends it
@@ -45,7 +45,7 @@ async def _answer(door: Door, name: str, text: str) -> tuple[Record, Path]:
         try:
             if path.task is None:
                 raise Invalid(f"{name} is no task")
-            request = msgspec.structs.replace(ask(path.task, text, id=uuid.uuid4().hex), deadline=PATIENCE_S)
+            request = msgspec.structs.replace(ask(path.task, text, id=record_id()), deadline=PATIENCE_S)
             return await answer(request, path, store.append), path
         finally:
             await close_path(path)
@@ -78,18 +78,32 @@ def _shown(row: Row, record: Record) -> JsonObject:
         "tier": record.tier,
         "reason": record.attempts[-1].decision.reason,
         "error": row.error,
+        **_found(record),
     }
+
+
+def _found(record: Record) -> JsonObject:
+    """What the scan found in the input and in the answers, where it found something."""
+    answers = [[to_builtins(hit) for hit in attempt.found] for attempt in record.attempts]
+    if not record.found and not any(answers):
+        return {}
+    return {"found": {"input": [to_builtins(hit) for hit in record.found], "answers": answers}}
 
 
 def _words(row: Row, record: Record, path: Path) -> str:
     said = visible(render(path.task, row.output)) if path.task and row.output is not None else f"no answer: {row.error}"
-    lines = [said, ""]
+    lines = [said, "", *([_hits("  found in the input", record.found)] if record.found else [])]
     for number, attempt in enumerate(record.attempts, 1):
         decision = attempt.decision
         why = f" ({decision.rule})" if ":" in decision.rule else ""
-        lines.append(f"  {number}. {decision.engine}{why}: {decision.reason}")
+        lines.append(f"  {number}. {decision.engine}{why}: {decision.reason}{_hits('; in the answer', attempt.found)}")
     lines += [f"  not asked: {choice.reason}" for choice in path.refused]
     lines.append(f"  decision: {record.outcome}, {record.latency_ms:.0f} ms")
     if record.outcome == "review":
         lines.append(f"  it waits for a person: insource review {record.task}")
     return "\n".join([*lines, dim(f"  record {record.id}")])
+
+
+def _hits(where: str, found: tuple[Hit, ...]) -> str:
+    said = ", ".join(f"{hit.count} {hit.kind} ({hit.action})" for hit in found)
+    return f"{where}: {said}" if said else ""

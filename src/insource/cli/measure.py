@@ -1,13 +1,16 @@
 """`insource measure`: every candidate on the same rows."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from insource.cli import measure_load
 from insource.cli.door import Door, run, verb
 from insource.cli.words import bold, dim, table
 from insource.errors import Invalid
 from insource.journeys.lineup import SHOTS
+from insource.journeys.load import write_page as write_load
 from insource.journeys.measure import SPLIT, measure, publish, write_page
 from insource.measure.words import called, leading
 from insource.nouns import Candidate, Report, Task
@@ -20,6 +23,8 @@ Examples:
   insource measure tickets
   insource measure tickets --candidate baseline --candidate tickets@1.0.0 --report report.html
   insource measure tickets --rows 500 --json
+  insource measure tickets --load --rate 50
+  insource measure tickets --load --until-saturated --url http://127.0.0.1:8080
 """
 
 
@@ -33,21 +38,32 @@ Examples:
 @click.option("--rows", metavar="N", type=click.IntRange(1), help="Ask a stratified sample of N rows only.")
 @click.option("--report", "page", metavar="FILE.html", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the report there too.")  # fmt: skip
-def command(door: Door, task: str, candidates: tuple[str, ...], page: Path | None, **plan: int | str | None) -> None:
+@measure_load.options
+def command(door: Door, task: str, candidates: tuple[str, ...], page: Path | None, **plan: Any) -> None:
     """Measure the candidates of TASK on the same rows, and compare them pair by pair.
 
     Without --candidate: the linear baseline, the base model without and with examples, the newest release and the
     engines of insource.toml. The untuned model is slow on a processor: it is asked 200 rows unless --rows says more.
+
+    With --load: the live release, one --candidate, or a running gateway, under calls that arrive at random and do not
+    wait for each other; latency at p50, p95 and p99 from when a call was due, and the share that was in time.
     """
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise Invalid(f"the report is an HTML page, {page} does not end in .html", hint="--report report.html")
     page = page.expanduser() if page else None
-    report, found, path = run(_measure(door, task, candidates, page, plan))
-    door.show(report, _words(report, found, path))
+    if plan.pop("load"):
+        found = run(measure_load.loaded(door, task, candidates, plan))
+        if page is not None:
+            write_load(found, page)
+        door.show(found, measure_load.words(found))
+        return
+    measure_load.refuse(plan)
+    report, asked, path = run(_measure(door, task, candidates, page, plan))
+    door.show(report, _words(report, asked, path))
 
 
 async def _measure(
-    door: Door, name: str, candidates: tuple[str, ...], page: Path | None, plan: dict[str, int | str | None]
+    door: Door, name: str, candidates: tuple[str, ...], page: Path | None, plan: dict[str, Any]
 ) -> tuple[Report, Task, Path]:
     settings = door.settings()
     task = load_task(settings, name)

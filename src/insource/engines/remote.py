@@ -6,26 +6,30 @@ server lets through that breaks the task's contract is asked for again, a few ti
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-import aiohttp
 import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.dialects import dialect
+from insource.engines.neutral import neutral_turns
+from insource.engines.outward import Outward
 from insource.engines.remote_anthropic import ANTHROPIC
-from insource.engines.remote_http import Rejected, Spoiled, Upstream
+from insource.engines.remote_http import Incoming, Rejected, Spoiled, Upstream, Waits
 from insource.engines.remote_ollama import OLLAMA
 from insource.engines.remote_openai import OPENAI
-from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken
+from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
 from insource.engines.remote_wish import Levels, body, fewer, wishes
-from insource.errors import EngineDown, EngineError, EngineSlow
-from insource.nouns import Message, Prediction, Request, Task, Usage
+from insource.errors import EngineDown, EngineError
+from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
+from insource.nouns.request import text_of
+from insource.scan.find import Shapes
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+EMBEDDINGS = "/embeddings"
 MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
 
@@ -36,7 +40,7 @@ class _Call:
 
     request: Request
     said: tuple[Message, ...]
-    until: float
+    waits: Waits
     started: float
 
     tries: int = 1
@@ -49,13 +53,13 @@ class _Call:
     @property
     def has_time(self) -> bool:
         """Whether another try, as long as those before, would end in time."""
-        left = self.until - asyncio.get_running_loop().time() - MARGIN_S
+        left = self.waits.until - asyncio.get_running_loop().time() - MARGIN_S
         return left > self.ms / 1000 / self.tries
 
     def ask_again(self, task: Task, said: str) -> None:
         """From now on the conversation goes on after the invalid answer `said`, and ends a little before time."""
-        self.said = (*messages(task, self.request.input), *again(task, said))
-        self.until -= MARGIN_S if self.tries == 1 else 0
+        self.said = (*self.said[:2], *again(task, said))
+        self.waits.until -= MARGIN_S if self.tries == 1 else 0
         self.tries += 1
 
 
@@ -64,20 +68,28 @@ class Remote:
 
     A form that the server rejects (of `response_format`, `logprobs`, …) gives way to the next of its dialect, or is
     left out, from then on for that task, once a call without it went through. `confidence` is the server's own, as
-    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. Raises
-    `Invalid` on a `base_url` that is none.
+    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. It is reached by
+    `outward`, which holds it to its region's networks; raises `Invalid` on a `base_url` that is none. With `control`,
+    control tokens in what strangers wrote are spelled otherwise, for the server may read them as such.
     """
 
-    def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
+    def __init__(
+        self, name: str, settings: EngineSettings, key: str, outward: Outward | None = None,
+        control: Shapes | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
+        self._control = control
         self._dialect = dialect(settings.kind)
         self._wire = WIRES[self._dialect.wire]
-        self._upstream = Upstream(name, settings, key, self._dialect)
-        self._model, self._timeout_s, self._retries = settings.model, settings.timeout_s, settings.retries
+        outward = outward or Outward(f"engine {name}", settings.region)
+        self._upstream = Upstream(name, settings, key, self._dialect, outward)
+        self._settings, self._model, self._retries = settings, settings.model, settings.retries
         self._levels: dict[str, Levels] = {}
 
     async def complete(self, request: Request) -> Prediction:
         """The server's answer, held to the task. Raises `EngineBusy`, `EngineDown`, `EngineSlow` or `EngineError`.
+
+        Nothing but an invalid answer is asked for again here: `deployment` tries again what may pass.
 
         An invalid one is asked for again, with what is wrong with it, as often as `retries` says and the deadline
         allows; usage and latency are those of all tries. What stays invalid says so and has no value.
@@ -95,7 +107,7 @@ class Remote:
             prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
         return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
-    async def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
+    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
         """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`.
 
         What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all.
@@ -103,12 +115,9 @@ class Remote:
         call, heard = self._call(request), self._heard(request)
         events = Events(lines=self._wire.lines)
         try:
-            async with asyncio.timeout_at(call.until):
-                response = await self._answer(call, stream=True)
-            async with response:
+            async with await self._answer(call, stream=True) as incoming:
                 while not heard.ended:
-                    async with asyncio.timeout_at(call.until):
-                        piece = await self._upstream.piece(response)
+                    piece = await incoming.piece()
                     # the end of the connection ends the last event too
                     for text in self._listen(heard, events.feed(piece or b"\n\n")):
                         yield text
@@ -116,9 +125,21 @@ class Remote:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
         except Spoiled:
             heard.reason = SPOILED
-        except TimeoutError as error:
-            raise self._slow(request) from error
         yield heard.prediction(request, self.name, call.ms)
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """A vector for each message, from the server's embeddings. Raises `EngineError`, as `complete` does."""
+        if self._wire is not OPENAI:
+            raise EngineError(f"{self.name}: embeddings are asked of servers with the OpenAI API only")
+        call, texts = self._call(request), [text_of(message.content) for message in request.messages]
+        sent = {name: value for name, value in wanted.items() if value is not None}
+        asked = {"model": self._model or request.model, "input": texts} | sent
+        try:
+            async with await self._upstream.post(asked, call.waits, EMBEDDINGS, request.trace) as incoming:
+                data = decoded(await incoming.read(LARGEST_ANSWER * 4))
+        except (Rejected, Spoiled) as error:
+            raise EngineError(f"{self.name} rejects the request: {error}") from error
+        return vectors(data, len(texts), self.name)
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones get `EngineDown`."""
@@ -128,19 +149,15 @@ class Remote:
         """One answer, valid or not."""
         heard = self._heard(call.request)
         try:
-            async with asyncio.timeout_at(call.until):
-                response = await self._answer(call, stream=False)
-                async with response:
-                    data = decoded(await self._upstream.read(response, LARGEST_ANSWER))
+            async with await self._answer(call, stream=False) as incoming:
+                data = decoded(await incoming.read(LARGEST_ANSWER))
         except Spoiled:
             heard.reason = SPOILED
-        except TimeoutError as error:
-            raise self._slow(call.request) from error
         else:
             self._take(heard, data, "message")
         return heard.prediction(call.request, self.name, call.ms)
 
-    async def _answer(self, call: _Call, *, stream: bool) -> aiohttp.ClientResponse:
+    async def _answer(self, call: _Call, *, stream: bool) -> Incoming:
         """The opened 200 answer. Forms that the server rejects are given up; remembered when that helped."""
         request = call.request
         asked = wishes(request, self._dialect, stream=stream)
@@ -150,7 +167,7 @@ class Remote:
         for _ in range(MOST_REJECTIONS):
             sent = body(said, self._model or request.model, self._dialect, asked, levels)
             try:
-                response = await self._upstream.post(sent, call.until)
+                incoming = await self._upstream.post(sent, call.waits, trace=request.trace)
             except Rejected as rejected:
                 complaint = complaint or str(rejected)
                 next_levels = fewer(asked, levels, str(rejected))
@@ -159,7 +176,7 @@ class Remote:
                 levels = next_levels
                 continue
             self._levels[about] = dict(self._levels.get(about, {})) | dict(levels)
-            return response
+            return incoming
         raise EngineError(f"{self.name} rejects the request: {complaint}")
 
     def _listen(self, heard: Heard, events: list[bytes]) -> list[str]:
@@ -167,6 +184,8 @@ class Remote:
         texts: list[str] = []
         for data in events:
             if data == DONE:
+                if heard.reason is None:
+                    raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
             elif text := self._take(heard, decoded(data), "delta"):
                 texts.append(text)
@@ -182,14 +201,11 @@ class Remote:
 
     def _call(self, request: Request) -> _Call:
         said = messages(request.task, request.input) if request.task else request.messages
-        until = asyncio.get_running_loop().time() + min(request.deadline, self._timeout_s)
-        return _Call(request, said, until, time.perf_counter())
+        said = said if self._control is None else neutral_turns(said, self._control)
+        return _Call(request, said, Waits(self.name, self._settings, request.deadline), time.perf_counter())
 
     def _heard(self, request: Request) -> Heard:
         return Heard(self._dialect, bound=request.task is not None)
-
-    def _slow(self, request: Request) -> EngineSlow:
-        return EngineSlow(f"{self.name} did not answer within {min(request.deadline, self._timeout_s):g} s")
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

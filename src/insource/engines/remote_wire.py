@@ -29,6 +29,7 @@ BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
 MOST_TOKENS = 2**40  # of one answer: sums of a million such still fit every counter
 DONE = b"[DONE]"
+FIELDS = (b"", b"event", b"id", b"retry")  # beside data; "" is a comment, or the end of an event
 
 
 @dataclass
@@ -128,6 +129,22 @@ def taken(wire: Wire, heard: Heard, data: JsonObject, part: str) -> str:
     return text
 
 
+def vectors(data: JsonObject, wanted: int, engine: str) -> tuple[list[JsonObject], Usage]:
+    """The vectors of an embeddings answer, in order, and the tokens read. Raises `EngineDown` for another form."""
+    found = data.get("data")
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    vector = [row.get("embedding") for row in rows]
+    places = [row.get("index") for row in rows]
+    if places != list(range(wanted)) or not all(isinstance(one, str | list) and one for one in vector):
+        raise EngineDown(f"{engine}: the answer has not one vector for each of {wanted:,} texts")
+    used = data.get("usage")
+    tokens = counted(used.get("prompt_tokens")) if isinstance(used, dict) else None
+    plain: list[JsonObject] = [
+        {"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(vector)
+    ]
+    return plain, Usage(input_tokens=tokens or 0)
+
+
 class Events:
     """A stream taken apart: bytes in, however they were cut, the data of whole events (or `lines`) out."""
 
@@ -153,11 +170,14 @@ class Events:
             return [line for line in lines if line.strip()]
         done = []
         for line in lines:
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
+            name, _, rest = line.partition(b":")
+            if name == b"data":
+                self._data.append(rest.removeprefix(b" "))
             elif not line and self._data:
                 done.append(b"\n".join(self._data))
                 self._data = []
+            elif name not in FIELDS:  # a browser passes over such a line; here words would be missing, and nobody knew
+                raise EngineDown("the stream has a line that belongs to no event")
         return done
 
 

@@ -12,7 +12,7 @@ It knows nothing of any model; what it says is checked against the task exactly 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,7 +107,7 @@ class Scripted:
             raise RAISED[rule.error](f"{self.name} is {rule.error}, as its script says")
         return self._prediction(rule, request, (time.perf_counter() - started) * 1000)
 
-    async def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
+    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
         """The same answer word by word, then the whole Prediction."""
         prediction = await self.complete(request)
         for piece in re.findall(r"\s*\S+\s*$|\s*\S+|\s+", prediction.text):

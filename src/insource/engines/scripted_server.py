@@ -8,7 +8,8 @@ on this machine only.
 """
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -16,20 +17,27 @@ from aiohttp import web
 
 from insource.engines.dialects import dialect
 from insource.engines.scripted import Rule
+from insource.engines.scripted_faults import PLAYS, Sound, Step
 from insource.engines.scripted_wires import SAID, SCRIPTS, Piece, Reply, Told, Written
 from insource.nouns import JsonObject, from_json, to_json
 from insource.nouns.request import text_of
 
 __all__ = ["Reply", "ScriptedServer", "Written"]
 LONG = "x" * (1 << 16)
+LOOK_S = 0.005
+SSE = "text/event-stream"
 
 
 class ScriptedServer:
-    """The server, at `base_url` while it is entered. `seen` holds the bodies and `keys` the Authorization headers."""
+    """The server, at `base_url` while it is entered. `seen` holds the bodies and `keys` the Authorization headers.
+
+    `left` holds the times (`time.monotonic`) at which the connection of a played answer was found closed.
+    """
 
     def __init__(self, replies: Sequence[Reply], *, model: str = "scripted", kind: str = "openai") -> None:
         self.seen: list[JsonObject] = []
         self.keys: list[str] = []
+        self.left: list[float] = []
         self._replies = tuple(replies)
         self._left = [reply.times or -1 for reply in self._replies]
         self._model = model
@@ -89,6 +97,8 @@ class ScriptedServer:
         told = Told(reply, asked, self._dialect, self._model, len(self.seen))
         # without a word about it Ollama streams; the others do not
         streamed = asked.get("stream", self._script.lines)
+        if reply.play:
+            return await self._played(request, told, streamed=bool(streamed))
         try:
             return await (self._stream(request, told) if streamed else self._whole(request, told))
         except ConnectionError:
@@ -125,7 +135,7 @@ class ScriptedServer:
         return response
 
     async def _stream(self, request: web.Request, told: Told) -> web.StreamResponse:
-        kind = "application/x-ndjson" if self._script.lines else "text/event-stream"
+        kind = "application/x-ndjson" if self._script.lines else SSE
         response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache"})
         await response.prepare(request)
         for block in _sliced(self._blocks(told), told.reply, lines=self._script.lines):
@@ -136,6 +146,25 @@ class ScriptedServer:
         if told.reply.fault == "half":
             _cut(request)
         return response
+
+    async def _played(self, request: web.Request, told: Told, *, streamed: bool) -> web.Response:
+        """The answer as its fault has it, written to the connection past all that would put it right."""
+        whole = to_json(self._script.whole(told))
+        part = len(whole) // 4 + 1
+        pieces = (
+            tuple(block.encode() for block in self._blocks(told))
+            if streamed
+            else tuple(whole[at : at + part] for at in range(0, len(whole), part))
+        )
+        error = self._block(self._script.failed, "\n").encode() if streamed else to_json(self._script.failed[1])
+        end = (self._script.end + "\n\n").encode() if streamed and self._script.end else b""
+        kind = "application/json" if not streamed else "application/x-ndjson" if self._script.lines else SSE
+        sound = Sound(kind, pieces, error, end, streamed)
+        if request.transport is not None:
+            await _play(request.transport, PLAYS[told.reply.play](sound, told.reply.at))
+            if request.transport is None or request.transport.is_closing():
+                self.left.append(time.monotonic())
+        return _Said()
 
     def _blocks(self, told: Told) -> list[str]:
         """The events as they are written, faults included."""
@@ -160,6 +189,42 @@ class ScriptedServer:
         if self._script.lines:
             return data + newline
         return (f"event: {name}{newline}" if name else "") + f"data: {data}{newline}{newline}"
+
+
+class _Said(web.Response):
+    """An answer whose bytes are on the connection already."""
+
+    async def prepare(self, _: web.BaseRequest) -> None:
+        """There is nothing to say before."""
+
+    async def write_eof(self, _: bytes = b"") -> None:
+        """There is nothing to say after."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """The connection is left as it is."""
+        return True
+
+
+async def _play(transport: asyncio.Transport, steps: Iterator[Step]) -> None:
+    for step in steps:
+        if transport.is_closing():
+            return
+        if isinstance(step, bytes):
+            transport.write(step)
+            await _unsent(transport, len(LONG))
+        elif isinstance(step, float):
+            await asyncio.sleep(step)
+        elif step == "hang":
+            await _unsent(transport, -1)
+        else:
+            (transport.abort if step == "reset" else transport.close)()
+
+
+async def _unsent(transport: asyncio.Transport, most: int) -> None:
+    """Waits until no more than `most` bytes are unsent, or the caller left."""
+    while transport.get_write_buffer_size() > most and not transport.is_closing():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(LOOK_S)
 
 
 def _sliced(blocks: list[str], reply: Reply, *, lines: bool) -> list[bytes]:

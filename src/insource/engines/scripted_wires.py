@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.engines.dialects import Dialect
+from insource.engines.scripted_faults import At
 from insource.nouns import JsonObject, JsonValue, Noun
 
 Fault = Literal["", "reset", "half", "bad_json", "no_end", "redirect", "endless", "error_event"]
@@ -37,7 +38,8 @@ class Reply(Noun, frozen=True, kw_only=True):
     reset (no answer), half (cut in the middle), bad_json, no_end (a stream without its end mark), redirect, endless
     (an answer without end), error_event (an error in the stream). `logprob` is given to every token, None sends
     none; `tokens` spells the answer in tokens of its own instead; `usage` False leaves the counts out. `times` uses
-    the reply up. A stream is written in slices of `slice_bytes` (0 = event by event), with `newline` ends.
+    the reply up. `play` is a fault of `scripted_faults`, which happens `at` a place of the answer. A stream
+    is written in slices of `slice_bytes` (0 = event by event), with `newline` ends.
     """
 
     match: str = "*"
@@ -51,6 +53,8 @@ class Reply(Noun, frozen=True, kw_only=True):
     retry_after: str = ""
     rejects: tuple[str, ...] = ()
     fault: Fault = ""
+    play: str = ""
+    at: At = "before"
     logprob: float | None = -0.01
     tokens: tuple[Written, ...] = ()
     usage: bool = True

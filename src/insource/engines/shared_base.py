@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from insource.engines.artefact import Manifest
+from insource.engines.deployment import Turnstile
 from insource.engines.local import LocalModel
 from insource.engines.models import find, kept_models, model_faults
 from insource.engines.prefix import Prefix
@@ -52,10 +53,12 @@ class Adapter:
 class Bases:
     """The base networks of this process, loaded with their first specialist, gone with their last.
 
-    One per base model, and one more where specialists were trained over its weights in 4 bits.
+    One per base model, and one more where specialists were trained over its weights in 4 bits. `turnstiles` stand
+    before the servers of this process, by their engines' names.
     """
 
     def __init__(self, cache: Path) -> None:
+        self.turnstiles: dict[str, Turnstile] = {}
         self._cache = cache
         self._held: WeakValueDictionary[tuple[str, str], Base] = WeakValueDictionary()
         self._one = threading.Lock()

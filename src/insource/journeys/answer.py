@@ -15,6 +15,7 @@ import msgspec
 
 from insource.engines.base import Engine
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
+from insource.journeys.scanned import Scans, watched
 from insource.nouns import (
     Attempt,
     Decision,
@@ -28,6 +29,7 @@ from insource.nouns import (
     canonical,
 )
 from insource.route import HUMAN, Choice, accept
+from insource.route.limits import need
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
@@ -51,9 +53,9 @@ class Path:
 
     `key` gives the key of a tenant, under which inputs are hashed, and `intend` notes a call before anyone is asked;
     only a measurement, which keeps nothing, has neither.
-    `refused` are the engines that the task names but may not use. A call has `deadline` seconds.
-    Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that only rules ask. `rule`
-    says in words why these tiers, empty where the caller named the task or the engine.
+    `refused` are the engines that the task names but may not use. A call has `deadline` seconds. `scans` look at what
+    is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
+    only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
     """
 
     task: Task | None
@@ -63,6 +65,7 @@ class Path:
     intend: Intend | None = None
     refused: tuple[Choice, ...] = ()
     deadline: float = 60.0
+    scans: Scans | None = None
     choose: Callable[[Request, "Path"], "Path"] | None = None
     spare: tuple[Tier, ...] = ()
     rule: str = ""
@@ -83,8 +86,9 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     The call is noted before any engine is asked: of one that was begun, something is on record whatever happens.
     An answer below the threshold, invalid, refused, late or failed passes the call to the next tier. When none is sure
     the outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every
-    engine failed (kept as "failed"), `StoreError` when the record could not be kept, `Invalid` for a task's empty
-    input, of which nothing is kept. A cancelled call raises at once.
+    engine failed (kept as "failed"), `Blocked` or `ScanFailed` where a scan lets nothing pass (kept so too),
+    `StoreError` when the record could not be kept, `Invalid` for a task's empty input, of which nothing is kept. A
+    cancelled call raises at once.
     """
     began = time.perf_counter()
     request = msgspec.structs.replace(request, task=path.task)
@@ -94,21 +98,23 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     if not path.tiers and not path.rule:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
     await intended(request, path)
-    attempts: list[Attempt] = []
-    errors: list[InsourceError] = []
-    for index in range(len(path.tiers)):
+    watch = await watched(request, path.scans)
+    attempts: list[Attempt] = [*watch.refusal]
+    errors: list[InsourceError] = [watch.error] if watch.error else []
+    for index in () if watch.error else range(len(path.tiers)):
         left = request.deadline - (time.perf_counter() - began)
-        attempt, error = await _ask(request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        attempt, error = await watch.heard(*asked)
         attempts.append(attempt)
         errors += [error] if error else []
         if attempt.decision.accepted:
             break
     attempts = attempts or [Attempt(decision=_unasked(path))]
-    record = await recorded(request, path, tuple(attempts), began)
-    await keep(without_text(record, path.task), _pending(record, request))
+    record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began))
+    await keep(without_text(record, path.task), _pending(record, watch.request))
     if record.outcome == "failed":
         raise errors[-1]
-    return record
+    return watch.given(record)
 
 
 def check_input(text: str) -> None:
@@ -117,12 +123,12 @@ def check_input(text: str) -> None:
         raise Invalid("the input is empty", hint="give the text that the task is about", at="messages")
 
 
-async def broken_off(request: Request, path: Path, keep: Keep) -> None:
+async def broken_off(request: Request, path: Path, keep: Keep, reason: str = STOPPED) -> None:
     """Keeps a call that was cancelled on the way as "failed": nobody waits for its answer any longer."""
     request = msgspec.structs.replace(request, task=path.task)
     path = chosen(request, path)
-    failure = _failure(path, 0, EngineDown(STOPPED)) if path.tiers else _unasked(path)
-    attempt = Attempt(decision=msgspec.structs.replace(failure, reason=STOPPED))
+    failure = _failure(path, 0, EngineDown(reason)) if path.tiers else _unasked(path)
+    attempt = Attempt(decision=msgspec.structs.replace(failure, reason=reason))
     record = await recorded(request, path, (attempt,), time.perf_counter())
     await keep(without_text(record, path.task), None)
 
@@ -140,6 +146,8 @@ async def intended(request: Request, path: Path) -> None:
         input_hash=await _hash(request, path.key),
         created=now.isoformat(timespec="milliseconds"),
         until=until.isoformat(timespec="milliseconds"),
+        caller=request.caller,
+        usd=need(request, [tier.usd_per_million for tier in path.tiers]).usd,
     )
     await path.intend(intent)
 
@@ -184,6 +192,8 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     return Attempt(
         decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
         usd=attempt.usd,
+        found=attempt.found,
+        withheld=attempt.withheld,
         prediction=said
         and msgspec.structs.replace(
             said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}
@@ -246,7 +256,7 @@ def _rule(path: Path, index: int) -> str:
 def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
     if attempts[-1].decision.accepted:
         return "answered" if len(attempts) == 1 else "escalated"
-    waits = any(attempt.prediction or attempt.decision.engine == HUMAN for attempt in attempts)
+    waits = any(one.decision.engine == HUMAN or (one.prediction and not one.withheld) for one in attempts)
     return "review" if waits else "failed"
 
 

@@ -13,7 +13,7 @@ from insource.errors import Conflict, Refused
 from insource.journeys.init import init
 from insource.journeys.promote import promote
 from insource.journeys.serve import as_served
-from insource.nouns import Noun, Release, Task, sha256_given
+from insource.nouns import Noun, Release, Scan, Task, sha256_given
 from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
 from insource.release.integrity import damage
 from insource.release.stages import evidence
@@ -71,7 +71,7 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
         gate=gates[-1],
         threshold=demanded(away.risk, manifest.task.risk.max_error, manifest.threshold),
         promise=promise(away.risk, manifest.task.risk, manifest.threshold, manifest.promise),
-        needs=needs(release.engine),
+        needs=needs(release.engine, scanned=away.scan != Scan()),
         code=f"insource {insource.__version__}",
         members=await asyncio.to_thread(lambda: {name: member_of(path) for name, path in files.items()}),
     )

@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 from insource.engines.artefact import read_manifest
 from insource.engines.base import Engine
+from insource.engines.deployment import Deployment
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
-from insource.nouns import Example, Release, Task
+from insource.journeys.turnstiles import turnstile
+from insource.nouns import Example, Release, Scan, Task
 from insource.settings import Settings, secret
 from insource.store import Store
 
@@ -89,10 +91,15 @@ class Lineup:
             from insource.engines.scripted import Scripted
 
             return self._reaching(Scripted.load(name, self.settings.root / engine.script), engine.context)
+        from insource.engines.outward import to_engine
         from insource.engines.remote import Remote
+        from insource.scan.control import controls
 
         key = secret(engine.api_key_env) if engine.api_key_env else ""
-        return self._reaching(Remote(name, engine, key=key), engine.context)
+        control = controls() if self.task.scan != Scan() else None
+        before = turnstile(name, engine, self._bases.turnstiles)
+        remote = Remote(name, engine, key, to_engine(name, self.settings), control)
+        return self._reaching(Deployment(remote, before), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:
         """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""

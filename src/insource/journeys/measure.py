@@ -19,6 +19,7 @@ from insource.errors import Denied, Invalid
 from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.answer import Tier, answer, discard
 from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
+from insource.journeys.scanned import open_scans
 from insource.journeys.serve import as_served, configured_tier
 from insource.measure import About, Answer, Contender
 from insource.measure import measure as measured
@@ -66,7 +67,7 @@ async def measure(task: Task, settings: Settings, store: Store, **plan: Unpack[P
     names = chosen or _fitting(task, await lineup.names())
     await _check(chosen, lineup)
     rows = plan.get("rows")
-    contenders = [await _contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
+    contenders = [await contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
     contenders += plan.get("beside") or ()
     about = About(
         dataset=dataset.id,
@@ -126,7 +127,7 @@ async def _check(names: Sequence[str], lineup: Lineup) -> None:
             await lineup.engine(name)
 
 
-async def _contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, rows: int | None) -> Contender:
+async def contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, rows: int | None) -> Contender:
     """Who stands behind a name, opened only when its turn comes."""
     kind = name.partition(":")[0]
     if name == BASELINE:
@@ -185,13 +186,13 @@ def _released(name: str, lineup: Lineup) -> Opener:
 @asynccontextmanager
 async def answering(task: Task, tier: Tier) -> AsyncIterator[Answer]:
     """A way to answer through one tier that keeps nothing; its engine is closed afterwards."""
-    path = AnswerPath(task=task, tiers=(tier,))
-
-    async def way(request: Request) -> Record:
-        return await answer(request, path, discard)
-
     engine: Engine = tier.engine
     try:
+        path = AnswerPath(task=task, tiers=(tier,), scans=await asyncio.to_thread(open_scans, task.scan))
+
+        async def way(request: Request) -> Record:
+            return await answer(request, path, discard)
+
         yield way
     finally:
         await engine.close()

@@ -2,83 +2,141 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
-from insource.engines.base import Streams
-from insource.errors import EngineError, EngineSlow, InsourceError
-from insource.journeys.answer import Keep, Path, answer, intended, recorded, without_text
+import msgspec
+
+from insource.engines.base import Engine, Streams
+from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, OutputInvalid, ScanFailed
+from insource.journeys.answer import Keep, Path, intended, recorded, without_text
+from insource.journeys.scanned import Watched, watched
 from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
 
 LEFT = "the caller left, or the server stopped, before the end"
+PASSED_ON = (EngineError, OutputInvalid, Blocked, ScanFailed)  # to the next engine, as long as no word has gone out
 
 
 async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
     """Pieces of text, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
 
-    A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. Each piece
-    must come within the request's deadline. Raises `EngineError` when the engine fails, before or between pieces.
+    An engine that fails before its first piece passes the call to the next of the path; after it nothing can be taken
+    back. A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. The first
+    piece must come within the engine's share of the request's deadline, each other within the deadline. Raises the last
+    `EngineError` when no engine is left, or one fails between pieces.
     """
-    engine = path.tiers[0].engine
-    if not isinstance(engine, Streams):
-        record = await answer(request, path, keep)
-        if record.answer is not None and record.answer.text:
-            yield record.answer.text
-        yield record
-        return
     await intended(request, path)
-    call = _Call(request, path)
+    call = _Call(request, path, await watched(request, path.scans))
     try:
-        async for piece in _pieces(engine, request):
-            if isinstance(piece, Prediction):
-                call.prediction, call.reason = piece, "passed through"
-            else:
-                call.pieces += 1
-                yield piece
-    except EngineError as error:
-        call.error = error
-        raise
+        call.check()
+        while call.prediction is None:
+            try:
+                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as pieces:
+                    async for piece in pieces:
+                        for said in call.passing(piece):
+                            yield said
+            except InsourceError as raised:
+                error = call.watch.hushed(raised)
+                if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
+                    call.error = error
+                    raise error from raised.__cause__
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
-    yield record
+    yield call.watch.given(record)
 
 
-async def _pieces(engine: Streams, request: Request) -> AsyncGenerator[str | Prediction]:
-    stream = engine.stream(request)
-    while True:
-        try:
-            piece = await asyncio.wait_for(anext(stream), request.deadline)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            raise EngineSlow(f"the engine said nothing for {request.deadline:.0f} s") from error
-        yield piece
+async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[str | Prediction]:
+    """What the engine says, in one piece where it cannot stream; within `first_s` seconds it has begun."""
+    async with aclosing(engine.stream(request) if isinstance(engine, Streams) else _whole(engine, request)) as stream:
+        seconds = first_s
+        while True:
+            try:
+                piece = await asyncio.wait_for(anext(stream), seconds)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
+            yield piece
+            seconds = request.deadline
+
+
+async def _whole(engine: Engine, request: Request) -> AsyncGenerator[str | Prediction]:
+    prediction = await engine.complete(request)
+    if prediction.text:
+        yield prediction.text
+    yield prediction
 
 
 class _Call:
     """What is known of a call while it is being answered."""
 
-    def __init__(self, request: Request, path: Path) -> None:
-        self.request, self.path = request, path
+    def __init__(self, request: Request, path: Path, watch: Watched) -> None:
+        self.request, self.path, self.watch = request, path, watch
+        self.watching = watch.stream()
         self.began = time.perf_counter()
+        self.failed: list[Attempt] = []
         self.pieces = 0
+        self.sent = False
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
         self.reason = LEFT
 
+    @property
+    def engine(self) -> Engine:
+        """Who is asked now."""
+        return self.path.tiers[len(self.failed)].engine
+
+    @property
+    def share(self) -> float:
+        """The seconds until its first piece: what is left, by those who can still be asked."""
+        left = self.request.deadline - (time.perf_counter() - self.began)
+        return max(left, 0.0) / (len(self.path.tiers) - len(self.failed))
+
+    def check(self) -> None:
+        """Raises what a scan has against the question."""
+        if self.watch.error is not None:
+            raise self.watch.error
+
+    def passing(self, piece: str | Prediction) -> Iterator[str]:
+        """What may go on now that an engine has said `piece`."""
+        self.pieces += isinstance(piece, str)
+        for said in self.watching.feed(piece) if isinstance(piece, str) else self.watching.close(piece):
+            if isinstance(said, Prediction):
+                self.prediction, self.reason = said, "passed through"
+            else:
+                self.sent = True
+                yield said
+
+    def next(self, error: InsourceError) -> bool:
+        """Goes on to the next engine of the path, if there is one."""
+        if len(self.failed) + 1 == len(self.path.tiers):
+            return False
+        self.failed.append(self._attempt(error))
+        self.watching, self.pieces = self.watch.stream(), 0
+        return True
+
     async def keep(self, keep: Keep) -> Record:
         """Keeps the call as it stands and returns its whole record."""
-        name = self.path.tiers[0].engine.name
+        attempts = self.watch.refusal or (*self.failed, self._attempt(self.error))
+        record = self.watch.noted(await recorded(self.request, self.path, attempts, self.began))
+        if self.prediction is None:  # words that break off wait for nobody's review
+            record = msgspec.structs.replace(record, outcome="failed")
+        await keep(without_text(record, None), None)
+        return record
+
+    def _attempt(self, error: InsourceError | None) -> Attempt:
         said = self.prediction
         if said is None and self.pieces:
             # What broke off has no count: a piece is about a token, and so are four bytes of what was asked. It is
             # charged, else who leaves before the last word would pay nothing for the question.
             usage = Usage(input_tokens=len(canonical(self.request.messages)) // 4, output_tokens=self.pieces)
-            said = Prediction(text="", engine=name, usage=usage, finish="length")
-        reason = f"{self.error.code}: {self.error}" if self.error else self.reason
-        rule = self.path.rule or "passthrough"
-        decision = Decision(engine=name, rule=rule, accepted=self.prediction is not None, reason=reason)
-        attempt = Attempt(decision=decision, prediction=said)
-        record = await recorded(self.request, self.path, (attempt,), self.began)
-        await keep(without_text(record, None), None)
-        return record
+            said = Prediction(text="", engine=self.engine.name, usage=usage, finish="length")
+        decision = Decision(
+            engine=self.engine.name,
+            rule=self.path.rule or "passthrough",
+            accepted=self.prediction is not None,
+            reason=f"{error.code}: {error}" if error else self.reason,
+        )
+        withheld = isinstance(error, Blocked | ScanFailed)
+        return Attempt(decision=decision, prediction=said, found=self.watching.found, withheld=withheld)

@@ -10,6 +10,7 @@ from insource.errors import InsourceError, Missing
 from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.plan import Plan, policy_of, usual_tiers
+from insource.journeys.scanned import open_scans
 from insource.nouns import Release, Task
 from insource.route import RELEASE, demanded, reachable
 from insource.settings import Settings, load_task, task_names
@@ -22,13 +23,15 @@ async def open_path(
     """The path of `task`, or of `task@version` to pin one. Close it with `close_path`.
 
     Paths opened with the same `bases` share base networks, where the settings say so. Raises `Missing` when no release
-    is live, with the command that makes one so; `Refused` for a changed artefact.
+    is live, with the command that makes one so; `Refused` for a changed artefact; `EngineDown` when the task is to be
+    scanned and what scans is not installed.
     """
     name, _, version = task.partition("@")
     asked = load_task(settings, name)
     release = await store.release(name, version) if version else await _live(name, store)
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
+    scans = await asyncio.to_thread(open_scans, served.scan)
     lineup = Lineup(settings, store, served, progress=progress, bases=bases)
     policy = policy_of(settings)
     choices = reachable(served, policy)
@@ -44,6 +47,7 @@ async def open_path(
         refused=tuple(choice for choice in choices if not choice.allowed),
         choose=await asyncio.to_thread(Plan.of, served, policy, tiers) if served.routes else None,
         spare=tuple(tier for tier in tiers.values() if tier not in usual),
+        scans=scans,
     )
 
 
@@ -62,13 +66,19 @@ async def open_live(
     return paths, problems
 
 
-def open_passthrough(name: str, settings: Settings, store: Store) -> Path:
-    """The path of an engine of insource.toml, with no task: its words are passed on. Raises `Missing`, `Invalid`."""
-    if name not in settings.engines:
-        raise Missing(f"there is no engine {name!r}", hint="engines are named in insource.toml")
-    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate"))
-    tier, seconds = configured_tier(name, lineup), settings.engines[name].timeout_s
-    return Path(task=None, tiers=(tier,), key=store.tenant_key, intend=store.intend, deadline=seconds)
+def open_passthrough(name: str, settings: Settings, store: Store, bases: Bases | None = None) -> Path:
+    """The path of an engine of insource.toml, then of those in its `else`, with no task: their words are passed on.
+
+    Raises `Missing`, `Invalid`.
+    """
+    names = (name, *(settings.engines[name].otherwise if name in settings.engines else ()))
+    unknown = next((one for one in names if one not in settings.engines), None)
+    if unknown is not None:
+        raise Missing(f"there is no engine {unknown!r}", hint="engines are named in insource.toml")
+    scans = open_scans(settings.scan)
+    lineup = Lineup(settings, store, Task(name="passthrough", kind="generate", scan=settings.scan), bases=bases)
+    tiers, seconds = tuple(configured_tier(one, lineup) for one in names), settings.engines[name].timeout_s
+    return Path(task=None, tiers=tiers, key=store.tenant_key, intend=store.intend, deadline=seconds, scans=scans)
 
 
 def configured_tier(name: str, lineup: Lineup) -> Tier:
@@ -92,6 +102,7 @@ def as_served(trained: Task, asked: Task) -> Task:
         sensitivity=asked.sensitivity,
         acceptance=asked.acceptance,
         owner=asked.owner,
+        scan=asked.scan,
     )
 
 

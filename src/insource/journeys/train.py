@@ -9,7 +9,7 @@ from insource.engines.artefact import Manifest, file_digests, write_manifest
 from insource.engines.local import LocalModel
 from insource.errors import Invalid, StoreError
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import Dataset, Example, Release, Task, digest
+from insource.nouns import Dataset, Example, Release, Scan, Task, digest
 from insource.release.enter import enter
 from insource.release.register import changelog
 from insource.settings import Settings
@@ -38,7 +38,10 @@ async def train(
 async def _train(
     task: Task, settings: Settings, store: Store, name: str, recipe: Path | None, speak: tuple[Say, Progress]
 ) -> Release:
+    import msgspec
+
     say, _ = speak
+    task = msgspec.structs.replace(task, scan=Scan())  # the owner's terms are no part of what is released
     dataset = await store.dataset(task.name)
     if dataset is None:
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from insource.errors import EngineError
+from insource.errors import Blocked, EngineError
 from insource.nouns import Example, Prediction, Record, Request, Task, ask
 
 Answer = Callable[[Request], Awaitable[Record]]
@@ -106,7 +106,7 @@ class _Asking:
     total: int
     rows: list[Answered] = field(default_factory=list)
     failures: int = 0
-    error: EngineError | None = None
+    error: EngineError | Blocked | None = None
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -120,7 +120,7 @@ class _Asking:
         latency = None
         try:
             record = await self.answer(request)
-        except EngineError as error:
+        except (EngineError, Blocked) as error:
             self.failures, self.error = self.failures + 1, error
             row = Answered(place, example, None, error=f"{error.code}: {error}")
         else:

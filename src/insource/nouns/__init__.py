@@ -14,11 +14,13 @@ from insource.nouns.base import (
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
-from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
+from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy, scan_faults
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
+from insource.nouns.networks import PREMISES, Networks, is_public
+from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import Finish, Prediction, Usage
-from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict
+from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
@@ -28,6 +30,8 @@ from insource.nouns.visible import visible
 __all__ = [
     "ACTIONS",
     "DEEPEST",
+    "KINDS",
+    "PREMISES",
     "Action",
     "Attempt",
     "Attention",
@@ -40,15 +44,19 @@ __all__ = [
     "Finding",
     "Finish",
     "Gate",
+    "Hit",
     "Intent",
     "JsonObject",
     "JsonValue",
     "Key",
     "Kind",
     "Latency",
+    "Levels",
     "Limits",
     "Message",
+    "Networks",
     "Noun",
+    "Observe",
     "Origin",
     "Outcome",
     "Output",
@@ -63,6 +71,7 @@ __all__ = [
     "Risk",
     "Role",
     "Route",
+    "Scan",
     "ScanPolicy",
     "Score",
     "Shape",
@@ -77,11 +86,14 @@ __all__ = [
     "depth_ok",
     "digest",
     "from_json",
+    "is_public",
     "key_id",
     "key_text",
     "likeness",
     "normal",
+    "record_id",
     "same",
+    "scan_faults",
     "sha256_given",
     "to_json",
     "visible",

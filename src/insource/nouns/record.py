@@ -1,9 +1,12 @@
 """What happened: one answered call, and what a person said of it."""
 
+import secrets
+import time
 from datetime import datetime
 from typing import Literal
 
 from insource.nouns.base import JsonObject, Noun
+from insource.nouns.finding import Hit
 from insource.nouns.prediction import Prediction
 
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
@@ -14,8 +17,9 @@ class Decision(Noun, frozen=True, kw_only=True):
     """Why an engine was asked and what became of its answer.
 
     `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
-    characters") or the router ("router: tickets at 0.93"). `reason` says in words why the answer was accepted or not;
-    `threshold` is the confidence demanded, None where any valid answer is accepted.
+    characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked. `reason` says in
+    words why the answer was accepted or not; `threshold` is the confidence demanded, None where any valid answer is
+    accepted.
     """
 
     engine: str
@@ -29,12 +33,15 @@ class Decision(Noun, frozen=True, kw_only=True):
 class Attempt(Noun, frozen=True, kw_only=True):
     """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how.
 
-    `usd` is what it cost at the prices that the settings have.
+    `usd` is what it cost at the prices that the settings have. `found` is what a scan found in its answer; where that
+    was `withheld`, nothing of it is left but what it cost.
     """
 
     decision: Decision
     prediction: Prediction | None = None
     usd: float = 0.0
+    found: tuple[Hit, ...] = ()
+    withheld: bool = False
 
 
 class Record(Noun, frozen=True, kw_only=True):
@@ -42,7 +49,7 @@ class Record(Noun, frozen=True, kw_only=True):
 
     `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "failed" is a
     call that no engine answered: the caller got an error, the record says why. "interrupted" is one that was begun and
-    of which nobody said how it ended: the process was killed.
+    of which nobody said how it ended: the process was killed. `found` is what a scan found in the input.
     """
 
     id: str
@@ -56,6 +63,7 @@ class Record(Noun, frozen=True, kw_only=True):
     usd: float = 0.0
     created: str = ""
     caller: str = ""
+    found: tuple[Hit, ...] = ()
 
     @property
     def answer(self) -> Prediction | None:
@@ -77,7 +85,10 @@ class Record(Noun, frozen=True, kw_only=True):
 
 
 class Intent(Noun, frozen=True, kw_only=True):
-    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another."""
+    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another.
+
+    `usd` is the most that it may cost: what a call is charged of which nobody can say what it did cost.
+    """
 
     id: str
     task: str | None
@@ -85,6 +96,8 @@ class Intent(Noun, frozen=True, kw_only=True):
     input_hash: str
     created: str
     until: str
+    caller: str = ""
+    usd: float = 0.0
 
     def interrupted(self, now: str) -> Record:
         """The record of this call where nobody is left to say how it ended; seen at `now`."""
@@ -100,8 +113,19 @@ class Intent(Noun, frozen=True, kw_only=True):
             outcome="interrupted",
             input_hash=self.input_hash,
             latency_ms=max(lost, 0.0) * 1000,
+            usd=self.usd,
             created=self.created,
+            caller=self.caller,
         )
+
+
+def record_id() -> str:
+    """A new name for a call: a UUID of version 7 (RFC 9562), which begin with the time, in 32 hexadecimal digits.
+
+    Rows that are written together lie together in the table's index: fewer pages a commit.
+    """
+    stamp, chance = time.time_ns() // 1_000_000, secrets.randbits(74)
+    return f"{stamp:012x}7{chance >> 62:03x}{0x8 | chance >> 60 & 0x3:x}{chance & (1 << 60) - 1:015x}"
 
 
 class Review(Noun, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ class Request(Noun, frozen=True, kw_only=True):
     """A call. With a `task`, the last user message is the input and instruction and output are the task's.
 
     `deadline` is seconds from now; `tenant` is who pays, `caller` the name of the key; `model` is the engine's own
-    model when no task is named.
+    model when no task is named. `trace` is the W3C traceparent of the call, which a server that is asked gets too.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Request(Noun, frozen=True, kw_only=True):
     deadline: float = 60.0
     tenant: str = "local"
     caller: str = ""
+    trace: str = ""
 
     @property
     def input(self) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from insource.nouns.base import JsonObject, Noun
+from insource.nouns.finding import Scan
 
 Kind = Literal["classify", "extract", "generate"]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -77,6 +78,7 @@ class Task(Noun, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     sensitivity: str | tuple[str, ...] = "premises"
     owner: str = ""
+    scan: Scan = Scan()
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -60,9 +60,9 @@ class Bundle(Noun, frozen=True, kw_only=True):
     members: dict[str, Member] = {}
 
 
-def needs(engine: str) -> str:
+def needs(engine: str, *, scanned: bool = False) -> str:
     """What must be installed where `engine` answers, as pip takes it. Extras are called like their engine."""
-    return f"insource[{EXTRAS.get(engine, engine)}]"
+    return f"insource[{EXTRAS.get(engine, engine)}{',scan' if scanned else ''}]"
 
 
 def members(folder: Path) -> dict[str, Path]:

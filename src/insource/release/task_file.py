@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from insource.errors import Invalid, Missing
-from insource.nouns import Output, Route, Task, to_json
+from insource.nouns import Output, Route, Scan, Task, to_json
 from insource.settings import Settings, load_task
 
 NOTE = "# Written by insource from a bundle; the next bundle of this task writes it anew."
@@ -51,7 +51,8 @@ def _tables(task: Task) -> list[str]:
     bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold}
     lines += ["", "[risk]", *[f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]]
     lines.append(f"else = {_value(list(task.risk.otherwise))}")
-    return [*lines, *[line for route in task.routes for line in _route(route)]]
+    rules = [line for route in task.routes for line in _route(route)]
+    return [*lines, *rules, *_scan(task.scan)]
 
 
 def _route(route: Route) -> list[str]:
@@ -64,6 +65,15 @@ def _route(route: Route) -> list[str]:
     sensitivity = route.sensitivity if isinstance(route.sensitivity, str) else list(route.sensitivity)
     shown = {"engines": list(route.engines), "sensitivity": "" if sensitivity == "any" else sensitivity}
     return lines + [f"{key} = {_value(value)}" for key, value in shown.items() if value]
+
+
+def _scan(scan: Scan) -> list[str]:
+    if scan == Scan():
+        return []
+    lines = ["", "[scan]", f"own_terms = {_value(list(scan.own_terms))}", f"restore = {json.dumps(scan.restore)}"]
+    for side, policy in (("input", scan.input), ("output", scan.output)):
+        lines += ["", f"[scan.{side}]", *[f"{kind} = {_value(action)}" for kind, action in policy.actions.items()]]
+    return lines
 
 
 def _output(output: Output) -> list[str]:

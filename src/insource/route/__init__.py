@@ -1,7 +1,7 @@
 """Who answers, and whether the answer may leave by itself: pure functions."""
 
 from insource.route.choose import AUTO, HUMAN, RELEASE, Facts, Guess, Policy, choose, reachable, recognised
-from insource.route.policy import Choice, accept, demanded, permitted, promise
+from insource.route.policy import Choice, accept, demanded, in_form, permitted, promise
 
 __all__ = [
     "AUTO",
@@ -14,6 +14,7 @@ __all__ = [
     "accept",
     "choose",
     "demanded",
+    "in_form",
     "permitted",
     "promise",
     "reachable",

@@ -1,6 +1,6 @@
 """The rules. They look at values only, so every one of them can be read, tested and replayed."""
 
-from insource.nouns import Noun, Prediction, Risk
+from insource.nouns import Attempt, Noun, Prediction, Risk
 
 FAILED = {
     "length": "the answer was cut off before its end",
@@ -36,6 +36,12 @@ def accept(prediction: Prediction, threshold: float | None) -> tuple[bool, str]:
     if confidence >= threshold:
         return True, "confidence {} reaches {}".format(*_apart(confidence, threshold))
     return False, "confidence {} is below {}".format(*_apart(confidence, threshold))
+
+
+def in_form(attempt: Attempt) -> bool:
+    """Whether the engine's answer kept the contract, told from a record as it is kept, which has no text."""
+    said = attempt.prediction
+    return said is not None and said.finish == "stop" and attempt.decision.reason != FAILED["invalid"]
 
 
 def permitted(name: str, region: str | None, *sensitivities: str | tuple[str, ...]) -> Choice:

@@ -17,14 +17,18 @@ from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.nouns import to_json
-from insource.serve.auth import ANY_KEY, ANYONE, CALLER, Guarded, all_guarded, key_of, may_call
+from insource.serve.auth import ANY_KEY, ANYONE, CALLER, OPERATOR, Guarded, all_guarded, key_of, may_call
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
+from insource.serve.completions import completions
 from insource.serve.desk import Desk
+from insource.serve.embeddings import embeddings
 from insource.serve.ends import Ends
 from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
+from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
+from insource.serve.seeing import metrics
 from insource.settings import Settings
 from insource.store import Store
 
@@ -65,7 +69,8 @@ def create_app(
             if follow:
                 await close_books(settings, store)
 
-    app = Starlette(
+    app = Gateway(
+        network=network,
         routes=all_guarded(ROUTES),
         lifespan=life,
         middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
@@ -106,17 +111,22 @@ async def alive(_: HttpRequest) -> Response:
 
 async def ready(http: HttpRequest) -> Response:
     """Whether calls can be answered now: the store takes rows, and every live release is loaded."""
-    faults = await http.app.state.desk.faults()
-    return _json({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
+    desk: Desk = http.app.state.desk
+    faults = await desk.faults()
+    said = {"status": "not ready" if faults else "ready", "faults": faults, "resting": desk.resting}
+    return _json(said, 503 if faults else 200)
 
 
 ROUTES = [
     Guarded("/", home, ANYONE),
     Guarded("/healthz", alive, ANYONE),
     Guarded("/readyz", ready, ANYONE),
+    Guarded("/metrics", metrics, OPERATOR),
     Guarded("/v1/models", models, ANY_KEY),
     Guarded("/v1/models/{id:path}", model, ANY_KEY),
-    Guarded("/v1/chat/completions", chat, CALLER, methods=["POST"]),
+    Guarded(CHAT, chat, CALLER, methods=["POST"]),
+    Guarded("/v1/completions", completions, CALLER, methods=["POST"]),
+    Guarded("/v1/embeddings", embeddings, CALLER, methods=["POST"]),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +13,14 @@ from insource.engines.shared_base import Bases
 from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
+from insource.journeys.turnstiles import none_left, resting
 from insource.nouns import Key, Pending, Record
 from insource.route import AUTO
 from insource.serve.auth import may_call
 from insource.serve.auto import Auto
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
+from insource.serve.seeing import Seeing
 from insource.serve.wire import ChatCall
 from insource.settings import Settings, task_names
 from insource.store import Store
@@ -35,7 +38,9 @@ class Desk:
         self.store = store
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
+        self.seeing = Seeing(settings)
         self._paths = dict(paths)
+        self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
         self._leaving: dict[int, Path] = {}
@@ -49,7 +54,13 @@ class Desk:
     async def keep(self, record: Record, pending: Pending | None) -> None:
         """Makes a record durable. What the call took is counted even where that fails."""
         self.meter.settle(record)
-        await self.store.append(record, pending)
+        began = time.perf_counter()
+        try:
+            await self.store.append(record, pending)
+        except StoreError:
+            self.seeing.unwritten()
+            raise
+        self.seeing.kept(record, time.perf_counter() - began)
 
     def names(self, model: str) -> set[str]:
         """By which names a key's scopes may allow `model`: its own, its task's, and both of an engine."""
@@ -84,7 +95,7 @@ class Desk:
         path = await self._path(model)
         self._calls[id(path)] += 1
         try:
-            yield replace(path, rule=why) if why else path
+            yield self.seeing.path(replace(path, rule=why) if why else path)
         finally:
             self._calls[id(path)] -= 1
             if not self._calls[id(path)]:
@@ -101,19 +112,27 @@ class Desk:
         return dict.fromkeys((name for name in engines if self._engine(name)), "engine") | names
 
     async def faults(self) -> list[str]:
-        """Why calls could not be answered now: the store does not take rows, or a live release is not loaded."""
+        """Why calls could not be answered now: no store, a live release not loaded, every engine rests."""
         try:
             await self.store.probe()
             live = {task: await self.store.live(task) for task in task_names(self.settings)}
         except StoreError as error:
             return [without_folders(str(error))]
         wanted = {task: release.name for task, release in live.items() if release is not None}
-        return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
+        found = [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
+        alone = [task for task, path in self._paths.items() if none_left(path, self._bases.turnstiles)]
+        return found + [f"every engine of {task} rests after failures" for task in alone]
+
+    @property
+    def resting(self) -> list[str]:
+        """The servers that are not asked now, since they failed. Calls go to the next engine."""
+        return resting(self._bases.turnstiles)
 
     async def follow(self) -> list[str]:
         """Opens what became live and lets go of what no longer is. Returns what could not be opened, in words."""
         problems = []
-        for task in task_names(self.settings):
+        self._tasks = await asyncio.to_thread(task_names, self.settings)
+        for task in self._tasks:
             release = await self.store.live(task)
             name = release.name if release else None
             if name == self._serves(task):
@@ -134,6 +153,15 @@ class Desk:
             group.clear()
         for path in paths:
             await close_path(path)
+        await self.seeing.close()
+
+    def servers(self) -> dict[str, bool]:
+        """Server → whether it rests after failures; those that were asked for so far."""
+        return {name: each.rests for name, each in self._bases.turnstiles.items()}
+
+    def live(self) -> dict[str, str]:
+        """Task → the release that answers it now."""
+        return {task: name for task in self._paths if "@" not in task and (name := self._serves(task))}
 
     def _serves(self, task: str) -> str | None:
         path = self._paths.get(task)
@@ -149,7 +177,7 @@ class Desk:
         if engine is not None:
             async with self._opening:
                 if engine not in self._engines:  # in a thread: a model's weights may be read
-                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store)
+                    opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store, self._bases)
                     self._engines[engine] = opened
             return self._engines[engine]
         async with self._opening:
@@ -168,7 +196,7 @@ class Desk:
 
     async def _open(self, model: str) -> Path:
         task, pinned, version = model.partition("@")
-        known = task_names(self.settings)
+        self._tasks = known = task_names(self.settings)
         if task not in known:
             near = difflib.get_close_matches(model, [*known, *self.settings.engines], n=1)
             hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists what there is"
@@ -181,7 +209,7 @@ class Desk:
 
     def _engine(self, model: str) -> str | None:
         """The engine that `model` names, itself or by the model behind it; a task's name goes first."""
-        if not model or model.partition("@")[0] in task_names(self.settings):
+        if not model or model.partition("@")[0] in self._tasks:
             return None
         if model in self.settings.engines:
             return model

@@ -61,9 +61,11 @@ def kind(status: int) -> str:
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
-async def on_ours(_: HttpRequest, error: Exception) -> Response:
+async def on_ours(http: HttpRequest, error: Exception) -> Response:
     """One of our errors."""
-    return error_response(error if isinstance(error, InsourceError) else InsourceError("internal error"))
+    ours = error if isinstance(error, InsourceError) else InsourceError("internal error")
+    http.app.state.desk.seeing.refused(ours)
+    return error_response(ours)
 
 
 async def on_http(request: HttpRequest, error: Exception) -> Response:
@@ -75,6 +77,6 @@ async def on_http(request: HttpRequest, error: Exception) -> Response:
     return Response(to_json(body), status, headers, "application/json")
 
 
-async def on_bug(_: HttpRequest, __: Exception) -> Response:
+async def on_bug(http: HttpRequest, _: Exception) -> Response:
     """A fault of ours: the traceback goes to the log, not to the caller."""
-    return error_response(InsourceError("internal error", hint="the server's log says more"))
+    return await on_ours(http, InsourceError("internal error", hint="the server's log says more"))

@@ -8,6 +8,7 @@ answered, and never one that a browser sends for a page of another host.
 import ipaddress
 import re
 from contextlib import suppress
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +32,8 @@ class OnlyHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or passes on."""
         error = self._fault(Headers(scope=scope)) if scope["type"] == "http" else None
+        if error is not None:
+            scope["app"].state.desk.seeing.refused(error)
         await (self.app if error is None else error_response(error))(scope, receive, send)
 
     def _fault(self, headers: Headers) -> Denied | None:
@@ -45,12 +48,14 @@ class OnlyHosts:
         return None
 
 
+@lru_cache(maxsize=256)
 def host_of(authority: str) -> str:
     """The host of HOST[:PORT], without brackets and in lower case; "" when it is none."""
     found = AUTHORITY.fullmatch(authority)
     return (found[1] or found[2]).lower() if found else ""
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """True for localhost and loopback addresses."""
     if host.lower() == "localhost":

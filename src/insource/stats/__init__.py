@@ -15,6 +15,7 @@ from insource.stats.calibration import (
     scaled,
 )
 from insource.stats.intervals import (
+    Floats,
     binomial_cdf,
     bootstrap,
     clopper_pearson,
@@ -25,12 +26,14 @@ from insource.stats.intervals import (
     zero_failures_upper,
 )
 from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
+from insource.stats.quantiles import quantile, quantile_interval
 from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
 
 __all__ = [
     "Bin",
     "CurvePoint",
     "Difference",
+    "Floats",
     "aurc",
     "binomial_cdf",
     "bootstrap",
@@ -47,6 +50,8 @@ __all__ = [
     "mcnemar",
     "paired_bootstrap",
     "paired_proportions",
+    "quantile",
+    "quantile_interval",
     "resample",
     "risk_coverage",
     "scaled",

@@ -147,7 +147,7 @@ class Store:
 
     async def intend(self, intent: Intent) -> None:
         """Notes a call before anyone is asked; durable when this returns."""
-        await self._thread.join(lambda c: records.intend(c, intent, self._process))
+        await self._thread.join(records.intend, records.begun(intent, self._process))
 
     async def interrupt(self) -> list[str]:
         """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids."""
@@ -180,7 +180,7 @@ class Store:
 
     async def append(self, record: Record, pending: Pending | None = None) -> None:
         """Keeps a call and what a person should see of it; both are durable when this returns."""
-        await self._thread.join(lambda c: records.append(c, record, pending))
+        await self._thread.join(records.append, records.kept(record, pending))
 
     async def record(self, id: str) -> Record:
         """The record called `id`. Raises `Missing`."""
@@ -193,6 +193,10 @@ class Store:
     async def pending(self, task: str | None = None, limit: int = 50) -> list[Pending]:
         """What waits for a person, of one task or of all, oldest first."""
         return await self._thread.run(lambda c: records.pending(c, task, limit))
+
+    async def queues(self) -> dict[str, int]:
+        """Task → how many of its answers wait for a person."""
+        return await self._thread.run(records.queues)
 
     async def waiting(self, record: str) -> Pending:
         """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""

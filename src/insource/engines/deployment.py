@@ -1,0 +1,235 @@
+"""A server on good days and bad: so many calls at once, few retries, none at all while it is down.
+
+An engine around an engine. What stands before a server belongs to the server, not to a task: all paths of a process
+that lead to it share one `Turnstile`. The rules (`Breaker`, `Budget`) are in `route`, which knows nothing of engines.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Literal, Protocol, TypeVar
+
+import msgspec
+
+from insource.engines.base import Embeds, Engine, Streams
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
+from insource.nouns import JsonObject, Prediction, Request, Usage
+from insource.settings import EngineSettings
+
+T = TypeVar("T")
+
+TRIES = 3
+PAUSE_S = 0.25
+LONGEST_PAUSE_S = 2.0  # who is asked to wait longer tells its caller, or asks the next engine
+FAIR_S = 0.5  # a call that had less time than this and got no answer says nothing about the server
+NEARLY = 0.95  # of its time: a call that was cancelled then was too slow, not given up
+FAILURES = (EngineBusy, EngineDown, EngineSlow)  # any other answer, be it a complaint, shows that the server lives
+
+Outcome = Literal["answered", "failed", "unknown"]
+
+
+class Permit(Protocol):
+    """Leave to make one call."""
+
+    def settle(self, outcome: Outcome, /) -> None:
+        """Says how it went; "unknown" where nothing can be said of the server."""
+        ...
+
+
+class Breaker(Protocol):
+    """Whether the server is asked at all; `route.breaker` is one."""
+
+    @property
+    def refuses(self) -> bool:
+        """True when no call would be let through now."""
+        ...
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until the next probe."""
+        ...
+
+    def admit(self) -> Permit | None:
+        """Leave to call now, or None."""
+        ...
+
+
+class Budget(Protocol):
+    """How much may be tried again; `route.retries` is one."""
+
+    def called(self) -> None:
+        """There was a call."""
+        ...
+
+    def take(self) -> bool:
+        """True when one more may be tried again."""
+        ...
+
+
+class Turnstile:
+    """What stands before one server. Without a `breaker` every call goes."""
+
+    def __init__(self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget) -> None:
+        self.name, self.breaker, self._budget = name, breaker, budget
+        self._settings = settings
+        self._seats = asyncio.Semaphore(settings.max_concurrent)
+        self._waiting = 0
+
+    @property
+    def rests(self) -> bool:
+        """True when the server would not be asked now, because it failed lately."""
+        return self.breaker is not None and self.breaker.refuses
+
+    @asynccontextmanager
+    async def seat(self, deadline: float) -> AsyncIterator[float]:
+        """A place among the calls at once; yields the loop's time at which nobody waits any more.
+
+        Raises at once `EngineDown` while the server rests, and `EngineBusy` when too many wait already; `EngineSlow`
+        when no place came free within `deadline` seconds.
+        """
+        if self.rests:
+            raise self._resting()
+        if self._seats.locked() and self._waiting >= self._settings.max_waiting:
+            held = f"{self._settings.max_concurrent} calls are with it and {self._waiting} wait"
+            raise EngineBusy(f"{self.name} is full: {held}", hint="try again in a second")
+        until = asyncio.get_running_loop().time() + deadline
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(until):
+                await self._seats.acquire()
+        except TimeoutError as error:
+            raise EngineSlow(f"{self.name} had no place free within {deadline:g} s") from error
+        finally:
+            self._waiting -= 1
+        try:
+            self._budget.called()
+            yield until
+        finally:
+            self._seats.release()
+
+    @contextmanager
+    def trial(self, until: float) -> "Iterator[_Trial]":
+        """One try of a call, which tells the breaker how it went. Raises `EngineDown` while the server rests."""
+        permit = self.breaker.admit() if self.breaker else None
+        if permit is None and self.breaker:
+            raise self._resting()
+        trial = _Trial(until)
+        outcome: Outcome = "unknown"
+        try:
+            yield trial
+            outcome = "failed" if trial.took > self._settings.slow_s else "answered"
+        except EngineError as error:
+            # what was not let out says as little of the server as what had no time
+            unasked = isinstance(error, Outside) or (isinstance(error, EngineSlow) and trial.given < FAIR_S)
+            outcome = "unknown" if unasked else "failed" if isinstance(error, FAILURES) else "answered"
+            raise
+        except asyncio.CancelledError:
+            outcome = "failed" if trial.gave_up else "unknown"
+            raise
+        finally:
+            if permit:
+                permit.settle(outcome)
+
+    async def pause(self, error: EngineError, number: int, until: float) -> None:
+        """Waits until another try may help, after the try with this `number`. Raises `error` when none would."""
+        if error.again_s is None or number >= TRIES or self.rests:
+            raise error
+        pause = max(error.again_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        late = asyncio.get_running_loop().time() + pause >= until
+        if late or pause > LONGEST_PAUSE_S or not self._budget.take():
+            raise error
+        await asyncio.sleep(pause)
+        if self.rests:
+            raise error
+
+    def _resting(self) -> EngineDown:
+        wait = self.breaker.wait_s if self.breaker else 0.0
+        return EngineDown(f"{self.name} rests after failures", hint=f"it is tried again in {wait:.0f} s")
+
+
+class _Trial:
+    """One try: how long it was given, and how long the server took to say something."""
+
+    def __init__(self, until: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.given = max(until - self._began, 0.0)
+        self._heard: float | None = None
+
+    def heard(self) -> None:
+        """The server said something: from here on it is not slow."""
+        self._heard = self._heard or self._loop.time()
+
+    @property
+    def took(self) -> float:
+        return (self._heard or self._loop.time()) - self._began
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a call that is cancelled now had its time, and heard nothing."""
+        return self._heard is None and self.given >= FAIR_S and self.took >= NEARLY * self.given
+
+
+class Deployment:
+    """`engine` behind its turnstile. What may pass is tried again, within the budget, before the first word only."""
+
+    def __init__(self, engine: Engine, turnstile: Turnstile) -> None:
+        self.name, self.engine, self.turnstile = engine.name, engine, turnstile
+
+    async def complete(self, request: Request) -> Prediction:
+        """The engine's answer. Raises what the engine raises, and what `Turnstile.seat` does."""
+        return await self._tried(request, self.engine.complete)
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """The engine's vectors, tried as an answer is. Raises `EngineError` for an engine that has none, too."""
+        engine = self.engine
+        if not isinstance(engine, Embeds):
+            raise EngineError(f"{self.name} has no embeddings")
+        return await self._tried(request, lambda request: engine.embed(request, wanted))
+
+    async def _tried(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
+        async with self.turnstile.seat(request.deadline) as until:
+            number = 0
+            while True:
+                number += 1
+                try:
+                    with self.turnstile.trial(until) as trial:
+                        return await ask(_within(request, trial))
+                except EngineError as error:
+                    await self.turnstile.pause(error, number, until)
+
+    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+        """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
+        async with self.turnstile.seat(request.deadline) as until:
+            number = said = 0
+            while True:
+                number += 1
+                try:
+                    with self.turnstile.trial(until) as trial:
+                        async with aclosing(self._pieces(_within(request, trial))) as pieces:
+                            async for piece in pieces:
+                                trial.heard()
+                                said += 1
+                                yield piece
+                    return
+                except EngineError as error:
+                    if said:
+                        raise
+                    await self.turnstile.pause(error, number, until)
+
+    async def close(self) -> None:
+        """Closes the engine."""
+        await self.engine.close()
+
+    async def _pieces(self, request: Request) -> AsyncGenerator[str | Prediction]:
+        if not isinstance(self.engine, Streams):
+            yield await self.engine.complete(request)
+            return
+        async with aclosing(self.engine.stream(request)) as stream:
+            async for piece in stream:
+                yield piece
+
+
+def _within(request: Request, trial: _Trial) -> Request:
+    return msgspec.structs.replace(request, deadline=trial.given)

@@ -1,0 +1,109 @@
+"""The sections of `insource.toml`, each a noun: what is not there has its default, what is unknown is an error."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from insource.nouns.base import Noun
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class EngineSettings(Noun, frozen=True, kw_only=True):
+    """`[engines.NAME]`: a server, a base model in this process, or a scripted engine (`script` is a JSON lines file).
+
+    `kind` is how the server is spoken to, a table of `engines/dialects.toml`; "openai" is any with the OpenAI API.
+    "embedded" is the base model `model`, untuned, the workspace's own where none is named.
+    `retries` is how often an answer that breaks the task's contract is asked for again, within the call's deadline.
+    `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
+    Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
+    goes to it in windows, 0 sends every document whole. `region` is where the data goes; "premises" never leaves.
+    A server is waited for `connect_s` for a connection, `first_byte_s` for the first byte of its answer, `idle_s`
+    between its bytes, and `timeout_s` in all. So many calls as `max_concurrent` are with it at once, `max_waiting`
+    more wait. With `breaker` it is left alone for a while after failures; what took longer than `slow_s` is one.
+    `otherwise` names the engines that are asked, in order, when this one fails before its first word.
+    """
+
+    kind: Literal[
+        "openai", "vllm", "llamacpp", "ollama", "tgi", "lmdeploy", "anthropic", "groq", "together", "embedded",
+        "scripted",
+    ]  # fmt: skip
+    base_url: str = ""
+    model: str = ""
+    api_key_env: str = ""
+    script: str = ""
+    region: str = ""
+    timeout_s: Seconds = 60.0
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    idle_s: Seconds = 30.0
+    slow_s: Seconds = 30.0
+    max_concurrent: Annotated[int, Meta(ge=1, le=100_000)] = 128
+    max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 256
+    breaker: bool = True
+    otherwise: tuple[str, ...] = msgspec.field(name="else", default=())
+    context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 1
+    usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+
+    @property
+    def place(self) -> str:
+        """Where the data goes: a model in this process sends it nowhere."""
+        return "premises" if self.kind == "embedded" else self.region
+
+
+class WorkspaceSettings(Noun, frozen=True, kw_only=True):
+    """`[workspace]`: the default base model, torch threads (0 = all cores), and whether specialists share their base.
+
+    With `share_base` a trained release answers from its base model and its adapter, so that many of one base take
+    the memory of one; without, each from its own merged weights. `vllm` is the Python interpreter of an environment
+    with vLLM: what is exported for it is measured there.
+    """
+
+    base: str = "smollm2-135m"
+    threads: Annotated[int, Meta(ge=0, le=4096)] = 0
+    share_base: bool = False
+    vllm: str = ""
+
+
+class StoreSettings(Noun, frozen=True, kw_only=True):
+    """`[store]`: `url` is empty for SQLite in the workspace, else a SQLAlchemy URL."""
+
+    url: str = ""
+
+
+class ServeSettings(Noun, frozen=True, kw_only=True):
+    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body in bytes."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
+
+
+class RouterSettings(Noun, frozen=True, kw_only=True):
+    """`[router]`: calls to the model "auto", whose task `insource train --router` learns to tell.
+
+    `max_error` is the share of wrong tasks tolerated among those it tells; `unknown` a file of texts that are for no
+    task, one a line. `otherwise` is the engine that answers what it does not know, none where empty; `sensitivity` says
+    where such a text may go.
+    """
+
+    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    unknown: str = ""
+    otherwise: str = msgspec.field(name="else", default="")
+    sensitivity: str | tuple[str, ...] = "premises"
+
+
+class AuditSettings(Noun, frozen=True, kw_only=True):
+    """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
+
+    A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
+    """
+
+    checkpoints: str = ""
+    checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
+    keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000

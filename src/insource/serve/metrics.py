@@ -1,0 +1,187 @@
+"""The gateway in numbers, for Prometheus. What is said of calls is counted from their records as they are kept.
+
+A count is a handful of additions in plain dictionaries; their exposition is made when somebody asks for it. Names of
+tasks, engines and tenants are ours or the owner's, never a caller's text, and of each kind there are `MOST` at most.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from insource import __version__
+from insource.errors import InsourceError
+from insource.nouns import Record
+from insource.serve.told import result_of, status_of
+
+MOST, OTHERS, NO_TASK = 100, "others", "-"
+CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Now:
+    """What is read when somebody asks. `waiting` is None where the store did not say."""
+
+    in_flight: int
+    queue: int
+    live: Mapping[str, str]
+    servers: Mapping[str, bool]
+    waiting: Mapping[str, int] | None
+
+
+class _Histogram:
+    """Counts by bucket, and the sum."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        """One more."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """How many were at most each bound."""
+        total, found = 0, []
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
+
+
+@dataclass
+class _Names:
+    """The first `MOST` names of a kind; later ones are `OTHERS`."""
+
+    known: set[str] = field(default_factory=set)
+
+    def of(self, name: str) -> str:
+        """The name, or what it is counted under."""
+        if name in self.known:
+            return name
+        if len(self.known) >= MOST:
+            return OTHERS
+        self.known.add(name)
+        return name
+
+
+class Metrics:
+    """The counts of one process, from its start."""
+
+    def __init__(self) -> None:
+        self._process = ProcessCollector(registry=None)
+        self._tasks, self._engines, self._tenants = _Names(), _Names(), _Names()
+        self._calls: Counter[tuple[str, ...]] = Counter()
+        self._seconds: dict[str, _Histogram] = {}
+        self._attempts: Counter[tuple[str, ...]] = Counter()
+        self._tokens: Counter[tuple[str, ...]] = Counter()
+        self._cost: Counter[tuple[str, ...]] = Counter()
+        self._by_tenant: Counter[tuple[str, ...]] = Counter()
+        self._tenant_cost: Counter[tuple[str, ...]] = Counter()
+        self._refused: Counter[tuple[str, ...]] = Counter()
+        self._write = _Histogram(WRITE_S)
+        self._unwritten = 0
+
+    def kept(self, record: Record, write_s: float) -> None:
+        """Counts a call whose record is durable; writing it took `write_s` seconds."""
+        task, tenant = self._tasks.of(record.task or NO_TASK), self._tenants.of(record.tenant)
+        self._calls[task, str(record.tier), record.outcome, str(status_of(record))] += 1
+        seconds = self._seconds.get(task)
+        if seconds is None:
+            seconds = self._seconds[task] = _Histogram(CALL_S)
+        seconds.add(record.latency_ms / 1000)
+        for attempt in record.attempts:
+            engine = self._engines.of(attempt.decision.engine or NO_TASK)
+            self._attempts[engine, result_of(attempt)] += 1
+            if attempt.prediction is not None:
+                usage = attempt.prediction.usage
+                self._tokens[task, engine, "in"] += usage.input_tokens
+                self._tokens[task, engine, "out"] += usage.output_tokens
+            if attempt.usd:
+                self._cost[task, engine] += attempt.usd  # type: ignore[assignment]  # a Counter of floats
+        self._by_tenant[tenant,] += 1
+        self._tenant_cost[tenant,] += record.usd  # type: ignore[assignment]
+        self._write.add(write_s)
+
+    def unwritten(self) -> None:
+        """Counts a call whose record the store did not take."""
+        self._unwritten += 1
+
+    def refused(self, error: InsourceError) -> None:
+        """Counts a call that was turned away and has no record."""
+        self._refused[error.code, str(error.status)] += 1
+
+    def page(self, now: Now, accept: str = "") -> tuple[bytes, str]:
+        """The exposition, and its content type, in the format that `accept` asks for."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Once([*self._counts(), *_gauges(now), *self._process.collect()]))
+        encode, kind = choose_encoder(accept)
+        return encode(registry), kind
+
+    def _counts(self) -> Iterator[Metric]:
+        for name, words, labels, counts in (
+            ("calls", "Calls on record, by what became of them.", ("task", "tier", "outcome", "status"), self._calls),
+            ("attempts", "Engines asked, by what came of it.", ("engine", "result"), self._attempts),
+            ("tokens", "Tokens of every engine that was asked.", ("task", "engine", "direction"), self._tokens),
+            ("cost_usd", "US dollars at the prices of insource.toml.", ("task", "engine"), self._cost),
+            ("tenant_calls", "Calls on record, by who pays.", ("tenant",), self._by_tenant),
+            ("tenant_cost_usd", "US dollars, by who pays.", ("tenant",), self._tenant_cost),
+            ("refused", "Calls turned away before they were begun.", ("code", "status"), self._refused),
+        ):
+            yield _counter(f"insource_{name}", words, labels, counts)
+        seconds = HistogramMetricFamily(
+            "insource_call_seconds", "From the call's arrival to its record.", labels=("task",)
+        )
+        for task, histogram in self._seconds.items():
+            seconds.add_metric((task,), histogram.buckets(), histogram.sum)
+        yield seconds
+        write = HistogramMetricFamily("insource_store_write_seconds", "Until a record was durable.")
+        write.add_metric((), self._write.buckets(), self._write.sum)
+        yield write
+        failures = CounterMetricFamily("insource_store_write_failures", "Records that the store did not take.")
+        failures.add_metric((), self._unwritten)
+        yield failures
+
+
+class _Once:
+    """A collector of what was collected."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> list[Metric]:
+        """The families."""
+        return self._families
+
+
+def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], float]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=labels)
+    for values, count in counts.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _gauges(now: Now) -> Iterator[Metric]:
+    waiting = {(task,): count for task, count in (now.waiting or {}).items()}
+    live = dict.fromkeys(now.live.items(), 1)
+    servers = {(name,): int(rests) for name, rests in now.servers.items()}
+    for name, words, labels, values in (
+        ("in_flight", "Calls being answered.", (), {(): now.in_flight}),
+        ("queue_limit", "Calls that may be in flight; one more is turned away.", (), {(): now.queue}),
+        ("store_up", "1 while the store answers.", (), {(): int(now.waiting is not None)}),
+        ("review_waiting", "Answers that wait for a person.", ("task",), waiting),
+        ("live_release", "1 for the release that answers a task.", ("task", "release"), live),
+        ("server_rests", "1 while a server is not asked because it failed.", ("engine",), servers),
+        ("build_info", "The version that runs.", ("version",), {(__version__,): 1}),
+    ):  # fmt: skip
+        family = GaugeMetricFamily(f"insource_{name}", words, labels=labels)
+        for label, value in values.items():
+            family.add_metric(label, value)
+        yield family
