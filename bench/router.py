@@ -3,8 +3,8 @@
 tasks: CLINC150's ten domains stand for ten tasks, with its own train, validation and test rows; its 1,000 out-of-scope
 questions are for none of them and are seen by nothing before the end. Then the same with the data set's 100 + 100
 out-of-scope train and validation rows as the owner's file of unknown texts. How long a decision takes is measured on
-the test rows and on RouterArena's prompts, one at a time, in one thread: in seconds of the processor, and on the clock
-of a machine that does other things as well.
+the test rows and on RouterArena's prompts, one at a time, in one thread: in time of the processor, the best of three
+for each text, and on the clock, all three, of a machine that does other things as well.
 
 sizes: for each prompt of which it is known whether a small and a large model answered it right, a linear model of the
 router's own terms predicts both from the prompt alone, in 5 folds; the prompts with the largest predicted gain go to
@@ -30,6 +30,7 @@ from insource.stats import bootstrap, wilson
 
 FOLDS = 5
 MAX_ERROR = 0.1
+TRIES = 3
 Statistic = Any
 
 
@@ -84,13 +85,16 @@ def auroc(known: list[float], strange: list[float]) -> float:
 
 
 def speed(router: Router, texts: list[str]) -> dict[str, float]:
-    """Milliseconds of one decision: of the processor, and on the clock."""
+    """Milliseconds of one decision: of the processor, the best of `TRIES` for each text; on the clock, all of them."""
     cpu, wall = [], []
     for text in texts:
-        before = time.perf_counter(), time.thread_time()
-        router.rank(text)
-        wall.append(time.perf_counter() - before[0])
-        cpu.append(time.thread_time() - before[1])
+        took = []
+        for _ in range(TRIES):
+            before = time.perf_counter(), time.thread_time()
+            router.rank(text)
+            wall.append(time.perf_counter() - before[0])
+            took.append(time.thread_time() - before[1])
+        cpu.append(min(took))
     found = {"n": len(texts), "characters": float(np.mean([len(text) for text in texts]))}
     for name, took in (("cpu", cpu), ("wall", wall)):
         found |= {f"{name}_p{q}_ms": float(np.quantile(took, q / 100)) * 1000 for q in (50, 99)}

@@ -1,6 +1,6 @@
 """Who is asked: rules in the order they stand, and never an engine that sensitivity forbids."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insource.nouns import Risk, Route, Task, When
@@ -108,6 +108,7 @@ def allows(where, region: str) -> bool:
     return "any" in regions or region == "premises" or (region != "" and region in regions)
 
 
+@settings(deadline=None)
 @given(TASKS | st.none(), FACTS, POLICIES)
 def test_choose_is_total_and_pure_and_ends_with_a_person(task, facts, policy):
     choices = choose(task, facts, policy)
@@ -118,6 +119,7 @@ def test_choose_is_total_and_pure_and_ends_with_a_person(task, facts, policy):
     assert all(choice.reason and choice.rule for choice in choices)
 
 
+@settings(deadline=None)
 @given(TASKS | st.none(), FACTS, POLICIES)
 def test_no_engine_is_asked_that_sensitivity_forbids(task, facts, policy):
     for choice in choose(task, facts, policy):
@@ -126,6 +128,7 @@ def test_no_engine_is_asked_that_sensitivity_forbids(task, facts, policy):
             assert allows(task.sensitivity if task else policy.sensitivity, REGIONS[choice.engine])
 
 
+@settings(deadline=None)
 @given(TASKS, FACTS, POLICIES)
 def test_whoever_is_asked_was_reachable_when_the_path_was_opened(task, facts, policy):
     opened = {choice.engine for choice in reachable(task, policy) if choice.allowed} | {RELEASE, HUMAN}

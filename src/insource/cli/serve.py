@@ -12,13 +12,16 @@ from insource.cli.door import Door, run, verb
 from insource.engines.shared_base import Bases
 from insource.errors import Invalid
 from insource.journeys.lineup import quiet
+from insource.journeys.plan import policy_of
 from insource.journeys.serve import open_live
 from insource.nouns import Noun
+from insource.route import Facts, choose
 from insource.serve.app import create_app
 from insource.serve.log import notice
 from insource.serve.run import address, event_loop, listen, run_server
 from insource.serve.seeing import to_stderr, watched
 from insource.serve.tls import context
+from insource.settings import Settings
 from insource.store import Store
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -105,15 +108,24 @@ async def _serve(door: Door, asked: Asked) -> None:
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
-            for name, engine in settings.engines.items():
-                if engine.base_url and engine.region and not settings.networks.held(engine.region):
-                    door.say(f"not held to {engine.region}: {name}; {engine.region} has no list under [networks]")
+            for words in _warnings(settings):
+                door.say(words)
             door.say(KEYED if keys else OPEN)
             app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)
             models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")
             broken = await run_server(app, bound, lambda: _ready(door, models, url, "KEY" if keys else "none"), tls)
     late = f"{broken} calls begun could not be waited for; they were told"
     door.say(f"stopped; {late if broken else 'every call begun was answered'}")
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    """What the settings promise less of, or more, than they may seem to."""
+    for name, engine in settings.engines.items():
+        if engine.base_url and engine.region and not settings.networks.held(engine.region):
+            yield f"not held to {engine.region}: {name}; {engine.region} has no list under [networks]"
+    for choice in choose(None, Facts(length=0), policy_of(settings)):
+        if not choice.allowed:
+            yield f"not asked for what the router does not know: {choice.reason}"
 
 
 def _ready(door: Door, models: list[str], url: str, key: str) -> None:

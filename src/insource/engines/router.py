@@ -231,9 +231,8 @@ def _threshold(sure: Any, right: Any, max_error: float) -> tuple[float, str]:
     """The confidence demanded, and what it promises in words; where nothing can be promised, 1 - `max_error`."""
     found, _, needed = threshold_for_risk(sure, right, max_error)
     if found is not None:
-        return max(
-            found, LIKELY
-        ), f"at most {max_error:.1%} of what it tells is wrong where half of the texts are for no task"
+        words = f"at most {max_error:.1%} of what it tells is wrong where half of the texts are for no task"
+        return max(found, LIKELY), words
     more = f"about {needed:,} more held-out rows could" if needed else "it is wrong too often where it is surest"
     words = f"no error can be promised: {more}; it tells a task from a confidence of {1 - max_error:.2f} on"
     return 1 - max_error, words
