@@ -18,6 +18,7 @@ from typing import Any
 import call_rows
 import engine_rows
 import extract_rows
+import route_rows
 import schema_rows
 
 HERE = Path(__file__).parent
@@ -154,6 +155,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "adapters": (["adapters.py", "."], engine_rows.adapters),
     "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
+    "router": (["router.py", "."], route_rows.router),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
 

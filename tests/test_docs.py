@@ -34,7 +34,7 @@ from insource.engines.dialects import dialects
 from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
-from insource.nouns import Example, Limits, Output, Prediction, Task
+from insource.nouns import Example, Limits, Output, Prediction, Route, Task, When
 from insource.serve import app, chat, faults
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,11 +99,14 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[store]`", settings.StoreSettings),
         ("`[serve]`", settings.ServeSettings),
         ("`[audit]`", settings.AuditSettings),
+        ("`[router]`", settings.RouterSettings),
         ("`[engines.NAME]`", settings.EngineSettings),
         ("`[tenants.NAME]`", Limits),
         ("The task", settings._TaskFile),
         ("`[outputs.NAME]`", settings._OutputFile),
         ("`[risk]`", settings._RiskFile),
+        ("`[[route]]`", Route),
+        ("`when`", When),
     ],
 )
 def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msgspec.Struct]) -> None:
@@ -112,7 +115,7 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
-    known = {"workspace", "store", "serve", "audit", "engines", "tenants"}
+    known = {"workspace", "store", "serve", "audit", "networks", "router", "engines", "tenants"}
     assert set(keys(settings._File)) == known, "add its section to the test above"
 
 

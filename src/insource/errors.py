@@ -7,7 +7,8 @@
     ├─ Refused         a gate, `verify` or `--strict` said no     409 · 1
     ├─ Denied          key, role or network                       403 · 3
     │  ├─ Unauthorized no valid key                               401 · 3
-    │  └─ OverLimit    limit or budget (retryable)                429 · 3
+    │  ├─ OverLimit    limit or budget (retryable)                429 · 3
+    │  └─ Outside      an engine outside the allowed networks     403 · 3
     ├─ EngineError     the engine cannot answer this              502 · 4
     │  ├─ EngineBusy   full or rate-limited (retryable)           429 · 4
     │  ├─ EngineDown   unreachable or broken (retryable)          503 · 4
@@ -93,6 +94,12 @@ class EngineError(InsourceError):
     def __init__(self, message: str, *, hint: str = "", at: str = "", again_s: float | None = None) -> None:
         super().__init__(message, hint=hint, at=at)
         self.again_s = again_s
+
+
+class Outside(Denied, EngineError):
+    """A connection would leave the networks it is held to. It was not made, so the engine cannot answer."""
+
+    status, exit_code, code = 403, 3, "outside_networks"
 
 
 class EngineBusy(EngineError):

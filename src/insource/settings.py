@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import JsonObject, Limits, Noun, Output, Risk, Task, visible
+from insource.nouns import JsonObject, Limits, Networks, Noun, Output, Risk, Route, Task, visible
 
 T = TypeVar("T")
 CONFIG = "insource.toml"
@@ -98,6 +98,20 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
 
 
+class RouterSettings(Noun, frozen=True, kw_only=True):
+    """`[router]`: calls to the model "auto", whose task `insource train --router` learns to tell.
+
+    `max_error` is the share of wrong tasks tolerated among those it tells; `unknown` a file of texts that are for no
+    task, one a line. `otherwise` is the engine that answers what it does not know, none where empty; `sensitivity` says
+    where such a text may go.
+    """
+
+    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    unknown: str = ""
+    otherwise: str = msgspec.field(name="else", default="")
+    sensitivity: str | tuple[str, ...] = "premises"
+
+
 class AuditSettings(Noun, frozen=True, kw_only=True):
     """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
 
@@ -115,6 +129,8 @@ class _File(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    networks: dict[str, tuple[str, ...]] = {}
+    router: RouterSettings = RouterSettings()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -131,6 +147,8 @@ class Settings(Noun, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
+    networks: Networks = Networks()
+    router: RouterSettings = RouterSettings()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
 
@@ -160,6 +178,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     metric: str = ""
     acceptance: dict[str, float] = {}
     risk: _RiskFile = _RiskFile()
+    route: tuple[Route, ...] = ()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
 
@@ -177,6 +196,8 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         store=file.store,
         serve=file.serve,
         audit=file.audit,
+        networks=_convert(path, {"places": file.networks}, Networks),
+        router=file.router,
         engines=file.engines,
         tenants=file.tenants,
     )
@@ -270,6 +291,7 @@ def _task(path: Path, file: _TaskFile) -> Task:
         metric=metric,
         acceptance=file.acceptance,
         risk=_convert(path, risk, Risk),
+        routes=file.route,
         sensitivity=sensitivity,
         owner=file.owner,
     )
@@ -354,9 +376,12 @@ def _unknown(data: JsonObject, kind: Any, prefix: str) -> list[tuple[str, str]]:
 
 
 def _tables(kind: Any, key: str, value: Any) -> list[tuple[Any, str, JsonObject]]:
-    """The struct-typed tables that a key holds: itself, or each entry of a table of tables."""
+    """The struct-typed tables that a key holds: itself, or each entry of a table or list of tables."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
         return [(kind, key, value)]
+    if isinstance(value, list):
+        kind = getattr(kind, "__args__", (None,))[0]
+        return [each for one in value if isinstance(one, dict) for each in _tables(kind, key, one)]
     inner: Any = next(iter(getattr(kind, "__args__", ())[1:]), None)
     if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
         return [(inner, f"{key}.{name}", table) for name, table in value.items() if isinstance(table, dict)]

@@ -52,7 +52,7 @@ def tickets(threshold: float | None = 0.85, otherwise: tuple[str, ...] = ("revie
 
 def path_of(store: Store, task: Task, *engines: Scripted) -> Path:
     tiers = [Tier(engines[0], f"{task.name}@1.0.0"), *[Tier(engine) for engine in engines[1:]]]
-    return Path(task=task, tiers=tuple(tiers), threshold=task.risk.threshold, key=store.tenant_key)
+    return Path(task=task, tiers=tuple(tiers), threshold=task.risk.threshold, key=store.tenant_key, intend=store.intend)
 
 
 def workspace(root: FilePath, **serve: int) -> Settings:

@@ -76,7 +76,7 @@ def record(prediction: Prediction) -> Record:
 def test_several_outputs_are_compact_json_in_the_tasks_order():
     call = wire.read_call(b'{"model":"t","messages":[{"role":"user","content":"x"}]}')
     said = Prediction(text="whatever", value={"y": "hi", "x": "a"}, engine="e", usage=Usage(input_tokens=1))
-    done = wire.completion(record(said), call, TWO, 0)
+    done = wire.completion([record(said)], call, TWO, 0)
     assert done["choices"][0]["message"]["content"] == '{"x":"a","y":"hi"}'
 
 
@@ -86,11 +86,11 @@ def test_an_extraction_says_where_its_values_stand_and_a_label_does_not():
     call = wire.read_call(b'{"model":"t","messages":[{"role":"user","content":"x"}]}')
     found = {"fields": {"b": 0.9}, "places": {"b": [3, 7], "a": None}}
     said = Prediction(text="", value={"a": 1, "b": "seal"}, engine="e", **found)
-    done = wire.completion(record(said), call, task, 0)
+    done = wire.completion([record(said)], call, task, 0)
     assert done["choices"][0]["message"]["content"] == '{"b":"seal","a":1}', "in the schema's order"
     assert {key: done["insource"][key] for key in found} == found
     label = Prediction(text="a", value={"x": "a", "y": "lo"}, engine="e", fields={"x": 0.9, "y": 0.8})
-    assert "places" not in wire.completion(record(label), call, TWO, 0)["insource"]
+    assert "places" not in wire.completion([record(label)], call, TWO, 0)["insource"]
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_tool_calls_of_an_engine_come_back_as_openai_gives_them():
     tool = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     call = wire.read_call(b'{"model":"hub","messages":[{"role":"user","content":"x"}]}')
     said = record(Prediction(text="", engine="hub", tool_calls=(tool,)))
-    choice = wire.completion(said, call, None, 0)["choices"][0]
+    choice = wire.completion([said], call, None, 0)["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["content"] is None
     assert choice["message"]["tool_calls"] == [tool]
-    (last,) = wire.last_chunks(said, call, None, "hub", 0)
+    last = wire.last_chunk(said, call, None, "hub", 0)
     assert last["choices"][0]["delta"]["tool_calls"] == [{"index": 0, **tool}]
 
 

@@ -156,7 +156,6 @@ async def test_the_last_user_message_is_the_input_and_text_parts_are_joined(tmp_
             "response_format",
             "",
         ),
-        ({"n": 2}, "n", "more than 1"),
         ({"n": 0}, "n", ""),
         ({"messages": []}, "messages", ""),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages", "role user"),

@@ -60,6 +60,22 @@ async def test_who_cannot_be_waited_for_is_told_and_on_record(tmp_path):
     assert all("server stopped" in reason for _, reason in found), found
 
 
+async def test_a_call_whose_process_is_killed_is_on_record_and_costs_what_was_reserved_for_it(tmp_path):
+    with child(tmp_path) as (process, url):
+        async with httpx.AsyncClient(base_url=url, timeout=40) as http:
+            asked = say("crawl", model="hub", stream=True, max_tokens=1000)
+            begun = asyncio.create_task(http.post("/v1/chat/completions", json=asked))
+            await asyncio.sleep(1.0)
+            process.kill()
+            with pytest.raises(httpx.TransportError):
+                await begun
+    async with await Store.open(workspace(tmp_path)) as store:
+        (lost,) = await store.interrupt()
+        record = await store.record(lost)
+        assert (record.outcome, record.usd) == ("interrupted", 1000 / 1_000_000)
+        assert [spent.usd for spent in await store.spent("2000-01-01")] == [record.usd]
+
+
 async def test_a_caller_that_leaves_inside_its_body_is_no_news(tmp_path):
     with child(tmp_path) as (process, url):
         host, port = url.removeprefix("http://").split(":")

@@ -9,6 +9,7 @@ from test_store import record, settings
 from insource.errors import Conflict, Invalid, Missing
 from insource.store import Store
 from insource.store.backup import unpack
+from insource.store.egress import FILE, Egress, Journal, read
 
 
 async def filled(root):
@@ -38,6 +39,19 @@ async def test_a_backup_taken_under_load_restores_to_that_moment(tmp_path):
         assert "after" not in ids
         assert store.blobs.get(sha) == b"hello"
         assert await store.tenant_key("local") == key
+
+
+async def test_what_left_comes_back_with_it(tmp_path):
+    (tmp_path / "one").mkdir()
+    journal = Journal(settings(tmp_path / "one").state / FILE)
+    journal.note(
+        Egress(purpose="engine a", destination="a:1", region="", address="", first="1", last="2", connections=3)
+    )
+    await filled(tmp_path / "one")
+    state = tmp_path / "two" / ".insource"
+    unpack(tmp_path / "one" / "b.tar", state)
+    found, spoiled = read([state / FILE])
+    assert ([one.connections for one in found], spoiled) == ([3], 0)
 
 
 async def test_a_present_state_is_moved_aside_and_never_lost(tmp_path):

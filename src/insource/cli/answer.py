@@ -1,7 +1,6 @@
 """`insource answer`: one input, the answer, and why."""
 
 import sys
-import uuid
 
 import click
 import msgspec
@@ -13,7 +12,7 @@ from insource.errors import Invalid
 from insource.journeys.answer import Path, answer
 from insource.journeys.batch import Row, row_of
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import JsonObject, Record, ask, visible
+from insource.nouns import JsonObject, Record, ask, record_id, visible
 from insource.store import Store
 
 PATIENCE_S = 600.0  # a long document takes its time, and Ctrl-C ends it
@@ -45,7 +44,7 @@ async def _answer(door: Door, name: str, text: str) -> tuple[Record, Path]:
         try:
             if path.task is None:
                 raise Invalid(f"{name} is no task")
-            request = msgspec.structs.replace(ask(path.task, text, id=uuid.uuid4().hex), deadline=PATIENCE_S)
+            request = msgspec.structs.replace(ask(path.task, text, id=record_id()), deadline=PATIENCE_S)
             return await answer(request, path, store.append), path
         finally:
             await close_path(path)
@@ -85,7 +84,9 @@ def _words(row: Row, record: Record, path: Path) -> str:
     said = visible(render(path.task, row.output)) if path.task and row.output is not None else f"no answer: {row.error}"
     lines = [said, ""]
     for number, attempt in enumerate(record.attempts, 1):
-        lines.append(f"  {number}. {attempt.decision.engine}: {attempt.decision.reason}")
+        decision = attempt.decision
+        why = f" ({decision.rule})" if ":" in decision.rule else ""
+        lines.append(f"  {number}. {decision.engine}{why}: {decision.reason}")
     lines += [f"  not asked: {choice.reason}" for choice in path.refused]
     lines.append(f"  decision: {record.outcome}, {record.latency_ms:.0f} ms")
     if record.outcome == "review":

@@ -1,4 +1,4 @@
-"""`insource audit`: is every record as it was written, what was spent, and the whole as a file for an auditor."""
+"""`insource audit`: is every record as it was written, what was spent, what left, and all as a file for an auditor."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from insource.cli.door import Door, run, verb
 from insource.cli.words import dim, mark, table
 from insource.journeys import audit
 from insource.journeys.audit import BY, Audit, Usage
+from insource.journeys.egress import EgressReport, report
 from insource.store import Store
 from insource.store.checkpoints import Checkpoint, public_key
 
@@ -17,13 +18,14 @@ Examples:
   insource audit verify
   insource audit verify --checkpoints /mnt/worm/checkpoints.jsonl --key "$(cat insource.pub)"
   insource audit usage --by tenant --since 2026-11-01
+  insource audit egress
 """
 SHOWN = 20
 
 
 @click.group("audit", epilog=EXAMPLE)
 def command() -> None:
-    """Verify what was recorded, export it, and see what was spent.
+    """Verify what was recorded, export it, see what was spent, and what left.
 
     Every call is noted before it is answered and recorded before its answer leaves; each entry is bound to the one
     before it. Checkpoints, signed and kept elsewhere, show an end that was cut off.
@@ -82,6 +84,17 @@ def usage(door: Door, by: str, since: str) -> None:
     door.show({"by": by, "since": since, "usage": found}, _spent(by, found))
 
 
+@verb("egress", epilog="\b\nExample:\n  insource audit egress --json")
+def egress(door: Door) -> None:
+    """List every connection out of this workspace by purpose and destination, those that were refused too.
+
+    It tells who was connected to, for whom, when, how often, and how many bytes of requests left. Model downloads are
+    those of all workspaces that share this user's cache.
+    """
+    found = run(report(door.settings()))
+    door.show(found, _left(found))
+
+
 async def _verify(door: Door, file: Path | None, public: str) -> Audit:
     settings = door.settings()
     async with await Store.open(settings) as store:
@@ -138,5 +151,18 @@ def _spent(by: str, found: list[Usage]) -> str:
     return table((by, "calls", "failed", "to review", "tokens in", "tokens out", "US dollars"), rows)
 
 
-for _verb in (verify, checkpoint, key, export, prune, usage):
+def _left(found: EgressReport) -> str:
+    rows = [
+        (one.purpose, one.destination, one.address or "-", one.region or "-", f"{one.connections:,}",
+         f"{one.refused:,}", f"{one.sent:,}", one.first, one.last)
+        for one in found.egress
+    ]  # fmt: skip
+    head = ("purpose", "destination", "address", "region", "connections", "refused", "bytes", "first", "last")
+    lines = [table(head, rows)] if rows else ["nothing left this workspace"]
+    lines += [f"{mark(False, one.purpose)}: {one.destination}: {one.why}" for one in found.egress if one.refused]
+    lines += [f"{found.unreadable:,} lines of the journal cannot be read"] * (found.unreadable > 0)
+    return "\n".join(lines)
+
+
+for _verb in (verify, checkpoint, key, export, prune, usage, egress):
     command.add_command(_verb)

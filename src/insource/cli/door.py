@@ -76,15 +76,16 @@ class _Lines:
         click.echo(f"  {what}: {done:,}" + (f" of {total:,}{rest}" if total else ""), err=True)
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the verb's journey: the one event loop of a terminal command.
+def run(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
+    """Runs the verb's journey: the one event loop of a terminal command, made by `loop` where one is given.
 
     Ctrl-C ends it at once, also inside a computation that does not come back to the loop for minutes; asyncio's own
     handler would wait for it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    return asyncio.run(_watched(work))
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(_watched(work))
 
 
 async def _watched(work: Coroutine[Any, Any, T]) -> T:

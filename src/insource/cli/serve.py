@@ -12,7 +12,7 @@ from insource.errors import Invalid
 from insource.journeys.serve import open_live
 from insource.nouns import Noun
 from insource.serve.app import create_app
-from insource.serve.run import address, listen, run_server
+from insource.serve.run import address, event_loop, listen, run_server
 from insource.serve.tls import context
 from insource.store import Store
 
@@ -65,7 +65,7 @@ def command(door: Door, workers: int, **asked: Any) -> None:
     """
     if workers > 1:
         raise Invalid("one process serves everything for now", hint="it batches concurrent calls; leave --workers out")
-    run(_serve(door, Asked(**asked)))
+    run(_serve(door, Asked(**asked)), event_loop)
 
 
 async def _serve(door: Door, asked: Asked) -> None:
@@ -83,6 +83,9 @@ async def _serve(door: Door, asked: Asked) -> None:
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
+            for name, engine in settings.engines.items():
+                if engine.base_url and engine.region and not settings.networks.held(engine.region):
+                    door.say(f"not held to {engine.region}: {name}; {engine.region} has no list under [networks]")
             door.say(KEYED if keys else OPEN)
             app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)
             models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")

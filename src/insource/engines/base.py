@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
-from insource.nouns import Prediction, Request, Task
+from insource.nouns import JsonObject, Prediction, Request, Task, Usage
 
 
 class Engine(Protocol):
@@ -30,6 +30,18 @@ class Streams(Protocol):
 
     def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
         """Pieces of text as they come, then the whole Prediction as the last item. Closing it stops the engine."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """An engine that has vectors for texts."""
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """A vector for each message of the request, in OpenAI's form, and the tokens that were read.
+
+        `wanted` are OpenAI's own fields (`dimensions`, `encoding_format`). Raises `EngineError`.
+        """
         ...
 
 

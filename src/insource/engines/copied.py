@@ -21,6 +21,8 @@ import msgspec
 
 from insource.decode.check import parse, schema_of
 from insource.engines.copy_server import MODEL
+from insource.engines.outward import to_itself
+from insource.engines.outward_aiohttp import session
 from insource.engines.remote import Remote
 from insource.errors import EngineDown, OutputInvalid
 from insource.nouns import JsonObject, Message, Noun, Prediction, Request, Task
@@ -73,7 +75,7 @@ class Copied:
         address = f"http://127.0.0.1:{port}"
         await self._well(f"{address}/health", self._server)
         settings = EngineSettings(kind=self.reader.kind, base_url=f"{address}/v1", model=MODEL)
-        self._remote = Remote(self.name, settings, "")
+        self._remote = Remote(self.name, settings, "", to_itself(f"copy {self.name}"))
 
     async def complete(self, request: Request) -> Prediction:
         """What the server says to the text, taken as the task's answer; finish "invalid" where it is none."""
@@ -121,10 +123,11 @@ class Copied:
 
     async def _well(self, url: str, server: "subprocess.Popen[bytes]") -> None:
         timeout = aiohttp.ClientTimeout(total=5)
-        async with asyncio.timeout(READY_S), aiohttp.ClientSession(timeout=timeout) as session:
+        way = to_itself(f"copy {self.name}")
+        async with asyncio.timeout(READY_S), session(way, url, timeout=timeout) as opened:
             while server.poll() is None:
                 try:
-                    async with session.get(url) as answer:
+                    async with opened.get(url, allow_redirects=False) as answer:
                         if answer.status == 200:
                             return
                 except (aiohttp.ClientError, TimeoutError):

@@ -6,16 +6,18 @@ that lead to it share one `Turnstile`. The rules (`Breaker`, `Budget`) are in `r
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.base import Engine, Streams
-from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow
-from insource.nouns import Prediction, Request
+from insource.engines.base import Embeds, Engine, Streams
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
+from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
+
+T = TypeVar("T")
 
 TRIES = 3
 PAUSE_S = 0.25
@@ -121,7 +123,8 @@ class Turnstile:
             outcome = "failed" if trial.took > self._settings.slow_s else "answered"
         except EngineError as error:
             impatient = isinstance(error, EngineSlow) and trial.given < FAIR_S
-            outcome = "unknown" if impatient else "failed" if isinstance(error, FAILURES) else "answered"
+            unasked = impatient or isinstance(error, Outside)
+            outcome = "unknown" if unasked else "failed" if isinstance(error, FAILURES) else "answered"
             raise
         except asyncio.CancelledError:
             outcome = "failed" if trial.gave_up else "unknown"
@@ -178,13 +181,23 @@ class Deployment:
 
     async def complete(self, request: Request) -> Prediction:
         """The engine's answer. Raises what the engine raises, and what `Turnstile.seat` does."""
+        return await self._tried(request, self.engine.complete)
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """The engine's vectors, tried as an answer is. Raises `EngineError` for an engine that has none, too."""
+        engine = self.engine
+        if not isinstance(engine, Embeds):
+            raise EngineError(f"{self.name} has no embeddings")
+        return await self._tried(request, lambda request: engine.embed(request, wanted))
+
+    async def _tried(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
         async with self.turnstile.seat(request.deadline) as until:
             number = 0
             while True:
                 number += 1
                 try:
                     with self.turnstile.trial(until) as trial:
-                        return await self.engine.complete(_within(request, trial))
+                        return await ask(_within(request, trial))
                 except EngineError as error:
                     await self.turnstile.pause(error, number, until)
 

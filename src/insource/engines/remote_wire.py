@@ -129,6 +129,22 @@ def taken(wire: Wire, heard: Heard, data: JsonObject, part: str) -> str:
     return text
 
 
+def vectors(data: JsonObject, wanted: int, engine: str) -> tuple[list[JsonObject], Usage]:
+    """The vectors of an embeddings answer, in order, and the tokens read. Raises `EngineDown` for another form."""
+    found = data.get("data")
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    vector = [row.get("embedding") for row in rows]
+    places = [row.get("index") for row in rows]
+    if places != list(range(wanted)) or not all(isinstance(one, str | list) and one for one in vector):
+        raise EngineDown(f"{engine}: the answer has not one vector for each of {wanted:,} texts")
+    used = data.get("usage")
+    tokens = counted(used.get("prompt_tokens")) if isinstance(used, dict) else None
+    plain: list[JsonObject] = [
+        {"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(vector)
+    ]
+    return plain, Usage(input_tokens=tokens or 0)
+
+
 class Events:
     """A stream taken apart: bytes in, however they were cut, the data of whole events (or `lines`) out."""
 

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from insource.engines.artefact import file_digest
+from insource.engines.outward import Outward
+from insource.engines.outward_urllib import handlers
 from insource.engines.sources import Progress
 from insource.errors import Denied, EngineDown, InsourceError, Missing, Refused, StoreError
 from insource.nouns import Noun, to_json
@@ -98,11 +100,17 @@ def disk_fault(error: OSError, path: Path) -> InsourceError:
     return StoreError(f"{path}: {error.strerror}", hint=hint if full else "")
 
 
-def download(want: Want, target: Path, progress: Progress, patience: Patience = Patience()) -> None:  # noqa: B008 - frozen
+def download(
+    want: Want,
+    target: Path,
+    progress: Progress,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+    outward: Outward | None = None,
+) -> None:
     """Fetches `want` to `target`, which appears only when it is whole and its SHA-256 is right.
 
-    Raises `Missing` (404), `Denied` (401, 403), `Refused` (wrong content), `StoreError` (disk) and `EngineDown` when
-    the server stays broken after `patience`.
+    Raises `Outside` (an address that is not called), `Missing` (404), `Denied` (401, 403), `Refused` (wrong content),
+    `StoreError` (disk) and `EngineDown` when the server stays broken after `patience`.
     """
     part = target.with_name(target.name + ".part")
     meter = Meter(progress, f"fetch {target.name}")
@@ -110,7 +118,7 @@ def download(want: Want, target: Path, progress: Progress, patience: Patience = 
     while True:
         before = _size(part)
         try:
-            _attempt(want, part, meter, patience)
+            _attempt(want, part, meter, patience, outward)
             break
         except _Broken as fault:
             if fault.over:
@@ -125,12 +133,18 @@ def download(want: Want, target: Path, progress: Progress, patience: Patience = 
     _name(want, part, target)
 
 
-def get_json(want: Want, kind: type[Any], patience: Patience = Patience(), accept: str = "") -> Any:  # noqa: B008 - frozen
+def get_json(
+    want: Want,
+    kind: type[Any],
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+    accept: str = "",
+    outward: Outward | None = None,
+) -> Any:
     """The JSON document at a small URL (64 MB at most), as `kind`. Raises like `download`."""
     failures = 0
     while True:
         try:
-            with _open(want, {"Accept": accept or "application/json"}, patience) as answer:
+            with _open(want, {"Accept": accept or "application/json"}, patience, outward) as answer:
                 return msgspec.json.decode(answer.read(64 * MEGABYTE), type=kind)
         except (_Broken, OSError, http.client.HTTPException) as fault:
             failures += 1
@@ -141,14 +155,14 @@ def get_json(want: Want, kind: type[Any], patience: Patience = Patience(), accep
             raise EngineDown(f"{_host(want.url)} did not answer in the form asked for: {error}") from error
 
 
-def _attempt(want: Want, part: Path, meter: Meter, patience: Patience) -> None:
+def _attempt(want: Want, part: Path, meter: Meter, patience: Patience, outward: Outward | None) -> None:
     """One transfer, from where the last one stopped. Returns when the .part is whole."""
     have, note = _resumable(want, part)
     headers = {"Range": f"bytes={have}-", **({"If-Range": note.etag} if note.etag else {})} if have else {}
     if have and have == note.total:
         return
     try:
-        with _open(want, headers, patience) as answer:
+        with _open(want, headers, patience, outward) as answer:
             if answer.status == 206 and not (have and _continues(answer.headers, have, note)):
                 raise _Broken("the server sent another part of the file than was asked for", over=True)
             have = have if answer.status == 206 else 0
@@ -227,7 +241,10 @@ def _size(part: Path) -> int:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -248,14 +265,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return following
 
 
-def _open(want: Want, headers: dict[str, str], patience: Patience) -> Any:
+def _open(want: Want, headers: dict[str, str], patience: Patience, outward: Outward | None) -> Any:
     """The opened answer (200 or 206). Raises `Missing`, `Denied`, `_Broken` by status."""
-    if urlsplit(want.url).scheme not in ("http", "https"):
+    if not want.url.lower().startswith(("http://", "https://")):
         raise Refused(f"{want.url} is not an http address")
     opener = urllib.request.OpenerDirector()
-    kinds = (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, _Redirects)
-    for kind in (*kinds, urllib.request.HTTPErrorProcessor, urllib.request.HTTPDefaultErrorHandler):
+    kinds = (urllib.request.ProxyHandler, _Redirects, urllib.request.HTTPErrorProcessor)
+    for kind in (*kinds, urllib.request.HTTPDefaultErrorHandler):
         opener.add_handler(kind())
+    for handler in handlers(outward or Outward("model download")):
+        opener.add_handler(handler)
     key = {"Authorization": f"Bearer {want.key}"} if want.key else {}
     sent = {"Accept-Encoding": "identity", "User-Agent": "insource", **headers, **key}
     try:

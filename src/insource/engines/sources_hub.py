@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from insource.engines.outward import Outward
 from insource.engines.sources import Hub, Progress
 from insource.engines.sources_check import SAFE_INSTEAD, check_size
 from insource.engines.sources_http import Patience, Want, download, get_json, room_for
@@ -49,6 +50,7 @@ def fetch_hub(
     progress: Progress,
     hosts: ModelHosts,
     patience: Patience = Patience(),  # noqa: B008 - frozen
+    outward: Outward | None = None,
 ) -> Path:
     """The .gguf, or the folder of safetensors, of `origin`: in the hub's own cache, else fetched into `folder`.
 
@@ -61,7 +63,7 @@ def fetch_hub(
         raise Missing(f"hf:{origin.repository} is not on this disk, and HF_HUB_OFFLINE is set", hint="unset it")
     key = secret("HF_TOKEN")
     page = f"{hosts.hub}/api/models/{origin.repository}/revision/{quote(origin.revision, safe='')}?blobs=true"
-    repository: _Repository = get_json(Want(url=page, key=key), _Repository, patience)
+    repository: _Repository = get_json(Want(url=page, key=key), _Repository, patience, outward=outward)
     if not COMMIT.fullmatch(repository.sha):
         raise EngineDown(f"{hosts.hub} named no commit for {origin.repository}@{origin.revision}")
     files = _chosen(origin, repository)
@@ -74,7 +76,7 @@ def fetch_hub(
         url = f"{hosts.hub}/{origin.repository}/resolve/{repository.sha}/{quote(file.rfilename)}"
         want = Want(url=url, sha256=file.lfs.sha256 if file.lfs else "", bytes=file.size or 0, key=key)
         if not target.exists():
-            download(want, target, progress, patience)
+            download(want, target, progress, patience, outward)
     weights = [file for file in files if file.rfilename.endswith(".gguf")]
     return folder / weights[0].rfilename if weights else folder
 

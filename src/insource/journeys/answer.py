@@ -27,7 +27,8 @@ from insource.nouns import (
     Task,
     canonical,
 )
-from insource.route import Choice, accept
+from insource.route import HUMAN, Choice, accept
+from insource.route.limits import need
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
@@ -52,6 +53,8 @@ class Path:
     `key` gives the key of a tenant, under which inputs are hashed, and `intend` notes a call before anyone is asked;
     only a measurement, which keeps nothing, has neither.
     `refused` are the engines that the task names but may not use. A call has `deadline` seconds.
+    Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that only rules ask. `rule`
+    says in words why these tiers, empty where the caller named the task or the engine.
     """
 
     task: Task | None
@@ -61,6 +64,14 @@ class Path:
     intend: Intend | None = None
     refused: tuple[Choice, ...] = ()
     deadline: float = 60.0
+    choose: Callable[[Request, "Path"], "Path"] | None = None
+    spare: tuple[Tier, ...] = ()
+    rule: str = ""
+
+
+def chosen(request: Request, path: Path) -> Path:
+    """The path of this one request, by the task's rules; a path that was chosen is its own."""
+    return path if path.choose is None else path.choose(request, path)
 
 
 async def discard(record: Record, pending: Pending | None) -> None:
@@ -71,16 +82,17 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     """The record of the call, answer included; it was kept, under the request's id, before this returns.
 
     The call is noted before any engine is asked: of one that was begun, something is on record whatever happens.
-    An answer below the threshold, invalid, late or failed passes the call to the next tier. When none is sure the
-    outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every engine
-    failed (kept as "failed"), `StoreError` when the record could not be kept, `Invalid` for a task's empty input, of
-    which nothing is kept. A cancelled call raises at once.
+    An answer below the threshold, invalid, refused, late or failed passes the call to the next tier. When none is sure
+    the outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every
+    engine failed (kept as "failed"), `StoreError` when the record could not be kept, `Invalid` for a task's empty
+    input, of which nothing is kept. A cancelled call raises at once.
     """
     began = time.perf_counter()
     request = msgspec.structs.replace(request, task=path.task)
     if path.task is not None:
         check_input(request.input)
-    if not path.tiers:
+    path = chosen(request, path)
+    if not path.tiers and not path.rule:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
     await intended(request, path)
     attempts: list[Attempt] = []
@@ -92,6 +104,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         errors += [error] if error else []
         if attempt.decision.accepted:
             break
+    attempts = attempts or [Attempt(decision=_unasked(path))]
     record = await recorded(request, path, tuple(attempts), began)
     await keep(without_text(record, path.task), _pending(record, request))
     if record.outcome == "failed":
@@ -108,7 +121,8 @@ def check_input(text: str) -> None:
 async def broken_off(request: Request, path: Path, keep: Keep, reason: str = STOPPED) -> None:
     """Keeps a call that was cancelled on the way as "failed": nobody waits for its answer any longer."""
     request = msgspec.structs.replace(request, task=path.task)
-    failure = _failure(path, 0, EngineDown(reason))
+    path = chosen(request, path)
+    failure = _failure(path, 0, EngineDown(reason)) if path.tiers else _unasked(path)
     attempt = Attempt(decision=msgspec.structs.replace(failure, reason=reason))
     record = await recorded(request, path, (attempt,), time.perf_counter())
     await keep(without_text(record, path.task), None)
@@ -127,14 +141,17 @@ async def intended(request: Request, path: Path) -> None:
         input_hash=await _hash(request, path.key),
         created=now.isoformat(timespec="milliseconds"),
         until=until.isoformat(timespec="milliseconds"),
+        caller=request.caller,
+        usd=need(request, [tier.usd_per_million for tier in path.tiers]).usd,
     )
     await path.intend(intent)
 
 
 async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float) -> Record:
     """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in."""
-    priced = zip(attempts, path.tiers, strict=False)
-    attempts = tuple(msgspec.structs.replace(attempt, usd=_usd(attempt, tier)) for attempt, tier in priced)
+    if path.tiers:
+        priced = zip(attempts, path.tiers, strict=False)
+        attempts = tuple(msgspec.structs.replace(attempt, usd=_usd(attempt, tier)) for attempt, tier in priced)
     record = Record(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -148,7 +165,7 @@ async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], 
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         caller=request.caller,
     )
-    return msgspec.structs.replace(record, release=path.tiers[record.tier - 1].release)
+    return msgspec.structs.replace(record, release=path.tiers[record.tier - 1].release) if path.tiers else record
 
 
 def without_text(record: Record, task: Task | None) -> Record:
@@ -219,14 +236,21 @@ def _failure(path: Path, index: int, error: InsourceError) -> Decision:
     )
 
 
+def _unasked(path: Path) -> Decision:
+    """A rule, or what the rule names being forbidden, left nobody to ask."""
+    reason = "it goes to a person unasked"
+    return Decision(engine=HUMAN, rule=path.rule, accepted=False, reason=reason, threshold=path.threshold)
+
+
 def _rule(path: Path, index: int) -> str:
-    return "passthrough" if path.task is None else "escalate" if index else "task"
+    return "escalate" if index else path.rule or ("task" if path.task else "passthrough")
 
 
 def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
     if attempts[-1].decision.accepted:
         return "answered" if len(attempts) == 1 else "escalated"
-    return "review" if any(attempt.prediction for attempt in attempts) else "failed"
+    waits = any(attempt.prediction or attempt.decision.engine == HUMAN for attempt in attempts)
+    return "review" if waits else "failed"
 
 
 def _pending(record: Record, request: Request) -> Pending | None:

@@ -6,7 +6,6 @@ takes its place whole. An answer is used again only if its record is in the stor
 
 import asyncio
 import fcntl
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import msgspec
 from insource.errors import Conflict, InsourceError, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, answer, check_input, input_hash
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import JsonObject, Noun, Record, Task, ask, from_json, to_json
+from insource.nouns import JsonObject, Noun, Record, Task, ask, from_json, record_id, to_json
 from insource.store import Store
 
 AT_ONCE = 64
@@ -79,7 +78,7 @@ def row_of(id: str, record: Record, path: Path) -> Row:
         fields=said.fields if said and placed else msgspec.UNSET,
         places=said.places if said and placed else msgspec.UNSET,
         decision=record.outcome,
-        release=record.release or path.tiers[record.tier - 1].engine.name,
+        release=record.release or record.attempts[record.tier - 1].decision.engine,
         record=record.id,
         error=None if value is not None else f"no valid answer: {record.attempts[-1].decision.reason}",
     )
@@ -144,7 +143,7 @@ async def _answer_all(work: _Work, path: Path, store: Store, ink: _Ink) -> None:
 
 
 async def _answer(task: Task, asked: Ask, path: Path, store: Store) -> Row:
-    request = ask(task, asked.input, id=uuid.uuid4().hex, tenant=TENANT)
+    request = ask(task, asked.input, id=record_id(), tenant=TENANT)
     request = msgspec.structs.replace(request, deadline=PATIENCE_S)
     try:
         record = await answer(request, path, store.append)

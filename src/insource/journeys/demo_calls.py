@@ -12,6 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
+from insource.engines.outward import to_itself
+from insource.engines.outward_aiohttp import session
 from insource.errors import EngineDown
 from insource.nouns import Example, JsonObject, Noun, from_json
 
@@ -115,11 +117,13 @@ async def _client(url: str, task: str) -> AsyncIterator[Ask]:
 
             yield ask
         return
-    async with aiohttp.ClientSession() as session:
+    patience = aiohttp.ClientTimeout(total=PATIENCE_S)
+    async with session(to_itself("the demo's calls"), url, timeout=patience) as opened:
 
         async def post(text: str) -> Said:
             body = {"model": task, "messages": [{"role": "user", "content": text}]}
-            async with session.post(f"{url}/v1/chat/completions", json=body) as answer:
+            where = f"{url}/v1/chat/completions"
+            async with opened.post(where, json=body, allow_redirects=False) as answer:
                 said = await answer.json()
                 return said["choices"][0]["message"]["content"], answer.headers
 

@@ -18,8 +18,7 @@ from insource.release.bundle import LEFT, Bundle, check, member_of, members, nee
 from insource.release.integrity import damage
 from insource.release.stages import evidence
 from insource.release.task_file import task_files
-from insource.route import demanded, promise
-from insource.route.policy import HUMAN
+from insource.route import HUMAN, RELEASE, demanded, promise
 from insource.settings import CONFIG, Settings, load_settings
 from insource.store import Store
 from insource.store.files import alone, disk, write_whole
@@ -165,4 +164,10 @@ def _write(path: Path, text: str) -> str:
 
 def _alone(task: Task) -> Task:
     """The task where no other engine can be asked: a person is."""
-    return msgspec.structs.replace(task, risk=msgspec.structs.replace(task.risk, otherwise=(HUMAN,)))
+    routes = tuple(msgspec.structs.replace(rule, engines=_here(rule.engines)) for rule in task.routes)
+    return msgspec.structs.replace(task, risk=msgspec.structs.replace(task.risk, otherwise=(HUMAN,)), routes=routes)
+
+
+def _here(engines: tuple[str, ...]) -> tuple[str, ...]:
+    """Whom a rule asks where no other engine is; without any, it asks whom the task would."""
+    return tuple(name for name in engines if name in (RELEASE, HUMAN)) or (engines and (HUMAN,))

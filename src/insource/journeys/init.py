@@ -37,6 +37,12 @@ SETTINGS = """\
 # retries = 1                             # how often an answer that breaks the contract is asked for again
 # usd_per_million_input = 0.0
 # usd_per_million_output = 0.0
+
+# Where connections of a region may go: networks, and for regions elsewhere names too. Without it the premises are
+# this machine and the private networks.
+# [networks]
+# premises = ["10.20.0.0/16"]
+# eu = ["llm.example.com"]
 """
 IGNORE = f"{STATE}/\n"
 

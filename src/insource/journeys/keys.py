@@ -9,6 +9,7 @@ import msgspec
 from insource.errors import Missing
 from insource.nouns import Key, digest, key_text
 from insource.nouns.key import ALPHABET, SECRET_BYTES
+from insource.route import AUTO
 from insource.settings import Settings, task_names
 from insource.store import Store
 
@@ -43,7 +44,7 @@ async def revoke(store: Store, id: str) -> Key:
 def check_scopes(scopes: Iterable[str], settings: Settings) -> None:
     """Raises `Missing` for a scope that names no task of the workspace and no engine."""
     engines = {name for engine, of in settings.engines.items() for name in (engine, of.model)}
-    known = sorted({*task_names(settings), *engines} - {""})
+    known = sorted({*task_names(settings), *engines, AUTO} - {""})
     for scope in scopes:
         if scope not in known and scope.partition("@")[0] not in known:
             hint = f"there are {', '.join(known)}" if known else "insource collect TASK FILE makes a task"

@@ -91,11 +91,13 @@ class Lineup:
             from insource.engines.scripted import Scripted
 
             return self._reaching(Scripted.load(name, self.settings.root / engine.script), engine.context)
+        from insource.engines.outward import to_engine
         from insource.engines.remote import Remote
 
         key = secret(engine.api_key_env) if engine.api_key_env else ""
         before = turnstile(name, engine, self._bases.turnstiles)
-        return self._reaching(Deployment(Remote(name, engine, key=key), before), engine.context)
+        remote = Remote(name, engine, key, to_engine(name, self.settings))
+        return self._reaching(Deployment(remote, before), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:
         """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""

@@ -12,8 +12,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-import msgspec
-
 import insource
 from insource.engines.artefact import read_manifest
 from insource.engines.base import Engine
@@ -24,8 +22,8 @@ from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
 from insource.journeys.serve import as_served, configured_tier
 from insource.measure import About, Answer, Contender
 from insource.measure import measure as measured
-from insource.nouns import Dataset, Record, Report, Request, Risk, Task, digest
-from insource.route import choose
+from insource.nouns import Dataset, Record, Report, Request, Task, digest
+from insource.route import permitted
 from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import write_whole
@@ -162,8 +160,7 @@ def _opened(name: str, lineup: Lineup, shots: int = SHOTS) -> Opener:
 def _configured(name: str, lineup: Lineup) -> Opener:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Answer]:
-        asked = msgspec.structs.replace(lineup.task, risk=Risk(otherwise=(name,)))
-        allowed = choose(asked, {key: engine.place for key, engine in lineup.settings.engines.items()})[0]
+        allowed = permitted(name, lineup.settings.engines[name].place, lineup.task.sensitivity)
         if not allowed.allowed:
             raise Denied(allowed.reason)
         async with answering(lineup.task, configured_tier(name, lineup)) as way:

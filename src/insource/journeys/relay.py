@@ -114,5 +114,7 @@ class _Call:
 
     def _attempt(self, said: Prediction | None, reason: str) -> Attempt:
         accepted = self.prediction is not None
-        decision = Decision(engine=self.engine.name, rule="passthrough", accepted=accepted, reason=reason)
+        decision = Decision(
+            engine=self.engine.name, rule=self.path.rule or "passthrough", accepted=accepted, reason=reason
+        )
         return Attempt(decision=decision, prediction=said)

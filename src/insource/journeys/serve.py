@@ -9,8 +9,9 @@ from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing
 from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
+from insource.journeys.plan import Plan, policy_of, usual_tiers
 from insource.nouns import Release, Task
-from insource.route import choose, demanded
+from insource.route import RELEASE, demanded, reachable
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -29,16 +30,20 @@ async def open_path(
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
     lineup = Lineup(settings, store, served, progress=progress, bases=bases)
-    choices = choose(served, {name: engine.place for name, engine in settings.engines.items()})
-    help_ = [configured_tier(choice.engine, lineup) for choice in choices if choice.allowed]
-    first = Tier(await asyncio.to_thread(lineup.release, release), release.name)
+    policy = policy_of(settings)
+    choices = reachable(served, policy)
+    tiers = {choice.engine: configured_tier(choice.engine, lineup) for choice in choices if choice.allowed}
+    tiers[RELEASE] = Tier(await asyncio.to_thread(lineup.release, release), release.name)
+    usual = usual_tiers(served, policy, tiers)
     return Path(
         task=served,
-        tiers=(first, *help_),
+        tiers=usual,
         threshold=_threshold(served, manifest),
         key=store.tenant_key,
         intend=store.intend,
         refused=tuple(choice for choice in choices if not choice.allowed),
+        choose=await asyncio.to_thread(Plan.of, served, policy, tiers) if served.routes else None,
+        spare=tuple(tier for tier in tiers.values() if tier not in usual),
     )
 
 
@@ -79,14 +84,19 @@ def configured_tier(name: str, lineup: Lineup) -> Tier:
 
 async def close_path(path: Path) -> None:
     """Closes the path's engines."""
-    for tier in path.tiers:
+    for tier in (*path.tiers, *path.spare):
         await tier.engine.close()
 
 
 def as_served(trained: Task, asked: Task) -> Task:
     """What a release answers: the outputs it was trained for, under the policy that the task has now."""
     return msgspec.structs.replace(
-        trained, risk=asked.risk, sensitivity=asked.sensitivity, acceptance=asked.acceptance, owner=asked.owner
+        trained,
+        risk=asked.risk,
+        routes=asked.routes,
+        sensitivity=asked.sensitivity,
+        acceptance=asked.acceptance,
+        owner=asked.owner,
     )
 
 

@@ -17,17 +17,19 @@ from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.finding import ACTIONS, Action, Finding, ScanPolicy
 from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
+from insource.nouns.networks import PREMISES, Networks, is_public
 from insource.nouns.prediction import Finish, Prediction, Usage
-from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict
+from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
-from insource.nouns.task import Kind, Output, Risk, Task
+from insource.nouns.task import Kind, Output, Risk, Route, Task, When
 from insource.nouns.visible import visible
 
 __all__ = [
     "ACTIONS",
     "DEEPEST",
+    "PREMISES",
     "Action",
     "Attempt",
     "Attention",
@@ -48,6 +50,7 @@ __all__ = [
     "Latency",
     "Limits",
     "Message",
+    "Networks",
     "Noun",
     "Origin",
     "Outcome",
@@ -62,6 +65,7 @@ __all__ = [
     "Review",
     "Risk",
     "Role",
+    "Route",
     "ScanPolicy",
     "Score",
     "Shape",
@@ -70,15 +74,18 @@ __all__ = [
     "Task",
     "Usage",
     "Verdict",
+    "When",
     "ask",
     "canonical",
     "depth_ok",
     "digest",
     "from_json",
+    "is_public",
     "key_id",
     "key_text",
     "likeness",
     "normal",
+    "record_id",
     "same",
     "sha256_given",
     "to_json",

@@ -1,5 +1,7 @@
 """What happened: one answered call, and what a person said of it."""
 
+import secrets
+import time
 from datetime import datetime
 from typing import Literal
 
@@ -13,8 +15,9 @@ Verdict = Literal["right", "wrong", "unsure"]
 class Decision(Noun, frozen=True, kw_only=True):
     """Why an engine was asked and what became of its answer.
 
-    `rule` is the rule that chose it ("task", "escalate", "passthrough"); `reason` says in words why the answer was
-    accepted or not; `threshold` is the confidence demanded, None where any valid answer is accepted.
+    `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
+    characters") or the router ("router: tickets at 0.93"). `reason` says in words why the answer was accepted or not;
+    `threshold` is the confidence demanded, None where any valid answer is accepted.
     """
 
     engine: str
@@ -76,7 +79,10 @@ class Record(Noun, frozen=True, kw_only=True):
 
 
 class Intent(Noun, frozen=True, kw_only=True):
-    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another."""
+    """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another.
+
+    `usd` is the most that it may cost: what a call is charged of which nobody can say what it did cost.
+    """
 
     id: str
     task: str | None
@@ -84,6 +90,8 @@ class Intent(Noun, frozen=True, kw_only=True):
     input_hash: str
     created: str
     until: str
+    caller: str = ""
+    usd: float = 0.0
 
     def interrupted(self, now: str) -> Record:
         """The record of this call where nobody is left to say how it ended; seen at `now`."""
@@ -99,8 +107,19 @@ class Intent(Noun, frozen=True, kw_only=True):
             outcome="interrupted",
             input_hash=self.input_hash,
             latency_ms=max(lost, 0.0) * 1000,
+            usd=self.usd,
             created=self.created,
+            caller=self.caller,
         )
+
+
+def record_id() -> str:
+    """A new name for a call: a UUID of version 7 (RFC 9562), which begin with the time, in 32 hexadecimal digits.
+
+    Rows that are written together lie together in the table's index: fewer pages a commit.
+    """
+    stamp, chance = time.time_ns() // 1_000_000, secrets.randbits(74)
+    return f"{stamp:012x}7{chance >> 62:03x}{0x8 | chance >> 60 & 0x3:x}{chance & (1 << 60) - 1:015x}"
 
 
 class Review(Noun, frozen=True, kw_only=True):

@@ -35,8 +35,36 @@ class Risk(Noun, frozen=True, kw_only=True):
     otherwise: tuple[str, ...] = ("review",)
 
 
+class When(Noun, frozen=True, kw_only=True):
+    """What must hold of a request, all of it: its input's length in characters, its language, who calls, who pays.
+
+    `language` holds ISO 639 codes, `caller` names of keys, `tenant` names of tenants: one of each list is enough.
+    """
+
+    longer_than: Annotated[int, Meta(ge=0)] | None = None
+    shorter_than: Annotated[int, Meta(ge=1)] | None = None
+    language: tuple[Annotated[str, Meta(pattern="^[a-z]{2,3}$")], ...] = ()
+    caller: tuple[str, ...] = ()
+    tenant: tuple[str, ...] = ()
+
+
+class Route(Noun, frozen=True, kw_only=True):
+    """A rule: `when` it holds, `engines` are asked in this order; without any, those that would be asked anyway.
+
+    "release" is the task's live release, "review" a person, who ends the list. `sensitivity` narrows the task's own
+    for such a request: an engine must be allowed by both.
+    """
+
+    when: When = When()
+    engines: tuple[str, ...] = ()
+    sensitivity: str | tuple[str, ...] = "any"
+
+
 class Task(Noun, frozen=True, kw_only=True):
-    """One job, typed. `outputs` holds the closed sets of `classify`; `schema` the JSON Schema of `extract`."""
+    """One job, typed. `outputs` holds the closed sets of `classify`; `schema` the JSON Schema of `extract`.
+
+    The first of `routes` that holds for a request says who is asked.
+    """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     kind: Kind
@@ -46,6 +74,7 @@ class Task(Noun, frozen=True, kw_only=True):
     metric: str = ""
     acceptance: dict[str, float] = {}
     risk: Risk = Risk()
+    routes: tuple[Route, ...] = ()
     sensitivity: str | tuple[str, ...] = "premises"
     owner: str = ""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from insource.errors import Invalid, Missing
-from insource.nouns import Output, Task, to_json
+from insource.nouns import Output, Route, Task, to_json
 from insource.settings import Settings, load_task
 
 NOTE = "# Written by insource from a bundle; the next bundle of this task writes it anew."
@@ -50,7 +50,20 @@ def _tables(task: Task) -> list[str]:
         lines += ["", "[acceptance]", *[f"{_value(key)} = {demand!r}" for key, demand in task.acceptance.items()]]
     bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold}
     lines += ["", "[risk]", *[f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]]
-    return [*lines, f"else = {_value(list(task.risk.otherwise))}"]
+    lines.append(f"else = {_value(list(task.risk.otherwise))}")
+    return [*lines, *[line for route in task.routes for line in _route(route)]]
+
+
+def _route(route: Route) -> list[str]:
+    """A rule: what stands at its default is left out."""
+    when = {key: value for key, value in msgspec.structs.asdict(route.when).items() if value not in (None, ())}
+    said = ", ".join(
+        f"{key} = {_value(value if isinstance(value, int) else list(value))}" for key, value in when.items()
+    )
+    lines = ["", "[[route]]", f"when = {{ {said} }}" if said else "when = {}"]
+    sensitivity = route.sensitivity if isinstance(route.sensitivity, str) else list(route.sensitivity)
+    shown = {"engines": list(route.engines), "sensitivity": "" if sensitivity == "any" else sensitivity}
+    return lines + [f"{key} = {_value(value)}" for key, value in shown.items() if value]
 
 
 def _output(output: Output) -> list[str]:
@@ -62,6 +75,6 @@ def _schema_place(task: Task) -> str:
     return f"schemas/{task.name}.json"
 
 
-def _value(value: str | list[str]) -> str:
-    """A string or a list of them. JSON's strings are TOML's, but that TOML wants DEL escaped as well."""
+def _value(value: str | int | list[str]) -> str:
+    """A string, a number or a list of strings. JSON's strings are TOML's, but that TOML wants DEL escaped as well."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -212,21 +212,27 @@ def _wait_at_once(book: _Book, ask: _Ask) -> float:
 
 
 def _wait_day(book: _Book, ask: _Ask) -> float:
-    midnight = ask.now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return _wait_money(book, ask, f"{ask.now:%Y-%m-%d}", midnight + timedelta(days=1))
+    return _wait_money(book, ask, ask.now.date().isoformat(), _tomorrow)
 
 
 def _wait_month(book: _Book, ask: _Ask) -> float:
-    first = ask.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return _wait_money(book, ask, f"{ask.now:%Y-%m}", (first + timedelta(days=32)).replace(day=1))
+    return _wait_money(book, ask, ask.now.date().isoformat()[:7], _next_month)
 
 
-def _wait_money(book: _Book, ask: _Ask, period: str, end: datetime) -> float:
+def _wait_money(book: _Book, ask: _Ask, period: str, end: Callable[[datetime], datetime]) -> float:
     """A call that costs nothing passes; one that alone costs more than the limit never does."""
     allowed = int(ask.allowed * NANO)
     if not ask.nano or book.spent_in(period) + book.reserved + ask.nano <= allowed:
         return 0
-    return math.inf if ask.nano > allowed else max(1.0, (end - ask.now).total_seconds())
+    return math.inf if ask.nano > allowed else max(1.0, (end(ask.now) - ask.now).total_seconds())
+
+
+def _tomorrow(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _next_month(now: datetime) -> datetime:
+    return (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
 
 
 WAITS: dict[str, Callable[[_Book, _Ask], float]] = {

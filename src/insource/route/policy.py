@@ -1,10 +1,7 @@
 """The rules. They look at values only, so every one of them can be read, tested and replayed."""
 
-from collections.abc import Mapping
+from insource.nouns import Noun, Prediction, Risk
 
-from insource.nouns import Noun, Prediction, Risk, Task
-
-HUMAN = "review"
 FAILED = {
     "length": "the answer was cut off before its end",
     "refusal": "the engine refused to answer",
@@ -13,11 +10,12 @@ FAILED = {
 
 
 class Choice(Noun, frozen=True, kw_only=True):
-    """An engine that the task names as help: whether it may be asked, and why (not)."""
+    """An engine, the task's "release" or a person ("review"): whether it may be asked, why (not), and by which rule."""
 
     engine: str
     allowed: bool
     reason: str
+    rule: str = ""
 
 
 def accept(prediction: Prediction, threshold: float | None) -> tuple[bool, str]:
@@ -40,14 +38,25 @@ def accept(prediction: Prediction, threshold: float | None) -> tuple[bool, str]:
     return False, "confidence {} is below {}".format(*_apart(confidence, threshold))
 
 
-def choose(task: Task, regions: Mapping[str, str]) -> tuple[Choice, ...]:
-    """The engines named in `task.risk.otherwise`, in order; `regions` maps each configured engine to its region.
+def permitted(name: str, region: str | None, *sensitivities: str | tuple[str, ...]) -> Choice:
+    """Whether an engine in `region` may be asked under every one of `sensitivities`; None is an engine unknown here.
 
-    The task's sensitivity rules: "premises" asks only engines on the premises, regions only engines there (or on
-    the premises), "any" asks all. An engine whose region is unknown is asked only for "any".
+    "premises" asks only engines on the premises, regions only engines there (or on the premises), "any" asks all. An
+    engine whose region is unknown is asked only for "any".
     """
-    names = [name for name in task.risk.otherwise if name != HUMAN]
-    return tuple(_choice(name, regions.get(name), task.sensitivity) for name in names)
+    if region is None:
+        return Choice(engine=name, allowed=False, reason=f"{name} is not in insource.toml")
+    said = "the task's text may go anywhere"
+    for sensitivity in sensitivities:
+        regions = (sensitivity,) if isinstance(sensitivity, str) else sensitivity
+        if "any" in regions:
+            continue
+        if region != "premises" and (not region or region not in regions):
+            where = f"is in {region}" if region else "has no region"
+            reason = f"{name} {where}, the task's text stays within {', '.join(regions)}"
+            return Choice(engine=name, allowed=False, reason=reason)
+        said = f"{region} is where the task's text may go"
+    return Choice(engine=name, allowed=True, reason=said)
 
 
 def demanded(risk: Risk, fitted_for: float | None, fitted: float | None) -> float | None:
@@ -73,20 +82,6 @@ def promise(now: Risk, then: Risk, fitted: float | None, said: str) -> str:
     threshold = demanded(now, then.max_error, fitted)
     given = "every valid answer is given" if threshold is None else f"a confidence of {threshold:g} is demanded"
     return f"nothing is promised, for [risk] was changed since it was trained: {given}"
-
-
-def _choice(name: str, region: str | None, sensitivity: str | tuple[str, ...]) -> Choice:
-    if region is None:
-        return Choice(engine=name, allowed=False, reason=f"{name} is not in insource.toml")
-    regions = (sensitivity,) if isinstance(sensitivity, str) else sensitivity
-    if "any" in regions:
-        return Choice(engine=name, allowed=True, reason="the task's text may go anywhere")
-    if region == "premises" or (region and region in regions):
-        return Choice(engine=name, allowed=True, reason=f"{region} is where the task's text may go")
-    where = f"is in {region}" if region else "has no region"
-    return Choice(
-        engine=name, allowed=False, reason=f"{name} {where}, the task's text stays within {', '.join(regions)}"
-    )
 
 
 def _apart(confidence: float, threshold: float) -> tuple[str, str]:

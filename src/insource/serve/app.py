@@ -20,9 +20,12 @@ from insource.nouns import to_json
 from insource.serve.auth import ANY_KEY, ANYONE, CALLER, Guarded, all_guarded, key_of, may_call
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
+from insource.serve.completions import completions
 from insource.serve.desk import Desk
+from insource.serve.embeddings import embeddings
 from insource.serve.ends import Ends
 from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
+from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
 from insource.settings import Settings
@@ -65,7 +68,8 @@ def create_app(
             if follow:
                 await close_books(settings, store)
 
-    app = Starlette(
+    app = Gateway(
+        network=network,
         routes=all_guarded(ROUTES),
         lifespan=life,
         middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
@@ -118,7 +122,9 @@ ROUTES = [
     Guarded("/readyz", ready, ANYONE),
     Guarded("/v1/models", models, ANY_KEY),
     Guarded("/v1/models/{id:path}", model, ANY_KEY),
-    Guarded("/v1/chat/completions", chat, CALLER, methods=["POST"]),
+    Guarded(CHAT, chat, CALLER, methods=["POST"]),
+    Guarded("/v1/completions", completions, CALLER, methods=["POST"]),
+    Guarded("/v1/embeddings", embeddings, CALLER, methods=["POST"]),
 ]
 
 

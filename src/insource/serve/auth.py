@@ -34,11 +34,16 @@ class Guarded(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers who may ask. Raises `Unauthorized` without a valid key, `Denied` with one that lacks the role."""
         if self.roles:
-            ring: Keyring = scope["app"].state.keyring
-            scope["key"] = key = await _holder(ring, scope)
-            if not set(self.roles) & set(key.roles):
-                raise Denied("this key may not do that", hint=f"it takes the role {' or '.join(self.roles)}")
+            await admit(scope, self.roles)
         await super().handle(scope, receive, send)
+
+
+async def admit(scope: Scope, roles: tuple[Role, ...]) -> None:
+    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`."""
+    ring: Keyring = scope["app"].state.keyring
+    scope["key"] = key = await _holder(ring, scope)
+    if set(roles).isdisjoint(key.roles):
+        raise Denied("this key may not do that", hint=f"it takes the role {' or '.join(roles)}")
 
 
 def all_guarded(routes: Iterable[BaseRoute]) -> list[BaseRoute]:

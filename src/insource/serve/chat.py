@@ -1,8 +1,6 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
-import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from urllib.parse import quote
@@ -12,17 +10,18 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
-from insource.errors import EngineError, Invalid, OutputInvalid
-from insource.journeys.answer import Path, answer, broken_off
-from insource.journeys.relay import LEFT, relay
-from insource.nouns import Key, Record, to_json
+from insource.errors import Invalid, OutputInvalid
+from insource.nouns import JsonObject, Record, record_id, to_json
 from insource.serve import wire
+from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.leaving import Gone, WhileThere
 from insource.serve.stream import EventStream, event
 
+BEGUN: JsonObject = {"role": "assistant", "content": ""}
+NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
 LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
@@ -32,23 +31,25 @@ async def chat(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
-    if call.stream and desk.passes_through(call.model):
-        return await _live(desk, call, key, http.receive)
-    async with desk.lend(call.model) as path:
-        request = wire.to_request(call, path.task, id=uuid.uuid4().hex, key=key, deadline=path.deadline)
-        with desk.meter.hold(key, request, path) as request:
-            try:
-                with WhileThere(http.receive) as there:
-                    record = await answer(request, path, there.sealing(desk.keep))
-            except Gone:
-                await broken_off(request, path, desk.keep, LEFT)
-                return Response(status_code=LEFT_STATUS)
-            except EngineError as error:
-                return error_response(error, {"x-request-id": request.id, "x-insource-record": request.id})
-            except asyncio.CancelledError:
-                await broken_off(request, path, desk.keep)
-                raise
-    return _answered(record, call, path)
+    asked = Asked(call, key, await desk.name(call, key))
+    if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
+        return await _live(desk, asked, http.receive)
+    try:
+        return _answered(await ask(desk, asked, http.receive), call)
+    except Unanswered as failed:
+        return unanswered(failed)
+    except Gone:
+        return left()
+
+
+def unanswered(failed: Unanswered) -> Response:
+    """The error of a call that no engine answered, with the name of its record."""
+    return error_response(failed.error, {"x-request-id": failed.record, "x-insource-record": failed.record})
+
+
+def left() -> Response:
+    """What is said to a caller that has left."""
+    return Response(status_code=LEFT_STATUS)
 
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
@@ -84,56 +85,72 @@ def headers(record: Record) -> dict[str, str]:
     }
 
 
-def _answered(record: Record, call: wire.ChatCall, path: Path) -> ASGIApp:
-    said = record.answer
-    if path.task is not None and (said is None or said.value is None):
-        reason = record.attempts[-1].decision.reason
-        error = OutputInvalid(f"no engine gave a valid answer: {reason}", hint=f"it waits for a person as {record.id}")
-        return error_response(error, headers(record))
+def _answered(answered: Answered, call: wire.ChatCall) -> ASGIApp:
+    record, task = answered.records[0], answered.path.task
+    refused = no_answer(answered)
+    if refused is not None:
+        return error_response(refused, headers(record) | NO_RETRY)
     created = int(time.time())
     if not call.stream:
-        body = to_json(wire.completion(record, call, path.task, created))
+        body = to_json(wire.completion(answered.records, call, task, created))
         return Response(body, 200, headers(record), "application/json")
-    model = record.release or call.model
-    first = event(wire.chunk(record.id, call, model, created, {"role": "assistant", "content": ""}))
-    return EventStream(first, _decided(record, call, path, created), headers(record))
+    first = event(wire.chunk(record.id, call, record.release or call.model, created, BEGUN))
+    return EventStream(first, _decided(answered, call, created), headers(record))
 
 
-async def _decided(record: Record, call: wire.ChatCall, path: Path, created: int) -> AsyncGenerator[bytes]:
-    model = record.release or call.model
-    content = wire.content_of(record, path.task)
-    if content:
-        yield event(wire.chunk(record.id, call, model, created, {"content": content}))
-    for last in wire.last_chunks(record, call, path.task, model, created):
-        yield event(last)
+def no_answer(answered: Answered) -> OutputInvalid | None:
+    """What a task's caller is told when no engine gave a valid answer."""
+    record = answered.records[0]
+    said = record.answer
+    if answered.path.task is None or (said is not None and said.value is not None):
+        return None
+    reason = record.attempts[-1].decision.reason
+    return OutputInvalid(f"no engine gave a valid answer: {reason}", hint=f"it waits for a person as {record.id}")
 
 
-async def _live(desk: Desk, call: wire.ChatCall, key: Key, receive: Receive) -> ASGIApp:
+async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> AsyncGenerator[bytes]:
+    task, first = answered.path.task, answered.records[0]
+    model = first.release or call.model
+    for index, record in enumerate(answered.records):
+        if index:
+            yield event(wire.chunk(first.id, call, model, created, BEGUN, index))
+        content = wire.content_of(record, task)
+        if content:
+            yield event(wire.chunk(first.id, call, model, created, {"content": content}, index))
+        last = wire.last_chunk(record, call, task, model, created, index)
+        yield event(last | {"id": f"chatcmpl-{first.id}"})
+    if call.usage_chunk:
+        yield event(wire.usage_chunk(answered.records, call, model, created))
+
+
+async def _live(desk: Desk, asked: Asked, receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
-    name = uuid.uuid4().hex
-    events = _passed_on(desk, call, key, name)
+    name = record_id()
+    events = _passed_on(desk, asked, name)
     try:
         with WhileThere(receive):
             first = await anext(events)
     except Gone:
-        return Response(status_code=LEFT_STATUS)
-    said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(call.model, safe="@+")}
-    said |= {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
-    return EventStream(first, events, said)
+        return left()
+    return EventStream(first, events, live_headers(name, asked.call.model))
 
 
-async def _passed_on(desk: Desk, call: wire.ChatCall, key: Key, id: str) -> AsyncGenerator[bytes]:
-    created, begun = int(time.time()), {"role": "assistant", "content": ""}
-    async with desk.lend(call.model) as path:
-        request = wire.to_request(call, None, id=id, key=key, deadline=path.deadline)
-        with desk.meter.hold(key, request, path) as request:
-            async with aclosing(relay(request, path, desk.keep)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, str):
-                        yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
-                        begun = {}
-                        continue
-                    if begun:
-                        yield event(wire.chunk(id, call, call.model, created, begun))
-                    for last in wire.last_chunks(piece, call, None, call.model, created):
-                        yield event(last)
+def live_headers(name: str, model: str) -> dict[str, str]:
+    """What is known of a call before its first word."""
+    said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(model, safe="@+")}
+    return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
+
+
+async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
+    call, created, begun = asked.call, int(time.time()), BEGUN
+    async with aclosing(relayed(desk, asked, id)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, str):
+                yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
+                begun = {}
+                continue
+            if begun:
+                yield event(wire.chunk(id, call, call.model, created, begun))
+            yield event(wire.last_chunk(piece, call, None, call.model, created))
+            if call.usage_chunk:
+                yield event(wire.usage_chunk((piece,), call, call.model, created))

@@ -5,6 +5,7 @@ import difflib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from insource.engines.shared_base import Bases
@@ -13,9 +14,12 @@ from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.journeys.turnstiles import none_left, resting
 from insource.nouns import Key, Pending, Record
+from insource.route import AUTO
 from insource.serve.auth import may_call
+from insource.serve.auto import Auto
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
+from insource.serve.wire import ChatCall
 from insource.settings import Settings, task_names
 from insource.store import Store
 
@@ -31,7 +35,9 @@ class Desk:
         self._bases = bases or Bases(settings.cache)
         self.store = store
         self.meter = Meter(settings.tenants)
+        self._auto = Auto(settings)
         self._paths = dict(paths)
+        self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
         self._leaving: dict[int, Path] = {}
@@ -57,19 +63,30 @@ class Desk:
         if key.scopes and not may_call(key, self.names(model)):
             raise Denied(f"this key may not call {model!r}", hint="GET /v1/models lists what it may", at="model")
 
+    async def name(self, call: ChatCall, key: Key) -> str:
+        """Puts the task's name in the place of the model "auto", and says why in words; "" for any other model."""
+        if call.model != AUTO or AUTO in task_names(self.settings):
+            return ""
+        tasks = [task for task in self._paths if "@" not in task]
+        call.model, why = await self._auto.name(call, tasks, lambda model: may_call(key, self.names(model)))
+        return why
+
     def passes_through(self, model: str) -> bool:
         """True when `model` names an engine and no task."""
         return self._known(model) is None and self._engine(model) is not None
 
     @asynccontextmanager
-    async def lend(self, model: str) -> AsyncIterator[Path]:
-        """The path of `model`, for one call. Raises `EngineBusy` when too many calls wait, `Missing`, `Conflict`."""
+    async def lend(self, model: str, why: str = "") -> AsyncIterator[Path]:
+        """The path of `model`, for one call that came to it because of `why`.
+
+        Raises `EngineBusy` when too many calls wait, `Missing`, `Conflict`.
+        """
         if self.in_flight >= self.settings.serve.queue:
             raise EngineBusy(f"{self.in_flight} calls are waiting, no more are taken", hint="try again in a second")
         path = await self._path(model)
         self._calls[id(path)] += 1
         try:
-            yield path
+            yield replace(path, rule=why) if why else path
         finally:
             self._calls[id(path)] -= 1
             if not self._calls[id(path)]:
@@ -82,6 +99,7 @@ class Desk:
         for task in [name for name in names if "@" not in name]:
             names |= {r.name: "insource" for r in await self.store.releases(task) if r.stage != "candidate"}
         engines = [name for engine, of in self.settings.engines.items() for name in (engine, of.model)]
+        names |= {AUTO: "insource"} if self._auto.here else {}
         return dict.fromkeys((name for name in engines if self._engine(name)), "engine") | names
 
     async def faults(self) -> list[str]:
@@ -104,7 +122,8 @@ class Desk:
     async def follow(self) -> list[str]:
         """Opens what became live and lets go of what no longer is. Returns what could not be opened, in words."""
         problems = []
-        for task in task_names(self.settings):
+        self._tasks = await asyncio.to_thread(task_names, self.settings)
+        for task in self._tasks:
             release = await self.store.live(task)
             name = release.name if release else None
             if name == self._serves(task):
@@ -159,7 +178,7 @@ class Desk:
 
     async def _open(self, model: str) -> Path:
         task, pinned, version = model.partition("@")
-        known = task_names(self.settings)
+        self._tasks = known = task_names(self.settings)
         if task not in known:
             near = difflib.get_close_matches(model, [*known, *self.settings.engines], n=1)
             hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists what there is"
@@ -172,7 +191,7 @@ class Desk:
 
     def _engine(self, model: str) -> str | None:
         """The engine that `model` names, itself or by the model behind it; a task's name goes first."""
-        if not model or model.partition("@")[0] in task_names(self.settings):
+        if not model or model.partition("@")[0] in self._tasks:
             return None
         if model in self.settings.engines:
             return model

@@ -8,6 +8,7 @@ answered, and never one that a browser sends for a page of another host.
 import ipaddress
 import re
 from contextlib import suppress
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,12 +46,14 @@ class OnlyHosts:
         return None
 
 
+@lru_cache(maxsize=256)
 def host_of(authority: str) -> str:
     """The host of HOST[:PORT], without brackets and in lower case; "" when it is none."""
     found = AUTHORITY.fullmatch(authority)
     return (found[1] or found[2]).lower() if found else ""
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """True for localhost and loopback addresses."""
     if host.lower() == "localhost":

@@ -42,6 +42,11 @@ class WhileThere:
         if self._gone and self._task.uncancel() <= self._cancelled and kind is asyncio.CancelledError:
             raise Gone from error
 
+    @property
+    def gone(self) -> bool:
+        """Whether the caller has left."""
+        return self._gone
+
     def sealing(self, keep: Keep) -> Keep:
         """`keep`, from the beginning of which a leaving caller changes nothing: a call is kept once."""
 

@@ -1,6 +1,7 @@
 """A socket, a server, and an orderly end."""
 
 import asyncio
+import gc
 import signal
 import socket
 import ssl
@@ -15,6 +16,15 @@ from insource.serve.hosts import is_loopback
 from insource.serve.tls import options
 
 DRAIN_S, LAST_WORDS_S = 30, 5
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """A new loop: uvloop's where there is one (not on Windows), which handles a call in half the time."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def listen(host: str, port: int, *, network: bool = False, keys: bool = False) -> socket.socket:
@@ -62,6 +72,7 @@ async def run_server(
         access_log=False,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
         **options(tls),
@@ -103,6 +114,8 @@ class _Server(uvicorn.Server):
         """Starts, then says so."""
         await super().startup(sockets=sockets)
         if self.started:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: looking through it again and again is what delays a call in a hundred
             self._ready()
 
 

@@ -2,7 +2,8 @@
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +25,7 @@ from insource.nouns import (
 )
 from insource.serve.turns import check_turn
 
+T = TypeVar("T")
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FINISH = {"stop": "stop", "length": "length", "refusal": "content_filter", "invalid": "stop"}
 NEVER = -9999.0  # what OpenAI says for the logarithm of nothing
@@ -70,21 +72,24 @@ class ChatCall(msgspec.Struct, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-def read_call(body: bytes) -> ChatCall:
-    """The call that `body` spells. Raises `Invalid` naming the field."""
+def read(body: bytes, form: type[T], what: str) -> T:
+    """The JSON of `body` as a `form`, which is called `what`. Raises `Invalid` naming the field."""
     try:
-        call = msgspec.json.decode(body, type=ChatCall)
+        return msgspec.json.decode(body, type=form)
     except msgspec.ValidationError as error:
         at = re.search(r"at `\$\.?([^`]*)`", str(error))
-        raise Invalid(f"the body is not a chat call: {error}", at=at.group(1) if at else "") from error
+        raise Invalid(f"the body is not {what}: {error}", at=at.group(1) if at else "") from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Invalid(f"the body is not JSON: {error}", hint="send a JSON object with model and messages") from error
+        raise Invalid(f"the body is not JSON: {error}", hint="send a JSON object with a model") from error
+
+
+def read_call(body: bytes) -> ChatCall:
+    """The chat call that `body` spells. Raises `Invalid` naming the field."""
+    call = read(body, ChatCall, "a chat call")
     if not depth_ok([[message.content, message.tool_calls] for message in call.messages]) or not depth_ok(
         [call.response_format, call.tools, call.tool_choice]
     ):
         raise Invalid(f"the body nests more than {DEEPEST} levels of JSON")
-    if (call.n or 1) > 1:
-        raise Invalid("n is more than 1; one call has one answer here", hint="send the call n times", at="n")
     _check_text(call)
     return call
 
@@ -115,33 +120,34 @@ def to_request(call: ChatCall, task: Task | None, *, id: str, key: Key, deadline
     )
 
 
-def completion(record: Record, call: ChatCall, task: Task | None, created: int) -> JsonObject:
-    """The chat.completion that answers `call`; `created` is in seconds since 1970."""
-    said = record.answer
-    message: JsonObject = {"role": "assistant", "content": content_of(record, task), "refusal": None}
-    if said and said.tool_calls:
-        message |= {"tool_calls": list(said.tool_calls), "content": said.text or None}
+def completion(records: Sequence[Record], call: ChatCall, task: Task | None, created: int) -> JsonObject:
+    """The chat.completion that answers `call`, a record a choice; `created` is in seconds since 1970."""
+    record = records[0]
     return {
         "id": f"chatcmpl-{record.id}",
         "object": "chat.completion",
         "created": created,
         "model": record.release or call.model,
-        "choices": [
-            {
-                "index": 0,
-                "message": message,
-                "logprobs": _logprobs(said, task, call),
-                "finish_reason": finish_of(said, call),
-            }
-        ],
-        "usage": usage_of(said),
+        "choices": [_choice(one, call, task, index) for index, one in enumerate(records)],
+        "usage": usage_of(records),
         "insource": facts(record),
     }
 
 
-def chunk(id: str, call: ChatCall, model: str, created: int, delta: JsonObject | None = None) -> JsonObject:
-    """A chat.completion.chunk with `delta`, or with no choice at all."""
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]
+def _choice(record: Record, call: ChatCall, task: Task | None, index: int) -> JsonObject:
+    said = record.answer
+    message: JsonObject = {"role": "assistant", "content": content_of(record, task), "refusal": None}
+    if said and said.tool_calls:
+        message |= {"tool_calls": list(said.tool_calls), "content": said.text or None}
+    ended = {"logprobs": _logprobs(said, task, call), "finish_reason": finish_of(said, call)}
+    return {"index": index, "message": message, **ended}
+
+
+def chunk(
+    id: str, call: ChatCall, model: str, created: int, delta: JsonObject | None = None, index: int = 0
+) -> JsonObject:
+    """A chat.completion.chunk with `delta` of a choice, or with no choice at all."""
+    choices = [] if delta is None else [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}]
     made: JsonObject = {
         "id": f"chatcmpl-{id}",
         "object": "chat.completion.chunk",
@@ -152,15 +158,20 @@ def chunk(id: str, call: ChatCall, model: str, created: int, delta: JsonObject |
     return made | {"usage": None} if call.usage_chunk else made
 
 
-def last_chunks(record: Record, call: ChatCall, task: Task | None, model: str, created: int) -> list[JsonObject]:
-    """What ends a stream: why it ended, with the facts of the record, and the usage if it was asked for."""
+def last_chunk(
+    record: Record, call: ChatCall, task: Task | None, model: str, created: int, index: int = 0
+) -> JsonObject:
+    """What ends a choice: why it ended, with the facts of the record."""
     said = record.answer
-    end = chunk(record.id, call, model, created, _tool_delta(said))
+    end = chunk(record.id, call, model, created, _tool_delta(said), index)
     end["choices"][0] |= {"finish_reason": finish_of(said, call), "logprobs": _logprobs(said, task, call)}
     end["insource"] = facts(record)
-    if not call.usage_chunk:
-        return [end]
-    return [end, chunk(record.id, call, model, created) | {"usage": usage_of(said)}]
+    return end
+
+
+def usage_chunk(records: Sequence[Record], call: ChatCall, model: str, created: int) -> JsonObject:
+    """What ends a stream that was asked for it: the usage of all choices."""
+    return chunk(records[0].id, call, model, created) | {"usage": usage_of(records)}
 
 
 def content_of(record: Record, task: Task | None) -> str:
@@ -179,9 +190,11 @@ def finish_of(said: Prediction | None, call: ChatCall) -> str:
     return "tool_calls" if said.tool_calls and said.finish == "stop" and not named else FINISH[said.finish]
 
 
-def usage_of(said: Prediction | None) -> JsonObject:
-    """OpenAI's usage object."""
-    tokens_in, tokens_out = (said.usage.input_tokens, said.usage.output_tokens) if said else (0, 0)
+def usage_of(records: Sequence[Record]) -> JsonObject:
+    """OpenAI's usage object, of all that was asked: the choices of a task are one answer, told several times."""
+    said = [record.answer for record in {record.id: record for record in records}.values()]
+    tokens_in = sum(one.usage.input_tokens for one in said if one)
+    tokens_out = sum(one.usage.output_tokens for one in said if one)
     return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
 
 

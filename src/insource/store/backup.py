@@ -1,12 +1,14 @@
-"""The whole state in one file: a tar of the database (a snapshot of one moment), the blobs and the releases."""
+"""The whole state in one file: a tar of the database (a snapshot of one moment), the blobs, releases, what left."""
 
 import contextlib
+import io
 import shutil
 import tarfile
 import uuid
 from pathlib import Path
 
 from insource.errors import Conflict, Invalid, Missing, StoreError
+from insource.store import egress
 from insource.store.files import placed
 from insource.store.thread import sqlite_engine, translated
 
@@ -39,6 +41,9 @@ def pack(state: Path, database: Path, out: Path) -> int:
         raise Conflict(f"{out} exists already", hint="give the backup another name")
     with placed(out) as part, tarfile.open(part, "w") as tar:
         tar.add(database, DATABASE)
+        about = tarfile.TarInfo(egress.FILE)
+        about.size = len(left := egress.whole(state / egress.FILE))
+        tar.addfile(about, io.BytesIO(left))
         for folder in FOLDERS:
             if (state / folder).is_dir():
                 tar.add(state / folder, folder, filter=_finished)
@@ -88,7 +93,7 @@ def check(database: Path) -> None:
 def _extract(file: Path, folder: Path) -> None:
     try:
         with tarfile.open(file, "r:") as tar:
-            odd = [name for name in tar.getnames() if name.split("/")[0] not in (DATABASE, *FOLDERS)]
+            odd = [name for name in tar.getnames() if name.split("/")[0] not in (DATABASE, egress.FILE, *FOLDERS)]
             if odd:
                 raise Invalid(f"{file} is no backup of ours: it holds {odd[0]}")
             if any(member.issparse() for member in tar) or sum(m.size for m in tar) > file.stat().st_size:

@@ -6,12 +6,13 @@ file can make a new chain from any place on; only a checkpoint kept elsewhere (`
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
 from insource.nouns import Noun, Record, to_json
+from insource.store import bulk
 from insource.store.stored import stored
 from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
 
@@ -19,8 +20,9 @@ Kind = Literal["intent", "record", "review", "stage", "pruned"]
 FIRST = "0" * 64
 PAGE = 2_000
 MOST = 1_000
+HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 # where the rows lie that entries of a kind vouch for, and by what they are called there
-VOUCHED: Mapping[str, tuple[Table, Column[Any]]] = {
+VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "record": (RECORD, RECORD.c.id),
     "review": (REVIEW, REVIEW.c.record),
     "stage": (STAGE_CHANGE, STAGE_CHANGE.c.seq),
@@ -53,20 +55,23 @@ class Verified(Noun, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
 
 
-def enter(connection: Connection, kind: Kind, about: object, body: str) -> None:
-    """Adds an entry, in the transaction of what it is about; for a row, `body` is the row's own.
+def enter(connection: Connection, said: Sequence[tuple[Kind, object, str]]) -> None:
+    """Adds entries (kind, about, body), in the transaction of what they are about; for a row, `body` is the row's own.
 
     That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
     """
     last = head(connection)
-    said = row_hash(body) if kind in VOUCHED else body
-    found = {"seq": last.seq + 1, "kind": kind, "about": str(about), "body": said}
-    connection.execute(ENTRY.insert().values(**found, hash=entry_hash(last.hash, found)))
+    before, rows = last.hash, []
+    for seq, (kind, about, body) in enumerate(said, last.seq + 1):
+        row = {"seq": seq, "kind": kind, "about": str(about), "body": row_hash(body) if kind in VOUCHED else body}
+        before = entry_hash(before, row)
+        rows.append(row | {"hash": before})
+    bulk.insert(connection, ENTRY, rows)
 
 
 def head(connection: Connection) -> Head:
     """The last entry."""
-    row = connection.execute(select(ENTRY.c.seq, ENTRY.c.hash).order_by(ENTRY.c.seq.desc()).limit(1)).first()
+    row = connection.exec_driver_sql(HEAD).first()
     return Head(seq=row.seq, hash=row.hash) if row else Head()
 
 
@@ -99,8 +104,8 @@ def entry_hash(before: str, entry: Mapping[str, object]) -> str:
 def begin(connection: Connection) -> None:
     """Vouches for the rows of a store that had no chain yet, in the order in which they were written."""
     for kind, (table, name) in VOUCHED.items():
-        for row in connection.execute(select(name.label("about"), table.c.body).order_by(table.c.seq)).all():
-            enter(connection, kind, row.about, row.body)  # type: ignore[arg-type]
+        rows = connection.execute(select(name.label("about"), table.c.body).order_by(table.c.seq)).all()
+        enter(connection, [(kind, row.about, row.body) for row in rows])
 
 
 def entries(connection: Connection, after: int) -> list[dict[str, Any]]:

@@ -1,36 +1,63 @@
 """Answered calls, what waits for a person, and what people said, in SQL."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Intent, Pending, Record, Review, to_json
-from insource.store import chain
+from insource.store import bulk, chain
 from insource.store.spending import spend
 from insource.store.stored import stored
 from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
 
-def append(connection: Connection, record: Record, pending: Pending | None) -> None:
-    """Adds a call, what it cost, and what a person should see of it."""
-    body = to_json(record).decode()
-    connection.execute(RECORD.insert().values(**chain.record_columns(record), body=body))
-    chain.enter(connection, "record", record.id, body)
-    connection.execute(delete(OPEN_CALL).where(OPEN_CALL.c.id == record.id))
-    spend(connection, record)
-    if pending is not None:
-        body = to_json(pending).decode()
-        connection.execute(PENDING.insert().values(record=pending.record, task=pending.task, settled=False, body=body))
+class Kept(NamedTuple):
+    """A call as it is written, and what a person should see of it."""
+
+    record: Record
+    row: dict[str, Any]
+    pending: dict[str, Any] | None
 
 
-def intend(connection: Connection, intent: Intent, process: str) -> None:
-    """Notes a call before anyone is asked. `process` is who will say how it ended."""
-    body = to_json(intent).decode()
-    connection.execute(OPEN_CALL.insert().values(id=intent.id, until=intent.until, process=process, body=body))
-    chain.enter(connection, "intent", intent.id, body)
+class Begun(NamedTuple):
+    """A call before anyone is asked, as it is written."""
+
+    row: dict[str, Any]
+
+
+def kept(record: Record, pending: Pending | None = None) -> Kept:
+    """The rows of a call that has ended."""
+    row = chain.record_columns(record) | {"body": to_json(record).decode()}
+    if pending is None:
+        return Kept(record, row, None)
+    body = to_json(pending).decode()
+    return Kept(record, row, {"record": pending.record, "task": pending.task, "settled": False, "body": body})
+
+
+def begun(intent: Intent, process: str) -> Begun:
+    """The row of a call that begins; `process` is who will say how it ended."""
+    return Begun({"id": intent.id, "until": intent.until, "process": process, "body": to_json(intent).decode()})
+
+
+def append(connection: Connection, calls: Sequence[Kept]) -> None:
+    """Adds calls, what they cost, and what a person should see of them."""
+    rows = [call.row for call in calls]
+    bulk.insert(connection, RECORD, rows)
+    chain.enter(connection, [("record", row["id"], row["body"]) for row in rows])
+    bulk.delete(connection, OPEN_CALL, "id", [row["id"] for row in rows])
+    spend(connection, [call.record for call in calls])
+    bulk.insert(connection, PENDING, [call.pending for call in calls if call.pending is not None])
+
+
+def intend(connection: Connection, calls: Sequence[Begun]) -> None:
+    """Notes calls before anyone is asked."""
+    rows = [call.row for call in calls]
+    bulk.insert(connection, OPEN_CALL, rows)
+    chain.enter(connection, [("intent", row["id"], row["body"]) for row in rows])
 
 
 def interrupt(connection: Connection, now: str, gone: Callable[[str], bool]) -> list[str]:
@@ -40,8 +67,8 @@ def interrupt(connection: Connection, now: str, gone: Callable[[str], bool]) -> 
         for row in connection.execute(select(OPEN_CALL).order_by(OPEN_CALL.c.id)).all()
         if row.until < now or gone(row.process)
     ]
-    for intent in over:
-        append(connection, intent.interrupted(now), None)
+    if over:
+        append(connection, [kept(intent.interrupted(now)) for intent in over])
     return [intent.id for intent in over]
 
 
@@ -99,7 +126,7 @@ def settle(connection: Connection, review: Review) -> None:
     row = waiting(connection, review.record)
     body = to_json(review).decode()
     connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=body))
-    chain.enter(connection, "review", review.record, body)
+    chain.enter(connection, [("review", review.record, body)])
     connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
 
 

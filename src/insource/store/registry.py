@@ -65,7 +65,7 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
     body = to_json(change).decode()
     noted = STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body)
     seq = connection.execute(noted.returning(STAGE_CHANGE.c.seq)).scalar_one()
-    chain.enter(connection, "stage", seq, body)
+    chain.enter(connection, [("stage", seq, body)])
 
 
 def stage_changes(connection: Connection, task: str) -> list[StageChange]:

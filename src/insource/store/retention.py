@@ -53,12 +53,12 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
-    chain.enter(connection, "pruned", through, at)
+    chain.enter(connection, [("pruned", through, at)])
     connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
     for kind, about in kept:
         table, name = VOUCHED[kind]
         wanted = int(about) if table is STAGE_CHANGE else about
         body = connection.execute(select(table.c.body).where(name == wanted)).scalar()
         if body is not None:
-            chain.enter(connection, kind, about, body)
+            chain.enter(connection, [(kind, about, body)])
     return int(removed)

@@ -1,12 +1,17 @@
 """What calls cost, summed by day, tenant and caller in the transaction that keeps the call."""
 
-from sqlalchemy import Connection, select, update
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
 
 from insource.nouns import Noun, Record
+from insource.store import bulk
 from insource.store.stored import stored
 from insource.store.tables import RECORD, SPENT
 
 PAGE = 1000
+ADDED = "ON CONFLICT (day, tenant, caller) DO UPDATE SET usd = usd + excluded.usd"
 
 
 class Spent(Noun, frozen=True, kw_only=True):
@@ -27,18 +32,14 @@ class Used(Noun, frozen=True, kw_only=True):
     tokens: int
 
 
-def spend(connection: Connection, record: Record) -> None:
-    """Adds what the call cost."""
-    if not record.usd:
-        return
-    day = record.created[:10]
-    place = (SPENT.c.day == day) & (SPENT.c.tenant == record.tenant) & (SPENT.c.caller == record.caller)
-    usd = connection.execute(select(SPENT.c.usd).where(place)).scalar()
-    if usd is None:
-        values = {"day": day, "tenant": record.tenant, "caller": record.caller, "usd": record.usd}
-        connection.execute(SPENT.insert().values(values))
-    else:
-        connection.execute(update(SPENT).where(place).values(usd=usd + record.usd))
+def spend(connection: Connection, records: Sequence[Record]) -> None:
+    """Adds what calls cost."""
+    sums: dict[tuple[str, str, str], float] = defaultdict(float)
+    for record in records:
+        if record.usd:
+            sums[record.created[:10], record.tenant, record.caller] += record.usd
+    rows = [{"day": day, "tenant": tenant, "caller": caller, "usd": usd} for (day, tenant, caller), usd in sums.items()]
+    bulk.insert(connection, SPENT, rows, ADDED)
 
 
 def spent(connection: Connection, since: str) -> list[Spent]:
@@ -76,6 +77,5 @@ def sum_up(connection: Connection) -> None:
         rows = connection.execute(page).all()
         if not rows:
             return
-        for row in rows:
-            spend(connection, stored(row.body, Record))
+        spend(connection, [stored(row.body, Record) for row in rows])
         after = rows[-1].seq

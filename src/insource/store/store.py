@@ -147,7 +147,7 @@ class Store:
 
     async def intend(self, intent: Intent) -> None:
         """Notes a call before anyone is asked; durable when this returns."""
-        await self._thread.join(lambda c: records.intend(c, intent, self._process))
+        await self._thread.join(records.intend, records.begun(intent, self._process))
 
     async def interrupt(self) -> list[str]:
         """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids."""
@@ -180,7 +180,7 @@ class Store:
 
     async def append(self, record: Record, pending: Pending | None = None) -> None:
         """Keeps a call and what a person should see of it; both are durable when this returns."""
-        await self._thread.join(lambda c: records.append(c, record, pending))
+        await self._thread.join(records.append, records.kept(record, pending))
 
     async def record(self, id: str) -> Record:
         """The record called `id`. Raises `Missing`."""

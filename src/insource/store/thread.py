@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,18 +15,17 @@ from sqlalchemy.pool import StaticPool
 from insource.errors import StoreError
 
 T = TypeVar("T")
-Write = Callable[[Connection], None]
+Write = Callable[[Connection, list[Any]], None]
 BUSY_S = 10.0
 REPAIR = "insource store restore FILE brings a backup back"
 
 
-class _Waiting:
-    """A write that waits for the next commit; `done` once it is durable, else `error` says why not."""
+class _Waiting(NamedTuple):
+    """What waits for the next commit, how it is written, and who waits for it."""
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
-        self.done = False
-        self.error: StoreError | None = None
+    write: Write
+    item: Any
+    durable: asyncio.Future[None]
 
 
 class StoreThread:
@@ -39,6 +38,7 @@ class StoreThread:
         self.path = path
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-store")
         self._waiting: deque[_Waiting] = deque()
+        self._flushing = False
         self._connection: Connection | None = None
         self._file = (0, 0)
 
@@ -50,19 +50,22 @@ class StoreThread:
         """What `work` returns, once its transaction is committed. Raises `StoreError`, or what `work` raised."""
         return await self._submit(self._transact, work)
 
-    async def join(self, write: Write) -> None:
-        """Returns when `write` is durable, committed together with whatever else waits. Raises `StoreError`."""
-        waiting = _Waiting(write)
-        self._waiting.append(waiting)
-        # One flush per write is enough: the first that runs takes all that wait, the others find nothing to do.
-        await self._submit(self._flush)
-        if not waiting.done:
-            raise waiting.error or StoreError("the store did not take the write")
+    async def join(self, write: Write, item: Any) -> None:
+        """Returns when `item` is durable, committed together with whatever else waits. Raises `StoreError`.
+
+        `write` is given all of the items that wait for it at once, in the order in which they came.
+        """
+        durable = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(write, item, durable))
+        if not self._flushing:  # else the flush that is under way is followed by one more
+            self._begin_flush()
+        await durable
 
     async def close(self) -> None:
         """Commits what waits and closes. Closing twice is fine."""
         if self._connection is not None:
-            await self._submit(self._flush)
+            while self._flushing:
+                await self._submit(_nothing)
             await self._submit(self._disconnect)
         self._executor.shutdown(wait=False)
 
@@ -106,27 +109,62 @@ class StoreThread:
                 at=str(self.path),
             )
 
-    def _flush(self) -> None:
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not taken:
-            return
+    def _begin_flush(self) -> None:
+        taken = list(self._waiting)
+        self._waiting.clear()
         try:
-            self._transact(lambda connection: [waiting.write(connection) for waiting in taken])
+            written = self._executor.submit(self._flush, taken)
+        except RuntimeError:
+            _tell(taken, [StoreError("the store is closed")] * len(taken))
+            return
+        self._flushing = True
+        loop = asyncio.get_running_loop()
+        written.add_done_callback(lambda done: loop.call_soon_threadsafe(self._flushed, taken, done))
+
+    def _flushed(self, taken: list[_Waiting], written: Future[list[StoreError | None]]) -> None:
+        self._flushing = False
+        if self._waiting:
+            self._begin_flush()
+        bug = written.exception()
+        _tell(taken, [bug] * len(taken) if bug else written.result())
+
+    def _flush(self, taken: list[_Waiting]) -> list[StoreError | None]:
+        """Writes them with one commit, and says of each why it is not durable."""
+        try:
+            self._transact(lambda connection: _write(connection, taken))
         except StoreError:
             # One bad write must not cost the others: each gets a transaction and an error of its own.
-            for waiting in taken:
-                self._flush_alone(waiting)
-            return
-        for waiting in taken:
-            waiting.done = True
+            return [self._flush_alone(waiting) for waiting in taken]
+        return [None] * len(taken)
 
-    def _flush_alone(self, waiting: _Waiting) -> None:
+    def _flush_alone(self, waiting: _Waiting) -> StoreError | None:
         try:
-            self._transact(waiting.write)
+            self._transact(lambda connection: waiting.write(connection, [waiting.item]))
         except StoreError as error:
-            waiting.error = error
+            return error
+        return None
+
+
+def _write(connection: Connection, taken: list[_Waiting]) -> None:
+    by_kind: dict[Write, list[Any]] = {}
+    for waiting in taken:
+        by_kind.setdefault(waiting.write, []).append(waiting.item)
+    for write, items in by_kind.items():
+        write(connection, items)
+
+
+def _tell(taken: list[_Waiting], errors: Sequence[BaseException | None]) -> None:
+    for waiting, error in zip(taken, errors, strict=True):
+        if waiting.durable.done():
+            continue  # who waited was cancelled
+        if error is None:
+            waiting.durable.set_result(None)
         else:
-            waiting.done = True
+            waiting.durable.set_exception(error)
+
+
+def _nothing() -> None:
+    """Takes the thread's turn."""
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,0 +1,96 @@
+"""A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from starlette.types import Receive
+
+from insource.errors import EngineError
+from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
+from insource.journeys.relay import LEFT, relay
+from insource.nouns import Key, Record, record_id
+from insource.serve import wire
+from insource.serve.desk import Desk
+from insource.serve.leaving import WhileThere
+
+T = TypeVar("T")
+
+
+class Asked(NamedTuple):
+    """A call, whose it is, and why it names its task or engine, in words: empty where the caller did."""
+
+    call: wire.ChatCall
+    key: Key
+    why: str = ""
+
+
+class Answered(NamedTuple):
+    """What a call came to: one record a choice, and the path that answered."""
+
+    records: tuple[Record, ...]
+    path: Path
+
+
+class Unanswered(Exception):
+    """No engine answered; `record` says so in the store."""
+
+    def __init__(self, error: EngineError, record: str) -> None:
+        super().__init__(str(error))
+        self.error, self.record = error, record
+
+
+async def ask(desk: Desk, asked: Asked, receive: Receive) -> Answered:
+    """The answer to a call, with as many choices as it wants; those of a task are all the same.
+
+    An engine is asked once for each, at the same time, with seeds that follow each other where there is one. Raises
+    `Unanswered`, `Gone` when the caller leaves meanwhile, and what refuses a call before any engine is asked.
+    """
+    with WhileThere(receive) as there:
+        async with desk.lend(asked.call.model, asked.why) as path:
+            return Answered(await _all(desk, asked, path, there), path)
+
+
+async def _all(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> tuple[Record, ...]:
+    call = asked.call
+    wanted = 1 if path.task is not None else call.n or 1
+    if wanted == 1:
+        return (await _one(desk, asked, path, there),) * (call.n or 1)
+    calls = [call if call.seed is None else msgspec.structs.replace(call, seed=call.seed + i) for i in range(wanted)]
+    return tuple(await together([_one(desk, asked._replace(call=each), path, there) for each in calls]))
+
+
+async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them come to; the first that fails ends the others."""
+    tasks = [asyncio.ensure_future(each) for each in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Record:
+    request = wire.to_request(asked.call, path.task, id=record_id(), key=asked.key, deadline=path.deadline)
+    path = chosen(request, path)
+    with desk.meter.hold(asked.key, request, path) as request:
+        try:
+            return await answer(request, path, there.sealing(desk.keep))
+        except EngineError as error:
+            raise Unanswered(error, request.id) from error
+        except asyncio.CancelledError:
+            await broken_off(request, path, desk.keep, LEFT if there.gone else STOPPED)
+            raise
+
+
+async def relayed(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[str | Record]:
+    """The words of an engine as they come, then the record of the call, which is called `id`."""
+    async with desk.lend(asked.call.model, asked.why) as path:
+        request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
+        with desk.meter.hold(asked.key, request, path) as request:
+            async with aclosing(relay(request, path, desk.keep)) as pieces:
+                async for piece in pieces:
+                    yield piece
