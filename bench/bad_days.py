@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -148,7 +149,11 @@ async def faults(asked: argparse.Namespace) -> dict[str, Any]:
 async def outages(asked: argparse.Namespace) -> list[dict[str, Any]]:
     """The three ways, one after another, and one with crowds."""
     ways: list[tuple[Mode, bool]] = [("reset", False), ("503", False), ("hang", False), ("503", True)]
-    return [await outage(mode, asked.seconds, crowd=crowd) for mode, crowd in ways]
+    found = []
+    for mode, crowd in ways:
+        found.append(await outage(mode, asked.seconds, crowd=crowd))
+        print(json.dumps(found[-1]), file=sys.stderr)
+    return found
 
 
 async def leaving(asked: argparse.Namespace) -> dict[str, Any]:

@@ -153,13 +153,14 @@ async def cuts(root: Path, number: int, seed: int) -> Left:
             text = f"<{at}> {turn} times"
             times.append((text, await cut(url, say(text, stream=stream), dice.uniform(0.03, 0.6))))
 
-            async def seen(count: int = turn + 1) -> bool:
-                return len(await store.records(limit=100_000)) >= count and not desk.in_flight
+            async def ended() -> bool:
+                return not desk.in_flight
 
-            await until(seen)
+            await until(ended)
 
         async def gone() -> bool:
-            return len(server.left) == len(server.seen)
+            all_left = len(server.left) == len(server.seen) and not desk.in_flight
+            return all_left and len(await store.records(limit=100_000)) >= number
 
         await until(gone)
         asked = {body["messages"][-1]["content"]: place for place, body in enumerate(server.seen)}
