@@ -68,13 +68,13 @@ class Budget(Protocol):
 
 
 class Turnstile:
-    """What stands before one server. Without a `breaker` every call goes."""
+    """What stands before one server. Without a `breaker` every call goes. `under_way` calls are with the server now."""
 
     def __init__(self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget) -> None:
         self.name, self.breaker, self._budget = name, breaker, budget
         self._settings = settings
         self._seats = asyncio.Semaphore(settings.max_concurrent)
-        self._waiting = 0
+        self.under_way = self._waiting = 0
 
     @property
     def rests(self) -> bool:
@@ -102,10 +102,12 @@ class Turnstile:
             raise EngineSlow(f"{self.name} had no place free within {deadline:g} s") from error
         finally:
             self._waiting -= 1
+        self.under_way += 1
         try:
             self._budget.called()
             yield until
         finally:
+            self.under_way -= 1
             self._seats.release()
 
     @contextmanager

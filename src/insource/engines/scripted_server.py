@@ -31,13 +31,13 @@ SSE = "text/event-stream"
 class ScriptedServer:
     """The server, at `base_url` while it is entered. `seen` holds the bodies and `keys` the Authorization headers.
 
-    `left` holds the times (`time.monotonic`) at which the connection of a played answer was found closed.
+    `left` holds when (`time.monotonic`) the connection of a played answer was found closed, by its place in `seen`.
     """
 
     def __init__(self, replies: Sequence[Reply], *, model: str = "scripted", kind: str = "openai") -> None:
         self.seen: list[JsonObject] = []
         self.keys: list[str] = []
-        self.left: list[float] = []
+        self.left: dict[int, float] = {}
         self._replies = tuple(replies)
         self._left = [reply.times or -1 for reply in self._replies]
         self._model = model
@@ -163,7 +163,7 @@ class ScriptedServer:
         if request.transport is not None:
             await _play(request.transport, PLAYS[told.reply.play](sound, told.reply.at))
             if request.transport is None or request.transport.is_closing():
-                self.left.append(time.monotonic())
+                self.left[told.number - 1] = time.monotonic()
         return _Said()
 
     def _blocks(self, told: Told) -> list[str]:

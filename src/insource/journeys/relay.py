@@ -52,7 +52,8 @@ async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGene
         seconds = first_s
         while True:
             try:
-                piece = await asyncio.wait_for(anext(stream), seconds)
+                async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 may lose that the caller left
+                    piece = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:

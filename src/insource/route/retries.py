@@ -2,7 +2,7 @@
 
 A limit on each call alone multiplies the load of a server that is in trouble; one on all of them together cannot.
 Sources: Finagle's `RetryBudget` (a share of the calls of the last seconds over a floor per second), Envoy's
-`retry_budget` (20% of the calls under way, 3 at least), Google SRE book, chapter 22 (a retry budget of 10%).
+`retry_budget` (20% of the calls under way, 3 at least), Google's SRE book, "Handling Overload" (10% a client).
 """
 
 from collections.abc import Callable
