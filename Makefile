@@ -16,7 +16,7 @@ check: setup  ## style, types, import contract, the house's budgets, docs
 	@tools/check
 
 test: setup  ## everything that takes seconds
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-full: setup  ## real weights, real servers, minutes; under an hour on 2 cores
 	@$(BIN)/python -m pytest -m slow --timeout 1500 --durations 15

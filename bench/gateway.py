@@ -162,6 +162,7 @@ def show(document: dict[str, Any]) -> None:
 def main() -> None:
     """Runs it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", help="not looked at: every benchmark is given the folder of data")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of nginx,insource,portkey,litellm")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)

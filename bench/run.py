@@ -18,6 +18,7 @@ from typing import Any
 import call_rows
 import engine_rows
 import extract_rows
+import gateway_rows
 import route_rows
 import scan_rows
 import schema_rows
@@ -156,6 +157,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "adapters": (["adapters.py", "."], engine_rows.adapters),
     "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
+    "gateway": (["gateway.py", "."], gateway_rows.gateway),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

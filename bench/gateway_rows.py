@@ -1,0 +1,31 @@
+"""The README's rows of bench/gateway.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Row = tuple[str, str, str, bool]
+
+
+def gateway(d: dict[str, Any]) -> Iterator[Row]:
+    """Requests a second beside others, added latency, memory."""
+    results, ratios = d["results"], d["ratios"]
+    mine, direct = results["insource"], results["direct"]
+    low, high = mine["32"]["range"]["rps"]
+    found = f"{mine['32']['rps']:,.0f} ({low:,.0f} to {high:,.0f}), {ratios['nginx']:.1%} of nginx's"
+    failed = sum(of["failed"] + of["broken"] for of in mine.values())
+    what = "gateway, requests/s on one core, 32 connections, key, limits, durable audit"
+    yield what, "≥ 12% of nginx passing on", f"{found} {results['nginx']['32']['rps']:,.0f}", ratios["nginx"] >= 0.12
+    yield "… calls that failed", "0", f"{failed:.0f}", not failed
+    if "portkey" in ratios:
+        found = f"{ratios['portkey']:.1f} times its {results['portkey']['32']['rps']:,.0f}"
+        yield "… beside Portkey", "≥ 6 times", found, ratios["portkey"] >= 6
+    if "litellm" in ratios:
+        found = f"{ratios['litellm']:.0f} times its {results['litellm']['32']['rps']:,.0f}"
+        yield "… beside LiteLLM's proxy", "shown", found, True
+    kept = ratios["256 to 32"]
+    yield "… at 256 connections", "≥ 80% of that", f"{mine['256']['rps']:,.0f}, {kept:.0%}", kept >= 0.8
+    p50, p99 = (mine["1"][name] - direct["1"][name] for name in ("p50_ms", "p99_ms"))
+    found = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    yield "… added to a call, one connection", "p50 ≤ 1.0 ms, p99 ≤ 5 ms", found, p50 <= 1.0 and p99 <= 5
+    memory = d["memory_mb"]["insource"]
+    yield "… memory after 256 connections", "≤ 150 MB", f"{memory:.0f} MB", memory <= 150
