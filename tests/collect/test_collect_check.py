@@ -238,6 +238,7 @@ def test_the_page_begins_with_its_verdict_and_names_every_picture() -> None:
     assert all(after - before <= 1 for before, after in pairwise(headings))
 
 
+@pytest.mark.slow
 def test_a_page_of_thousands_of_labels_and_giant_cells_stays_small() -> None:
     labels = tuple(f"{'Part' * 30} / {i:04}" for i in range(2200))
     task = Task(name="tickets", kind="classify", outputs=(Output(name="intent", labels=labels),))

@@ -147,6 +147,7 @@ accuracy = 0.2
 """
 
 
+@pytest.mark.slow
 async def test_a_release_made_over_is_the_next_patch_measured_beside_the_first_and_passes_the_gate(tmp_path):
     from insource.journeys.collect import collect
     from insource.journeys.convert import convert as make_over

@@ -194,6 +194,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_resumes_to_the_same_weights(base, tmp_path):
     fitted(TWO, base, tmp_path / "whole" / "artefact", TWICE)
     folder = tmp_path / "killed" / "artefact"

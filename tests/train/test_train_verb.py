@@ -79,7 +79,7 @@ def stopped(process: subprocess.Popen, moment: str) -> str:
     return rest
 
 
-@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_in_the_middle_of_training_ends_it_at_once_and_the_same_command_goes_on(
     plant: Path, base: Path, runs: int
 ) -> None:
@@ -119,7 +119,7 @@ def test_ctrl_c_while_it_measures_or_gates_ends_with_130_and_keeps_nothing(
     assert releases(plant)[0]["stage"] == "candidate"
 
 
-@pytest.mark.parametrize("limit", [60_000, 160_000])
+@pytest.mark.parametrize("limit", [60_000, pytest.param(160_000, marks=pytest.mark.slow)])
 def test_a_disk_that_takes_no_more_is_said_and_no_release_is_made(plant: Path, base: Path, limit: int) -> None:
     (plant / "recipe.toml").write_text(SHORT)
     words = ("train", "defects", "--base", f"file:{base}", "--recipe", str(plant / "recipe.toml"))
