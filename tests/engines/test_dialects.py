@@ -40,7 +40,7 @@ def test_a_kind_has_a_table_of_its_own_and_a_setting_names_it(kind):
 
 def test_no_server_is_named_anywhere_but_in_the_table():
     names = {f'"{kind}"' for kind in KINDS} - {'"openai"', '"anthropic"', '"ollama"'}
-    words = ("settings.py", "init.py")  # what a user may write, and an example of it
+    words = ("sections.py", "init.py")  # what a user may write, and an example of it
     # llama.cpp is also an engine in the process, Ollama's store a source of models, and copies are read by servers
     ours = ("convert.py", "specialist.py", "release.py", "sources.py", "copy_server.py", "copied.py", "export.py")
     sources = [path for path in (ROOT / "src").rglob("*.py") if path.name not in (*words, *ours)]
