@@ -29,3 +29,17 @@ def gateway(d: dict[str, Any]) -> Iterator[Row]:
     yield "… added to a call, one connection", "p50 ≤ 1.0 ms, p99 ≤ 5 ms", found, p50 <= 1.0 and p99 <= 5
     memory = d["memory_mb"]["insource"]
     yield "… memory after 256 connections", "≤ 150 MB", f"{memory:.0f} MB", memory <= 150
+
+
+def kills(d: dict[str, Any]) -> Iterator[Row]:
+    """Answers that outlive SIGKILL, and the control that loses some."""
+    mine, control = d["kept"], d["control"]
+    found = f"{mine['lost']} lost of {mine['answers']:,} (below {mine['lost_upper95']:.3%}), {mine['twice']} twice"
+    found += f", {mine['chain_faults']} faults of the audit chain"
+    holds = not (mine["lost"] or mine["twice"] or mine["chain_faults"]) and mine["answers"] >= 20_000
+    yield f"SIGKILL under calls, {mine['kills']} times: answers on record", "0 lost, 0 twice of 20,000", found, holds
+    found = f"{control['lost']:,} lost of {control['answers']:,} in {control['kills']} kills"
+    yield "… negative control: records written after the answer", "loses", found, control["lost"] > 0
+    ready = mine["ready_s"]
+    found = f"p95 {ready['p95']:.1f} s, p50 {ready['p50']:.1f} s, n {mine['kills']}"
+    yield "… started and ready again", "p95 ≤ 5 s", found, ready["p95"] <= 5
