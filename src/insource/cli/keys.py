@@ -1,14 +1,14 @@
 """`insource keys`: who may call the gateway, for what, and how much."""
 
 import re
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import click
 import msgspec
 
-from insource.cli.door import Door, run, verb
+from insource.cli.door import Door, verb
+from insource.cli.stored import with_store
 from insource.cli.words import dim, table
 from insource.errors import Invalid
 from insource.journeys import keys
@@ -17,7 +17,6 @@ from insource.nouns.key import LIMIT_WORDS
 from insource.settings import Settings
 from insource.store import Store
 
-T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 EXAMPLE = """
@@ -76,13 +75,13 @@ def create(door: Door, name: str, lasts: timedelta | None, **given: Any) -> None
         keys.check_scopes(wanted.scopes, settings)
         return await keys.create(store, wanted, lasts=lasts)
 
-    _show_text(door, *_with_store(door, work))
+    _show_text(door, *with_store(door, work))
 
 
 @verb("list", epilog="\b\nExample:\n  insource keys list")
 def show(door: Door) -> None:
     """Every key there ever was, oldest first; never its text."""
-    found, _ = _with_store(door, lambda _, store: store.keys())
+    found, _ = with_store(door, lambda _, store: store.keys())
     now = keys.moment()
     rows = [
         [key.id, key.name, key.tenant, _may(key), "; ".join(_limits(key.limits)) or "no limits", _until(key, now)]
@@ -96,7 +95,7 @@ def show(door: Door) -> None:
 @click.argument("id")
 def revoke(door: Door, id: str) -> None:
     """End the key ID now. A running gateway refuses it within 2 seconds."""
-    key = _with_store(door, lambda _, store: keys.revoke(store, id))
+    key = with_store(door, lambda _, store: keys.revoke(store, id))
     door.show(_plain(key, key.revoked), f"{id} of {key.name} is revoked")
 
 
@@ -110,16 +109,7 @@ def rotate(door: Door, id: str, overlap: timedelta, lasts: timedelta | None) -> 
     async def work(_: Settings, store: Store) -> tuple[Key, str]:
         return await keys.rotate(store, id, overlap=overlap, lasts=lasts)
 
-    _show_text(door, *_with_store(door, work))
-
-
-def _with_store(door: Door, work: Callable[[Settings, Store], Awaitable[T]]) -> T:
-    async def opened() -> T:
-        settings = door.settings()
-        async with await Store.open(settings) as store:
-            return await work(settings, store)
-
-    return run(opened())
+    _show_text(door, *with_store(door, work))
 
 
 def _checked(limits: JsonObject) -> Limits:

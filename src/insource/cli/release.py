@@ -2,14 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import click
 import msgspec
 
 from insource import route
 from insource.cli import release_words as words
-from insource.cli.door import Door, run, verb
+from insource.cli.door import Door, verb
+from insource.cli.stored import with_store
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Invalid, Missing, Refused
 from insource.journeys import edge
@@ -24,7 +25,6 @@ from insource.release.export import COPIES, MERGED
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
-T = TypeVar("T")
 BEST = "best"
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
 HELP = """List, show, gate, promote, roll back, verify, export and bundle releases.
@@ -51,7 +51,7 @@ def list_releases(door: Door, task: str) -> None:
         found = [release for name in names for release in await store.releases(name)]
         return [(release, await _newest_gate(release, store)) for release in found]
 
-    found = _with_store(door, work)
+    found = with_store(door, work)
     door.show(
         {"releases": [_plain(r) | {"name": r.name, "form": form_of(r), "gate": g.passed if g else None}
                       for r, g in found]},
@@ -69,7 +69,7 @@ def show(door: Door, name: str) -> None:
         changes = [c for c in await store.stage_changes(release.task) if c.release == release.name]
         return release, _manifest(release, settings), await _newest_gate(release, store), changes
 
-    release, manifest, gate, changes = _with_store(door, work)
+    release, manifest, gate, changes = with_store(door, work)
     made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev} if manifest else None
     door.show(
         {"release": _plain(release) | {"name": release.name}, "trained": made,
@@ -91,7 +91,7 @@ def gate(door: Door, name: str) -> None:
         with door.progress() as progress:
             return await ask_gate(load_task(settings, release.task), release, settings, store, progress=progress)
 
-    answer = _with_store(door, work)
+    answer = with_store(door, work)
     hint = f"\n\nnext: insource release promote {answer.release}" if answer.passed else ""
     door.show(_gate_document(answer), words.gate_words(answer) + hint)
     if not answer.passed:
@@ -111,7 +111,7 @@ def promote(door: Door, name: str, to: str, why: str) -> None:
         change = await journey.promote(release, settings, store, to=to, why=why)
         return change, _promise(load_task(settings, release.task), _manifest(release, settings))
 
-    change, said = _with_store(door, work)
+    change, said = with_store(door, work)
     promise = f"\nits promise: {said}" if said else ""
     hint = f"\nnext: insource serve, or insource answer {change.release.partition('@')[0]} --input TEXT"
     door.show(change, words.change_words(change) + (promise + hint if change.after == "live" else ""))
@@ -128,7 +128,7 @@ def rollback(door: Door, name: str, why: str) -> None:
         load_task(settings, task)
         return await journey.rollback(task, settings, store, version=version, why=why)
 
-    change = _with_store(door, work)
+    change = with_store(door, work)
     door.show(change, words.change_words(change))
 
 
@@ -140,7 +140,7 @@ def verify(door: Door, name: str) -> None:
     async def work(settings: Settings, store: Store) -> journey.Verified:
         return await journey.verify(await _pick(name, settings, store, _live), settings)
 
-    found = _with_store(door, work)
+    found = with_store(door, work)
     door.show(_plain(found) | {"whole": found.whole}, words.verify_words(found))
     if not found.whole:
         hint = "restore its files from a backup, or train again"
@@ -179,7 +179,7 @@ def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> Non
         with door.progress() as progress:
             return await copy(release, order, settings, store, progress=progress)
 
-    made = _with_store(door, work)
+    made = with_store(door, work)
     door.show(made, words.copied_words(made))
 
 
@@ -189,7 +189,7 @@ def _convert(door: Door, name: str, form: str, rows: int) -> None:
         with door.progress() as progress:
             return await convert(release, settings, store, form=form, rows=rows, progress=progress)
 
-    made = _with_store(door, work)
+    made = with_store(door, work)
     hint = f"\n\nnext: insource release gate {made.release.name}"
     door.show(made, words.converted_words(made) + hint)
 
@@ -200,7 +200,7 @@ def _best(door: Door, name: str, rows: int) -> None:
         with door.progress() as progress:
             return await best(release, settings, store, rows=rows, progress=progress)
 
-    found = _with_store(door, work)
+    found = with_store(door, work)
     door.show(found, words.best_words(found))
 
 
@@ -218,7 +218,7 @@ def bundle(door: Door, name: str, out: Path | None) -> None:
         place = out or Path(f"{release.task}-{release.version}.bundle")
         return await edge.bundle(load_task(settings, release.task), release, settings, store, place)
 
-    made = _with_store(door, work)
+    made = with_store(door, work)
     door.show(made, words.bundle_words(made))
 
 
@@ -229,15 +229,6 @@ command = click.Group(
     epilog=EXAMPLE,
     short_help="List, show, gate, promote, roll back, verify, export and bundle releases.",
 )
-
-
-def _with_store(door: Door, work: Callable[[Settings, Store], Awaitable[T]]) -> T:
-    async def opened() -> T:
-        settings = door.settings()
-        async with await Store.open(settings) as store:
-            return await work(settings, store)
-
-    return run(opened())
 
 
 async def _pick(

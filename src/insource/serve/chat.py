@@ -33,7 +33,8 @@ async def chat(http: HttpRequest) -> ASGIApp:
     desk.check(key, call.model)
     asked = Asked(call, key, await desk.name(call, key))
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
-        return await _live(desk, asked, http.receive)
+        name = record_id()
+        return await live(_passed_on(desk, asked, name), live_headers(name, call.model), http.receive)
     try:
         return _answered(await ask(desk, asked, http.receive), call)
     except Unanswered as failed:
@@ -123,16 +124,14 @@ async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Asy
         yield event(wire.usage_chunk(answered.records, call, model, created))
 
 
-async def _live(desk: Desk, asked: Asked, receive: Receive) -> ASGIApp:
+async def live(events: AsyncGenerator[bytes], said: dict[str, str], receive: Receive) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
-    name = record_id()
-    events = _passed_on(desk, asked, name)
     try:
         with WhileThere(receive):
             first = await anext(events)
     except Gone:
         return left()
-    return EventStream(first, events, live_headers(name, asked.call.model))
+    return EventStream(first, events, said)
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:

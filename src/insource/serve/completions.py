@@ -13,17 +13,17 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive
+from starlette.types import ASGIApp
 
 from insource.errors import Invalid
 from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
 from insource.serve.auth import key_of
-from insource.serve.chat import NO_RETRY, headers, left, live_headers, no_answer, read_body, unanswered
+from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
-from insource.serve.leaving import Gone, WhileThere
+from insource.serve.leaving import Gone
 from insource.serve.stream import EventStream, event
 
 MOST_PROMPTS = 128
@@ -54,7 +54,8 @@ async def completions(http: HttpRequest) -> ASGIApp:
     desk.check(key, said.model)
     calls = [Asked(call, key, await desk.name(call, key)) for call in as_chats(said)]
     if said.stream and len(calls) == 1 and (said.n or 1) == 1 and desk.passes_through(calls[0].call.model):
-        return await _live(desk, calls[0], http.receive)
+        name = record_id()
+        return await live(_passed_on(desk, calls[0], name), live_headers(name, calls[0].call.model), http.receive)
     try:
         answers = await together([ask(desk, call, http.receive) for call in calls])
     except Unanswered as failed:
@@ -117,18 +118,6 @@ def _answered(answers: Sequence[Answered], call: wire.ChatCall) -> ASGIApp:
 async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
     for one in events:
         yield one
-
-
-async def _live(desk: Desk, asked: Asked, receive: Receive) -> ASGIApp:
-    """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
-    name = record_id()
-    events = _passed_on(desk, asked, name)
-    try:
-        with WhileThere(receive):
-            first = await anext(events)
-    except Gone:
-        return left()
-    return EventStream(first, events, live_headers(name, asked.call.model))
 
 
 async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
