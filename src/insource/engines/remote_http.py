@@ -8,10 +8,8 @@ whatever the server says is cleaned of the key before it is repeated.
 import asyncio
 import ssl
 import time
-from collections.abc import Coroutine
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,7 +21,6 @@ from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Inv
 from insource.nouns import JsonObject, JsonValue, to_json
 from insource.settings import EngineSettings
 
-T = TypeVar("T")
 LARGEST_COMPLAINT = 64_000
 SHOWN = 300
 LATE = 408
@@ -60,15 +57,16 @@ class Waits:
         self._silence_s = self._settings.idle_s
         self._by = self._loop.time() + self._silence_s
 
-    async def wait(self, coming: Coroutine[Any, Any, T]) -> T:
-        """What comes, in time. Raises `EngineSlow`."""
-        try:
-            async with asyncio.timeout_at(min(self.until, self._by)):
-                return await coming
-        except TimeoutError as error:
-            if self.until <= self._by:
-                raise EngineSlow(f"{self._name} did not answer within {self._whole_s:g} s") from error
-            raise EngineSlow(f"{self._name} said nothing for {self._silence_s:g} s") from error
+    @property
+    def by(self) -> float:
+        """The loop's time at which the next byte must have come."""
+        return min(self.until, self._by)
+
+    def slow(self) -> EngineSlow:
+        """The error when it has not."""
+        if self.until <= self._by:
+            return EngineSlow(f"{self._name} did not answer within {self._whole_s:g} s")
+        return EngineSlow(f"{self._name} said nothing for {self._silence_s:g} s")
 
 
 class Incoming:
@@ -87,9 +85,10 @@ class Incoming:
 
     async def piece(self) -> bytes:
         """The next bytes of the body, b"" at its end. Raises `EngineDown` when it breaks off, `EngineSlow`."""
-        line = self._line
         try:
-            data = await (line.piece() if line.ready else self._waits.wait(line.piece()))
+            data = await self._line.piece(self._waits.by)
+        except TimeoutError as error:
+            raise self._waits.slow() from error
         except Broken as error:
             raise EngineDown(f"{self._name} broke off in the middle of its answer") from error
         self._waits.heard()
@@ -131,7 +130,7 @@ class Upstream:
         waits.begin()
         lines, data = self._open_lines(), to_json(sent)
         call = framed(self._head(path or self._path), data, f"traceparent: {trace}" if trace else "")
-        line = await waits.wait(self._opened(lines, call, len(data)))
+        line = await self._opened(lines, call, len(data), waits)
         incoming = Incoming(self._name, line, lines, waits)
         if line.status == 200:
             return incoming
@@ -152,19 +151,21 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _opened(self, lines: Lines, call: bytes, size: int) -> Line:
+    async def _opened(self, lines: Lines, call: bytes, size: int, waits: Waits) -> Line:
         """The connection on which the head of the answer has come. `size` bytes of body are counted as sent."""
         try:
-            line = await lines.take()
+            line = await lines.take(waits.by)
             try:
                 self._outward.sent(self._place.destination, size)
-                await line.ask(call)
+                await line.ask(call, waits.by)
             except BaseException:
                 lines.drop(line)
                 raise
         except ssl.SSLError as error:
             words = f"{self._name}: no safe connection to {self._place.host}: {self.clean(str(error))}"
             raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
+        except TimeoutError as error:
+            raise waits.slow() from error
         except (ConnectionError, OSError) as error:
             late = isinstance(error, NoLine) and error.late  # the next try would only wait as long again
             what = f"{self._name}: {self._place.destination} cannot be reached"

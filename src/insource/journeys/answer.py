@@ -4,7 +4,6 @@ The server, the batch, the terminal and every measurement go through here: what 
 """
 
 import asyncio
-import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
@@ -182,7 +181,7 @@ def without_text(record: Record, task: Task | None) -> Record:
 
 def input_hash(key: bytes, text: bytes) -> str:
     """HMAC-SHA-256 of an input under its tenant's key: only who holds the key can tell that two are the same."""
-    return hmac.new(key, text, hashlib.sha256).hexdigest()
+    return hmac.digest(key, text, "sha256").hex()
 
 
 def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
