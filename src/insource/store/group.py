@@ -19,7 +19,7 @@ from insource.store.thread import BUSY_S, Locked, StoreThread, open_log, sync, t
 Write = Callable[[Sql, list[Any]], None]
 Why: TypeAlias = StoreError | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
-GATHER_S, CROWD = 0.002, 8  # under load a commit waits for more to join it: so many rows in the last are load
+GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
 
