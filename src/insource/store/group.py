@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from insource.errors import StoreError
 from insource.store.bulk import Sql
-from insource.store.thread import BUSY_S, Locked, StoreThread, open_log, sync, translated
+from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync, translated
 
 Write = Callable[[Sql, list[Any]], None]
 Why: TypeAlias = StoreError | None
@@ -30,6 +30,14 @@ class _Waiting(NamedTuple):
     write: Write
     item: Any
     durable: asyncio.Future[None]
+
+
+class _AgainSoon(Exception):
+    """Another connection writes now, says `error`."""
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class GroupCommit:
@@ -79,12 +87,12 @@ class GroupCommit:
         taken = self._waiting
         try:
             errors = self._written(taken)
-        except Locked as error:
+        except _AgainSoon as again:
             self._since = self._since or loop.time()
             if loop.time() - self._since < BUSY_S:
                 loop.call_later(AGAIN_S, self._commit)
                 return
-            errors = [error] * len(taken)
+            errors = [again.error] * len(taken)
         self._since = None
         self._waiting = []
         if all(errors):
@@ -94,14 +102,14 @@ class GroupCommit:
         synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, taken, errors, done))
 
     def _written(self, taken: list[_Waiting]) -> list[Why]:
-        """Why each is not in the log. Raises `Locked` when another connection writes now."""
+        """Why each is not in the log. Raises `_AgainSoon` when another connection writes now."""
         try:
             self._check()
             self._open()
             self._transact(taken)
-        except Locked:
-            raise
         except StoreError as error:
+            if is_locked(error):
+                raise _AgainSoon(error) from error
             if len(taken) == 1 or self._connection is None or self._broken or self._closed:
                 return [error] * len(taken)
             # One bad write must not cost the others: each gets a transaction and an error of its own.
