@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from insource.engines.dialects import found
+from insource.engines.remote_chunk import quick
 from insource.engines.remote_sure import Token
 from insource.engines.remote_wire import Heard, Wire
 from insource.nouns import JsonObject, JsonValue, Message, Request
@@ -91,4 +92,4 @@ def _log(said: JsonValue) -> float:
 
 
 TOKENS = {"content": _content, "lists": _lists}
-OPENAI = Wire(said, take)
+OPENAI = Wire(said, take, quick=quick)

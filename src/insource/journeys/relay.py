@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
 import msgspec
 
-from insource.engines.base import Engine, Streams
+from insource.engines.base import Engine
+from insource.engines.bursts import Burst, bursts, one_by_one
+from insource.engines.patience import Patience
 from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, OutputInvalid, ScanFailed
 from insource.journeys.answer import Keep, Path, intended, recorded, without_text
 from insource.journeys.scanned import Watched, watched
@@ -17,8 +19,15 @@ LEFT = "the caller left, or the server stopped, before the end"
 PASSED_ON = (EngineError, OutputInvalid, Blocked, ScanFailed)  # to the next engine, as long as no word has gone out
 
 
-async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
+def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
+    """What `relay_bursts` gives, each piece of text by itself."""
+    return one_by_one(relay_bursts(request, path, keep))
+
+
+async def relay_bursts(request: Request, path: Path, keep: Keep) -> AsyncGenerator[list[str | Record]]:
     """Pieces of text, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+
+    What came from the engine at once is one list, and goes on at once; the Record is alone in the last.
 
     An engine that fails before its first piece passes the call to the next of the path; after it nothing can be taken
     back. A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. The first
@@ -31,10 +40,12 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
         call.check()
         while call.prediction is None:
             try:
-                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as pieces:
-                    async for piece in pieces:
-                        for said in call.passing(piece):
+                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as coming:
+                    async for burst in coming:
+                        said = call.passing(burst)
+                        if said:
                             yield said
+                        call.go_on()
             except InsourceError as raised:
                 error = call.watch.hushed(raised)
                 if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
@@ -43,30 +54,23 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
-    yield call.watch.given(record)
+    yield [call.watch.given(record)]
 
 
-async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[str | Prediction]:
+async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[Burst]:
     """What the engine says, in one piece where it cannot stream; within `first_s` seconds it has begun."""
-    async with aclosing(engine.stream(request) if isinstance(engine, Streams) else _whole(engine, request)) as stream:
-        seconds = first_s
-        while True:
-            try:
-                async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 may lose that the caller left
-                    piece = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
-            yield piece
-            seconds = request.deadline
-
-
-async def _whole(engine: Engine, request: Request) -> AsyncGenerator[str | Prediction]:
-    prediction = await engine.complete(request)
-    if prediction.text:
-        yield prediction.text
-    yield prediction
+    with Patience() as patience:
+        async with aclosing(bursts(engine, request)) as coming:
+            seconds = first_s
+            while True:
+                try:
+                    burst = await patience.wait(anext(coming), seconds)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
+                yield burst
+                seconds = request.deadline
 
 
 class _Call:
@@ -81,6 +85,7 @@ class _Call:
         self.sent = False
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
+        self.stop: InsourceError | None = None
         self.reason = LEFT
 
     @property
@@ -99,15 +104,33 @@ class _Call:
         if self.watch.error is not None:
             raise self.watch.error
 
-    def passing(self, piece: str | Prediction) -> Iterator[str]:
-        """What may go on now that an engine has said `piece`."""
-        self.pieces += isinstance(piece, str)
-        for said in self.watching.feed(piece) if isinstance(piece, str) else self.watching.close(piece):
-            if isinstance(said, Prediction):
-                self.prediction, self.reason = said, "passed through"
+    def passing(self, burst: Burst) -> list[str | Record]:
+        """What may go on now that an engine has said this; `go_on` raises what a scan has against the rest."""
+        gone: list[str | Record] = []
+        try:
+            for piece in burst:
+                if isinstance(piece, str):
+                    self.pieces += 1
+                    self._say(self.watching.feed(piece), gone)
+                else:
+                    self._say(self.watching.close(piece), gone)
+        except InsourceError as error:
+            self.stop = error
+        self.sent = self.sent or bool(gone)
+        return gone
+
+    def go_on(self) -> None:
+        """Raises what a scan had against the last burst."""
+        if self.stop is not None:
+            error, self.stop = self.stop, None
+            raise error
+
+    def _say(self, said: Iterable[str | Prediction], gone: list[str | Record]) -> None:
+        for one in said:
+            if isinstance(one, Prediction):
+                self.prediction, self.reason = one, "passed through"
             else:
-                self.sent = True
-                yield said
+                gone.append(one)
 
     def next(self, error: InsourceError) -> bool:
         """Goes on to the next engine of the path, if there is one."""
