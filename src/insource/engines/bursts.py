@@ -1,8 +1,9 @@
 """An engine's words as they come in: what arrived at once goes on at once, and nothing waits for more."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Protocol, TypeVar, runtime_checkable
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from insource.engines.base import Engine, Streams
 from insource.nouns import Prediction, Request
@@ -22,9 +23,13 @@ class Bursts(Protocol):
 
 def bursts(engine: Engine, request: Request) -> AsyncGenerator[Burst]:
     """What the engine says as it comes; in one piece where it cannot stream. Closing it stops the engine."""
-    if isinstance(engine, Bursts):
-        return engine.bursts(request)
-    return _singly(engine, request) if isinstance(engine, Streams) else _whole(engine, request)
+    return _way(type(engine))(engine, request)
+
+
+@lru_cache(maxsize=64)
+def streams(engine: type) -> bool:
+    """Whether engines of this class can answer piece by piece; remembered, for to look is slow."""
+    return issubclass(engine, Streams)
 
 
 async def one_by_one(coming: AsyncGenerator[list[T]]) -> AsyncGenerator[T]:
@@ -33,6 +38,13 @@ async def one_by_one(coming: AsyncGenerator[list[T]]) -> AsyncGenerator[T]:
         async for burst in many:
             for piece in burst:
                 yield piece
+
+
+@lru_cache(maxsize=64)
+def _way(engine: type) -> Callable[[Any, Request], AsyncGenerator[Burst]]:
+    if issubclass(engine, Bursts):
+        return engine.bursts
+    return _singly if issubclass(engine, Streams) else _whole
 
 
 async def _singly(engine: Streams, request: Request) -> AsyncGenerator[Burst]:

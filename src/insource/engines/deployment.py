@@ -12,8 +12,8 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.base import Embeds, Engine, Streams
-from insource.engines.bursts import Burst, bursts, one_by_one
+from insource.engines.base import Embeds, Engine
+from insource.engines.bursts import Burst, bursts, one_by_one, streams
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -230,7 +230,7 @@ class Deployment:
         await self.engine.close()
 
     def _pieces(self, request: Request) -> AsyncGenerator[Burst]:
-        return bursts(self.engine, request) if isinstance(self.engine, Streams) else self._alone(request)
+        return bursts(self.engine, request) if streams(type(self.engine)) else self._alone(request)
 
     async def _alone(self, request: Request) -> AsyncGenerator[Burst]:
         yield [await self.engine.complete(request)]

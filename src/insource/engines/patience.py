@@ -34,7 +34,7 @@ class Patience:
 
     async def wait(self, coming: Awaitable[T], seconds: float) -> T:
         """What comes within `seconds`. Raises TimeoutError, and lets a cancellation by anyone else through."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("only a task can wait")
         self._until = self._loop.time() + seconds

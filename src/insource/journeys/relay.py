@@ -38,39 +38,24 @@ async def relay_bursts(request: Request, path: Path, keep: Keep) -> AsyncGenerat
     call = _Call(request, path, await watched(request, path.scans))
     try:
         call.check()
-        while call.prediction is None:
-            try:
-                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as coming:
-                    async for burst in coming:
-                        said = call.passing(burst)
-                        if said:
-                            yield said
-                        call.go_on()
-            except InsourceError as raised:
-                error = call.watch.hushed(raised)
-                if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
-                    call.error = error
-                    raise error from raised.__cause__
+        with Patience() as patience:
+            while call.prediction is None:
+                try:
+                    async with aclosing(bursts(call.engine, call.watch.request)) as coming:
+                        while burst := await call.hear(coming, patience):
+                            said = call.passing(burst)
+                            if said:
+                                yield said
+                            call.go_on()
+                except InsourceError as raised:
+                    error = call.watch.hushed(raised)
+                    if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
+                        call.error = error
+                        raise error from raised.__cause__
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
     yield [call.watch.given(record)]
-
-
-async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[Burst]:
-    """What the engine says, in one piece where it cannot stream; within `first_s` seconds it has begun."""
-    with Patience() as patience:
-        async with aclosing(bursts(engine, request)) as coming:
-            seconds = first_s
-            while True:
-                try:
-                    burst = await patience.wait(anext(coming), seconds)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
-                yield burst
-                seconds = request.deadline
 
 
 class _Call:
@@ -82,7 +67,7 @@ class _Call:
         self.began = time.perf_counter()
         self.failed: list[Attempt] = []
         self.pieces = 0
-        self.sent = False
+        self.begun = self.sent = False
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
         self.stop: InsourceError | None = None
@@ -103,6 +88,18 @@ class _Call:
         """Raises what a scan has against the question."""
         if self.watch.error is not None:
             raise self.watch.error
+
+    async def hear(self, coming: AsyncGenerator[Burst], patience: Patience) -> Burst | None:
+        """What the engine says next, None at its end. Raises `EngineSlow` when it says nothing for too long."""
+        seconds = self.request.deadline if self.begun else self.share
+        try:
+            burst = await patience.wait(anext(coming), seconds)
+        except StopAsyncIteration:
+            return None
+        except TimeoutError as error:
+            raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
+        self.begun = True
+        return burst
 
     def passing(self, burst: Burst) -> list[str | Record]:
         """What may go on now that an engine has said this; `go_on` raises what a scan has against the rest."""
@@ -137,7 +134,7 @@ class _Call:
         if len(self.failed) + 1 == len(self.path.tiers):
             return False
         self.failed.append(self._attempt(error))
-        self.watching, self.pieces = self.watch.stream(), 0
+        self.watching, self.pieces, self.begun = self.watch.stream(), 0, False
         return True
 
     async def keep(self, keep: Keep) -> Record:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
@@ -143,7 +142,7 @@ def live_headers(name: str, model: str) -> dict[str, str]:
 async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
     call, created, begun = asked.call, int(time.time()), BEGUN
     words = Words(wire.chunk(id, call, call.model, created, {"content": GAP}))
-    async with aclosing(relayed(desk, asked, id)) as coming:
+    async with relayed(desk, asked, id) as coming:
         async for burst in coming:
             events: list[bytes] = []
             for piece in burst:

@@ -6,7 +6,6 @@ form of one stands around it, as around any other call.
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
@@ -123,7 +122,7 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
 async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
     call, created = asked.call, int(time.time())
     words = Words(_body(id, call, created, [_piece("") | {"text": GAP}]))
-    async with aclosing(relayed(desk, asked, id)) as coming:
+    async with relayed(desk, asked, id) as coming:
         async for burst in coming:
             yield b"".join(
                 words.event(piece) if isinstance(piece, str) else _ended(piece, call, created) for piece in burst

@@ -56,26 +56,19 @@ class EventStream:
             except Gone:
                 return
             except asyncio.CancelledError:
-                await _end(send, Stopping())
+                await _end(send, event(error_body(Stopping())))
                 raise
 
     async def _send(self, send: Send) -> None:
-        await _body(send, self._first)
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         try:
             async for data in self._events:
-                await _body(send, data)
-            await _body(send, DONE)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
         except InsourceError as error:
-            await _end(send, error)
+            await _end(send, event(error_body(error)))
         else:
-            await _end(send)
+            await _end(send, DONE)
 
 
-async def _end(send: Send, error: InsourceError | None = None) -> None:
-    if error is not None:
-        await _body(send, event(error_body(error)))
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _body(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+async def _end(send: Send, last: bytes) -> None:
+    await send({"type": "http.response.body", "body": last, "more_body": False})
