@@ -53,5 +53,5 @@ def quick(heard: Heard, data: bytes) -> str | None:
     if choice.index:
         return None
     content = choice.delta.content
-    heard.text += content
+    heard.say(content)
     return content

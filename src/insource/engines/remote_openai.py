@@ -35,7 +35,7 @@ def take(heard: Heard, data: JsonObject, part: str) -> str:
     content = message.get("content") or ""
     if not isinstance(content, str):
         raise TypeError("content is no text")
-    heard.text += content
+    heard.say(content)
     heard.refusal += message.get("refusal") or ""
     heard.reason = choices[0].get("finish_reason") or heard.reason
     calls = message.get("tool_calls") or []

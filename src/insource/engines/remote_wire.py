@@ -27,6 +27,7 @@ FINISHES: dict[str, Finish] = {
 SPOILED = "spoiled"  # the server gave no answer: it says that the model broke the schema
 BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
+TOGETHER = 1000
 MOST_TOKENS = 2**40  # of one answer: sums of a million such still fit every counter
 DONE = b"[DONE]"
 PLAIN = b"data: "
@@ -42,13 +43,24 @@ class Heard:
 
     dialect: Dialect
     bound: bool = False
-    text: str = ""
+    words: list[str] = field(default_factory=list)
     refusal: str = ""
     reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     tokens: list[Token] = field(default_factory=list)
     calls: dict[int, JsonObject] = field(default_factory=dict)
     ended: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(self.words)
+
+    def say(self, text: str) -> None:
+        """Adds to what was said. Pieces are put together in hundreds: to lengthen a text copies all of it each time."""
+        self.words.append(text)
+        if len(self.words) >= TOGETHER:
+            self.words = [self.text]
 
     def spent(self, read: JsonValue, written: JsonValue) -> None:
         """Takes over the counts of tokens in and out; what is no count is zero, or what is known already."""
@@ -73,14 +85,15 @@ class Heard:
         if self.reason in BROKEN:
             raise EngineDown(f"{engine} broke off: it says that it finished with {self.reason!r}")
         finish: Finish = "refusal" if self.refusal else FINISHES.get(self.reason or "", "stop")
-        text, value, task = self.text, None, request.task
+        whole = text = self.text
+        value, task = None, request.task
         if task is not None and finish == "stop":
             try:
                 value = parse(task, text)
                 text = render(task, value) if task.kind == "classify" else text
             except OutputInvalid:
                 finish = "invalid"
-        sure = sureness(task, value, self.text, self.tokens) if finish == "stop" else sureness(None, None, "", ())
+        sure = sureness(task, value, whole, self.tokens) if finish == "stop" else sureness(None, None, "", ())
         return Prediction(
             text=text or self.refusal,
             value=value,
