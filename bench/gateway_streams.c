@@ -275,7 +275,9 @@ static void load(int port, double seconds, int wanted, const char *file, double 
                 ask(fd, question, size);
                 continue;
             }
-            failed++; /* not 200, broken off, or not all of it */
+            if (!failed++) /* not 200, broken off, or not all of it: what the first one came to */
+                fprintf(stderr, "%d of %d events, %s: %.*s\n", of->heard, EVENTS, got > 0 ? "then" : "closed",
+                        got > 0 ? (int)(got < 600 ? got : 600) : 0, data);
             close(fd);
             ask(dial(loop, port), question, size);
         }

@@ -75,7 +75,7 @@ def asked(
     """What the callers saw, and what it cost the process: events a second, milliseconds, microseconds an event."""
     before = processor_s(process)
     command = ["taskset", "-c", "1", str(program), "load", str(peer.port), str(seconds), str(callers), str(call)]
-    said = subprocess.run([*command, str(SLOT_MS)], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run([*command, str(SLOT_MS)], check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(said)
     spent, events = processor_s(process) - before, found.pop("events")
     rates = {"events_s": events / found.pop("seconds"), "answers": found.pop("answers")}
