@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from insource.decode.prompt import again, messages
+from insource.engines.bursts import Burst, one_by_one
 from insource.engines.dialects import dialect
 from insource.engines.neutral import neutral_turns
 from insource.engines.outward import Outward
@@ -29,6 +30,7 @@ from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+MOST_AT_ONCE = 256  # pieces that go on together: what they are written as may be five times what they came as
 MOST_KNOWN = 256
 NONE_REJECTED: Levels = {}
 EMBEDDINGS = "/embeddings"
@@ -110,10 +112,15 @@ class Remote:
             prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
         return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+        """The text as it comes, then the whole Prediction; `bursts`, each piece by itself."""
+        return one_by_one(self.bursts(request))
+
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
         """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`.
 
-        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all.
+        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all. Pieces that
+        were read at once are a burst, of at most `MOST_AT_ONCE`; of a read with a fault in it nothing goes on.
         """
         call, heard = self._call(request), self._heard(request)
         events = Events(lines=self._wire.lines)
@@ -122,13 +129,14 @@ class Remote:
                 while not heard.ended:
                     piece = await incoming.piece()
                     # the end of the connection ends the last event too
-                    for text in self._listen(heard, events.feed(piece or b"\n\n")):
-                        yield text
+                    texts = self._listen(heard, events.feed(piece or b"\n\n"))
+                    for at in range(0, len(texts), MOST_AT_ONCE):
+                        yield texts[at : at + MOST_AT_ONCE]
                     if not piece and not heard.ended:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
         except Spoiled:
             heard.reason = SPOILED
-        yield heard.prediction(request, self.name, call.ms)
+        yield [heard.prediction(request, self.name, call.ms)]
 
     async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
         """A vector for each message, from the server's embeddings. Raises `EngineError`, as `complete` does."""
@@ -195,10 +203,16 @@ class Remote:
             asked = self._known_wishes[wanted] = wishes(request, self._dialect, stream=stream)
         return asked
 
-    def _listen(self, heard: Heard, events: list[bytes]) -> list[str]:
+    def _listen(self, heard: Heard, events: list[bytes]) -> Burst:
         """The texts that the events bring, up to the end mark."""
-        texts: list[str] = []
+        texts: Burst = []
+        quick = self._wire.quick
         for data in events:
+            text = quick(heard, data) if quick else None
+            if text is not None:
+                if text:
+                    texts.append(text)
+                continue
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")

@@ -1,8 +1,7 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
 from insource.serve.said import Said
-from insource.serve.stream import EventStream, event
+from insource.serve.stream import GAP, EventStream, Words, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
 NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
@@ -154,14 +153,24 @@ def live_headers(name: str, model: str) -> dict[str, str]:
 
 async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
     call, created, begun = asked.call, int(time.time()), BEGUN
-    async with aclosing(relayed(desk, asked, id)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
+    words = Words(wire.chunk(id, call, call.model, created, {"content": GAP}))
+    async with relayed(desk, asked, id) as coming:
+        async for burst in coming:
+            events: list[bytes] = []
+            for piece in burst:
+                if isinstance(piece, Record):
+                    events += _ended(piece, call, created, begun)
+                elif begun:
+                    events.append(event(wire.chunk(id, call, call.model, created, begun | {"content": piece})))
+                else:
+                    events.append(words.event(piece))
                 begun = {}
-                continue
-            if begun:
-                yield event(wire.chunk(id, call, call.model, created, begun))
-            yield event(wire.last_chunk(piece, call, None, call.model, created))
-            if call.usage_chunk:
-                yield event(wire.usage_chunk((piece,), call, call.model, created))
+            yield b"".join(events)
+
+
+def _ended(record: Record, call: wire.ChatCall, created: int, begun: JsonObject) -> Iterator[bytes]:
+    if begun:
+        yield event(wire.chunk(record.id, call, call.model, created, begun))
+    yield event(wire.last_chunk(record, call, None, call.model, created))
+    if call.usage_chunk:
+        yield event(wire.usage_chunk((record,), call, call.model, created))
