@@ -40,8 +40,13 @@ class Guarded(Route):
 
 
 async def admit(scope: Scope, roles: tuple[Role, ...]) -> None:
-    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`."""
+    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`.
+
+    Raises `EngineBusy`, before all that, for a caller's call that is one too many.
+    """
     ring: Keyring = scope["app"].state.keyring
+    if roles is CALLER:
+        scope["app"].state.door.check(scope["app"].state.desk.in_flight)
     scope["app"].state.desk.seeing.arrived(scope)
     scope["key"] = key = await _holder(ring, scope)
     if set(roles).isdisjoint(key.roles):
