@@ -60,3 +60,31 @@ def _outage(one: dict[str, Any]) -> Row:
     found += f", p50 {added['p50']:.1f} ms, p99 {added['p99']:.1f} ms, {one['answered']:,} of {one['calls']:,} answered"
     holds = one["most_probes_at_once"] <= 1 and added["p99"] <= 50 and one["answered"] == one["calls"]
     return what, "threshold + probes, 1, ≤ 50 ms", found, holds
+
+
+def kill_points(d: dict[str, Any]) -> Iterator[Row]:
+    """Answers that outlive SIGKILL at named moments."""
+    total = d["sum"]
+    found = f"{total['lost']} lost of {total['answers']:,} (below {total['lost_upper95']:.3%}), {total['twice']} twice"
+    found += f", {total['audit_faults']} faults of the audit, {total['wrong']} of keys and new stores"
+    found += f"; ready again p95 {total['ready_p95_s']:.1f} s"
+    wrong = sum(total[name] for name in ("lost", "twice", "audit_faults", "wrong", "missed"))
+    holds = not wrong and total["points"] >= 10 and total["ready_p95_s"] <= 5
+    what = f"SIGKILL at {total['points']} named points, {total['kills']} times: answers on record"
+    yield what, "0 lost, 0 twice", found, holds
+
+
+def soak(d: dict[str, Any]) -> Iterator[Row]:
+    """Memory over a long run."""
+    minutes = d["mb_by_minute"]
+    what = (
+        f"memory over {d['minutes']:.0f} minutes, {d['connections']} connections, keys and records replaced meanwhile"
+    )
+    found = f"at most {d['most_mb']:.0f} MB after {d['calls']:,} calls"
+    yield what, "≤ 150 MB", found, d["most_mb"] <= 150
+    found = f"{d['growth']:+.1%}, from {minutes[min(2, len(minutes) - 1)]:.1f} to {minutes[-1]:.1f} MB"
+    found += f", {d['mb_a_minute'] * 1000:+.0f} kB a minute"
+    yield "… grown from the third minute to the last", "< 5%", found, d["growth"] < 0.05
+    found = f"{sum(d['amiss'].values())} of {d['calls']:,} answers, {len(d['audit_faults'])} faults of the audit"
+    holds = not d["amiss"] and not d["audit_faults"] and d["removed_through"] > 0
+    yield "… other than was to come", "0", found, holds

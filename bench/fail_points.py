@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 
 class Point(NamedTuple):
-    """A moment: before or after a call of the function at `where` (MODULE:NAME[.NAME]), or while the store is tidied."""
+    """A moment: before or after a call of the function at `where` (MODULE:NAME[.NAME]), or while the log is moved."""
 
     where: str
     when: Literal["before", "after", "tidying"]
@@ -85,30 +85,26 @@ def arm(name: str, nth: int, root: Path) -> None:
     holder, attribute, function = found(point)
     lock, left = threading.Lock(), [nth]
 
-    def reached() -> bool:
+    def pass_by(side: str) -> None:
+        if side != ("before" if point.when == "before" else "after"):
+            return
         with lock:
             left[0] -= 1
-            return left[0] == 0
-
-    def end() -> None:
-        die_tidying(root) if point.when == "tidying" else die()
+            if left[0] == 0:
+                die_tidying(root) if point.when == "tidying" else die()
 
     @functools.wraps(function)
     def plain(*given: Any, **more: Any) -> Any:
-        if point.when == "before" and reached():
-            end()
+        pass_by("before")
         said = function(*given, **more)
-        if point.when != "before" and reached():
-            end()
+        pass_by("after")
         return said
 
     @functools.wraps(function)
     async def awaited(*given: Any, **more: Any) -> Any:
-        if point.when == "before" and reached():
-            end()
+        pass_by("before")
         said = await function(*given, **more)
-        if point.when != "before" and reached():
-            end()
+        pass_by("after")
         return said
 
     setattr(holder, attribute, awaited if asyncio.iscoroutinefunction(function) else plain)

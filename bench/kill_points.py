@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from fail_points import POINTS
-from kills import CALLERS, READY_S, SCRIPT, Told, callers
-
 from insource.journeys import keys
 from insource.journeys.audit import verify
 from insource.nouns import Key
 from insource.settings import Settings, load_settings
 from insource.stats import clopper_pearson_upper
 from insource.store import Store
+from kills import CALLERS, READY_S, SCRIPT, Told, callers
 
 LAUNCHER = Path(__file__).with_name("fail_points.py")
 PATIENCE_S = 90

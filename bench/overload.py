@@ -1,6 +1,6 @@
 """Three times as many calls as the gateway can answer: what it still answers, how soon, and how soon it is well again.
 
-    python bench/overload.py [DATA] [--rounds 3] [--seconds 20] [--service-ms 50] [--times 3] [--json]
+    python bench/overload.py [DATA] [--rounds 3] [--seconds 20] [--service-ms 100] [--times 3] [--json]
 
 `insource serve` runs on core 0 with a key, all kinds of limits and the durable audit; the load and a server that takes
 a fixed time for each call share core 1. A round: the peak (callers that wait for their answers, more and more of them);
@@ -30,7 +30,7 @@ from open_load import FULL, OK, Call, Load, served
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
 BODY = json.dumps({"model": "hub", "messages": [{"role": "system", "content": "You are helpful."},
                                                 {"role": "user", "content": TEXT}]}).encode()  # fmt: skip
-CALLERS = (16, 32, 64, 96, 128, 192)
+CALLERS = (32, 64, 96, 128, 192, 256, 384)
 USUAL, PAUSE_S, READY_S, WARM_S = 0.75, 0.05, 60, 2.0
 CALM_S = 3  # so many seconds without a refusal or a slow call, and it is well again
 TOML = """
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="at each level")
     parser.add_argument("--peak-seconds", type=float, default=3.0, help="with each number of callers")
-    parser.add_argument("--service-ms", type=float, default=50.0, help="what the server behind takes for a call")
+    parser.add_argument("--service-ms", type=float, default=100.0, help="what the server behind takes for a call")
     parser.add_argument("--times", type=float, default=3.0, help="the overload, in peaks")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -2,11 +2,11 @@
 
     python bench/soak.py [DATA] [--minutes 10] [--connections 256] [--per-s 200] [--json]
 
-`insource serve` answers plain and streamed calls by a server of its own, calls whose callers leave half-way, with a wrong
-key, for a model that is not there, that are no JSON, and calls that fall back since the first server fails. Meanwhile
-its keys are replaced every few seconds, its audit is signed every second, all but the newest 1,000 records are removed
-every three seconds, and minutes of limits last five seconds. What it holds is read once a second; grown is what the
-last minute has (the middle of it) over the third minute.
+`insource serve` answers plain and streamed calls by a server of its own, calls whose callers leave half-way, with a
+wrong key, for a model that is not there, that are no JSON, and calls that fall back since the first server fails.
+Meanwhile its keys are replaced every few seconds, its audit is signed every second, all but the newest 1,000 records
+are removed every three seconds, and minutes of limits last five seconds. What it holds is read once a second; grown is
+what the last minute has (the middle of it) over the third minute.
 """
 
 import argparse
@@ -211,8 +211,8 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "removed_through": audit.foot.seq,
         "checkpoints": audit.checkpoints,
         "audit_faults": [fault.what for fault in audit.faults],
-        "store_mb": sum(file.stat().st_size for file in (folder / "workspace" / ".insource").glob("insource.db*")) / 2**20,
-    } | held(seen.held_mb)  # fmt: skip
+        "store_mb": sum(file.stat().st_size for file in settings.state.glob("insource.db*")) / 2**20,
+    } | held(seen.held_mb)
 
 
 def held(held_mb: Sequence[float]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ class Process:
 
     def __init__(self, most=400, **rules):
         self.now, self.busy, self.ended = 50.0, 0.0, 0
-        self.admission = Admission(most, Rules(**rules), lambda: self.now)
+        plain = {"wait": 0.0, "shortest_s": 0.005, "least": 32}
+        self.admission = Admission(most, Rules(**plain | rules), lambda: self.now)
 
     def look(self, seconds, waited_ms, under_way, busy=0.9):
         for _ in range(round(seconds * 1000)):
@@ -50,6 +51,17 @@ def test_it_grows_the_slower_the_nearer_the_wait_is_to_what_is_wanted():
     assert quick.look(60.0, 0.0, 30) == 400
 
 
+def test_the_wait_that_is_wanted_follows_the_time_of_a_call():
+    process = Process(wait=1 / 24, shortest_s=0.006, longest_s=0.1)
+    assert process.admission.target_s == 0.006
+    process.look(5.0, 0.1, 50)
+    assert process.admission.target_s == 0.006  # of 50 ms
+    process.look(5.0, 0.1, 360)
+    assert process.admission.target_s == pytest.approx(0.015, rel=0.05)  # of 360 ms
+    process.look(20.0, 0.1, 6000)
+    assert process.admission.target_s == 0.1
+
+
 def test_where_others_hold_the_processor_fewer_calls_would_not_help():
     assert Process().look(3.0, 50.0, 300, busy=0.1) == 400
     assert Process().look(3.0, 50.0, 300, busy=0.9) == 32
@@ -64,8 +76,8 @@ def steady(seconds):
 
 
 CASES = {
-    "short calls": (1000, steady(0.05)),
-    "a slow processor": (300, steady(0.05)),
+    "short calls": (1000, steady(0.1)),
+    "a quick processor": (2500, steady(0.1)),
     "long calls": (500, steady(1.0)),
     "calls of every length": (500, lambda dice: dice.expovariate(1.0)),
 }
@@ -98,8 +110,8 @@ def test_without_it_the_same_process_answers_nobody_in_time():
 
 
 def test_a_processor_that_is_gone_now_and_then_is_no_overload():
-    loop = Loop(1000, steady(0.05), pauses=(1.0, 0.02))
+    loop = Loop(1000, steady(0.1), pauses=(1.0, 0.03))
     admission = Admission(4096, Rules(), lambda: loop.now)
     loop.hear, loop.limit = admission.hear, lambda: admission.limit
     loop.run(500, 20)
-    assert len(loop.refused) < 20
+    assert len(loop.refused) < 100  # of ten thousand

@@ -6,13 +6,16 @@ makes it wait once, an overload all the time: a wait that stands for `stand_s` i
 is taken for one that ends. What is already under way still comes back from the engines, so whether that was enough
 shows only after a call's time; where it was not, the limit falls.
 
+A call waits for its turn some eight times. To keep it within one and a half of its time, a wait may be a sixteenth of
+what it takes without one, which is a 24th of what it takes with it.
+
 Work also waits where other threads hold the processor, as a model in this process does. Fewer calls would not help
 then; so a wait counts only where it was our own work that kept the processor busy.
 
 Pure: waits are told, time is told. Sources: Nichols and Jacobson, "Controlling Queue Delay" (CoDel, 2012: time spent
-waiting tells a standing queue from a burst, no length does; 5 ms, judged over 100 ms); Jacobson, "Congestion Avoidance
-and Control" (1988: one in for one out, and one cut in the time that it takes to see what came of the last); Netflix,
-concurrency-limits (a limit on calls in flight that follows the ratio of the wait wanted to the wait seen).
+waiting tells a standing queue from a burst, no length does); Jacobson, "Congestion Avoidance and Control" (1988: one in
+for one out, and one cut in the time that it takes to see what came of the last); Netflix, concurrency-limits (a limit
+on calls in flight that follows the ratio of the wait wanted to the wait seen).
 """
 
 from collections.abc import Callable
@@ -21,25 +24,27 @@ from typing import NamedTuple
 
 from insource.nouns import Noun
 
-LONGEST_S = 10.0  # a cut shows after so long at the latest
-
 
 class Rules(Noun, frozen=True, kw_only=True):
-    """Ready work may wait `target_s`; a wait beyond it that stands for `stand_s` ends the taking of more.
+    """Ready work may wait the share `wait` of a call's time, from `shortest_s` to `longest_s`.
 
-    Every `interval_s` the limit grows, where the median wait was within the target: by the share `growth` where nothing
-    waited, by less the nearer it came. Where it was beyond, the limit falls by the square root of their ratio, to
-    `steepest` of what was under way at least and never below `least`; next after twice the time that a call takes.
-    Waits count where our own work took the share `busy` of the time, or more.
+    A wait beyond it that stands for `stand_s` ends the taking of more. Every `interval_s` the limit grows, where the
+    median wait was within the target: by the share `growth` where nothing waited, by less the nearer it came. Where it
+    was beyond, the limit falls by the square root of their ratio, to `steepest` of what was under way at least and
+    never below `least`; next after twice the time of a call. Waits count where our own work took the share `busy` of
+    the time, or more. The time of a call is a mean that takes in the share `news` of each interval's.
     """
 
-    target_s: float = 0.005
+    wait: float = 1 / 24
+    shortest_s: float = 0.006
+    longest_s: float = 0.1
     stand_s: float = 0.03
     interval_s: float = 0.1
     growth: float = 0.1
     steepest: float = 0.5
     busy: float = 0.25
-    least: int = 32
+    least: int = 64
+    news: float = 0.1
 
 
 class Look(NamedTuple):
@@ -60,21 +65,27 @@ class Admission:
     def __init__(self, most: int, rules: Rules, clock: Callable[[], float]) -> None:
         self.limit, self._most = most, most
         self._rules, self._clock = rules, clock
-        self._next_cut = 0.0
+        self._call_s = self._next_cut = 0.0
         self._last = clock(), Look(0.0, 0, 0, 0.0)
         self._stands = self._last  # the last look at which nothing waited too long
         self._begin()
+
+    @property
+    def target_s(self) -> float:
+        """How long ready work may wait now."""
+        return min(self._rules.longest_s, max(self._rules.shortest_s, self._rules.wait * self._call_s))
 
     def hear(self, look: Look) -> None:
         """Takes in one look."""
         now = self._clock()
         self._looks.append(look)
-        if look.waited_s <= self._rules.target_s:
+        if look.waited_s <= self.target_s:
             self._stands = now, look
         elif now - self._stands[0] >= self._rules.stand_s and self._ours(self._stands, now, look):
             self._set(min(self.limit, max(one.under_way for one in self._looks)))
         self._last = now, look
         if now >= self._began[0] + self._rules.interval_s:
+            self._learn(now, look)
             self._judge(now, look)
             self._begin()
 
@@ -82,18 +93,22 @@ class Admission:
         self._began = self._last
         self._looks: list[Look] = []
 
+    def _learn(self, now: float, look: Look) -> None:
+        """The time of a call, by Little's law: so many under way, so many ended in the interval."""
+        ended = look.ended - self._began[1].ended
+        if ended > 0:
+            call_s = sum(one.under_way for one in self._looks) / len(self._looks) * (now - self._began[0]) / ended
+            self._call_s += (call_s - self._call_s) * (self._rules.news if self._call_s else 1.0)
+
     def _judge(self, now: float, look: Look) -> None:
-        waited_s, rules = median(one.waited_s for one in self._looks), self._rules
-        under_way = [one.under_way for one in self._looks]
-        if waited_s <= rules.target_s:
-            room = 1 - waited_s / rules.target_s
-            self._set(self.limit + max(1, int(self.limit * rules.growth * room)))
+        rules, target_s = self._rules, self.target_s
+        waited_s = median(one.waited_s for one in self._looks)
+        if waited_s <= target_s:
+            self._set(self.limit + max(1, int(self.limit * rules.growth * (1 - waited_s / target_s))))
         elif now >= self._next_cut and self._ours(self._began, now, look):
-            share = max(rules.steepest, (rules.target_s / waited_s) ** 0.5)
-            self._set(int(min(self.limit, max(under_way)) * share))
-            per_s = max(1, look.ended - self._began[1].ended) / (now - self._began[0])
-            call_s = sum(under_way) / len(under_way) / per_s  # Little's law
-            self._next_cut = now + min(LONGEST_S, 2 * call_s)
+            share = max(rules.steepest, (target_s / waited_s) ** 0.5)
+            self._set(int(min(self.limit, max(one.under_way for one in self._looks)) * share))
+            self._next_cut = now + 2 * self._call_s
 
     def _ours(self, since: tuple[float, Look], now: float, look: Look) -> bool:
         """Whether it was our own work that kept the processor busy."""
@@ -101,4 +116,4 @@ class Admission:
         return look.busy_s - then.busy_s >= self._rules.busy * (now - began)
 
     def _set(self, limit: int) -> None:
-        self.limit = max(1, min(self._most, max(self._rules.least, limit)))
+        self.limit = min(self._most, max(self._rules.least, limit))
