@@ -77,9 +77,7 @@ def kill_points(d: dict[str, Any]) -> Iterator[Row]:
 def soak(d: dict[str, Any]) -> Iterator[Row]:
     """Memory over a long run."""
     minutes = d["mb_by_minute"]
-    what = (
-        f"memory over {d['minutes']:.0f} minutes, {d['connections']} connections, keys and records replaced meanwhile"
-    )
+    what = f"memory over {d['minutes']:.0f} minutes, {d['connections']} connections, keys and records replaced"
     found = f"at most {d['most_mb']:.0f} MB after {d['calls']:,} calls"
     yield what, "≤ 150 MB", found, d["most_mb"] <= 150
     found = f"{d['growth']:+.1%}, from {minutes[min(2, len(minutes) - 1)]:.1f} to {minutes[-1]:.1f} MB"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
-sys.path.insert(0, str(BENCH))
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import fail_points
 from fail_points import POINTS, found
 
 
@@ -26,7 +26,7 @@ def test_there_are_points_of_every_part():
 
 @pytest.mark.slow
 def test_killed_once_at_each_of_them_it_loses_nothing(tmp_path):
-    command = [sys.executable, str(BENCH / "kill_points.py"), "--times", "1", "--json"]
+    command = [sys.executable, str(Path(fail_points.__file__).with_name("kill_points.py")), "--times", "1", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=tmp_path)
     total = json.loads(done.stdout)["sum"]
     assert (total["points"], total["kills"], total["missed"]) == (len(POINTS), len(POINTS), 0)
