@@ -27,6 +27,12 @@ def overload(d: dict[str, Any]) -> Iterator[Row]:
     yield "… well again", "≤ 10 s", f"{back['median']:.0f} s, most {back['high']:.0f} s", back["high"] <= 10
     found = f"{control['goodput']:.0%} of its peak, p99 {control['over']['p99_ms']:,.0f} ms"
     yield "… control: a limit that never falls", "fails", found, control["p99_ratio"] > 2
+    slow = d["slow engine"]["rounds"][0]
+    found = f"{slow['goodput']:.0%} of {slow['peak']['per_s']:,.0f}/s, p99 {slow['p99_ratio']:.2f} times, refusals p99 "
+    found += f"{slow['over']['refused_p99_ms']:.1f} ms, well again after {slow['recovery_s']:.0f} s"
+    holds = slow["goodput"] >= 0.9 and slow["p99_ratio"] <= 2 and slow["over"]["refused_p99_ms"] <= 50
+    what = "… an engine of eight places, as many wait"
+    yield what, "the same", found, holds and slow["recovery_s"] <= 10
 
 
 def bad_days(d: dict[str, Any]) -> Iterator[Row]:

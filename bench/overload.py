@@ -1,11 +1,13 @@
 """Three times as many calls as the gateway can answer: what it still answers, how soon, and how soon it is well again.
 
-    python bench/overload.py [DATA] [--rounds 3] [--seconds 20] [--service-ms 100] [--times 3] [--json]
+    python bench/overload.py [DATA] [--rounds 3] [--seconds 20] [--service-ms 250] [--times 3] [--json]
 
 `insource serve` runs on core 0 with a key, all kinds of limits and the durable audit; the load and a server that takes
-a fixed time for each call share core 1. A round: the peak (callers that wait for their answers, more and more of them);
-then by the clock, answers or no answers (bench/open_load.py), at three quarters of that peak, at three times of it, and
-at three quarters again. Beside it, one round, the control: the same gateway whose limit never falls.
+a fixed time for each call (a quarter of a second, as for some fifty words) share core 1. A round: the peak (callers
+that wait for their answers, more and more of them); then by the clock, answers or no answers (bench/open_load.py), at
+three quarters of that peak, at three times of it, and at three quarters again. Beside it, a round each: the control,
+which is the same gateway whose limit never falls; and an engine that is slower than the gateway, with eight places and
+as many that wait.
 """
 
 import argparse
@@ -30,7 +32,8 @@ from open_load import FULL, OK, Call, Load, served
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
 BODY = json.dumps({"model": "hub", "messages": [{"role": "system", "content": "You are helpful."},
                                                 {"role": "user", "content": TEXT}]}).encode()  # fmt: skip
-CALLERS = (32, 64, 96, 128, 192, 256, 384)
+CALLERS, FEW = (64, 128, 192, 256, 384, 512, 768, 1024, 1536), (4, 8, 12, 16)
+MANY_PLACES, FEW_PLACES = 8192, 8
 USUAL, PAUSE_S, READY_S, WARM_S = 0.75, 0.05, 60, 2.0
 CALM_S = 3  # so many seconds without a refusal or a slow call, and it is well again
 TOML = """
@@ -41,8 +44,8 @@ kind = "openai"
 base_url = "http://127.0.0.1:{port}/v1"
 model = "m"
 region = "premises"
-max_concurrent = 8192
-max_waiting = 8192
+max_concurrent = {places}
+max_waiting = {places}
 usd_per_million_input = 0.1
 usd_per_million_output = 0.4
 """
@@ -50,7 +53,7 @@ CONTROL = """
 import sys
 from insource.route.admission import Rules
 from insource.serve import door
-door.Rules = lambda: Rules(target_s=1e9)
+door.Rules = lambda: Rules(shortest_s=1e9, longest_s=1e9)
 sys.argv = ["insource", *sys.argv[1:]]
 from insource.cli.main import main
 main()
@@ -59,11 +62,11 @@ LIMITS = ["--requests-per-minute", "900000000", "--tokens-per-minute", "90000000
           "--usd-per-day", "1000000", "--usd-per-month", "10000000"]  # fmt: skip
 
 
-def workspace(folder: Path, upstream: int) -> str:
+def workspace(folder: Path, upstream: int, places: int) -> str:
     """Made in `folder`; the key that its callers have."""
     insource = [sys.executable, "-m", "insource"]
     subprocess.run([*insource, "init", str(folder)], check=True, capture_output=True)
-    (folder / "insource.toml").write_text(TOML.format(port=upstream), "utf-8")
+    (folder / "insource.toml").write_text(TOML.format(port=upstream, places=places), "utf-8")
     made = subprocess.run([*insource, "-C", str(folder), "keys", "create", "bench", *LIMITS, "--json"], check=True,
                           capture_output=True)  # fmt: skip
     return str(json.loads(made.stdout)["key"])
@@ -133,19 +136,21 @@ def recovery(calls: Sequence[Call], slow_ms: float) -> float:
     return float("inf")
 
 
-async def peak(load: Load, seconds: float) -> dict[str, Any]:
-    """The most that were answered in a second, by how many callers."""
-    found = {}
-    for callers in CALLERS:
+async def peak(load: Load, many: Sequence[int], seconds: float) -> dict[str, Any]:
+    """The most that were answered in a second, by how many callers; more are not tried when twice fewer were."""
+    found: dict[int, float] = {}
+    for callers in many:
+        if len(found) > 2 and max(list(found.values())[-2:]) < max(found.values()):
+            break
         calls = await load.closed(callers, seconds, PAUSE_S)
         found[callers] = sum(call.status == OK and call.done <= calls[0].due + seconds for call in calls) / seconds
     most = max(found, key=lambda callers: found[callers])
     return {"per_s": found[most], "callers": most, "by_callers": found}
 
 
-async def one_round(load: Load, given: argparse.Namespace, seed: int) -> dict[str, Any]:
+async def one_round(load: Load, many: Sequence[int], given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The peak, and the load at three levels one after another."""
-    top = await peak(load, given.peak_seconds)
+    top = await peak(load, many, given.peak_seconds)
     usual = USUAL * top["per_s"]
     before = seen(await load.open(usual, given.seconds, seed), given.seconds)
     over = seen(await load.open(given.times * top["per_s"], given.seconds, seed + 1), given.seconds)
@@ -159,20 +164,25 @@ async def one_round(load: Load, given: argparse.Namespace, seed: int) -> dict[st
 
 
 async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Rounds of ours, and one of the control."""
+    """Rounds of ours, and one each of the control and of a slow engine."""
     control = folder / "control.py"
     control.write_text(CONTROL, "utf-8")
-    commands = {"ours": [sys.executable, "-m", "insource"], "control": [sys.executable, str(control)]}
+    ours = [sys.executable, "-m", "insource"]
+    legs = {
+        "ours": (ours, CALLERS, MANY_PLACES, given.rounds),
+        "control": ([sys.executable, str(control)], CALLERS, MANY_PLACES, 1),
+        "slow engine": (ours, FEW, FEW_PLACES, 1),
+    }
     document: dict[str, Any] = {}
     async with served(given.service_ms / 1000, ANSWER.encode()) as upstream:
-        for name, command in commands.items():
-            key = workspace(folder / name, upstream)
+        for name, (command, many, places, turns) in legs.items():
+            key = workspace(folder / name, upstream, places)
             rounds = []
-            for number in range(given.rounds if name == "ours" else min(1, given.rounds)):
+            for number in range(turns):
                 async with gateway(folder / name, command) as port:
                     load = Load(port, request(port, key))
-                    await load.closed(CALLERS[0], WARM_S, PAUSE_S)
-                    rounds.append(await one_round(load, given, 10 * number))
+                    await load.closed(many[0], WARM_S, PAUSE_S)
+                    rounds.append(await one_round(load, many, given, 10 * number))
                     print(f"  {name}, round {number + 1}: {words(rounds[-1])}", file=sys.stderr)
             document[name] = {"rounds": rounds} | middle(rounds)
     return document
@@ -211,7 +221,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="at each level")
     parser.add_argument("--peak-seconds", type=float, default=3.0, help="with each number of callers")
-    parser.add_argument("--service-ms", type=float, default=100.0, help="what the server behind takes for a call")
+    parser.add_argument("--service-ms", type=float, default=250.0, help="what the server behind takes for a call")
     parser.add_argument("--times", type=float, default=3.0, help="the overload, in peaks")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -225,7 +235,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(document))
         return
-    for name in ("ours", "control"):
+    for name in ("ours", "control", "slow engine"):
         for number, one in enumerate(document[name]["rounds"], 1):
             print(f"{name} {number}: {words(one)}")
 

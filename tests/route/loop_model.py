@@ -60,7 +60,7 @@ class Loop:
         self.ready.append(lambda: self.ready.append(lambda: self.heard(began)))
 
     def heard(self, began: float) -> None:
-        self.hear(Look(self.now - began, self.under_way, len(self.answered), self.busy))
+        self.hear(Look(self.now - began, self.under_way, len(self.answered), len(self.refused), self.busy))
         self.later(PROBE_S, self.probe)
 
     def arrive(self, due: float) -> None:

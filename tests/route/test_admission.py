@@ -15,14 +15,15 @@ class Process:
     """Looks, a millisecond apart, in the order of a story."""
 
     def __init__(self, most=400, **rules):
-        self.now, self.busy, self.ended = 50.0, 0.0, 0
-        plain = {"wait": 0.0, "shortest_s": 0.005, "least": 32}
+        self.now, self.busy, self.ended, self.refused = 50.0, 0.0, 0, 0
+        plain = {"wait": 0.0, "shortest_s": 0.005, "least": 32, "room": 1.0}
         self.admission = Admission(most, Rules(**plain | rules), lambda: self.now)
 
-    def look(self, seconds, waited_ms, under_way, busy=0.9):
+    def look(self, seconds, waited_ms, under_way, busy=0.9, refused=1):
         for _ in range(round(seconds * 1000)):
             self.now, self.busy, self.ended = self.now + 0.001, self.busy + 0.001 * busy, self.ended + 1
-            self.admission.hear(Look(waited_ms / 1000, under_way, self.ended, self.busy))
+            self.refused += refused
+            self.admission.hear(Look(waited_ms / 1000, under_way, self.ended, self.refused, self.busy))
         return self.admission.limit
 
 
@@ -51,6 +52,12 @@ def test_it_grows_the_slower_the_nearer_the_wait_is_to_what_is_wanted():
     assert quick.look(60.0, 0.0, 30) == 400
 
 
+def test_who_waits_for_the_answer_before_the_next_call_is_never_refused():
+    process = Process(room=1.25)
+    assert process.look(5.0, 40.0, 200, refused=0) == 250
+    assert process.look(5.0, 40.0, 200, refused=1) == 32
+
+
 def test_the_wait_that_is_wanted_follows_the_time_of_a_call():
     process = Process(wait=1 / 24, shortest_s=0.006, longest_s=0.1)
     assert process.admission.target_s == 0.006
@@ -76,8 +83,8 @@ def steady(seconds):
 
 
 CASES = {
-    "short calls": (1000, steady(0.1)),
-    "a quick processor": (2500, steady(0.1)),
+    "short calls": (1000, steady(0.25)),
+    "a quick processor": (2000, steady(0.25)),
     "long calls": (500, steady(1.0)),
     "calls of every length": (500, lambda dice: dice.expovariate(1.0)),
 }

@@ -2,9 +2,10 @@
 
 Which call is one too many cannot be set beforehand: it depends on the processor, on what else runs on it, and on how
 long the engines take. So it is found while calls go on, from how long work that is ready waits for its turn. A burst
-makes it wait once, an overload all the time: a wait that stands for `stand_s` is an overload, and from then on one call
-is taken for one that ends. What is already under way still comes back from the engines, so whether that was enough
-shows only after a call's time; where it was not, the limit falls.
+makes it wait once, an overload all the time: a wait that stands for `stand_s` is an overload, and from then on hardly
+more are taken than are there. Callers who wait for their answers are then all served, if slowly. Where calls come that
+are refused, those that are taken shall be quick: the limit falls. What is under way still comes back from the engines,
+so whether that was enough shows only after a call's time.
 
 A call waits for its turn some eight times. To keep it within one and a half of its time, a wait may be a sixteenth of
 what it takes without one, which is a 24th of what it takes with it.
@@ -28,11 +29,12 @@ from insource.nouns import Noun
 class Rules(Noun, frozen=True, kw_only=True):
     """Ready work may wait the share `wait` of a call's time, from `shortest_s` to `longest_s`.
 
-    A wait beyond it that stands for `stand_s` ends the taking of more. Every `interval_s` the limit grows, where the
-    median wait was within the target: by the share `growth` where nothing waited, by less the nearer it came. Where it
-    was beyond, the limit falls by the square root of their ratio, to `steepest` of what was under way at least and
-    never below `least`; next after twice the time of a call. Waits count where our own work took the share `busy` of
-    the time, or more. The time of a call is a mean that takes in the share `news` of each interval's.
+    A wait beyond it that stands for `stand_s` limits what is taken to `room` times what is under way. Every
+    `interval_s` the limit grows, where the median wait was within the target: by the share `growth` where nothing
+    waited, by less the nearer it came. Where it was beyond and calls were refused, the limit falls by the square root
+    of their ratio, to `steepest` of what was under way at least; next after twice the time of a call. It is never below
+    `least`. Waits count where our own work took the share `busy` of the time, or more. The time of a call is a mean
+    that takes in the share `news` of each interval's.
     """
 
     wait: float = 1 / 24
@@ -43,19 +45,21 @@ class Rules(Noun, frozen=True, kw_only=True):
     growth: float = 0.1
     steepest: float = 0.5
     busy: float = 0.25
-    least: int = 64
+    room: float = 1.25
+    least: int = 320
     news: float = 0.1
 
 
 class Look(NamedTuple):
     """What was seen: work that was ready waited so long, so many calls are under way.
 
-    Since the start so many have ended, and our own work has taken `busy_s` of the processor.
+    Since the start so many have ended, so many were refused, and our own work has taken `busy_s` of the processor.
     """
 
     waited_s: float
     under_way: int
     ended: int
+    refused: int
     busy_s: float
 
 
@@ -66,7 +70,7 @@ class Admission:
         self.limit, self._most = most, most
         self._rules, self._clock = rules, clock
         self._call_s = self._next_cut = 0.0
-        self._last = clock(), Look(0.0, 0, 0, 0.0)
+        self._last = clock(), Look(0.0, 0, 0, 0, 0.0)
         self._stands = self._last  # the last look at which nothing waited too long
         self._begin()
 
@@ -82,7 +86,7 @@ class Admission:
         if look.waited_s <= self.target_s:
             self._stands = now, look
         elif now - self._stands[0] >= self._rules.stand_s and self._ours(self._stands, now, look):
-            self._set(min(self.limit, max(one.under_way for one in self._looks)))
+            self._set(min(self.limit, int(self._rules.room * max(one.under_way for one in self._looks))))
         self._last = now, look
         if now >= self._began[0] + self._rules.interval_s:
             self._learn(now, look)
@@ -105,7 +109,7 @@ class Admission:
         waited_s = median(one.waited_s for one in self._looks)
         if waited_s <= target_s:
             self._set(self.limit + max(1, int(self.limit * rules.growth * (1 - waited_s / target_s))))
-        elif now >= self._next_cut and self._ours(self._began, now, look):
+        elif now >= self._next_cut and look.refused > self._began[1].refused and self._ours(self._began, now, look):
             share = max(rules.steepest, (target_s / waited_s) ** 0.5)
             self._set(int(min(self.limit, max(one.under_way for one in self._looks)) * share))
             self._next_cut = now + 2 * self._call_s

@@ -33,7 +33,8 @@ class Door:
     def __init__(self, most: int, metrics: Metrics) -> None:
         self.admission = Admission(most, Rules(), time.monotonic)
         self._metrics = metrics
-        self._said, self._unsaid = -SAY_S, 0
+        self._refused = self._told = 0
+        self._told_at = -SAY_S
         self.full = EngineBusy("as many calls are under way as can be answered in time", hint="try again in a second")
         body = to_json(error_body(self.full))
         said = NOT_KEPT | {"retry-after": RETRY_AFTER_S, "content-type": "application/json"}
@@ -47,12 +48,13 @@ class Door:
     def check(self, under_way: int) -> None:
         """Raises `EngineBusy` for one too many."""
         if self.refuses(under_way):
+            self._refused += 1
             raise EngineBusy(str(self.full), hint=self.full.hint)
 
     def refusal(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The whole answer to one too many, which is counted; `headers` are those of every answer of the server."""
         self._metrics.refused(self.full)
-        self._unsaid += 1
+        self._refused += 1
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         return self._begin + lines + self._end
 
@@ -64,10 +66,11 @@ class Door:
             await asyncio.sleep(0)  # twice round the loop: once behind what is ready, once behind what comes in
             await asyncio.sleep(0)
             waited_s, busy_s = time.perf_counter() - began, time.thread_time()
-            self.admission.hear(Look(waited_s, len(server.tasks), server.total_requests, busy_s))
-            if self._unsaid and time.monotonic() > self._said + SAY_S:
-                logging.getLogger("insource.serve").warning("%d calls refused: one too many at once", self._unsaid)
-                self._said, self._unsaid = time.monotonic(), 0
+            self.admission.hear(Look(waited_s, len(server.tasks), server.total_requests, self._refused, busy_s))
+            if self._refused > self._told and time.monotonic() > self._told_at + SAY_S:
+                count = self._refused - self._told
+                logging.getLogger("insource.serve").warning("refused since more came than can be answered: %d", count)
+                self._told, self._told_at = self._refused, time.monotonic()
 
 
 class Doorkeeper(HttpToolsProtocol):
