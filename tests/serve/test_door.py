@@ -100,6 +100,26 @@ async def test_who_looks_after_the_gateway_is_let_in(tmp_path):
             assert (await answer(connection))[0] == 200
 
 
+async def test_who_sends_slowly_keeps_nobody_out(tmp_path):
+    async with connected(tmp_path) as (app, _, connection):
+        app.state.door.admission.limit = 2
+        where = connection[1].get_extra_info("peername")[:2]
+        slow = [await asyncio.open_connection(*where) for _ in range(5)]
+        for _, writer in slow:
+            writer.write(CALL[:-5])
+        await asyncio.sleep(0.1)
+        assert app.state.door.reading == 5
+        connection[1].write(CALL)
+        assert (await answer(connection))[0] == 200
+        for one in slow[:4]:
+            one[1].write(CALL[-5:])
+        assert [(await answer(one))[0] for one in slow[:4]] == [200] * 4
+        for _, writer in slow:
+            writer.close()
+        await asyncio.sleep(0.1)
+        assert app.state.door.reading == 0
+
+
 async def test_a_body_that_looks_like_a_call_is_none(tmp_path):
     """The rest of a body begins as a call does, at the moment when calls are refused: it must not be answered."""
     inner = b"POST /v1/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"

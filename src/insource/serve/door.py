@@ -28,12 +28,15 @@ UNTOLD = -1
 
 
 class Door:
-    """Whether one more call is taken, `most` at once whatever happens. What is refused is counted in `metrics`."""
+    """Whether one more call is taken, `most` at once whatever happens. What is refused is counted in `metrics`.
+
+    `reading` calls have a task and no whole body yet. They are not under way: who sends slowly keeps nobody out.
+    """
 
     def __init__(self, most: int, metrics: Metrics) -> None:
         self.admission = Admission(most, Rules(), time.monotonic)
         self._metrics = metrics
-        self._refused = self._told = 0
+        self.reading = self._refused = self._told = 0
         self._told_at = -SAY_S
         self.full = EngineBusy("as many calls are under way as can be answered in time", hint="try again in a second")
         body = to_json(error_body(self.full))
@@ -66,7 +69,8 @@ class Door:
             await asyncio.sleep(0)  # twice round the loop: once behind what is ready, once behind what comes in
             await asyncio.sleep(0)
             waited_s, busy_s = time.perf_counter() - began, time.thread_time()
-            self.admission.hear(Look(waited_s, len(server.tasks), server.total_requests, self._refused, busy_s))
+            under_way = len(server.tasks) - self.reading
+            self.admission.hear(Look(waited_s, under_way, server.total_requests, self._refused, busy_s))
             if self._refused > self._told and time.monotonic() > self._told_at + SAY_S:
                 count = self._refused - self._told
                 logging.getLogger("insource.serve").warning("refused since more came than can be answered: %d", count)
@@ -79,7 +83,7 @@ class Doorkeeper(HttpToolsProtocol):
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
         self._door: Door = self.config.app.state.door  # type: ignore[union-attr]
-        self._between = True  # no call is being read
+        self._between, self._reading = True, False  # no call is being read; one whose task has begun is
         self._pass_over = 0  # bytes of the body of a call that was refused
 
     def data_received(self, data: bytes) -> None:
@@ -90,11 +94,16 @@ class Doorkeeper(HttpToolsProtocol):
             data = data[passed:]
             if not data:
                 return
-        if self._door.refuses(len(self.tasks)) and self._between and (not self.cycle or self.cycle.response_complete):
+        door = self._door
+        if (
+            door.refuses(len(self.tasks) - door.reading)
+            and self._between
+            and (not self.cycle or self.cycle.response_complete)
+        ):
             rest = unread(data)
             if rest != UNTOLD:
                 self._pass_over = rest
-                self.transport.write(self._door.refusal(self.server_state.default_headers))
+                self.transport.write(door.refusal(self.server_state.default_headers))
                 return
         super().data_received(data)
 
@@ -103,10 +112,28 @@ class Doorkeeper(HttpToolsProtocol):
         self._between = False
         super().on_message_begin()
 
+    def on_headers_complete(self) -> None:
+        """A call has come but for its body."""
+        super().on_headers_complete()
+        if not self.pipeline:
+            self._reading = True
+            self._door.reading += 1
+
     def on_message_complete(self) -> None:
         """All of a call was read."""
         self._between = True
+        self._read()
         super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller is gone."""
+        self._read()
+        super().connection_lost(exc)
+
+    def _read(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._door.reading -= 1
 
 
 def unread(data: bytes) -> int:
