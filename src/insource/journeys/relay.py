@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
 import msgspec
 
-from insource.engines.base import Engine, Streams
+from insource.engines.base import Engine
+from insource.engines.bursts import Burst, bursts, one_by_one
+from insource.engines.patience import Patience
 from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, OutputInvalid, ScanFailed
 from insource.journeys.answer import Keep, Path, intended, recorded, without_text
 from insource.journeys.scanned import Watched, watched
@@ -17,8 +19,15 @@ LEFT = "the caller left, or the server stopped, before the end"
 PASSED_ON = (EngineError, OutputInvalid, Blocked, ScanFailed)  # to the next engine, as long as no word has gone out
 
 
-async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
+def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
+    """What `relay_bursts` gives, each piece of text by itself."""
+    return one_by_one(relay_bursts(request, path, keep))
+
+
+async def relay_bursts(request: Request, path: Path, keep: Keep) -> AsyncGenerator[list[str | Record]]:
     """Pieces of text, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+
+    What came from the engine at once is one list, and goes on at once; the Record is alone in the last.
 
     An engine that fails before its first piece passes the call to the next of the path; after it nothing can be taken
     back. A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. The first
@@ -29,44 +38,24 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
     call = _Call(request, path, await watched(request, path.scans))
     try:
         call.check()
-        while call.prediction is None:
-            try:
-                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as pieces:
-                    async for piece in pieces:
-                        for said in call.passing(piece):
-                            yield said
-            except InsourceError as raised:
-                error = call.watch.hushed(raised)
-                if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
-                    call.error = error
-                    raise error from raised.__cause__
+        with Patience() as patience:
+            while call.prediction is None:
+                try:
+                    async with aclosing(bursts(call.engine, call.watch.request)) as coming:
+                        while burst := await call.hear(coming, patience):
+                            said = call.passing(burst)
+                            if said:
+                                yield said
+                            call.go_on()
+                except InsourceError as raised:
+                    error = call.watch.hushed(raised)
+                    if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
+                        call.error = error
+                        raise error from raised.__cause__
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
-    yield call.watch.given(record)
-
-
-async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[str | Prediction]:
-    """What the engine says, in one piece where it cannot stream; within `first_s` seconds it has begun."""
-    async with aclosing(engine.stream(request) if isinstance(engine, Streams) else _whole(engine, request)) as stream:
-        seconds = first_s
-        while True:
-            try:
-                async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 may lose that the caller left
-                    piece = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
-            yield piece
-            seconds = request.deadline
-
-
-async def _whole(engine: Engine, request: Request) -> AsyncGenerator[str | Prediction]:
-    prediction = await engine.complete(request)
-    if prediction.text:
-        yield prediction.text
-    yield prediction
+    yield [call.watch.given(record)]
 
 
 class _Call:
@@ -78,9 +67,10 @@ class _Call:
         self.began = time.perf_counter()
         self.failed: list[Attempt] = []
         self.pieces = 0
-        self.sent = False
+        self.begun = self.sent = False
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
+        self.stop: InsourceError | None = None
         self.reason = LEFT
 
     @property
@@ -99,22 +89,52 @@ class _Call:
         if self.watch.error is not None:
             raise self.watch.error
 
-    def passing(self, piece: str | Prediction) -> Iterator[str]:
-        """What may go on now that an engine has said `piece`."""
-        self.pieces += isinstance(piece, str)
-        for said in self.watching.feed(piece) if isinstance(piece, str) else self.watching.close(piece):
-            if isinstance(said, Prediction):
-                self.prediction, self.reason = said, "passed through"
+    async def hear(self, coming: AsyncGenerator[Burst], patience: Patience) -> Burst | None:
+        """What the engine says next, None at its end. Raises `EngineSlow` when it says nothing for too long."""
+        seconds = self.request.deadline if self.begun else self.share
+        try:
+            burst = await patience.wait(anext(coming), seconds)
+        except StopAsyncIteration:
+            return None
+        except TimeoutError as error:
+            raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
+        self.begun = True
+        return burst
+
+    def passing(self, burst: Burst) -> list[str | Record]:
+        """What may go on now that an engine has said this; `go_on` raises what a scan has against the rest."""
+        gone: list[str | Record] = []
+        try:
+            for piece in burst:
+                if isinstance(piece, str):
+                    self.pieces += 1
+                    self._say(self.watching.feed(piece), gone)
+                else:
+                    self._say(self.watching.close(piece), gone)
+        except InsourceError as error:
+            self.stop = error
+        self.sent = self.sent or bool(gone)
+        return gone
+
+    def go_on(self) -> None:
+        """Raises what a scan had against the last burst."""
+        if self.stop is not None:
+            error, self.stop = self.stop, None
+            raise error
+
+    def _say(self, said: Iterable[str | Prediction], gone: list[str | Record]) -> None:
+        for one in said:
+            if isinstance(one, Prediction):
+                self.prediction, self.reason = one, "passed through"
             else:
-                self.sent = True
-                yield said
+                gone.append(one)
 
     def next(self, error: InsourceError) -> bool:
         """Goes on to the next engine of the path, if there is one."""
         if len(self.failed) + 1 == len(self.path.tiers):
             return False
         self.failed.append(self._attempt(error))
-        self.watching, self.pieces = self.watch.stream(), 0
+        self.watching, self.pieces, self.begun = self.watch.stream(), 0, False
         return True
 
     async def keep(self, keep: Keep) -> Record:

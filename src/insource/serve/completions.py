@@ -6,7 +6,6 @@ form of one stands around it, as around any other call.
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
@@ -24,7 +23,7 @@ from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, no_
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
-from insource.serve.stream import EventStream, event
+from insource.serve.stream import GAP, EventStream, Words, event
 
 MOST_PROMPTS = 128
 
@@ -122,15 +121,20 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
 
 async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
     call, created = asked.call, int(time.time())
-    async with aclosing(relayed(desk, asked, id)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield event(_body(id, call, created, [_piece(piece)]))
-                continue
-            end = _piece("") | {"finish_reason": wire.finish_of(piece.answer, call)}
-            yield event(_body(id, call, created, [end]) | {"insource": wire.facts(piece)})
-            if call.usage_chunk:
-                yield event(_body(id, call, created, []) | {"usage": wire.usage_of((piece,))})
+    words = Words(_body(id, call, created, [_piece("") | {"text": GAP}]))
+    async with relayed(desk, asked, id) as coming:
+        async for burst in coming:
+            yield b"".join(
+                words.event(piece) if isinstance(piece, str) else _ended(piece, call, created) for piece in burst
+            )
+
+
+def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:
+    end = _piece("") | {"finish_reason": wire.finish_of(record.answer, call)}
+    last = event(_body(record.id, call, created, [end]) | {"insource": wire.facts(record)})
+    if not call.usage_chunk:
+        return last
+    return last + event(_body(record.id, call, created, []) | {"usage": wire.usage_of((record,))})
 
 
 def _choice(record: Record, call: wire.ChatCall, task: Task | None, index: int) -> JsonObject:
