@@ -106,7 +106,8 @@ async def metrics(http: HttpRequest) -> Response:
         waiting: dict[str, int] | None = await desk.store.queues()
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
-    now = Now(desk.in_flight, desk.settings.serve.queue, live=desk.live(), servers=desk.servers(), waiting=waiting)
+    limit = http.app.state.door.admission.limit
+    now = Now(desk.in_flight, limit, live=desk.live(), servers=desk.servers(), waiting=waiting)
     body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})
 
