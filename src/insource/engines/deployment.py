@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.base import Embeds, Engine, Streams
+from insource.engines.base import Embeds, Engine, Piece, Streams
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -201,7 +201,7 @@ class Deployment:
                 except EngineError as error:
                     await self.turnstile.pause(error, number, until)
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    async def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
         async with self.turnstile.seat(request.deadline) as until:
             number = said = 0
@@ -224,7 +224,7 @@ class Deployment:
         """Closes the engine."""
         await self.engine.close()
 
-    async def _pieces(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    async def _pieces(self, request: Request) -> AsyncGenerator[Piece]:
         if not isinstance(self.engine, Streams):
             yield await self.engine.complete(request)
             return

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from insource.decode.prompt import again, messages
+from insource.engines.base import Piece
 from insource.engines.dialects import dialect
 from insource.engines.neutral import neutral_turns
 from insource.engines.outward import Outward
@@ -22,7 +23,7 @@ from insource.engines.remote_openai import OPENAI
 from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
 from insource.engines.remote_wish import Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
-from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
+from insource.nouns import CallPiece, JsonObject, Message, Prediction, Request, Task, Usage
 from insource.nouns.request import text_of
 from insource.scan.find import Shapes
 from insource.settings import EngineSettings
@@ -107,8 +108,8 @@ class Remote:
             prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
         return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
-        """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`.
+    async def stream(self, request: Request) -> AsyncGenerator[Piece]:
+        """Text and calls as they come, then the whole Prediction. A stream without its end mark raises `EngineDown`.
 
         What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all.
         """
@@ -119,8 +120,8 @@ class Remote:
                 while not heard.ended:
                     piece = await incoming.piece()
                     # the end of the connection ends the last event too
-                    for text in self._listen(heard, events.feed(piece or b"\n\n")):
-                        yield text
+                    for said in self._listen(heard, events.feed(piece or b"\n\n")):
+                        yield said
                     if not piece and not heard.ended:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
         except Spoiled:
@@ -179,19 +180,21 @@ class Remote:
             return incoming
         raise EngineError(f"{self.name} rejects the request: {complaint}")
 
-    def _listen(self, heard: Heard, events: list[bytes]) -> list[str]:
-        """The texts that the events bring, up to the end mark."""
-        texts: list[str] = []
+    def _listen(self, heard: Heard, events: list[bytes]) -> list[str | CallPiece]:
+        """The texts, and the pieces of calls, that the events bring, up to the end mark."""
+        brought: list[str | CallPiece] = []
         for data in events:
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
             elif text := self._take(heard, decoded(data), "delta"):
-                texts.append(text)
+                brought.append(text)
+            if heard.fresh:
+                brought += heard.come()
             if heard.ended:
                 break
-        return texts
+        return brought
 
     def _take(self, heard: Heard, data: dict[str, object], part: str) -> str:
         try:

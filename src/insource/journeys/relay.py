@@ -2,23 +2,45 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
-from insource.engines.base import Engine, Streams
+from insource.engines.base import Engine, Piece, Streams
 from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, OutputInvalid, ScanFailed
-from insource.journeys.answer import Keep, Path, intended, recorded, without_text
+from insource.journeys.again import Turn
+from insource.journeys.answer import Keep, Path, Tier, intended, recorded, without_text
 from insource.journeys.scanned import Watched, watched
-from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
+from insource.nouns import Attempt, CallPiece, Decision, Prediction, Record, Request, Usage, canonical
 
 LEFT = "the caller left, or the server stopped, before the end"
 PASSED_ON = (EngineError, OutputInvalid, Blocked, ScanFailed)  # to the next engine, as long as no word has gone out
 
 
-async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
-    """Pieces of text, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+class Begun(NamedTuple):
+    """Who answers, known with the first piece: which engine of the path, from 1, and its release, or its name."""
+
+    tier: int
+    release: str
+    cached: bool = False
+
+
+Told = str | CallPiece | Record
+
+
+def unheard(_: Begun) -> None:
+    """For whom it is all the same who answers."""
+
+
+async def relay(
+    request: Request, path: Path, keep: Keep, begins: Callable[[Begun], None] = unheard
+) -> AsyncGenerator[Told]:
+    """Pieces of text and of calls, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+
+    `begins` hears who answers before the first piece. Calls of functions come in pieces where no scan is to look at
+    them first; else the Record alone has them.
 
     An engine that fails before its first piece passes the call to the next of the path; after it nothing can be taken
     back. A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. The first
@@ -29,11 +51,16 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
     call = _Call(request, path, await watched(request, path.scans))
     try:
         call.check()
+        if path.answers is not None:
+            call.turn = await path.answers.turn(request, path, call.watch)
         while call.prediction is None:
             try:
-                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as pieces:
+                async with aclosing(call.source()) as pieces:
                     async for piece in pieces:
                         for said in call.passing(piece):
+                            if not call.sent:
+                                call.sent = True
+                                begins(call.who)
                             yield said
             except InsourceError as raised:
                 error = call.watch.hushed(raised)
@@ -46,7 +73,7 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
     yield call.watch.given(record)
 
 
-async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[str | Prediction]:
+async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[Piece]:
     """What the engine says, in one piece where it cannot stream; within `first_s` seconds it has begun."""
     async with aclosing(engine.stream(request) if isinstance(engine, Streams) else _whole(engine, request)) as stream:
         seconds = first_s
@@ -62,8 +89,12 @@ async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGene
             seconds = request.deadline
 
 
-async def _whole(engine: Engine, request: Request) -> AsyncGenerator[str | Prediction]:
-    prediction = await engine.complete(request)
+async def _whole(engine: Engine, request: Request) -> AsyncGenerator[Piece]:
+    async for piece in _said(await engine.complete(request)):
+        yield piece
+
+
+async def _said(prediction: Prediction) -> AsyncGenerator[Piece]:
     if prediction.text:
         yield prediction.text
     yield prediction
@@ -82,11 +113,16 @@ class _Call:
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
         self.reason = LEFT
+        self.turn: Turn | None = None
 
     @property
     def engine(self) -> Engine:
         """Who is asked now."""
-        return self.path.tiers[len(self.failed)].engine
+        return self._tier.engine
+
+    @property
+    def _tier(self) -> Tier:
+        return self.path.tiers[len(self.failed)]
 
     @property
     def share(self) -> float:
@@ -94,19 +130,38 @@ class _Call:
         left = self.request.deadline - (time.perf_counter() - self.began)
         return max(left, 0.0) / (len(self.path.tiers) - len(self.failed))
 
+    @property
+    def hit(self) -> Attempt | None:
+        """The answer that is given again, where there is one and it can be."""
+        return self.turn.found if self.turn is not None and not self.failed else None
+
+    @property
+    def who(self) -> Begun:
+        """Who answers now."""
+        return Begun(len(self.failed) + 1, self._tier.release or self.engine.name, self.hit is not None)
+
+    def source(self) -> AsyncGenerator[Piece]:
+        """What is said, by the engine or once more."""
+        if self.hit is not None and self.hit.prediction is not None:
+            return _said(self.hit.prediction)
+        return _pieces(self.engine, self.watch.request, self.share)
+
     def check(self) -> None:
         """Raises what a scan has against the question."""
         if self.watch.error is not None:
             raise self.watch.error
 
-    def passing(self, piece: str | Prediction) -> Iterator[str]:
+    def passing(self, piece: Piece) -> Iterator[str | CallPiece]:
         """What may go on now that an engine has said `piece`."""
-        self.pieces += isinstance(piece, str)
+        self.pieces += not isinstance(piece, Prediction)
+        if isinstance(piece, CallPiece):
+            if self.watching.plain:
+                yield piece
+            return
         for said in self.watching.feed(piece) if isinstance(piece, str) else self.watching.close(piece):
             if isinstance(said, Prediction):
-                self.prediction, self.reason = said, "passed through"
+                self.prediction, self.reason = said, self.hit.decision.reason if self.hit else "passed through"
             else:
-                self.sent = True
                 yield said
 
     def next(self, error: InsourceError) -> bool:
@@ -120,6 +175,8 @@ class _Call:
     async def keep(self, keep: Keep) -> Record:
         """Keeps the call as it stands and returns its whole record."""
         attempts = self.watch.refusal or (*self.failed, self._attempt(self.error))
+        if self.turn is not None:
+            self.turn.keep(self.request.id, attempts)
         record = self.watch.noted(await recorded(self.request, self.path, attempts, self.began))
         if self.prediction is None:  # words that break off wait for nobody's review
             record = msgspec.structs.replace(record, outcome="failed")
@@ -135,7 +192,7 @@ class _Call:
             said = Prediction(text="", engine=self.engine.name, usage=usage, finish="length")
         decision = Decision(
             engine=self.engine.name,
-            rule=self.path.rule or "passthrough",
+            rule=self.hit.decision.rule if self.hit else self.path.rule or "passthrough",
             accepted=self.prediction is not None,
             reason=f"{error.code}: {error}" if error else self.reason,
         )

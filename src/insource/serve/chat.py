@@ -1,7 +1,7 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from urllib.parse import quote
 
@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid, OutputInvalid
-from insource.nouns import JsonObject, Record, record_id, to_json
+from insource.journeys.relay import Begun
+from insource.nouns import CallPiece, JsonObject, Record, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
@@ -22,6 +23,7 @@ from insource.serve.stream import EventStream, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
 NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
+AGAIN = NOT_KEPT | {"x-insource-cache": "hit"}
 LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
@@ -31,10 +33,10 @@ async def chat(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
-    asked = Asked(call, key, await desk.name(call, key))
+    asked = Asked(call, key, await desk.name(call, key), http.scope["headers"])
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
-        name = record_id()
-        return await live(_passed_on(desk, asked, name), live_headers(name, call.model), http.receive)
+        said = live_headers(name := record_id(), call.model)
+        return await live(_passed_on(desk, asked, name, said), said, http.receive)
     try:
         return _answered(await ask(desk, asked, http.receive), call)
     except Unanswered as failed:
@@ -76,7 +78,7 @@ def headers(record: Record) -> dict[str, str]:
     """What every answer carries."""
     facts = wire.facts(record)
     confidence = facts["confidence"]
-    return NOT_KEPT | {
+    return (AGAIN if record.cached else NOT_KEPT) | {
         "x-request-id": record.id,
         "x-insource-record": record.id,
         "x-insource-release": quote(str(facts["release"]), safe="@+"),
@@ -135,21 +137,44 @@ async def live(events: AsyncGenerator[bytes], said: dict[str, str], receive: Rec
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:
-    """What is known of a call before its first word."""
+    """What is known of a call before its first word; with that `names` says who answers."""
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(model, safe="@+")}
     return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
-    call, created, begun = asked.call, int(time.time()), BEGUN
-    async with aclosing(relayed(desk, asked, id)) as pieces:
+def names(said: dict[str, str]) -> Callable[[Begun], None]:
+    """What puts into the headers `said` who answers a stream: they leave with the first word, so they can tell."""
+
+    def name(begun: Begun) -> None:
+        said["x-insource-release"] = quote(begun.release, safe="@+")
+        said["x-insource-tier"] = str(begun.tier)
+        if begun.tier > 1:
+            said["x-insource-decision"] = "escalated"
+        if begun.cached:
+            said.update(AGAIN)
+
+    return name
+
+
+async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
+    """The events of an engine's words; before the first of them, `said` has the headers that tell whose they are."""
+    call, created, begun, in_pieces = asked.call, int(time.time()), BEGUN, False
+    async with aclosing(relayed(desk, asked, id, names(said))) as pieces:
         async for piece in pieces:
             if isinstance(piece, str):
                 yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
                 begun = {}
-                continue
-            if begun:
-                yield event(wire.chunk(id, call, call.model, created, begun))
-            yield event(wire.last_chunk(piece, call, None, call.model, created))
-            if call.usage_chunk:
-                yield event(wire.usage_chunk((piece,), call, call.model, created))
+            elif isinstance(piece, CallPiece):
+                delta = (begun | {"content": None} if begun else {}) | wire.call_delta(piece)
+                yield event(wire.chunk(id, call, call.model, created, delta))
+                begun, in_pieces = {}, True
+            else:
+                said |= headers(piece)
+                if begun:
+                    yield event(wire.chunk(id, call, call.model, created, begun))
+                last = wire.last_chunk(piece, call, None, call.model, created)
+                if in_pieces:
+                    last["choices"][0]["delta"] = {}
+                yield event(last)
+                if call.usage_chunk:
+                    yield event(wire.usage_chunk((piece,), call, call.model, created))

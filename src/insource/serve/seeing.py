@@ -106,7 +106,15 @@ async def metrics(http: HttpRequest) -> Response:
         waiting: dict[str, int] | None = await desk.store.queues()
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
-    now = Now(desk.in_flight, desk.settings.serve.queue, live=desk.live(), servers=desk.servers(), waiting=waiting)
+    now = Now(
+        desk.in_flight,
+        desk.settings.serve.queue,
+        live=desk.live(),
+        servers=desk.servers(),
+        waiting=waiting,
+        cache=desk.answers.counts,
+        kept=desk.answers.kept,
+    )
     body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})
 

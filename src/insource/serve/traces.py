@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from insource import __version__
-from insource.engines.base import Embeds, Engine, Streams
+from insource.engines.base import Embeds, Engine, Piece, Streams
 from insource.errors import EngineDown, InsourceError
 from insource.journeys.answer import Path
 from insource.nouns import JsonObject, Prediction, Record, Request, Usage
@@ -147,7 +147,7 @@ class Traced:
 class TracedStream(Traced):
     """An engine that also answers piece by piece."""
 
-    async def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
+    async def stream(self, request: Request) -> AsyncIterator[Piece]:
         """The engine's pieces."""
         assert isinstance(self._engine, Streams)  # noqa: S101 - `Traces` makes it of no other
         began, first = perf_counter(), True
