@@ -186,8 +186,8 @@ def test_concurrent_appends_share_commits_and_lose_nothing(tmp_path):
     async def story():
         async with await Store.open(settings(tmp_path)) as store:
             commits = []
-            transact = store._thread._transact
-            store._thread._transact = lambda work: (commits.append(1), transact(work))[1]
+            transact = store._group._transact
+            store._group._transact = lambda taken: (commits.append(1), transact(taken))[1]
             await asyncio.gather(*[store.append(record(f"r{i}"), pending(f"r{i}")) for i in range(500)])
             assert len(commits) < 250
             assert {r.id for r in await store.records(limit=1000)} == {f"r{i}" for i in range(500)}

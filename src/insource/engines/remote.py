@@ -21,7 +21,7 @@ from insource.engines.remote_http import Incoming, Rejected, Spoiled, Upstream, 
 from insource.engines.remote_ollama import OLLAMA
 from insource.engines.remote_openai import OPENAI
 from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
-from insource.engines.remote_wish import Levels, body, fewer, wishes
+from insource.engines.remote_wish import Asked, Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
 from insource.nouns import CallPiece, JsonObject, Message, Prediction, Request, Task, Usage
 from insource.nouns.request import text_of
@@ -30,6 +30,8 @@ from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+MOST_KNOWN = 256
+NONE_REJECTED: Levels = {}
 EMBEDDINGS = "/embeddings"
 MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
@@ -86,6 +88,7 @@ class Remote:
         self._upstream = Upstream(name, settings, key, self._dialect, outward)
         self._settings, self._model, self._retries = settings, settings.model, settings.retries
         self._levels: dict[str, Levels] = {}
+        self._known_wishes: dict[tuple[object, ...], dict[str, Asked]] = {}
 
     async def complete(self, request: Request) -> Prediction:
         """The server's answer, held to the task. Raises `EngineBusy`, `EngineDown`, `EngineSlow` or `EngineError`.
@@ -161,10 +164,10 @@ class Remote:
     async def _answer(self, call: _Call, *, stream: bool) -> Incoming:
         """The opened 200 answer. Forms that the server rejects are given up; remembered when that helped."""
         request = call.request
-        asked = wishes(request, self._dialect, stream=stream)
+        asked = self._wishes(request, stream=stream)
         said = self._wire.said(call.said, request)
         about = request.task.name if request.task else ""
-        levels, complaint = self._levels.get(about, {}), ""
+        levels, complaint = self._levels.get(about, NONE_REJECTED), ""
         for _ in range(MOST_REJECTIONS):
             sent = body(said, self._model or request.model, self._dialect, asked, levels)
             try:
@@ -176,9 +179,22 @@ class Remote:
                     break
                 levels = next_levels
                 continue
-            self._levels[about] = dict(self._levels.get(about, {})) | dict(levels)
+            if complaint:
+                self._levels[about] = dict(self._levels.get(about, {})) | dict(levels)
             return incoming
         raise EngineError(f"{self.name} rejects the request: {complaint}")
+
+    def _wishes(self, request: Request, *, stream: bool) -> dict[str, Asked]:
+        """What the request wants; what those want that differ only in their words is worked out once."""
+        if request.task is not None or request.response_format is not None or request.tools is not None:
+            return wishes(request, self._dialect, stream=stream)
+        wanted = (request.temperature, request.max_tokens, request.seed, request.stop, request.logprobs, stream)
+        asked = self._known_wishes.get(wanted)
+        if asked is None:
+            if len(self._known_wishes) >= MOST_KNOWN:
+                self._known_wishes.clear()
+            asked = self._known_wishes[wanted] = wishes(request, self._dialect, stream=stream)
+        return asked
 
     def _listen(self, heard: Heard, events: list[bytes]) -> list[str | CallPiece]:
         """The texts, and the pieces of calls, that the events bring, up to the end mark."""

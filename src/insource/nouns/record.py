@@ -85,6 +85,8 @@ class Record(Noun, frozen=True, kw_only=True):
 
     @property
     def _answering(self) -> int | None:
+        if len(self.attempts) == 1:
+            return None if self.attempts[0].prediction is None else 0
         made = [i for i, attempt in enumerate(self.attempts) if attempt.prediction is not None]
         valid = [i for i in made if (said := self.attempts[i].prediction) is not None and said.value is not None]
         return max(valid or made, default=None)

@@ -3,9 +3,9 @@
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import lru_cache
 from urllib.parse import quote
 
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
@@ -18,7 +18,9 @@ from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
+from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
+from insource.serve.said import Said
 from insource.serve.stream import EventStream, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
@@ -57,35 +59,45 @@ def left() -> Response:
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
     """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes, `Invalid` if it breaks off."""
-    declared = http.headers.get("content-length", "")
-    pieces, size = [], int(declared) if declared.isdecimal() else 0
-    too_large = TooLarge(f"the body is larger than {limit:,} bytes", hint="serve.max_body_bytes sets the limit")
-    if size > limit:
-        raise too_large
-    size = 0
-    try:
-        async for piece in http.stream():
-            size += len(piece)
-            if size > limit:
-                raise too_large
-            pieces.append(piece)
-    except ClientDisconnect as error:
-        raise Invalid("the caller left before the end of its body") from error
-    return b"".join(pieces)
+    declared = given(http.scope, b"content-length")
+    if declared and declared[0].isdecimal() and int(declared[0]) > limit:
+        raise _too_large(limit)
+    whole: bytes = b""
+    while True:
+        message = await http.receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("the caller left before the end of its body")
+        whole += message.get("body", b"")
+        if len(whole) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return whole
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit:,} bytes", hint="serve.max_body_bytes sets the limit")
 
 
 def headers(record: Record) -> dict[str, str]:
     """What every answer carries."""
-    facts = wire.facts(record)
+    return _headers(wire.facts(record))
+
+
+def _headers(facts: JsonObject) -> dict[str, str]:
     confidence = facts["confidence"]
-    return (AGAIN if record.cached else NOT_KEPT) | {
-        "x-request-id": record.id,
-        "x-insource-record": record.id,
-        "x-insource-release": quote(str(facts["release"]), safe="@+"),
+    return (AGAIN if "cache" in facts else NOT_KEPT) | {
+        "x-request-id": facts["record"],
+        "x-insource-record": facts["record"],
+        "x-insource-release": _quoted(str(facts["release"])),
         "x-insource-tier": str(facts["tier"]),
         "x-insource-confidence": "" if confidence is None else f"{confidence:.6f}",
         "x-insource-decision": str(facts["decision"]),
     }
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="@+")
 
 
 def _answered(answered: Answered, call: wire.ChatCall) -> ASGIApp:
@@ -95,8 +107,8 @@ def _answered(answered: Answered, call: wire.ChatCall) -> ASGIApp:
         return error_response(refused, headers(record) | NO_RETRY)
     created = int(time.time())
     if not call.stream:
-        body = to_json(wire.completion(answered.records, call, task, created))
-        return Response(body, 200, headers(record), "application/json")
+        body = wire.completion(answered.records, call, task, created)
+        return Said(to_json(body), _headers(body["insource"]))
     first = event(wire.chunk(record.id, call, record.release or call.model, created, BEGUN))
     return EventStream(first, _decided(answered, call, created), headers(record))
 
@@ -138,7 +150,7 @@ async def live(events: AsyncGenerator[bytes], said: dict[str, str], receive: Rec
 
 def live_headers(name: str, model: str) -> dict[str, str]:
     """What is known of a call before its first word; with that `names` says who answers."""
-    said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(model, safe="@+")}
+    said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": _quoted(model)}
     return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
 
 
@@ -146,7 +158,7 @@ def names(said: dict[str, str]) -> Callable[[Begun], None]:
     """What puts into the headers `said` who answers a stream: they leave with the first word, so they can tell."""
 
     def name(begun: Begun) -> None:
-        said["x-insource-release"] = quote(begun.release, safe="@+")
+        said["x-insource-release"] = _quoted(begun.release)
         said["x-insource-tier"] = str(begun.tier)
         if begun.tier > 1:
             said["x-insource-decision"] = "escalated"

@@ -87,11 +87,14 @@ def read(body: bytes, form: type[T], what: str) -> T:
 def read_call(body: bytes) -> ChatCall:
     """The chat call that `body` spells. Raises `Invalid` naming the field."""
     call = read(body, ChatCall, "a chat call")
-    if not depth_ok([[message.content, message.tool_calls] for message in call.messages]) or not depth_ok(
-        [call.response_format, call.tools, call.tool_choice]
-    ):
-        raise Invalid(f"the body nests more than {DEEPEST} levels of JSON")
-    _check_text(call)
+    deep = [part for each in call.messages for part in (each.content, each.tool_calls) if isinstance(part, list)]
+    if deep or call.response_format or call.tools or call.tool_choice:
+        if not depth_ok([deep]) or not depth_ok([call.response_format, call.tools, call.tool_choice]):
+            raise Invalid(f"the body nests more than {DEEPEST} levels of JSON")
+        for index, message in enumerate(call.messages):
+            check_turn(message.content, message.tool_calls, f"messages[{index}]")
+    if b"\\u" in body:  # UTF-8 has no way to spell half a pair
+        _check_text(call)
     return call
 
 
@@ -242,8 +245,6 @@ def _check_text(call: ChatCall) -> None:
         msgspec.json.encode(call)
     except UnicodeEncodeError as error:
         raise Invalid("the text holds half a surrogate pair, which is no character", at="messages") from error
-    for index, message in enumerate(call.messages):
-        check_turn(message.content, message.tool_calls, f"messages[{index}]")
 
 
 def _check_task_call(call: ChatCall, task: Task) -> None:
