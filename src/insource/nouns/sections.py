@@ -22,6 +22,8 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     A server is waited for `connect_s` for a connection, `first_byte_s` for the first byte of its answer, `idle_s`
     between its bytes, and `timeout_s` in all. So many calls as `max_concurrent` are with it at once, `max_waiting`
     more wait. With `breaker` it is left alone for a while after failures; what took longer than `slow_s` is one.
+    Connections go through `proxy`, http://HOST:PORT, where one is named; `proxy_auth_env` names the variable with its
+    USER:PASSWORD.
     `otherwise` names the engines that are asked, in order, when this one fails before its first word. `cache` says
     whether answers to calls by its name are given again; None leaves it to the workspace, where it has no `region`.
     """
@@ -44,6 +46,8 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 256
     breaker: bool = True
     otherwise: tuple[str, ...] = msgspec.field(name="else", default=())
+    proxy: str = ""
+    proxy_auth_env: str = ""
     cache: bool | None = None
     context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     retries: Annotated[int, Meta(ge=0, le=10)] = 1
