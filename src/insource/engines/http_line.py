@@ -48,7 +48,7 @@ class Line(asyncio.Protocol):
         """
         if self._lost is not None:
             raise self._lost
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = self._parser or httptools.HttpResponseParser(self)
         self._begin()
         self._asked, self._ended = True, False
         self._body.clear()

@@ -8,7 +8,6 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -29,6 +28,7 @@ from insource.nouns import (
     Task,
     Usage,
     canonical,
+    stamp,
 )
 from insource.route import HUMAN, Choice, accept
 from insource.route.limits import need
@@ -142,16 +142,15 @@ async def intended(request: Request, path: Path) -> str:
     hashed = await _hash(request, path.key)
     if path.intend is None:
         return hashed
-    now = datetime.now(UTC)
+    now = time.time()
     prices = [tier.usd_per_million for tier in path.tiers]
-    until = now + timedelta(seconds=request.deadline + GRACE_S)
     intent = Intent(
         id=request.id,
         task=path.task.name if path.task else None,
         tenant=request.tenant,
         input_hash=hashed,
-        created=now.isoformat(timespec="milliseconds"),
-        until=until.isoformat(timespec="milliseconds"),
+        created=stamp(now),
+        until=stamp(now + request.deadline + GRACE_S),
         caller=request.caller,
         usd=need(request, prices).usd if any(map(any, prices)) else 0.0,
     )
@@ -178,7 +177,7 @@ async def recorded(
         input_hash=await _hash(request, path.key) if hashed is None else hashed,
         latency_ms=(time.perf_counter() - began) * 1000,
         usd=sum([attempt.usd for attempt in attempts]),
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        created=stamp(time.time()),
         caller=request.caller,
     )
     release = path.tiers[record.tier - 1].release if path.tiers else None

@@ -11,6 +11,7 @@ from insource.nouns.base import (
     digest,
     from_json,
     sha256_given,
+    stamp,
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
@@ -108,6 +109,7 @@ __all__ = [
     "same",
     "scan_faults",
     "sha256_given",
+    "stamp",
     "to_json",
     "visible",
 ]

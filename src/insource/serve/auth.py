@@ -41,8 +41,9 @@ class Guarded(Route):
 
 async def admit(scope: Scope, roles: tuple[Role, ...]) -> None:
     """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`."""
-    ring: Keyring = scope["app"].state.keyring
-    scope["app"].state.desk.seeing.arrived(scope)
+    state = scope["app"].state
+    ring: Keyring = state.keyring
+    state.desk.seeing.arrived(scope)
     scope["key"] = key = await _holder(ring, scope)
     if not any(role in key.roles for role in roles):
         raise Denied("this key may not do that", hint=f"it takes the role {' or '.join(roles)}")

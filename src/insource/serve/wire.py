@@ -140,7 +140,8 @@ def completion(records: Sequence[Record], call: ChatCall, task: Task | None, cre
 
 def _choice(record: Record, call: ChatCall, task: Task | None, index: int) -> JsonObject:
     said = record.answer
-    message: JsonObject = {"role": "assistant", "content": content_of(record, task), "refusal": None}
+    words = said.text if task is None and said else content_of(record, task)
+    message: JsonObject = {"role": "assistant", "content": words, "refusal": None}
     if said and said.tool_calls:
         message |= {"tool_calls": list(said.tool_calls), "content": said.text or None}
     ended = {"logprobs": _logprobs(said, task, call), "finish_reason": finish_of(said, call)}
@@ -204,8 +205,8 @@ def finish_of(said: Prediction | None, call: ChatCall) -> str:
 def usage_of(records: Sequence[Record]) -> JsonObject:
     """OpenAI's usage object, of all that was asked: the choices of a task are one answer, told several times."""
     said = [record.answer for record in {record.id: record for record in records}.values()]
-    tokens_in = sum(one.usage.input_tokens for one in said if one)
-    tokens_out = sum(one.usage.output_tokens for one in said if one)
+    tokens_in = sum([one.usage.input_tokens for one in said if one])
+    tokens_out = sum([one.usage.output_tokens for one in said if one])
     return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
 
 
@@ -214,15 +215,15 @@ def facts(record: Record) -> JsonObject:
 
     For an extraction also the confidence of each field and where its value stands in the input.
     """
-    said = record.answer
-    engine = record.attempts[record.tier - 1].decision.engine if record.attempts else ""
+    said, tier = record.answer, record.tier
+    engine = record.attempts[tier - 1].decision.engine if record.attempts else ""
     found: JsonObject = {"fields": said.fields, "places": said.places} if said and said.places else {}
     if record.cached:
         found["cache"] = "hit"
     return {
         "record": record.id,
         "release": record.release or engine,
-        "tier": record.tier,
+        "tier": tier,
         "confidence": said.confidence if said else None,
         "decision": record.outcome,
         **found,

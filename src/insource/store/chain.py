@@ -221,7 +221,7 @@ def _count(connection: Connection, table: Table) -> int:
 def record_columns(record: Record) -> dict[str, Any]:
     """What stands of a record beside its body, to look it up by."""
     answer = record.answer
-    predictions = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
+    used = [attempt.prediction.usage for attempt in record.attempts if attempt.prediction is not None]
     return {
         "id": record.id,
         "task": record.task,
@@ -230,7 +230,7 @@ def record_columns(record: Record) -> dict[str, Any]:
         "outcome": record.outcome,
         "input_hash": record.input_hash,
         "confidence": answer.confidence if answer else None,
-        "input_tokens": sum(prediction.usage.input_tokens for prediction in predictions),
-        "output_tokens": sum(prediction.usage.output_tokens for prediction in predictions),
+        "input_tokens": sum([usage.input_tokens for usage in used]),
+        "output_tokens": sum([usage.output_tokens for usage in used]),
         "created": record.created,
     }

@@ -19,6 +19,7 @@ from insource.store.thread import BUSY_S, Locked, StoreThread, open_log, sync, t
 Write = Callable[[Sql, list[Any]], None]
 Why: TypeAlias = StoreError | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
+GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
 
@@ -153,7 +154,10 @@ class GroupCommit:
         self._commits += 1
         if self._commits == CHECKPOINT_COMMITS:
             self._emptying = asyncio.get_running_loop().create_task(self._empty_most())
-        self._go_on()
+        if len(taken) >= CROWD:
+            asyncio.get_running_loop().call_later(GATHER_S, self._go_on)
+        else:
+            self._go_on()
 
     def _go_on(self) -> None:
         if self._due:
