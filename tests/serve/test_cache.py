@@ -110,6 +110,24 @@ async def test_an_engine_that_is_held_to_a_place_says_so_itself(tmp_path, cache,
         assert [await here.hit() for _ in range(2)] == [False, kept]
 
 
+async def test_an_engine_of_other_settings_or_another_scan_is_another_scope(tmp_path):
+    async def scope(scan=Scan(), **more) -> str:  # noqa: B008 - frozen
+        hub = EngineSettings(kind="openai", base_url="http://127.0.0.1:9/v1", cache=True, **more)
+        spare = EngineSettings(kind="openai", base_url="http://127.0.0.1:9/v1")
+        engines = {"hub": hub, "spare": spare}
+        settings = Settings(root=tmp_path, cache=tmp_path, engines=engines, scan=scan)
+        async with await Store.open(settings) as store:
+            path = open_passthrough("hub", settings, store)
+            await close_path(path)
+            return path.scope
+
+    pytest.importorskip("re2")
+    noted = Scan(input=ScanPolicy(actions={"email": "note"}))
+    made = [await scope(), await scope(model="m"), await scope(region="eu"), await scope(otherwise=("spare",))]
+    assert len({*made, await scope(noted)}) == 5
+    assert made[0] == await scope()
+
+
 async def test_a_base_model_in_the_process_is_on_premises_too(tmp_path):
     async def scope(**more) -> str:
         small = EngineSettings(kind="scripted", script="s.jsonl", **more)

@@ -262,6 +262,7 @@ def _of_record(record: Record, status: int) -> dict[str, Any]:
         "insource.tier": record.tier,
         "insource.tenant": record.tenant,
         "insource.usd": record.usd,
+        **({"insource.cache": "hit"} if record.cached else {}),
         **({"insource.task": record.task} if record.task else {}),
         **({"gen_ai.response.model": record.release} if record.release else {}),
     }
