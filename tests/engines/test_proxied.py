@@ -1,17 +1,21 @@
 """Through a proxy that the settings name: what it is told, what nobody else is, and where it may not lead."""
 
+import asyncio
 import base64
+import json
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from proxies import Proxy, Secure, certificates, standing
 
-from insource.engines.outward import Outward
+from insource.cli.main import main
+from insource.engines.outward import Outward, to_engine
 from insource.engines.remote import Remote
 from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.errors import EngineDown, EngineError, Invalid, Outside
 from insource.nouns import Networks, Output, Task, ask
-from insource.settings import EngineSettings
+from insource.settings import EngineSettings, load_settings
 from insource.store import egress
 from trap import Watch
 
@@ -244,3 +248,35 @@ def test_what_is_no_proxy_is_refused_with_the_form(proxy):
         Remote("e", settings, "")
     assert "proxy_auth_env" in raised.value.hint
     assert "canary" not in str(raised.value)
+
+
+def test_a_name_that_the_region_lists_lends_nothing_to_the_proxy_that_is_asked_for_it():
+    way = Outward("engine e", "eu", networks=LISTED)
+    assert way.admitted("llm.example:443", ["8.8.8.8"]) == {"8.8.8.8"}
+    way.via = "8.8.4.4:3128"
+    with pytest.raises(Outside, match=r"8\.8\.4\.4 is outside eu"):
+        way.admitted("llm.example:443", ["8.8.4.4"])
+    listed = Outward("engine e", "eu", networks=Networks(places={"eu": ("llm.example", "proxy.example")}))
+    listed.via = "proxy.example:3128"
+    assert listed.admitted("llm.example:443", ["8.8.4.4"]) == {"8.8.4.4"}
+
+
+def test_the_report_says_by_which_proxy(tmp_path):
+    (tmp_path / "insource.toml").write_text(
+        '[engines.e]\nkind = "openai"\nbase_url = "https://llm.example/v1"\nproxy = "http://127.0.0.1:9"\n'
+    )
+    settings = load_settings(tmp_path, {"INSOURCE_CACHE": str(tmp_path / "cache")})
+
+    async def asked():
+        engine = Remote("e", settings.engines["e"], "", to_engine("e", settings))
+        with pytest.raises(EngineDown):
+            await engine.complete(ask(TASK, "x", id="1"))
+        await engine.close()
+
+    asyncio.run(asked())
+    environment = {"INSOURCE_CACHE": str(tmp_path / "cache")}
+    shown = CliRunner().invoke(main, ["-C", str(tmp_path), "audit", "egress"], env=environment)
+    assert "llm.example:443 via 127.0.0.1:9" in shown.stdout
+    shown = CliRunner().invoke(main, ["-C", str(tmp_path), "audit", "egress", "--json"], env=environment)
+    (row,) = json.loads(shown.stdout)["egress"]
+    assert (row["destination"], row["via"], row["connections"]) == ("llm.example:443", "127.0.0.1:9", 1)
