@@ -83,6 +83,16 @@ async def test_no_other_tenant_input_policy_release_or_engine_is_given_it(change
     assert not (await answer(request("r3", **more), change(way), discard)).cached
 
 
+async def test_five_thousand_tenants_ask_the_same_and_none_is_given_anothers_answer():
+    way = path(Counting(), answers=answers())
+    for number in range(5000):
+        record = await answer(request(f"r{number}", tenant=f"tenant {number}"), way, discard)
+        assert not record.cached
+    assert (len(way.answers.shelf), way.answers.counts) == (5000, {("t", "miss"): 5000})
+    own = [await answer(request("x", tenant=f"tenant {number}"), way, discard) for number in (0, 1, 4999)]
+    assert [one.attempts[0].decision.reason.split()[2] for one in own] == ["r0", "r1", "r4999"]
+
+
 async def test_a_tenant_of_the_same_name_with_another_key_is_given_nothing():
     way = path(Counting(), answers=answers())
     await answer(request("r1"), way, discard)
