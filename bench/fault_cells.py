@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 
+from insource.engines.bursts import Burst
 from insource.engines.deployment import Deployment
 from insource.engines.remote import Remote
 from insource.engines.scripted_faults import ANSWERS, HARMLESS, PLACES, PLAYS, At
@@ -72,15 +73,15 @@ def passed(id: str, text: str, cell: Cell) -> Request:
 class Trusting(Remote):
     """The control: takes every end of a stream for the end of the answer."""
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
         """What came, as if it were all."""
         said: list[str] = []
         try:
-            async for piece in super().stream(request):
-                said += [piece] if isinstance(piece, str) else []
-                yield piece
+            async for burst in super().bursts(request):
+                said += [piece for piece in burst if isinstance(piece, str)]
+                yield burst
         except EngineDown:
-            yield Prediction(text="".join(said), engine=self.name)
+            yield [Prediction(text="".join(said), engine=self.name)]
 
 
 def engine(name: str, cell: Cell, url: str, made: type[Remote] = Remote) -> Deployment:

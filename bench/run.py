@@ -158,6 +158,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "gateway": (["gateway.py", "."], gateway_rows.gateway),
+    "gateway_streams": (["gateway_streams.py", "."], gateway_rows.streams),
     "kills": (["kills.py", "."], gateway_rows.kills),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),

@@ -280,3 +280,14 @@ def test_the_report_says_by_which_proxy(tmp_path):
     shown = CliRunner().invoke(main, ["-C", str(tmp_path), "audit", "egress", "--json"], env=environment)
     (row,) = json.loads(shown.stdout)["egress"]
     assert (row["destination"], row["via"], row["connections"]) == ("llm.example:443", "127.0.0.1:9", 1)
+
+
+def test_what_went_straight_and_what_went_by_a_proxy_are_two_things(tmp_path):
+    journal = tmp_path / egress.FILE
+    for via in ("", "10.0.0.1:3128", "10.0.0.2:3128", "10.0.0.1:3128"):
+        way = Outward("engine e", journal=journal)
+        way.via = via
+        way.sent("llm.example:443", 10)
+        way.close()
+    rows, _ = egress.read([journal])
+    assert [(row.via, row.sent) for row in rows] == [("", 10), ("10.0.0.1:3128", 20), ("10.0.0.2:3128", 10)]

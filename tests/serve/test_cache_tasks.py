@@ -117,6 +117,9 @@ async def test_a_policy_that_changes_is_another_scope(tmp_path):
             await scope(live_workspace.TASK, "[engines.more]\nkind = 'scripted'\nscript = 'hub.jsonl'\n"),
         ]
         assert len({plain, *others}) == 6
+        second = await live_workspace.release(settings, store)
+        await live_workspace.go_live(store, second.name, retire=release.name)
+        assert await scope(live_workspace.TASK) not in {plain, *others}
 
 
 async def test_an_answer_that_waits_for_a_person_waits_again(tmp_path):

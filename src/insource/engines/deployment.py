@@ -12,7 +12,8 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.base import Embeds, Engine, Piece, Streams
+from insource.engines.base import Embeds, Engine, Piece
+from insource.engines.bursts import Burst, bursts, one_by_one, streams
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -233,19 +234,23 @@ class Deployment:
                 except EngineError as error:
                     await self.turnstile.pause(error, number, until)
 
-    async def stream(self, request: Request) -> AsyncGenerator[Piece]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
+        return one_by_one(self.bursts(request))
+
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
+        """What `stream` gives, together what came together."""
         async with self.turnstile.seat(request.deadline) as until:
-            number = said = 0
+            number, said = 0, False
             while True:
                 number += 1
                 try:
                     with self.turnstile.trial(until) as trial:
-                        async with aclosing(self._pieces(_within(request, trial))) as pieces:
-                            async for piece in pieces:
+                        async with aclosing(self._pieces(_within(request, trial))) as coming:
+                            async for burst in coming:
                                 trial.heard()
-                                said += 1
-                                yield piece
+                                said = True
+                                yield burst
                     return
                 except EngineError as error:
                     if said:
@@ -256,13 +261,11 @@ class Deployment:
         """Closes the engine."""
         await self.engine.close()
 
-    async def _pieces(self, request: Request) -> AsyncGenerator[Piece]:
-        if not isinstance(self.engine, Streams):
-            yield await self.engine.complete(request)
-            return
-        async with aclosing(self.engine.stream(request)) as stream:
-            async for piece in stream:
-                yield piece
+    def _pieces(self, request: Request) -> AsyncGenerator[Burst]:
+        return bursts(self.engine, request) if streams(type(self.engine)) else self._alone(request)
+
+    async def _alone(self, request: Request) -> AsyncGenerator[Burst]:
+        yield [await self.engine.complete(request)]
 
 
 def _within(request: Request, trial: _Trial) -> Request:

@@ -120,7 +120,7 @@ class Line(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field of the head, or a trailer."""
-        self._size += len(name) + len(value)
+        self._size += len(name) + len(value) + len(b": \r\n")
         if self._size > MOST_HEAD:
             raise Broken(f"its head has more than {MOST_HEAD:,} bytes")
         if not self._head:

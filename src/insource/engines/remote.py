@@ -13,6 +13,7 @@ import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.base import Piece
+from insource.engines.bursts import Burst, one_by_one
 from insource.engines.dialects import dialect
 from insource.engines.neutral import neutral_turns
 from insource.engines.outward import Outward
@@ -23,13 +24,14 @@ from insource.engines.remote_openai import OPENAI
 from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
 from insource.engines.remote_wish import Asked, Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
-from insource.nouns import CallPiece, JsonObject, Message, Prediction, Request, Task, Usage
+from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
 from insource.nouns.request import text_of
 from insource.scan.find import Shapes
 from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+MOST_AT_ONCE = 256  # pieces that go on together: what they are written as may be five times what they came as
 MOST_KNOWN = 256
 NONE_REJECTED: Levels = {}
 EMBEDDINGS = "/embeddings"
@@ -111,10 +113,15 @@ class Remote:
             prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
         return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
-    async def stream(self, request: Request) -> AsyncGenerator[Piece]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
+        """Text and calls as they come, then the whole Prediction; `bursts`, each piece by itself."""
+        return one_by_one(self.bursts(request))
+
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
         """Text and calls as they come, then the whole Prediction. A stream without its end mark raises `EngineDown`.
 
-        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all.
+        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all. Pieces that
+        were read at once are a burst, of at most `MOST_AT_ONCE`; of a read with a fault in it nothing goes on.
         """
         call, heard = self._call(request), self._heard(request)
         events = Events(lines=self._wire.lines)
@@ -123,13 +130,14 @@ class Remote:
                 while not heard.ended:
                     piece = await incoming.piece()
                     # the end of the connection ends the last event too
-                    for said in self._listen(heard, events.feed(piece or b"\n\n")):
-                        yield said
+                    texts = self._listen(heard, events.feed(piece or b"\n\n"))
+                    for at in range(0, len(texts), MOST_AT_ONCE):
+                        yield texts[at : at + MOST_AT_ONCE]
                     if not piece and not heard.ended:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
         except Spoiled:
             heard.reason = SPOILED
-        yield heard.prediction(request, self.name, call.ms)
+        yield [heard.prediction(request, self.name, call.ms)]
 
     async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
         """A vector for each message, from the server's embeddings. Raises `EngineError`, as `complete` does."""
@@ -196,18 +204,23 @@ class Remote:
             asked = self._known_wishes[wanted] = wishes(request, self._dialect, stream=stream)
         return asked
 
-    def _listen(self, heard: Heard, events: list[bytes]) -> list[str | CallPiece]:
+    def _listen(self, heard: Heard, events: list[bytes]) -> Burst:
         """The texts, and the pieces of calls, that the events bring, up to the end mark."""
-        brought: list[str | CallPiece] = []
+        brought: Burst = []
+        quick = self._wire.quick
         for data in events:
+            text = quick(heard, data) if quick else None
+            if text is not None:
+                if text:
+                    brought.append(text)
+                continue
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
             elif text := self._take(heard, decoded(data), "delta"):
                 brought.append(text)
-            if heard.fresh:
-                brought += heard.come()
+            brought += heard.come()
             if heard.ended:
                 break
         return brought

@@ -6,7 +6,7 @@ out of the question goes back into the answer that is given. Records say kinds, 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -195,12 +195,14 @@ class Watching:
 
     @property
     def plain(self) -> bool:
-        """Whether what comes may go on as it comes: nothing is looked for in it, and nothing put back."""
+        """Whether what comes may go on as it comes: nothing is looked for in it, and nothing was taken out."""
         return self._stream is None and self._back is None
 
-    def feed(self, piece: str) -> Iterator[str]:
+    def feed(self, piece: str) -> Iterable[str]:
         """What may go on now. Raises `Blocked` after the last of what may, `ScanFailed` when the scan is broken."""
-        yield from self._go(piece, ended=False)
+        if self.plain:
+            return (piece,) if piece else ()
+        return self._go(piece, ended=False)
 
     def close(self, said: Prediction) -> Iterator[str | Prediction]:
         """The rest, then the whole prediction with calls that may go on."""

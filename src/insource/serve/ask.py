@@ -1,8 +1,8 @@
 """A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -10,7 +10,7 @@ from starlette.types import Receive
 
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
-from insource.journeys.relay import LEFT, Begun, Told, relay
+from insource.journeys.relay import LEFT, Begins, Told, relay_bursts
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
 from insource.serve.desk import Desk
@@ -91,12 +91,12 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
             raise
 
 
-async def relayed(desk: Desk, asked: Asked, id: str, begins: Callable[[Begun], None]) -> AsyncGenerator[Told]:
-    """What an engine says as it comes, as `relay` tells it, then the record of the call, which is called `id`."""
+@asynccontextmanager
+async def relayed(desk: Desk, asked: Asked, id: str, begins: Begins) -> AsyncIterator[AsyncGenerator[list[Told]]]:
+    """The words of an engine, together those that came together; then the record of the call, which is called `id`."""
     async with desk.lend(asked.call.model, asked.why) as path:
         request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
         with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
             path = as_wished(desk.seeing.path(path), asked.sent)
-            async with aclosing(relay(request, path, desk.keep, begins)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            async with aclosing(relay_bursts(request, path, desk.keep, begins)) as coming:
+                yield coming

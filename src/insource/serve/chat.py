@@ -1,8 +1,7 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid, OutputInvalid
-from insource.journeys.relay import Begun
+from insource.journeys.relay import Begins, Begun
 from insource.nouns import CallPiece, JsonObject, Record, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
@@ -21,7 +20,7 @@ from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
 from insource.serve.said import Said
-from insource.serve.stream import EventStream, event
+from insource.serve.stream import GAP, EventStream, Words, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
 NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
@@ -154,7 +153,7 @@ def live_headers(name: str, model: str) -> dict[str, str]:
     return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
 
 
-def names(said: dict[str, str]) -> Callable[[Begun], None]:
+def names(said: dict[str, str]) -> Begins:
     """What puts into the headers `said` who answers a stream: they leave with the first word, so they can tell."""
 
     def name(begun: Begun) -> None:
@@ -171,22 +170,32 @@ def names(said: dict[str, str]) -> Callable[[Begun], None]:
 async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
     """The events of an engine's words; before the first of them, `said` has the headers that tell whose they are."""
     call, created, begun, in_pieces = asked.call, int(time.time()), BEGUN, False
-    async with aclosing(relayed(desk, asked, id, names(said))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
+    words = Words(wire.chunk(id, call, call.model, created, {"content": GAP}))
+    async with relayed(desk, asked, id, names(said)) as coming:
+        async for burst in coming:
+            events: list[bytes] = []
+            for piece in burst:
+                if isinstance(piece, Record):
+                    said |= headers(piece)
+                    events += _ended(piece, call, created, begun, in_pieces=in_pieces)
+                elif isinstance(piece, CallPiece):
+                    delta = (begun | {"content": None} if begun else {}) | wire.call_delta(piece)
+                    events.append(event(wire.chunk(id, call, call.model, created, delta)))
+                    in_pieces = True
+                elif begun:
+                    events.append(event(wire.chunk(id, call, call.model, created, begun | {"content": piece})))
+                else:
+                    events.append(words.event(piece))
                 begun = {}
-            elif isinstance(piece, CallPiece):
-                delta = (begun | {"content": None} if begun else {}) | wire.call_delta(piece)
-                yield event(wire.chunk(id, call, call.model, created, delta))
-                begun, in_pieces = {}, True
-            else:
-                said |= headers(piece)
-                if begun:
-                    yield event(wire.chunk(id, call, call.model, created, begun))
-                last = wire.last_chunk(piece, call, None, call.model, created)
-                if in_pieces:
-                    last["choices"][0]["delta"] = {}
-                yield event(last)
-                if call.usage_chunk:
-                    yield event(wire.usage_chunk((piece,), call, call.model, created))
+            yield b"".join(events)
+
+
+def _ended(record: Record, call: wire.ChatCall, created: int, begun: JsonObject, *, in_pieces: bool) -> Iterator[bytes]:
+    if begun:
+        yield event(wire.chunk(record.id, call, call.model, created, begun))
+    last = wire.last_chunk(record, call, None, call.model, created)
+    if in_pieces:  # what it calls is told already
+        last["choices"][0]["delta"] = {}
+    yield event(last)
+    if call.usage_chunk:
+        yield event(wire.usage_chunk((record,), call, call.model, created))

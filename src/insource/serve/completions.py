@@ -6,7 +6,6 @@ form of one stands around it, as around any other call.
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
@@ -20,21 +19,11 @@ from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_js
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
 from insource.serve.auth import key_of
-from insource.serve.chat import (
-    NO_RETRY,
-    headers,
-    left,
-    live,
-    live_headers,
-    names,
-    no_answer,
-    read_body,
-    unanswered,
-)
+from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, names, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
-from insource.serve.stream import EventStream, event
+from insource.serve.stream import GAP, EventStream, Words, event
 
 MOST_PROMPTS = 128
 
@@ -132,17 +121,26 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
 
 async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
     call, created = asked.call, int(time.time())
-    async with aclosing(relayed(desk, asked, id, names(said))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield event(_body(id, call, created, [_piece(piece)]))
-            if not isinstance(piece, Record):
-                continue  # this API has no functions
-            said |= headers(piece)
-            end = _piece("") | {"finish_reason": wire.finish_of(piece.answer, call)}
-            yield event(_body(id, call, created, [end]) | {"insource": wire.facts(piece)})
-            if call.usage_chunk:
-                yield event(_body(id, call, created, []) | {"usage": wire.usage_of((piece,))})
+    words = Words(_body(id, call, created, [_piece("") | {"text": GAP}]))
+    async with relayed(desk, asked, id, names(said)) as coming:
+        async for burst in coming:
+            events: list[bytes] = []
+            for piece in burst:
+                if isinstance(piece, str):
+                    events.append(words.event(piece))
+                elif isinstance(piece, Record):
+                    said |= headers(piece)
+                    events.append(_ended(piece, call, created))
+            if events:  # of calls alone there is nothing to tell: this API has no functions
+                yield b"".join(events)
+
+
+def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:
+    end = _piece("") | {"finish_reason": wire.finish_of(record.answer, call)}
+    last = event(_body(record.id, call, created, [end]) | {"insource": wire.facts(record)})
+    if not call.usage_chunk:
+        return last
+    return last + event(_body(record.id, call, created, []) | {"usage": wire.usage_of((record,))})
 
 
 def _choice(record: Record, call: wire.ChatCall, task: Task | None, index: int) -> JsonObject:

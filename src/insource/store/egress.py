@@ -9,6 +9,7 @@ import fcntl
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -145,7 +146,8 @@ def _append(path: Path, added: Iterable[Egress]) -> None:
             file.write(lines)
             file.flush()
             if file.tell() > FOLD_BYTES:
-                _fold(path)
+                with suppress(OSError):  # what was added is there, and must not be added again
+                    _fold(path)
             return
 
 
@@ -161,7 +163,8 @@ def _fold(path: Path) -> None:
     found, spoiled = _summed(path.read_bytes())
     if spoiled:
         return
-    part = path.with_name(f".{path.name}.part")
+    # a name of its own: whoever waits for the file that we put in its place may fold that one while we end
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         part.write_bytes(b"".join(b"\n" + to_json(one) for one in found))
         part.replace(path)

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 from insource.errors import StoreError
 from insource.store.bulk import Sql
-from insource.store.thread import BUSY_S, Locked, StoreThread, open_log, sync, translated
+from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync, translated
 
 Write = Callable[[Sql, list[Any]], None]
 Why: TypeAlias = StoreError | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
+RELAXED_S = 1.0
 GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
@@ -32,11 +33,23 @@ class _Waiting(NamedTuple):
     durable: asyncio.Future[None]
 
 
-class GroupCommit:
-    """Writes what waits at one time in one transaction, beside the connection of `thread`, to the same file."""
+class _AgainSoon(Exception):
+    """Another connection writes now, says `error`."""
 
-    def __init__(self, thread: StoreThread) -> None:
-        self._thread = thread
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class GroupCommit:
+    """Writes what waits at one time in one transaction, beside the connection of `thread`, to the same file.
+
+    With `relaxed` it tells who waits before the log is synced, which it then is once a second.
+    """
+
+    def __init__(self, thread: StoreThread, *, relaxed: bool = False) -> None:
+        self._thread, self._relaxed = thread, relaxed
+        self._syncing: asyncio.TimerHandle | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-sync")
         self._waiting: list[_Waiting] = []
         self._connection: Any = None
@@ -65,6 +78,9 @@ class GroupCommit:
         """Commits what waits and closes. Closing twice is fine."""
         while self._busy or self._emptying is not None:
             await (self._emptying or self.join(_nothing, None))
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.wrap_future(self._executor.submit(sync, self._log))
         self._closed = True
         self._executor.shutdown(wait=False)
         if self._connection is not None:
@@ -79,29 +95,33 @@ class GroupCommit:
         taken = self._waiting
         try:
             errors = self._written(taken)
-        except Locked as error:
+        except _AgainSoon as again:
             self._since = self._since or loop.time()
             if loop.time() - self._since < BUSY_S:
                 loop.call_later(AGAIN_S, self._commit)
                 return
-            errors = [error] * len(taken)
+            errors = [again.error] * len(taken)
         self._since = None
         self._waiting = []
         if all(errors):
+            self._told(taken, errors)
+            return
+        if self._relaxed:
+            self._syncing = self._syncing or loop.call_later(RELAXED_S, self._sync_soon)
             self._told(taken, errors)
             return
         synced = self._executor.submit(sync, self._log)
         synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, taken, errors, done))
 
     def _written(self, taken: list[_Waiting]) -> list[Why]:
-        """Why each is not in the log. Raises `Locked` when another connection writes now."""
+        """Why each is not in the log. Raises `_AgainSoon` when another connection writes now."""
         try:
             self._check()
             self._open()
             self._transact(taken)
-        except Locked:
-            raise
         except StoreError as error:
+            if is_locked(error):
+                raise _AgainSoon(error) from error
             if len(taken) == 1 or self._connection is None or self._broken or self._closed:
                 return [error] * len(taken)
             # One bad write must not cost the others: each gets a transaction and an error of its own.
@@ -131,11 +151,20 @@ class GroupCommit:
                     sql.execute("ROLLBACK")
                 raise
 
-    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
+    def _sync_soon(self) -> None:
+        """Has the log synced for those who were told already."""
+        loop, self._syncing = asyncio.get_running_loop(), None
+        synced = self._executor.submit(sync, self._log)
+        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._heard, done))
+
+    def _heard(self, done: Future[None]) -> None:
         failed = done.exception()
         if failed is not None:
             # What an fsync could not write may be marked as written: the next one would wrongly succeed.
             self._broken = f"the store {self._thread.path} could not be synced: {failed}"
+
+    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
+        self._heard(done)
         try:
             self._check()  # removed meanwhile: what was committed went to a file that nobody will find again
         except StoreError as error:

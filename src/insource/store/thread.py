@@ -21,10 +21,6 @@ READS = "reads"  # in `Connection.info`: the transaction that begins writes noth
 REPAIR = "insource store restore FILE brings a backup back"
 
 
-class Locked(StoreError):
-    """Another connection writes to the store."""
-
-
 class StoreThread:
     """Runs work on the database, one piece at a time, each in a transaction of its own.
 
@@ -189,8 +185,12 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite.Error) as error:
         reason = str(getattr(error, "orig", None) or error)
-        kind = Locked if "locked" in reason.lower() else StoreError
-        raise kind(f"the store {path} failed: {reason}", hint=_hint(reason), at=str(path)) from error
+        raise StoreError(f"the store {path} failed: {reason}", hint=_hint(reason), at=str(path)) from error
+
+
+def is_locked(error: StoreError) -> bool:
+    """Whether it failed because another connection writes."""
+    return "locked" in str(error.__cause__).lower()
 
 
 def _hint(reason: str) -> str:
