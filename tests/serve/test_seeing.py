@@ -323,7 +323,8 @@ def shown_metrics() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.kept(record(), 0.001)
     metrics.refused(Invalid("no"))
-    now = Now(in_flight=0, queue=1, live={"tickets": "tickets@1.0.0"}, servers={"hub": True}, waiting={"tickets": 1})
+    live, cache = {"tickets": "tickets@1.0.0"}, {("tickets", "hit"): 1}
+    now = Now(in_flight=0, queue=1, live=live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

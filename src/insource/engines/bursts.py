@@ -5,11 +5,11 @@ from contextlib import aclosing
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from insource.engines.base import Engine, Streams
-from insource.nouns import Prediction, Request
+from insource.engines.base import Engine, Piece, Streams
+from insource.nouns import Request
 
 T = TypeVar("T")
-Burst = list[str | Prediction]
+Burst = list[Piece]
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.base import Embeds, Engine
+from insource.engines.base import Embeds, Engine, Piece
 from insource.engines.bursts import Burst, bursts, one_by_one, streams
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
@@ -234,7 +234,7 @@ class Deployment:
                 except EngineError as error:
                     await self.turnstile.pause(error, number, until)
 
-    def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
         return one_by_one(self.bursts(request))
 

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import ssl
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from insource import __version__
@@ -46,8 +46,21 @@ class Place(NamedTuple):
         return cls(parts.scheme == "https", host, parts.port or PORTS[parts.scheme], destination_of(url))
 
 
-def head(place: Place, url: str, headers: dict[str, str]) -> bytes:
-    """The head of a POST to `url`, up to the length of its body, which `framed` adds.
+class Through(Protocol):
+    """A proxy at `place`: `tunnel` makes of a connection to it one to a server."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        ...
+
+    async def tunnel(self, sock: socket.socket, to: Place) -> None:
+        """Raises `EngineDown` where the proxy does not let us."""
+        ...
+
+
+def head(place: Place, url: str, headers: dict[str, str], *, whole: bool = False) -> bytes:
+    """The head of a POST to `url`, up to the length of its body, which `framed` adds; a proxy is told the `whole` URL.
 
     Raises `ValueError` where a header holds what none may (RFC 9110 section 5.5).
     """
@@ -55,6 +68,7 @@ def head(place: Place, url: str, headers: dict[str, str]) -> bytes:
     target = quote(parts.path or "/", UNQUOTED) + (f"?{quote(parts.query, UNQUOTED + '?')}" if parts.query else "")
     host = f"[{place.host}]" if ":" in place.host else place.host
     host += f":{place.port}" if place.port != PORTS[parts.scheme] else ""
+    target = f"{parts.scheme}://{host}{target}" if whole else target
     fixed = {"Host": host, "User-Agent": f"insource/{__version__}", "Accept-Encoding": "identity"}
     lines = [f"POST {target} HTTP/1.1"] + [f"{name}: {_value(value)}" for name, value in (fixed | headers).items()]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n"
@@ -67,9 +81,10 @@ def framed(head: bytes, body: bytes, more: str = "") -> bytes:
 
 
 class Lines:
-    """Connections to `place`, at most as many as calls at once. Used in one loop only."""
+    """Connections to `place`, by a proxy where one is given, as many as calls at once. Used in one loop only."""
 
-    def __init__(self, place: Place, outward: Outward, connect_s: float) -> None:
+    def __init__(self, place: Place, outward: Outward, connect_s: float, proxy: Through | None = None) -> None:
+        self._proxy = proxy
         self._place, self._outward, self._connect_s = place, outward, connect_s
         self._idle: list[tuple[Line, float]] = []
         self._taken: set[Line] = set()
@@ -151,7 +166,7 @@ class Lines:
 
     async def _found(self) -> list[Any]:
         """The addresses of the host; a literal one is its own."""
-        place = self._place
+        place = self._proxy.place if self._proxy else self._place
         with suppress(ValueError):
             version = ipaddress.ip_address(place.host).version
             family = socket.AF_INET if version == 4 else socket.AF_INET6
@@ -171,6 +186,8 @@ class Lines:
             sock.setblocking(False)  # noqa: FBT003 - its name in the standard library is positional
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(sock, address)
+            if self._proxy and self._context:
+                await self._proxy.tunnel(sock, self._place)
             name = self._place.host if self._context else None
             _, line = await self._loop.create_connection(Line, sock=sock, ssl=self._context, server_hostname=name)
         except BaseException:

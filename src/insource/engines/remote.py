@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from insource.decode.prompt import again, messages
+from insource.engines.base import Piece
 from insource.engines.bursts import Burst, one_by_one
 from insource.engines.dialects import dialect
 from insource.engines.neutral import neutral_turns
@@ -112,12 +113,12 @@ class Remote:
             prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
         return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
-    def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
-        """The text as it comes, then the whole Prediction; `bursts`, each piece by itself."""
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
+        """Text and calls as they come, then the whole Prediction; `bursts`, each piece by itself."""
         return one_by_one(self.bursts(request))
 
     async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
-        """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`.
+        """Text and calls as they come, then the whole Prediction. A stream without its end mark raises `EngineDown`.
 
         What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all. Pieces that
         were read at once are a burst, of at most `MOST_AT_ONCE`; of a read with a fault in it nothing goes on.
@@ -204,24 +205,25 @@ class Remote:
         return asked
 
     def _listen(self, heard: Heard, events: list[bytes]) -> Burst:
-        """The texts that the events bring, up to the end mark."""
-        texts: Burst = []
+        """The texts, and the pieces of calls, that the events bring, up to the end mark."""
+        brought: Burst = []
         quick = self._wire.quick
         for data in events:
             text = quick(heard, data) if quick else None
             if text is not None:
                 if text:
-                    texts.append(text)
+                    brought.append(text)
                 continue
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
             elif text := self._take(heard, decoded(data), "delta"):
-                texts.append(text)
+                brought.append(text)
+            brought += heard.come()
             if heard.ended:
                 break
-        return texts
+        return brought
 
     def _take(self, heard: Heard, data: dict[str, object], part: str) -> str:
         try:

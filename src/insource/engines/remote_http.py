@@ -17,6 +17,7 @@ from insource.engines.dialects import Dialect
 from insource.engines.http_line import Broken, Line
 from insource.engines.http_lines import Lines, NoLine, Place, framed, head
 from insource.engines.outward import Outward
+from insource.engines.proxied import ASKS, Proxy
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Invalid
 from insource.nouns import JsonObject, JsonValue, to_json
 from insource.settings import EngineSettings
@@ -114,6 +115,8 @@ class Upstream:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
             raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]') from None
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
+        self._proxy = Proxy.of(name, settings)
+        outward.via = self._proxy.place.destination if self._proxy else ""
         self._base, self._path = settings.base_url.rstrip("/"), dialect.path
         self._outward = outward
         self._heads: dict[str, bytes] = {}
@@ -147,7 +150,8 @@ class Upstream:
     def clean(self, said: JsonValue) -> str:
         """What the server said, short, on one line and without the key."""
         text = said if isinstance(said, str) else to_json(said).decode()
-        text = text.replace(self._key, "***") if self._key else text
+        for secret in (self._key, *(self._proxy.secrets if self._proxy else ())):
+            text = text.replace(secret, "***") if secret else text
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
@@ -178,7 +182,9 @@ class Upstream:
             key = {"Authorization": f"Bearer {self._key}"} if self._key else {}
             headers = {"Content-Type": "application/json", **self._dialect.headers, **key}
             try:
-                self._heads[path] = head(self._place, self._base + path, headers)
+                whole = self._proxy is not None and not self._place.secure
+                headers |= self._proxy.headers if self._proxy and whole else {}
+                self._heads[path] = head(self._place, self._base + path, headers, whole=whole)
             except ValueError as error:
                 raise EngineDown(f"{self._name}: its key cannot be sent: {error}", hint=self._key_from()) from error
         return self._heads[path]
@@ -188,7 +194,7 @@ class Upstream:
             raise EngineDown(f"{self._name} is closed")
         loop = asyncio.get_running_loop()
         if self._lines is None or self._loop is not loop:
-            self._lines = Lines(self._place, self._outward, self._settings.connect_s)
+            self._lines = Lines(self._place, self._outward, self._settings.connect_s, self._proxy)
             self._loop = loop
         return self._lines
 
@@ -209,6 +215,8 @@ class Upstream:
         return EngineError(what, hint=self._advice(status))
 
     def _advice(self, status: int) -> str:
+        if status == ASKS and self._proxy:
+            return self._proxy.advice
         if status in self._dialect.denied:
             variable = self._settings.api_key_env
             if not variable:

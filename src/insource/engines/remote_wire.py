@@ -14,7 +14,7 @@ from insource.decode.check import parse, render
 from insource.engines.dialects import Dialect, found
 from insource.engines.remote_sure import Token, sureness
 from insource.errors import EngineDown, OutputInvalid
-from insource.nouns import Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage
+from insource.nouns import CallPiece, Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage
 
 FINISHES: dict[str, Finish] = {
     "length": "length",
@@ -49,6 +49,7 @@ class Heard:
     usage: Usage = field(default_factory=Usage)
     tokens: list[Token] = field(default_factory=list)
     calls: dict[int, JsonObject] = field(default_factory=dict)
+    fresh: list[CallPiece] = field(default_factory=list)  # what came of calls since somebody looked
     ended: bool = False
 
     @property
@@ -76,9 +77,16 @@ class Heard:
             raise TypeError("a piece of a call is no text")
         new: JsonObject = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         known = self.calls.setdefault(position, new)
+        index, first = list(self.calls).index(position), "" if known["id"] else id  # some servers repeat it
+        self.fresh.append(CallPiece(index=index, id=first, name=name, arguments=arguments))
         known["id"] = id or known["id"]
         known["function"]["name"] += name
         known["function"]["arguments"] += arguments
+
+    def come(self) -> list[CallPiece]:
+        """What came of calls since this was asked last; none of a call that is a task's answer."""
+        fresh, self.fresh = self.fresh, []
+        return [] if self.bound else fresh
 
     def prediction(self, request: Request, engine: str, latency_ms: float) -> Prediction:
         """The whole answer, held to the task. Raises `EngineDown` when the server says that it broke off."""

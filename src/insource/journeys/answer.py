@@ -13,8 +13,10 @@ import msgspec
 
 from insource.engines.base import Engine
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
-from insource.journeys.scanned import Scans, watched
+from insource.journeys.again import Answers, Tried, again
+from insource.journeys.scanned import Scans, Watched, watched
 from insource.nouns import (
+    CACHED,
     Attempt,
     Decision,
     Intent,
@@ -24,6 +26,7 @@ from insource.nouns import (
     Record,
     Request,
     Task,
+    Usage,
     canonical,
     stamp,
 )
@@ -55,6 +58,7 @@ class Path:
     `refused` are the engines that the task names but may not use. A call has `deadline` seconds. `scans` look at what
     is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
+    `answers` are those that may be given again, None where none may, and `scope` names what they hang on.
     """
 
     task: Task | None
@@ -68,6 +72,8 @@ class Path:
     choose: Callable[[Request, "Path"], "Path"] | None = None
     spare: tuple[Tier, ...] = ()
     rule: str = ""
+    scope: str = ""
+    answers: Answers | None = None
 
 
 def chosen(request: Request, path: Path) -> Path:
@@ -99,16 +105,11 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
     hashed = await intended(request, path)
     watch = await watched(request, path.scans)
-    attempts: list[Attempt] = [*watch.refusal]
-    errors: list[InsourceError] = [watch.error] if watch.error else []
-    for index in () if watch.error else range(len(path.tiers)):
+    if path.answers is None or watch.error:
+        attempts, errors = await _tried(path, watch, began)
+    else:
         left = request.deadline - (time.perf_counter() - began)
-        asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
-        attempt, error = await watch.heard(*asked)
-        attempts.append(attempt)
-        errors += [error] if error else []
-        if attempt.decision.accepted:
-            break
+        attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
     record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
     await keep(without_text(record, path.task), _pending(record, watch.request))
@@ -199,16 +200,33 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     said, decision = attempt.prediction, attempt.decision
     # What an engine complains of may quote the text: only the kind of the complaint is kept.
     code, colon, _ = decision.reason.partition(": ")
+    if said is not None:
+        value = said.value if closed else None
+        said = msgspec.structs.replace(said, text="", value=value, tool_calls=(), alternatives={})
+        if decision.rule == CACHED:  # no engine read or wrote a token; the caller is told what the answer took once
+            said = msgspec.structs.replace(said, usage=Usage())
     return Attempt(
         decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
         usd=attempt.usd,
         found=attempt.found,
         withheld=attempt.withheld,
-        prediction=said
-        and msgspec.structs.replace(
-            said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}
-        ),
+        prediction=said,
     )
+
+
+async def _tried(path: Path, watch: Watched, began: float) -> Tried:
+    """Engine after engine, until an answer is accepted; none where a scan lets none be asked."""
+    attempts: list[Attempt] = [*watch.refusal]
+    errors: list[InsourceError] = [watch.error] if watch.error else []
+    for index in () if watch.error else range(len(path.tiers)):
+        left = watch.request.deadline - (time.perf_counter() - began)
+        asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        attempt, error = await watch.heard(*asked)
+        attempts.append(attempt)
+        errors += [error] if error else []
+        if attempt.decision.accepted:
+            break
+    return attempts, errors
 
 
 async def _ask(request: Request, path: Path, index: int, seconds: float) -> tuple[Attempt, InsourceError | None]:
@@ -295,7 +313,7 @@ async def _hash(request: Request, key: Key | None) -> str:
 
 def _priced(attempt: Attempt, tier: Tier) -> Attempt:
     price_in, price_out = tier.usd_per_million
-    if attempt.prediction is None or not (price_in or price_out):
+    if attempt.prediction is None or attempt.decision.rule == CACHED or not (price_in or price_out):
         return attempt
     usage = attempt.prediction.usage
     usd = (usage.input_tokens * price_in + usage.output_tokens * price_out) / 1_000_000

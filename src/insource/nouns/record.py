@@ -11,15 +11,16 @@ from insource.nouns.prediction import Prediction
 
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
 Verdict = Literal["right", "wrong", "unsure"]
+CACHED = "cache"
 
 
 class Decision(Noun, frozen=True, kw_only=True):
     """Why an engine was asked and what became of its answer.
 
     `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
-    characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked. `reason` says in
-    words why the answer was accepted or not; `threshold` is the confidence demanded, None where any valid answer is
-    accepted.
+    characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked; "cache" where none
+    was, since `engine` had answered the same before. `reason` says in words why the answer was accepted or not;
+    `threshold` is the confidence demanded, None where any valid answer is accepted.
     """
 
     engine: str
@@ -76,6 +77,11 @@ class Record(Noun, frozen=True, kw_only=True):
         """Which engine of the path gave the answer, counted from 1; the last one asked when none did."""
         attempt = self._answering
         return len(self.attempts) if attempt is None else attempt + 1
+
+    @property
+    def cached(self) -> bool:
+        """Whether the answer is one that was given before: then no engine was asked."""
+        return bool(self.attempts) and self.attempts[0].decision.rule == CACHED
 
     @property
     def _answering(self) -> int | None:

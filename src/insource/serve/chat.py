@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid, OutputInvalid
-from insource.nouns import JsonObject, Record, record_id, to_json
+from insource.journeys.relay import Begins, Begun
+from insource.nouns import CallPiece, JsonObject, Record, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
@@ -23,6 +24,7 @@ from insource.serve.stream import GAP, EventStream, Words, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
 NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
+AGAIN = NOT_KEPT | {"x-insource-cache": "hit"}
 LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
@@ -32,10 +34,10 @@ async def chat(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
-    asked = Asked(call, key, await desk.name(call, key))
+    asked = Asked(call, key, await desk.name(call, key), http.scope["headers"])
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
-        name = record_id()
-        return await live(_passed_on(desk, asked, name), live_headers(name, call.model), http.receive)
+        said = live_headers(name := record_id(), call.model)
+        return await live(_passed_on(desk, asked, name, said), said, http.receive)
     try:
         return _answered(await ask(desk, asked, http.receive), call)
     except Unanswered as failed:
@@ -82,7 +84,7 @@ def headers(record: Record) -> dict[str, str]:
 
 def _headers(facts: JsonObject) -> dict[str, str]:
     confidence = facts["confidence"]
-    return NOT_KEPT | {
+    return (AGAIN if "cache" in facts else NOT_KEPT) | {
         "x-request-id": facts["record"],
         "x-insource-record": facts["record"],
         "x-insource-release": _quoted(str(facts["release"])),
@@ -146,20 +148,40 @@ async def live(events: AsyncGenerator[bytes], said: dict[str, str], receive: Rec
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:
-    """What is known of a call before its first word."""
+    """What is known of a call before its first word; with that `names` says who answers."""
     said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": _quoted(model)}
     return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
-    call, created, begun = asked.call, int(time.time()), BEGUN
+def names(said: dict[str, str]) -> Begins:
+    """What puts into the headers `said` who answers a stream: they leave with the first word, so they can tell."""
+
+    def name(begun: Begun) -> None:
+        said["x-insource-release"] = _quoted(begun.release)
+        said["x-insource-tier"] = str(begun.tier)
+        if begun.tier > 1:
+            said["x-insource-decision"] = "escalated"
+        if begun.cached:
+            said.update(AGAIN)
+
+    return name
+
+
+async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
+    """The events of an engine's words; before the first of them, `said` has the headers that tell whose they are."""
+    call, created, begun, in_pieces = asked.call, int(time.time()), BEGUN, False
     words = Words(wire.chunk(id, call, call.model, created, {"content": GAP}))
-    async with relayed(desk, asked, id) as coming:
+    async with relayed(desk, asked, id, names(said)) as coming:
         async for burst in coming:
             events: list[bytes] = []
             for piece in burst:
                 if isinstance(piece, Record):
-                    events += _ended(piece, call, created, begun)
+                    said |= headers(piece)
+                    events += _ended(piece, call, created, begun, in_pieces=in_pieces)
+                elif isinstance(piece, CallPiece):
+                    delta = (begun | {"content": None} if begun else {}) | wire.call_delta(piece)
+                    events.append(event(wire.chunk(id, call, call.model, created, delta)))
+                    in_pieces = True
                 elif begun:
                     events.append(event(wire.chunk(id, call, call.model, created, begun | {"content": piece})))
                 else:
@@ -168,9 +190,12 @@ async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]
             yield b"".join(events)
 
 
-def _ended(record: Record, call: wire.ChatCall, created: int, begun: JsonObject) -> Iterator[bytes]:
+def _ended(record: Record, call: wire.ChatCall, created: int, begun: JsonObject, *, in_pieces: bool) -> Iterator[bytes]:
     if begun:
         yield event(wire.chunk(record.id, call, call.model, created, begun))
-    yield event(wire.last_chunk(record, call, None, call.model, created))
+    last = wire.last_chunk(record, call, None, call.model, created)
+    if in_pieces:  # what it calls is told already
+        last["choices"][0]["delta"] = {}
+    yield event(last)
     if call.usage_chunk:
         yield event(wire.usage_chunk((record,), call, call.model, created))

@@ -19,7 +19,7 @@ from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_js
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
 from insource.serve.auth import key_of
-from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, no_answer, read_body, unanswered
+from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, names, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
@@ -49,12 +49,12 @@ async def completions(http: HttpRequest) -> ASGIApp:
     """Answers one call."""
     desk: Desk = http.app.state.desk
     key = key_of(http)
-    said = read_text(await read_body(http, desk.settings.serve.max_body_bytes))
-    desk.check(key, said.model)
-    calls = [Asked(call, key, await desk.name(call, key)) for call in as_chats(said)]
-    if said.stream and len(calls) == 1 and (said.n or 1) == 1 and desk.passes_through(calls[0].call.model):
-        name = record_id()
-        return await live(_passed_on(desk, calls[0], name), live_headers(name, calls[0].call.model), http.receive)
+    text = read_text(await read_body(http, desk.settings.serve.max_body_bytes))
+    desk.check(key, text.model)
+    calls = [Asked(call, key, await desk.name(call, key), http.scope["headers"]) for call in as_chats(text)]
+    if text.stream and len(calls) == 1 and (text.n or 1) == 1 and desk.passes_through(calls[0].call.model):
+        said = live_headers(name := record_id(), calls[0].call.model)
+        return await live(_passed_on(desk, calls[0], name, said), said, http.receive)
     try:
         answers = await together([ask(desk, call, http.receive) for call in calls])
     except Unanswered as failed:
@@ -119,14 +119,20 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
         yield one
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
+async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
     call, created = asked.call, int(time.time())
     words = Words(_body(id, call, created, [_piece("") | {"text": GAP}]))
-    async with relayed(desk, asked, id) as coming:
+    async with relayed(desk, asked, id, names(said)) as coming:
         async for burst in coming:
-            yield b"".join(
-                words.event(piece) if isinstance(piece, str) else _ended(piece, call, created) for piece in burst
-            )
+            events: list[bytes] = []
+            for piece in burst:
+                if isinstance(piece, str):
+                    events.append(words.event(piece))
+                elif isinstance(piece, Record):
+                    said |= headers(piece)
+                    events.append(_ended(piece, call, created))
+            if events:  # of calls alone there is nothing to tell: this API has no functions
+                yield b"".join(events)
 
 
 def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 from insource.engines.shared_base import Bases
 from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing, StoreError
+from insource.journeys.again import Answers
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.journeys.turnstiles import none_left, resting
@@ -37,7 +38,8 @@ class Desk:
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
         self.seeing = Seeing(settings)
-        self._paths = dict(paths)
+        self.answers = Answers(settings.answers)
+        self._paths = {name: self._given(path) for name, path in paths.items()}
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
@@ -179,13 +181,17 @@ class Desk:
             async with self._opening:
                 if engine not in self._engines:  # in a thread: a model's weights may be read
                     opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store, self._bases)
-                    self._engines[engine] = opened
+                    self._engines[engine] = self._given(opened)
             return self._engines[engine]
         async with self._opening:
             found = self._known(model)
             if found is None:
-                self._paths[model] = found = await self._open(model)
+                self._paths[model] = found = self._given(await self._open(model))
             return found
+
+    def _given(self, path: Path) -> Path:
+        """The path, with the answers that may be given again where it has a scope for them."""
+        return replace(path, answers=self.answers) if path.scope else path
 
     def _known(self, model: str) -> Path | None:
         if model in self._paths:
@@ -219,7 +225,7 @@ class Desk:
     async def _replace(self, task: str, path: Path | None) -> None:
         old = self._paths.pop(task, None)
         if path is not None:
-            self._paths[task] = path
+            self._paths[task] = self._given(path)
         if old is not None:
             self._leaving[id(old)] = old
             await self._let_go(old)

@@ -107,7 +107,15 @@ async def metrics(http: HttpRequest) -> Response:
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
     limit = http.app.state.door.admission.limit
-    now = Now(desk.in_flight, limit, live=desk.live(), servers=desk.servers(), waiting=waiting)
+    now = Now(
+        desk.in_flight,
+        limit,
+        live=desk.live(),
+        servers=desk.servers(),
+        waiting=waiting,
+        cache=desk.answers.counts,
+        kept=desk.answers.kept,
+    )
     body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from insource import __version__
-from insource.engines.base import Embeds, Engine, Streams
+from insource.engines.base import Embeds, Engine, Piece, Streams
 from insource.engines.bursts import Burst, bursts, one_by_one
 from insource.errors import EngineDown, InsourceError
 from insource.journeys.answer import Path
@@ -148,7 +148,7 @@ class Traced:
 class TracedStream(Traced):
     """An engine that also answers piece by piece."""
 
-    def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's pieces."""
         return one_by_one(self.bursts(request))
 
@@ -263,6 +263,7 @@ def _of_record(record: Record, status: int) -> dict[str, Any]:
         "insource.tier": record.tier,
         "insource.tenant": record.tenant,
         "insource.usd": record.usd,
+        **({"insource.cache": "hit"} if record.cached else {}),
         **({"insource.task": record.task} if record.task else {}),
         **({"gen_ai.response.model": record.release} if record.release else {}),
     }

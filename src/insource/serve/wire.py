@@ -12,6 +12,7 @@ from insource.decode.check import render, schema_of
 from insource.errors import Invalid
 from insource.nouns import (
     DEEPEST,
+    CallPiece,
     JsonObject,
     JsonValue,
     Key,
@@ -162,6 +163,13 @@ def chunk(
     return made | {"usage": None} if call.usage_chunk else made
 
 
+def call_delta(piece: CallPiece) -> JsonObject:
+    """OpenAI's delta of a piece of a call."""
+    function = {"name": piece.name, "arguments": piece.arguments} if piece.name else {"arguments": piece.arguments}
+    begins: JsonObject = ({"id": piece.id} if piece.id else {}) | ({"type": "function"} if piece.name else {})
+    return {"tool_calls": [{"index": piece.index, **begins, "function": function}]}
+
+
 def last_chunk(
     record: Record, call: ChatCall, task: Task | None, model: str, created: int, index: int = 0
 ) -> JsonObject:
@@ -210,6 +218,8 @@ def facts(record: Record) -> JsonObject:
     said, tier = record.answer, record.tier
     engine = record.attempts[tier - 1].decision.engine if record.attempts else ""
     found: JsonObject = {"fields": said.fields, "places": said.places} if said and said.places else {}
+    if record.cached:
+        found["cache"] = "hit"
     return {
         "record": record.id,
         "release": record.release or engine,

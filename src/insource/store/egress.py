@@ -29,7 +29,8 @@ class Egress(Noun, frozen=True, kw_only=True):
     """What one purpose had to do with one destination (host:port) from `first` to `last`, UTC.
 
     `connections` were tried, be it in vain; `refused` were not tried, and `why` says why not. `address` is the last
-    that the host was resolved to. `sent` are bytes of request bodies.
+    that the host was resolved to. `sent` are bytes of request bodies. `via` is the proxy (host:port) that was called
+    for it, whose `address` it is then; empty where there was none.
     """
 
     purpose: str
@@ -42,6 +43,12 @@ class Egress(Noun, frozen=True, kw_only=True):
     refused: int = 0
     sent: int = 0
     why: str = ""
+    via: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it went, and by which proxy."""
+        return f"{self.destination} via {self.via}" if self.via else self.destination
 
 
 class Journal:
@@ -85,7 +92,7 @@ def now() -> str:
 
 
 def read(paths: Iterable[Path]) -> tuple[list[Egress], int]:
-    """What the files hold, summed up by purpose and destination, and how many lines could not be read."""
+    """What the files hold, summed up by purpose, destination and proxy, and how many lines could not be read."""
     return _summed(b"\n".join(whole(path) for path in paths))
 
 
@@ -100,7 +107,7 @@ def whole(path: Path) -> bytes:
 
 
 def _summed(data: bytes) -> tuple[list[Egress], int]:
-    found: dict[tuple[str, str], Egress] = {}
+    found: dict[tuple[str, str, str], Egress] = {}
     spoiled = 0
     for line in filter(None, data.splitlines()):
         try:
@@ -108,9 +115,9 @@ def _summed(data: bytes) -> tuple[list[Egress], int]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             spoiled += 1
             continue
-        key = (one.purpose, one.destination)
+        key = (one.purpose, one.destination, one.via)
         found[key] = _joined(found[key], one) if key in found else one
-    return sorted(found.values(), key=lambda one: (one.purpose, one.destination)), spoiled
+    return sorted(found.values(), key=lambda one: (one.purpose, one.destination, one.via)), spoiled
 
 
 def _joined(one: Egress, other: Egress) -> Egress:
