@@ -20,6 +20,7 @@ from insource.serve.auth import may_call
 from insource.serve.auto import Auto
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
+from insource.serve.outage import Outage
 from insource.serve.seeing import Seeing
 from insource.serve.wire import ChatCall
 from insource.settings import Settings, task_names
@@ -39,6 +40,7 @@ class Desk:
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
         self.seeing = Seeing(settings)
+        self.outage = Outage(settings, store) if settings.audit.spool else None
         self._paths = dict(paths)
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
@@ -56,7 +58,7 @@ class Desk:
         self.meter.settle(record)
         began = time.perf_counter()
         try:
-            await self.store.append(record, pending)
+            await (self.store if self.outage is None else self.outage).append(record, pending)
         except StoreError:
             self.seeing.unwritten()
             raise
@@ -95,7 +97,8 @@ class Desk:
         path = await self._path(model)
         self._calls[id(path)] += 1
         try:
-            yield replace(path, rule=why) if why else path
+            lent = replace(path, rule=why) if why else path
+            yield lent if self.outage is None else self.outage.path(lent)
         finally:
             self._calls[id(path)] -= 1
             if not self._calls[id(path)]:
@@ -114,12 +117,9 @@ class Desk:
     async def faults(self) -> list[str]:
         """Why calls could not be answered now: no store, a live release not loaded, every engine rests."""
         try:
-            await self.store.probe()
-            live = {task: await self.store.live(task) for task in task_names(self.settings)}
+            found = await self._not_loaded()
         except StoreError as error:
             return [without_folders(str(error))]
-        wanted = {task: release.name for task, release in live.items() if release is not None}
-        found = [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
         alone = [task for task, path in self._paths.items() if none_left(path, self._bases.turnstiles)]
         return found + [f"every engine of {task} rests after failures" for task in alone]
 
@@ -153,6 +153,8 @@ class Desk:
             group.clear()
         for path in paths:
             await close_path(path)
+        if self.outage is not None:
+            await self.outage.close()
         await self.seeing.close()
 
     def servers(self) -> dict[str, bool]:
@@ -162,6 +164,16 @@ class Desk:
     def live(self) -> dict[str, str]:
         """Task → the release that answers it now."""
         return {task: name for task in self._paths if "@" not in task and (name := self._serves(task))}
+
+    async def _not_loaded(self) -> list[str]:
+        """The live releases that are not loaded; while calls go to the spool nobody knows. Raises `StoreError`."""
+        if self.outage is None:
+            await self.store.probe()
+        elif not await self.outage.up():
+            return ["the spool is full"] if self.outage.spool.full else []
+        live = {task: await self.store.live(task) for task in task_names(self.settings)}
+        wanted = {task: release.name for task, release in live.items() if release is not None}
+        return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
 
     def _serves(self, task: str) -> str | None:
         path = self._paths.get(task)

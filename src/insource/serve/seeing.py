@@ -102,11 +102,12 @@ class Watched:
 async def metrics(http: HttpRequest) -> Response:
     """GET /metrics: the numbers, for Prometheus."""
     desk = http.app.state.desk
+    spool = desk.outage.seen() if desk.outage is not None else None
     try:
-        waiting: dict[str, int] | None = await desk.store.queues()
+        waiting: dict[str, int] | None = None if spool and spool.away else await desk.store.queues()
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
-    now = Now(desk.in_flight, desk.settings.serve.queue, live=desk.live(), servers=desk.servers(), waiting=waiting)
+    now = Now(desk.in_flight, desk.settings.serve.queue, desk.live(), desk.servers(), waiting, spool)
     body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})
 
