@@ -206,7 +206,7 @@ def test_every_change_in_the_middle_is_found_and_the_file_is_kept_and_named(tmp_
                 path.write_bytes(changed)
                 found = await recover(store, tmp_path / "spool")
                 assert len(found.refused) == 1
-                assert str(path) in found.refused[0]
+                assert str(path) in found.refused[0].why
                 assert path.read_bytes() == changed
                 kinds["refused"] += 1
             assert await store.records() == []
@@ -224,7 +224,7 @@ def test_what_stands_before_a_changed_line_can_be_taken_as_the_hint_says(tmp_pat
     path.write_bytes(b"".join(rows))
     found, kept, _ = asyncio.run(carried_in(tmp_path, tmp_path / "spool"))
     assert kept == []
-    command = found.refused[0].split("is whole: ")[1].split(", then")[0]
+    command = found.refused[0].why.split("is whole: ")[1].split(", then")[0]
     subprocess.run(["bash", "-c", command], cwd=path.parent, check=True)
     path.rename(tmp_path / path.name)
     found, kept, chain = asyncio.run(carried_in(tmp_path, tmp_path / "spool"))
@@ -240,10 +240,8 @@ def test_a_file_of_another_form_or_none_of_ours_is_refused_by_name(tmp_path):
     path.write_bytes(framed(Place().hash, newer)[0])
     (folder / "notes.spool").write_text("nothing of ours\n")
     found, _, _ = asyncio.run(carried_in(tmp_path, folder))
-    assert sorted(name.split("/")[-1].split(":")[0].split(" ")[0] for name in found.refused) == sorted(
-        [path.name, "notes.spool"]
-    )
-    assert any("pip install" in one for one in found.refused)
+    assert sorted(Path(one.file).name for one in found.refused) == sorted([path.name, "notes.spool"])
+    assert any("pip install" in one.why for one in found.refused)
 
 
 def test_a_full_spool_begins_no_call_that_it_could_not_end(tmp_path):
@@ -385,7 +383,7 @@ def test_an_end_that_comes_too_late_is_told_and_its_file_kept(tmp_path):
             assert await store.interrupt() == ["r1"]
             found = await recover(store, folder)
             assert found.came.ended == 1
-            assert "r1" in found.refused[0]
+            assert "r1" in found.refused[0].why
 
     asyncio.run(story())
     assert path.exists()

@@ -20,16 +20,20 @@ from insource.store.spool_file import Place
 from insource.store.spooled import Came
 
 
-class Recovered(Noun, frozen=True, kw_only=True):
-    """What came into the store, from how many files. `torn` ends were cut off by a kill, before anybody was answered.
+class Refused(Noun, frozen=True, kw_only=True):
+    """A file that was kept, and why, with what to do about it."""
 
-    `refused` says of each file that was kept why, in words.
-    """
+    file: str
+    why: str
+
+
+class Recovered(Noun, frozen=True, kw_only=True):
+    """What came into the store, from how many files. Each of `torn` ends with a line that a kill cut off."""
 
     files: int = 0
     came: Came = Came()
     torn: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 class Carried(NamedTuple):
@@ -88,7 +92,7 @@ def words(found: Recovered) -> Iterator[str]:
         known = f", {came.known:,} of its lines were here already" if came.known else ""
         yield f"carried in from the spool: {came.ended:,} calls, {came.begun:,} begun{known}"
     yield from (f"its last line was cut off by a kill: {one}" for one in found.torn)
-    yield from (f"kept: {one}" for one in found.refused)
+    yield from (f"kept: {one.why}" for one in found.refused)
 
 
 async def _file(store: Store, path: Path, found: Recovered) -> Recovered:
@@ -97,7 +101,7 @@ async def _file(store: Store, path: Path, found: Recovered) -> Recovered:
         process, place = start or ("", Place())
         carried = await carry(store, path, process, place) if start else Carried(place, Came(), 0)
     except Invalid as error:
-        return msgspec.structs.replace(found, refused=(*found.refused, f"{error}; {error.hint}"))
+        return msgspec.structs.replace(found, refused=(*found.refused, changed(path, error)))
     refused = overtaken(path, carried.came)
     if not refused:
         await asyncio.to_thread(spool.remove, path)
@@ -109,11 +113,16 @@ async def _file(store: Store, path: Path, found: Recovered) -> Recovered:
     )
 
 
-def overtaken(path: Path, came: Came) -> list[str]:
-    """What is said of a file that knows more of some calls than the store does."""
+def changed(path: Path, error: Invalid) -> Refused:
+    """A file with something in it that was not written by us, or that we do not read."""
+    return Refused(file=str(path), why=f"{error}; {error.hint}")
+
+
+def overtaken(path: Path, came: Came) -> list[Refused]:
+    """A file that knows more of some calls than the store does, where there are such."""
     names = ", ".join(came.overtaken[:3])
-    more = f"{path}: {len(came.overtaken)} calls are on record as interrupted, and their ends stand there: {names}"
-    return [more] if came.overtaken else []
+    why = f"{path}: {len(came.overtaken)} calls are on record as interrupted, and how they ended stands there: {names}"
+    return [Refused(file=str(path), why=why)] if came.overtaken else []
 
 
 def _checked(path: Path) -> tuple[str, Place] | None:

@@ -15,13 +15,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from insource.errors import Invalid, StoreError
 from insource.journeys.answer import Path
-from insource.journeys.recover import added, carry, overtaken, spool_folder
+from insource.journeys.recover import Refused, added, carry, changed, overtaken, recover, spool_folder
 from insource.nouns import Intent, Pending, Record
 from insource.serve.faults import without_folders
 from insource.settings import Settings
@@ -60,7 +61,7 @@ class Outage:
         self._lines = Counter[str]()
         self._since = ""  # when calls began to go to the spool; empty while they go to the store
         self._why = ""
-        self._kept: list[str] = []  # files that could not be carried in
+        self._kept: list[Refused] = []
         self._came = Came()
         self._last: asyncio.Event | None = None  # set when the last lines are carried in; rows wait for it
         self._returning: asyncio.Task[None] | None = None
@@ -77,10 +78,12 @@ class Outage:
     def faults(self) -> list[str]:
         """What is wrong while calls are answered all the same, in words."""
         down = f"the store takes no rows since {self._since}, calls go to the spool: {self._why}"
-        return [without_folders(each) for each in (*([down] if self._since else ()), *self._kept)]
+        kept = [f"kept: {one.why}" for one in self._kept if FilePath(one.file).exists()]
+        return [without_folders(each) for each in (*([down] if self._since else ()), *kept)]
 
     async def begin(self, tenants: set[str]) -> None:
         """Makes the spool ready, and learns the keys of `tenants`, which only the store has. Raises `StoreError`."""
+        self._kept = list((await recover(self._store, self.spool.folder)).refused)
         await asyncio.to_thread(self.spool.prepare)
         for tenant in tenants:
             self._keys[tenant] = await self._store.tenant_key(tenant)
@@ -206,16 +209,16 @@ class Outage:
     async def _carry(self) -> None:
         """Carries in what this process has put into the spool so far."""
         for own in tuple(self.spool.own):
-            kept: list[str] = []
+            kept: list[Refused] = []
             try:
                 carried = await carry(self._store, own.path, this_process(), own.carried, own.end)
                 own.carried, self._came = carried.end, added(self._came, carried.came)
                 kept = overtaken(own.path, carried.came)
             except Invalid as error:
-                kept = [f"{error}; {error.hint}"]
+                kept = [changed(own.path, error)]
             if kept:
                 await self.spool.drop(own, keep=True)
-                LOG.warning("kept: %s", kept[0])
+                LOG.warning("kept: %s", kept[0].why)
                 self._kept += kept
 
     def _heard(self, task: asyncio.Task[Any]) -> None:
