@@ -216,6 +216,10 @@ class Outage:
                 kept = overtaken(own.path, carried.came)
             except Invalid as error:
                 kept = [changed(own.path, error)]
+            except StoreError:
+                if own.path.exists():
+                    raise
+                kept = [Refused(file=str(own.path), why=f"{own.path} was removed before it was carried in")]
             if kept:
                 await self.spool.drop(own, keep=True)
                 LOG.warning("kept: %s", kept[0].why)

@@ -159,6 +159,10 @@ class Store:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         return await self._thread.run(lambda c: records.interrupt(c, now, is_gone, spared))
 
+    async def spooled(self) -> int:
+        """How many records came in from a spool."""
+        return await self._thread.run(spooled.count)
+
     async def take_spooled(self, lines: Sequence[Line], process: str) -> Came:
         """Adds calls that `process` had to put elsewhere; what is here already is not added again."""
         return await self._thread.run(lambda c: spooled.take(c, lines, process))
