@@ -22,6 +22,7 @@ import gateway_rows
 import route_rows
 import scan_rows
 import schema_rows
+import spool_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -159,6 +160,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "gateway": (["gateway.py", "."], gateway_rows.gateway),
     "kills": (["kills.py", "."], gateway_rows.kills),
+    "spool": (["spool.py", "."], spool_rows.spool),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
