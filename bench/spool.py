@@ -243,8 +243,8 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         cases = itertools.cycle(itertools.product(MOMENTS, those))
         for number, (moment, outage) in zip(range(outages), cases, strict=False):
             await Round(told, given, chance).live(root, command, outage, moment)
-            print(f"  {name}: {number + 1} of {outages}, {outage}, killed {moment}, {len(told.records):,} answers",
-                  file=sys.stderr)  # fmt: skip
+            so_far = f"{len(told.records):,} answers, started in {told.start_s[-1]:.1f} s"
+            print(f"  {name}: {number + 1} of {outages}, {outage}, killed {moment}, {so_far}", file=sys.stderr)
         document[name] = {"outages": outages} | await held(root, told)
     return document
 

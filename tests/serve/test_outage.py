@@ -46,7 +46,7 @@ async def test_calls_are_answered_while_the_store_is_down_and_come_into_it_when_
             await more(told, 100)
             got = await status(http, "degraded")
             assert got.status_code == 200
-            assert "the store takes no rows since" in got.json()["faults"][0]
+            assert "calls go to the spool since" in got.json()["faults"][0]
             assert str(root) not in got.text
             numbers = (await http.get("/metrics")).text
             assert "insource_spooling 1.0" in numbers
@@ -108,7 +108,7 @@ async def test_without_a_spool_calls_are_refused_and_none_is_lost(tmp_path):
             while told.refused[503] < 50:
                 await asyncio.sleep(0.01)
         await status(http, "ready")
-    assert set(told.refused) == {503}
+    assert set(told.refused) <= {503, 200}, "a stream that had begun ends with an error event"
     found = await held(root, told)
     assert found == KEPT | {"spooled": 0}
 

@@ -52,8 +52,7 @@ def spooled(folder: Path, lines: list[Line]) -> Path:
 
     async def story() -> list[Path]:
         spool = Spool(folder, MANY)
-        for line in lines:
-            await spool.add(line)
+        await asyncio.gather(*map(spool.add, lines))
         return gone(spool)
 
     (path,) = asyncio.run(story())
@@ -100,14 +99,14 @@ def test_what_was_added_outlives_a_kill(tmp_path):
         "    for i in range(10**6):\n"
         "        await spool.add(begun(f'r{i}'))\n"
         "        os.write(1, b'.')\n"
-        "        if i == 150: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        if i == 40: os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(go())"
     )
     told = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], capture_output=True, check=False
     )
     (path,) = spool_file.in_folder(tmp_path)
-    assert len(lines_of(path)) >= len(told.stdout) > 100
+    assert len(lines_of(path)) >= len(told.stdout) == 41
     with nobodys(path) as ours:
         assert ours
 

@@ -10,6 +10,8 @@ the answer leaves.
 
 import asyncio
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -29,14 +31,15 @@ from insource.settings import Settings
 from insource.store import Store
 from insource.store.process import this_process
 from insource.store.spool import Spool
-from insource.store.spool_file import Line
+from insource.store.spool_file import PAGE, Line
 from insource.store.spooled import Came
 
 T = TypeVar("T")
 LOG = logging.getLogger("insource.serve")
 FIRST_S, LONGEST_S = 0.25, 5.0  # between looks whether the store is back
+SOON_S = 60.0  # a store that fails again after less is looked at less often
 KINDS = INTENT, ENDED = "intent", "record"  # of lines
-ROUNDS = 3  # of carrying in while calls go on; what then came meanwhile is carried in while new rows wait
+ROUNDS = 50  # of carrying in while calls go on; the page that came meanwhile is carried in while new rows wait
 
 
 class Seen(NamedTuple):
@@ -57,10 +60,10 @@ class Outage:
         self.spool = Spool(folder, settings.audit.spool_bytes)
         self._store, self._patience_s = store, settings.audit.spool_after_s
         self._keys: dict[str, bytes] = {}
-        self._late = set[asyncio.Task[Any]]()
         self._lines = Counter[str]()
         self._since = ""  # when calls began to go to the spool; empty while they go to the store
         self._why = ""
+        self._back, self._pause = -math.inf, FIRST_S
         self._kept: list[Refused] = []
         self._came = Came()
         self._last: asyncio.Event | None = None  # set when the last lines are carried in; rows wait for it
@@ -77,7 +80,7 @@ class Outage:
 
     def faults(self) -> list[str]:
         """What is wrong while calls are answered all the same, in words."""
-        down = f"the store takes no rows since {self._since}, calls go to the spool: {self._why}"
+        down = f"calls go to the spool since {self._since}: {self._why}"
         kept = [f"kept: {one.why}" for one in self._kept if FilePath(one.file).exists()]
         return [without_folders(each) for each in (*([down] if self._since else ()), *kept)]
 
@@ -104,7 +107,11 @@ class Outage:
         if tenant not in self._keys:
             if self.away:
                 raise StoreError("the store is down, and only it knows the key of this call's tenant", hint="try again")
-            self._keys[tenant] = await self.in_time(self._store.tenant_key(tenant))
+            try:
+                self._keys[tenant] = await self.in_time(self._store.tenant_key(tenant))
+            except StoreError as error:
+                self._leave(error)
+                raise
         return self._keys[tenant]
 
     async def intend(self, intent: Intent) -> None:
@@ -136,18 +143,14 @@ class Outage:
     async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` on the store comes to. Raises `StoreError` when it takes longer than `audit.spool_after_s`.
 
-        It is not cancelled then: the store may yet do it, and that must have an end before the spool is carried in.
+        Nobody waits for it then, but the store may yet do it: that has an end before the spool is carried in.
         """
-        task = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task}, timeout=self._patience_s)
-        finally:
-            if not task.done():
-                self._late.add(task)
-                task.add_done_callback(self._heard)
-        if not task.done():
-            raise StoreError(f"the store took longer than {self._patience_s:g} s", hint="audit.spool_after_s")
-        return task.result()
+            async with asyncio.timeout(self._patience_s):
+                return await work
+        except TimeoutError as error:
+            hint = "audit.spool_after_s"
+            raise StoreError(f"the store took longer than {self._patience_s:g} s", hint=hint) from error
 
     async def _put(self, kind: str, write: Callable[[], Coroutine[Any, Any, None]], line: Callable[[], Line]) -> None:
         error: StoreError | None = None
@@ -174,26 +177,29 @@ class Outage:
             return
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._came = Came()
+        soon = time.monotonic() - self._back < SOON_S
+        self._pause = min(2 * self._pause, LONGEST_S) if soon else FIRST_S
         LOG.warning("the store takes no rows, calls go to the spool %s: %s", self.spool.folder, error)
         self._returning = asyncio.create_task(self._return())
         self._returning.add_done_callback(_told)
 
     async def _return(self) -> None:
-        pause = FIRST_S
         while self.away:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_S)
+            await asyncio.sleep(self._pause)
             try:
                 await self._store.probe()
+                await self._store.settled()
+                self._why = "it is back, and what lies in the spool is carried in"
                 await self._carry_in()
+                self._back = time.monotonic()
             except StoreError as error:
                 self._why = str(error)
+                self._pause = min(2 * self._pause, LONGEST_S)
 
     async def _carry_in(self) -> None:
-        if self._late:
-            await asyncio.wait(self._late)
         for _ in range(ROUNDS):
-            await self._carry()
+            if await self._carry() < PAGE:
+                break
         self._last = asyncio.Event()
         try:
             await self.spool.idle()
@@ -206,12 +212,14 @@ class Outage:
             self._last = None
         LOG.warning("the store takes rows again: %d calls carried in from the spool", self._came.ended)
 
-    async def _carry(self) -> None:
-        """Carries in what this process has put into the spool so far."""
+    async def _carry(self) -> int:
+        """Carries in what this process has put into the spool so far; how many lines that was."""
+        lines = 0
         for own in tuple(self.spool.own):
             kept: list[Refused] = []
             try:
                 carried = await carry(self._store, own.path, this_process(), own.carried, own.end)
+                lines += carried.end.lines - own.carried.lines
                 own.carried, self._came = carried.end, added(self._came, carried.came)
                 kept = overtaken(own.path, carried.came)
             except Invalid as error:
@@ -224,11 +232,7 @@ class Outage:
                 await self.spool.drop(own, keep=True)
                 LOG.warning("kept: %s", kept[0].why)
                 self._kept += kept
-
-    def _heard(self, task: asyncio.Task[Any]) -> None:
-        self._late.discard(task)
-        if not task.cancelled():
-            task.exception()  # it was too late to matter
+        return lines
 
 
 def _told(task: asyncio.Task[None]) -> None:

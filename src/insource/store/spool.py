@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from insource.errors import InsourceError, StoreError
@@ -31,11 +31,14 @@ class Own:
     number: int
     end: int
     hash: str
-    carried: Place = field(default_factory=Place)
+    carried: Place
+
+    def __post_init__(self) -> None:
+        self.begins = self.end
 
 
 class Spool:
-    """Takes lines, in order, into `folder`, which has at most `most_bytes` in all its files.
+    """Takes lines, in order, into `folder`, of which all files have `most_bytes` at most, as counted by `prepare`.
 
     Not for several threads. Each method that touches the disk raises `StoreError` with what to do.
     """
@@ -56,19 +59,11 @@ class Spool:
         return self.bytes + HEAD + ROOM * (len(self._begun) + 1) > self._most
 
     def prepare(self) -> None:
-        """Makes the folder, for its owner alone, and sees that a file can be written there."""
-        probe = self.folder / f".{record_id()}.part"
+        """Makes the folder, for its owner alone, sees that a file can be made there, and how much it holds."""
         with _disk(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                probe.write_bytes(b"0" * 4096)
-            finally:
-                probe.unlink(missing_ok=True)
-        self.count()
-
-    def count(self) -> None:
-        """Looks how much the folder holds."""
-        with _disk(self.folder):
+            flush_folder(self.folder.parent)
+            _let_go(_new(self.folder), keep=False)
             self.bytes = sum(path.stat().st_size for path in in_folder(self.folder))
 
     async def add(self, line: Line) -> None:
@@ -78,9 +73,9 @@ class Spool:
         """
         body = to_json(line)
         size, begun = len(body) + AROUND, line.intent.id if line.intent else ""
-        self._admit(size, begun)
         if line.record:
             self._begun.discard(line.record.id)
+        self._admit(size, begun)
         durable = asyncio.get_running_loop().create_future()
         self._waiting.append((body, durable))
         if self._writing is None:
@@ -102,8 +97,8 @@ class Spool:
         self.own.remove(own)
         if own is self._file:
             self._file = None
+        self.bytes -= 0 if keep else own.end - own.begins
         await self._in_thread(lambda: _let_go(own, keep=keep))
-        self.count()
         if not self.own:
             self._begun.clear()
 
@@ -230,7 +225,9 @@ def nobodys(path: Path) -> Iterator[bool]:
         except FileNotFoundError:
             number = -1
     try:
-        yield number >= 0 and _locked(number) and _is(number, path)
+        with _disk(path):
+            ours = number >= 0 and _locked(number) and _is(number, path)
+        yield ours
     finally:
         if number >= 0:
             os.close(number)

@@ -25,7 +25,7 @@ FORM = 1
 ENDING = ".spool"
 HEADER = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{64}) ")
 AROUND = 8 + 1 + 64 + 1 + 1  # bytes of a line beside its JSON
-PAGE = 500
+PAGE, PAGE_BYTES = 500, 4_000_000  # lines and bytes that are carried in together
 CHUNK = 1 << 20
 
 
@@ -88,13 +88,14 @@ def opened(path: Path) -> tuple[str, Place] | None:
 
 
 def page(path: Path, place: Place, upto: int | None = None) -> Page:
-    """Up to 500 lines behind `place`, and before the offset `upto` where one is given.
+    """Up to 500 lines, or four megabytes, behind `place`, and before the offset `upto` where one is given.
 
     Raises `Invalid` for a line that is not as it was written, with its number, `StoreError` for a disk that fails.
     """
     lines: list[Line] = []
+    ends = place.offset + PAGE_BYTES
     with _reading(path) as file:
-        while len(lines) < PAGE and (upto is None or place.offset < upto):
+        while len(lines) < PAGE and place.offset < (ends if upto is None else min(ends, upto)):
             found = _next(path, file, place)
             if isinstance(found, int):
                 return Page(lines, place, found)

@@ -46,6 +46,10 @@ def take(connection: Connection, lines: Sequence[Line], process: str) -> Came:
     )
 
 
+def nothing(_: Connection, __: Sequence[None]) -> None:
+    """Takes its turn."""
+
+
 def count(connection: Connection) -> int:
     """How many records came in so. Inside a text of the body each quote has a stroke before it: it is no match."""
     wanted = select(func.count()).select_from(RECORD).where(RECORD.c.body.contains('"spooled":true'))

@@ -159,6 +159,10 @@ class Store:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         return await self._thread.run(lambda c: records.interrupt(c, now, is_gone, spared))
 
+    async def settled(self) -> None:
+        """Returns when each call that was given before is written, or will never be. Raises `StoreError`."""
+        await self._thread.join(spooled.nothing, None)
+
     async def spooled(self) -> int:
         """How many records came in from a spool."""
         return await self._thread.run(spooled.count)
