@@ -130,6 +130,21 @@ async def test_a_store_that_is_slow_and_takes_rows_late_has_each_call_once(tmp_p
     assert found == KEPT
 
 
+@pytest.mark.slow
+async def test_a_lock_that_outlives_every_patience_of_the_database_costs_nothing(tmp_path):
+    root, told = folder(tmp_path / "w"), Told()
+    async with served(root) as (process, url), calling(url, told) as http:
+        await more(told, 50)
+        with locked(root, process.pid):
+            await asyncio.sleep(25)
+        await status(http, "ready", 15)
+    assert not told.refused
+    assert told.slowest < 3
+    found = await held(root, told)
+    assert found.pop("spooled") > 100
+    assert found == KEPT
+
+
 async def test_a_spool_that_is_full_refuses_calls_and_says_so(tmp_path):
     root, told = folder(tmp_path / "w", more="spool_bytes = 65536"), Told()
     async with served(root) as (process, url), calling(url, told, callers=2) as http:

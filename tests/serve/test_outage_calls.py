@@ -215,3 +215,21 @@ async def test_ready_finds_out_by_itself_that_the_store_is_down(tmp_path):
             assert (got.status_code, got.json()["status"]) == (200, "degraded")
             assert desk.outage.away
         await status(http, "ready")
+
+
+async def test_rows_that_nobody_waits_for_any_longer_come_before_the_same_from_the_spool(tmp_path):
+    """Of calls that come one after another the first waits in the store's thread, the others behind it."""
+    async with gateway(tmp_path) as (store, http, desk):
+        with down(tmp_path):
+            calls = []
+            for i in range(8):
+                calls.append(asyncio.create_task(post(http, f"refund {i}")))
+                await asyncio.sleep(0.01)
+            assert {one.status_code for one in await asyncio.gather(*calls)} == {200}
+            assert desk.outage.away
+        await status(http, "ready")
+        await store.settled()
+        found = await kinds(store)
+        assert list(found.values()) == [["intent", "record"]] * 8
+        assert await store.open_calls() == 0
+        assert not (await store.verify_chain()).faults
