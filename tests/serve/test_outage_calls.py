@@ -233,3 +233,15 @@ async def test_rows_that_nobody_waits_for_any_longer_come_before_the_same_from_t
         assert list(found.values()) == [["intent", "record"]] * 8
         assert await store.open_calls() == 0
         assert not (await store.verify_chain()).faults
+
+
+async def test_what_only_the_store_knows_is_refused_at_once_and_the_rest_is_told(tmp_path):
+    async with gateway(tmp_path) as (_, http, _), asyncio.timeout(20):
+        with down(tmp_path):
+            await status(http, "degraded")
+            listed = [one["id"] for one in (await http.get("/v1/models")).json()["data"]]
+            assert {"tickets", "hub", "hub-large"} <= set(listed)
+            pinned = await post(http, "refund", model="tickets@2.0.0")
+            assert (pinned.status_code, pinned.json()["error"]["code"]) == (503, "store_unavailable")
+            assert (await post(http, "refund", model="no-such-model")).status_code == 404
+        await status(http, "ready")

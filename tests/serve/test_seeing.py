@@ -24,6 +24,7 @@ from insource.journeys import keys
 from insource.nouns import Attempt, Decision, Key, Observe, Prediction, Record, Role, Usage
 from insource.serve.log import JsonLines
 from insource.serve.metrics import MOST, OTHERS, Metrics, Now
+from insource.serve.outage import Seen
 from insource.serve.told import result_of, status_of
 from insource.settings import EngineSettings
 from insource.store import Store
@@ -323,7 +324,8 @@ def shown_metrics() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.kept(record(), 0.001)
     metrics.refused(Invalid("no"))
-    now = Now(in_flight=0, queue=1, live={"tickets": "tickets@1.0.0"}, servers={"hub": True}, waiting={"tickets": 1})
+    live, servers = {"tickets": "tickets@1.0.0"}, {"hub": True}
+    now = Now(0, 1, live, servers, waiting={"tickets": 1}, spool=Seen(away=True, bytes=1, lines={"intent": 1}))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

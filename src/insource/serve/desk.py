@@ -108,7 +108,8 @@ class Desk:
     async def models(self) -> dict[str, str]:
         """Every name a call may use → who owns it: live tasks, their releases, engines and the models behind them."""
         names = dict.fromkeys(self._paths, "insource")
-        for task in [name for name in names if "@" not in name]:
+        away = self.outage is not None and self.outage.away  # then only what is loaded is known
+        for task in [name for name in names if "@" not in name and not away]:
             names |= {r.name: "insource" for r in await self.store.releases(task) if r.stage != "candidate"}
         engines = [name for engine, of in self.settings.engines.items() for name in (engine, of.model)]
         names |= {AUTO: "insource"} if self._auto.here else {}
@@ -213,6 +214,8 @@ class Desk:
             near = difflib.get_close_matches(model, [*known, *self.settings.engines], n=1)
             hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists what there is"
             raise Missing(f"there is no model {model!r}", hint=hint, at="model")
+        if self.outage is not None and self.outage.away:
+            raise StoreError(f"the store is down, and {model} is not loaded", hint="try again later", at="model")
         if pinned and (await self.store.release(task, version)).stage == "candidate":
             raise Conflict(
                 f"{model} is a candidate", hint=f"insource release gate {model}, then promote it", at="model"
