@@ -153,7 +153,7 @@ async def test_a_spool_that_is_full_refuses_calls_and_says_so(tmp_path):
             await status(http, "degraded")
             got = await status(http, "not ready")
             assert got.status_code == 503
-            assert "the spool is full" in got.json()["faults"]
+            assert "the spool is full" in got.json()["faults"][0]
             while told.refused[503] < 20:
                 await asyncio.sleep(0.01)
             assert sum(path.stat().st_size for path in spool_files(root)) <= 65_536

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import os
+import subprocess
+import sys
+import time
 from contextlib import asynccontextmanager, contextmanager
 
 import httpx2 as httpx
@@ -15,10 +18,12 @@ from test_keys import bearer, made
 from insource.engines.scripted import Scripted
 from insource.journeys import audit
 from insource.journeys.recover import recover
-from insource.nouns import Limits
+from insource.nouns import Attempt, Decision, Limits, Record
 from insource.serve.app import create_app
 from insource.settings import AuditSettings
 from insource.store import Store, spool_file
+from insource.store.spool import Spool
+from insource.store.spool_file import Line
 
 
 def settings_of(root):
@@ -50,6 +55,12 @@ async def post(http, text, **more) -> httpx.Response:
 
 def spooled(root) -> bytes:
     return b"".join(path.read_bytes() for path in spool_file.in_folder(root / "spool"))
+
+
+def record(name) -> Record:
+    attempt = Attempt(decision=Decision(engine="e", rule="task", accepted=True, reason="sure"))
+    return Record(id=name, task="tickets", release=None, tenant="local", attempts=(attempt,), outcome="answered",
+                  input_hash="h", latency_ms=1.0)  # fmt: skip
 
 
 async def kinds(store) -> dict[str, list[str]]:
@@ -245,3 +256,75 @@ async def test_what_only_the_store_knows_is_refused_at_once_and_the_rest_is_told
             assert (pinned.status_code, pinned.json()["error"]["code"]) == (503, "store_unavailable")
             assert (await post(http, "refund", model="no-such-model")).status_code == 404
         await status(http, "ready")
+
+
+async def test_ready_says_no_when_the_spool_takes_nothing_either(tmp_path):
+    async with gateway(tmp_path) as (_, http, _):
+        with down(tmp_path):
+            await status(http, "degraded")
+            (tmp_path / "spool").rename(tmp_path / "away")
+            (tmp_path / "spool").write_text("a file in its place")
+            got = await status(http, "not ready")
+            assert got.status_code == 503
+            assert "the spool" in got.json()["faults"][0]
+            refused = await post(http, "refund")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+            (tmp_path / "spool").unlink()
+            (tmp_path / "away").rename(tmp_path / "spool")
+            await status(http, "degraded")
+            assert (await post(http, "refund")).status_code == 200
+        await status(http, "ready")
+
+
+async def test_a_store_that_fails_again_in_the_last_moment_holds_no_call_up(tmp_path, monkeypatch):
+    take, held = Store.take_spooled, []
+
+    async def slowly(self, lines, process):
+        if desk.outage._last is not None and not held:
+            held.append(lines)
+            await asyncio.sleep(30)
+        return await take(self, lines, process)
+
+    monkeypatch.setattr(Store, "take_spooled", slowly)
+    async with gateway(tmp_path) as (store, http, desk):
+        slowest, answered, ends = 0.0, [], asyncio.Event()
+
+        async def calls():
+            nonlocal slowest
+            while not ends.is_set():
+                began = time.monotonic()
+                got = await post(http, "refund")
+                slowest = max(slowest, time.monotonic() - began)
+                assert got.status_code == 200
+                answered.append(got.headers["x-insource-record"])
+
+        with down(tmp_path):
+            await status(http, "degraded")
+            calling = [asyncio.create_task(calls()) for _ in range(4)]
+            await asyncio.sleep(0.5)
+        await status(http, "ready")
+        ends.set()
+        await asyncio.gather(*calling)
+        assert held, "no line came in the last moment"
+        assert slowest < 5
+        assert {record.id for record in await store.records(limit=10_000)} == set(answered)
+        assert await store.open_calls() == 0
+        assert not (await store.verify_chain()).faults
+
+
+def test_what_is_spooled_is_carried_in_by_hand_from_any_folder(tmp_path):
+    settings = settings_of(tmp_path)
+    (tmp_path / "insource.toml").write_text("")
+
+    async def left() -> None:
+        async with await Store.open(settings):
+            spool = Spool(tmp_path / "elsewhere", 10**6)
+            await spool.add(Line(record=record("r1"), pending=None))
+            os.close(spool.own[0].number)
+
+    asyncio.run(left())
+    command = [sys.executable, "-m", "insource", "-C", str(tmp_path), "store", "recover"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "audit.spool" in done.stderr) == (2, True)
+    done = subprocess.run([*command, str(tmp_path / "elsewhere")], capture_output=True, text=True, check=True)
+    assert "carried in from the spool: 1 calls" in done.stdout

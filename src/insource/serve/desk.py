@@ -167,11 +167,11 @@ class Desk:
         return {task: name for task in self._paths if "@" not in task and (name := self._serves(task))}
 
     async def _not_loaded(self) -> list[str]:
-        """The live releases that are not loaded; while calls go to the spool nobody knows. Raises `StoreError`."""
+        """The live releases that are not loaded; while calls go to the spool, what keeps them. Raises `StoreError`."""
         if self.outage is None:
             await self.store.probe()
         elif not await self.outage.up():
-            return ["the spool is full"] if self.outage.spool.full else []
+            return await self.outage.stuck()
         live = {task: await self.store.live(task) for task in task_names(self.settings)}
         wanted = {task: release.name for task, release in live.items() if release is not None}
         return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]

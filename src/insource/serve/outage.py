@@ -140,6 +140,16 @@ class Outage:
             self._leave(error)
         return not self.away
 
+    async def stuck(self) -> list[str]:
+        """Why calls cannot go to the spool either, while they should, in words."""
+        if self.spool.full:
+            return [f"the spool is full with {self.spool.bytes:,} bytes"]
+        try:
+            await self.spool.probe()
+        except StoreError as error:
+            return [without_folders(str(error))]
+        return []
+
     async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` on the store comes to. Raises `StoreError` when it takes longer than `audit.spool_after_s`.
 
@@ -203,7 +213,7 @@ class Outage:
         self._last = asyncio.Event()
         try:
             await self.spool.idle()
-            await self._carry()
+            await self.in_time(self._carry())  # cut short, the same lines come again: each once
             for own in tuple(self.spool.own):
                 await self.spool.drop(own)
             self._since = ""

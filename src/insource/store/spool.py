@@ -66,6 +66,10 @@ class Spool:
             _let_go(_new(self.folder), keep=False)
             self.bytes = sum(path.stat().st_size for path in in_folder(self.folder))
 
+    async def probe(self) -> None:
+        """Makes a file and removes it. Raises `StoreError` when that cannot be done now."""
+        await self._in_thread(lambda: _let_go(_new(self.folder), keep=False))
+
     async def add(self, line: Line) -> None:
         """Returns when the line is durable. Raises `StoreError` when it is not, or the spool is full.
 
