@@ -23,6 +23,7 @@ import gateway_rows
 import route_rows
 import scan_rows
 import schema_rows
+import spool_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -165,6 +166,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "overload": (["overload.py", "."], bad_day_rows.overload),
     "kill_points": (["kill_points.py", "."], bad_day_rows.kill_points),
     "soak": (["soak.py", "."], bad_day_rows.soak),
+    "spool": (["spool.py", "."], spool_rows.spool),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

@@ -24,6 +24,7 @@ from insource.journeys import keys
 from insource.nouns import Attempt, Decision, Key, Observe, Prediction, Record, Role, Usage
 from insource.serve.log import JsonLines
 from insource.serve.metrics import MOST, OTHERS, Metrics, Now
+from insource.serve.outage import Seen
 from insource.serve.told import result_of, status_of
 from insource.settings import EngineSettings
 from insource.store import Store
@@ -324,7 +325,8 @@ def shown_metrics() -> dict[str, set[str]]:
     metrics.kept(record(), 0.001)
     metrics.refused(Invalid("no"))
     live, cache = {"tickets": "tickets@1.0.0"}, {("tickets", "hit"): 1}
-    now = Now(in_flight=0, queue=1, live=live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache)
+    spool = Seen(away=True, bytes=1, lines={"intent": 1})
+    now = Now(0, 1, live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache, spool=spool)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

@@ -131,6 +131,7 @@ def _found(found: Audit) -> str:
     said = f"{found.entries:,} entries, {found.rows:,} rows, {found.checkpoints:,} checkpoints"
     said += f"; what came before entry {found.foot.seq + 1:,} went by age" if found.foot.seq else ""
     begun = f"\n{found.open_calls:,} calls are being answered" if found.open_calls else ""
+    begun += f"\n{found.spooled:,} calls came in from a spool: the store was down" if found.spooled else ""
     if found.whole:
         kept = (
             "" if found.checkpoints else dim("\nan end that was cut off shows only against a checkpoint kept elsewhere")
@@ -150,7 +151,10 @@ def _spent(by: str, found: list[Usage]) -> str:
          f"{one.output_tokens:,}", f"{one.usd:,.4f}")
         for one in found
     ]  # fmt: skip
-    return table((by, "calls", "failed", "to review", "tokens in", "tokens out", "US dollars"), rows)
+    spooled = sum(one.spooled for one in found)
+    return table((by, "calls", "failed", "to review", "tokens in", "tokens out", "US dollars"), rows) + (
+        f"\n{spooled:,} of these came in from a spool: the store was down" if spooled else ""
+    )
 
 
 def _left(found: EgressReport) -> str:

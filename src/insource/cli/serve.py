@@ -17,6 +17,7 @@ from insource.journeys.serve import open_live
 from insource.nouns import Noun
 from insource.route import Facts, choose
 from insource.serve.app import create_app
+from insource.serve.books import open_books
 from insource.serve.log import notice
 from insource.serve.run import address, event_loop, listen, run_server
 from insource.serve.seeing import to_stderr, watched
@@ -108,7 +109,7 @@ async def _serve(door: Door, asked: Asked) -> None:
                 door.say(f"serving {name}: {path.tiers[0].release}")
                 for choice in path.refused:
                     door.say(f"  not asked for help: {choice.reason}")
-            for words in _warnings(settings):
+            for words in (*_warnings(settings), *await open_books(settings, store)):
                 door.say(words)
             door.say(KEYED if keys else OPEN)
             app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)

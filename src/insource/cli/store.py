@@ -5,8 +5,13 @@ from pathlib import Path
 import click
 
 from insource.cli.door import Door, run, verb
+from insource.cli.stored import with_store
+from insource.errors import Invalid
 from insource.journeys import carry
+from insource.journeys import recover as journey
 from insource.journeys.carry import Carry
+from insource.journeys.recover import Recovered, spool_folder, words
+from insource.settings import Settings
 from insource.store import Store
 from insource.store.backup import unpack
 from insource.store.carried import Taken
@@ -19,6 +24,7 @@ Examples:
   insource store migrate
   insource store export kiosk.jsonl      at the kiosk
   insource store import kiosk.jsonl      at home
+  insource store recover                 what was spooled while the store was down
 """
 
 
@@ -79,6 +85,27 @@ def take(door: Door, file: Path) -> None:
     door.show(found, _taken_words(found))
 
 
+@verb("recover", epilog="\b\nExample:\n  insource store recover\n  insource store recover /mnt/other/spool")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False, exists=True))
+def recover(door: Door, folder: Path | None) -> None:
+    """Carry in the calls that were spooled while the store was down, each once. The gateway does so by itself.
+
+    Left out, FOLDER is audit.spool of insource.toml. Files of a gateway that runs are its own matter. One that was
+    changed is kept, and named with what to do; it ends with 1 then.
+    """
+    found = with_store(door, lambda settings, store: _recover(settings, store, folder))
+    door.show(found, "\n".join(words(found)) or "nothing is spooled")
+    if found.refused:
+        click.get_current_context().exit(1)
+
+
+async def _recover(settings: Settings, store: Store, folder: Path | None) -> Recovered:
+    folder = folder or spool_folder(settings)
+    if folder is None:
+        raise Invalid("no spool is set", hint="name the folder, or set audit.spool in insource.toml")
+    return await journey.recover(store, folder)
+
+
 async def _open(door: Door) -> Path:
     settings = door.settings()
     async with await Store.open(settings):
@@ -110,5 +137,5 @@ def _taken_words(found: Taken) -> str:
     return "\n".join(lines)
 
 
-for _verb in (migrate, backup, restore, give, take):
+for _verb in (migrate, backup, restore, give, take, recover):
     command.add_command(_verb)

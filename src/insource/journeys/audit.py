@@ -22,12 +22,15 @@ BY = ("task", "tenant", "release", "engine", "day")
 class Audit(Noun, frozen=True, kw_only=True):
     """What `verify` found. `checkpoints` were compared; `open_calls` were begun and have not ended yet.
 
+    `spooled` records came in later, the store being down at the time: until then only their file vouched for them.
+
     `foot` is the last entry that went by age; its `seq` is 0 where none did.
     """
 
     entries: int
     rows: int
     open_calls: int
+    spooled: int
     checkpoints: int
     foot: Head
     head: Head
@@ -40,12 +43,16 @@ class Audit(Noun, frozen=True, kw_only=True):
 
 
 class Usage(Noun, frozen=True, kw_only=True):
-    """What was spent under one name: calls, tokens in and out of every engine asked, US dollars at the set prices."""
+    """What was spent under one name: calls, tokens in and out of every engine asked, US dollars at the set prices.
+
+    `spooled` of the calls came in from a spool, the store being down at the time.
+    """
 
     name: str
     calls: int = 0
     failed: int = 0
     review: int = 0
+    spooled: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float = 0.0
@@ -75,6 +82,7 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
         entries=found.entries,
         rows=found.rows,
         open_calls=await store.open_calls(),
+        spooled=await store.spooled(),
         checkpoints=len(known),
         foot=found.foot,
         head=found.head,
@@ -169,6 +177,7 @@ def _parts(record: Record, by: str) -> Iterator[Usage]:
             calls=1,
             failed=record.outcome in ("failed", "interrupted"),
             review=record.outcome == "review",
+            spooled=record.spooled,
             input_tokens=sum(one.input_tokens for one in said),
             output_tokens=sum(one.output_tokens for one in said),
             usd=record.usd,
@@ -180,6 +189,7 @@ def _parts(record: Record, by: str) -> Iterator[Usage]:
             name=attempt.decision.engine or "-",
             calls=1,
             failed=attempt.prediction is None,
+            spooled=record.spooled,
             input_tokens=said_.input_tokens if said_ else 0,
             output_tokens=said_.output_tokens if said_ else 0,
             usd=attempt.usd,
@@ -187,7 +197,7 @@ def _parts(record: Record, by: str) -> Iterator[Usage]:
 
 
 def _added(one: Usage, other: Usage) -> Usage:
-    counts = ("calls", "failed", "review", "input_tokens", "output_tokens", "usd")
+    counts = ("calls", "failed", "review", "spooled", "input_tokens", "output_tokens", "usd")
     return msgspec.structs.replace(one, **{name: getattr(one, name) + getattr(other, name) for name in counts})
 
 

@@ -50,7 +50,8 @@ class Record(Noun, frozen=True, kw_only=True):
 
     `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "failed" is a
     call that no engine answered: the caller got an error, the record says why. "interrupted" is one that was begun and
-    of which nobody said how it ended: the process was killed. `found` is what a scan found in the input.
+    of which nobody said how it ended: the process was killed. `found` is what a scan found in the input. `spooled` says
+    that the store did not take it at the time, and that it came in later from a spool.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Record(Noun, frozen=True, kw_only=True):
     created: str = ""
     caller: str = ""
     found: tuple[Hit, ...] = ()
+    spooled: bool = False
 
     @property
     def answer(self) -> Prediction | None:
@@ -95,7 +97,8 @@ class Record(Noun, frozen=True, kw_only=True):
 class Intent(Noun, frozen=True, kw_only=True):
     """A call as it is noted before any engine is asked. By `until` (UTC, ISO 8601) it has ended, one way or another.
 
-    `usd` is the most that it may cost: what a call is charged of which nobody can say what it did cost.
+    `usd` is the most that it may cost: what a call is charged of which nobody can say what it did cost. `spooled` as of
+    a record.
     """
 
     id: str
@@ -106,6 +109,7 @@ class Intent(Noun, frozen=True, kw_only=True):
     until: str
     caller: str = ""
     usd: float = 0.0
+    spooled: bool = False
 
     def interrupted(self, now: str) -> Record:
         """The record of this call where nobody is left to say how it ended; seen at `now`."""
@@ -124,6 +128,7 @@ class Intent(Noun, frozen=True, kw_only=True):
             usd=self.usd,
             created=self.created,
             caller=self.caller,
+            spooled=self.spooled,
         )
 
 

@@ -124,6 +124,8 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
     With `sync` "call" a call is on the disk before it goes on. With "second" the disk follows once a second: a killed
     process loses nothing, a power cut what was told in the last second.
+    While the store takes no rows, or needs more than `spool_after_s` for one, calls are put on record in the folder
+    `spool` (empty: they are refused), which holds `spool_bytes` at most.
     """
 
     sync: Literal["call", "second"] = "call"
@@ -131,3 +133,6 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
     keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400
     keep_calls: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 10_000_000
+    spool: str = ""
+    spool_bytes: Annotated[int, Meta(ge=65_536, le=10**13)] = 1_000_000_000
+    spool_after_s: Annotated[float, Meta(ge=0.05, le=60)] = 2.0

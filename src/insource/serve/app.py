@@ -57,6 +57,8 @@ def create_app(
     async def life(app: Starlette) -> AsyncIterator[None]:
         desk: Desk = app.state.desk
         await app.state.keyring.look()
+        if desk.outage is not None:
+            await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         await desk.meter.remember(store)
         beside = (_follow(desk), keep_books(settings, store)) if follow else ()
         running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *beside)]
@@ -112,11 +114,15 @@ async def alive(_: HttpRequest) -> Response:
 
 
 async def ready(http: HttpRequest) -> Response:
-    """Whether calls can be answered now: the store takes rows, and every live release is loaded."""
+    """Whether calls can be answered now: every live release is loaded, and they can be put on record.
+
+    "degraded" where that is in the spool: calls are answered, and somebody should see to the store.
+    """
     desk: Desk = http.app.state.desk
     faults = await desk.faults()
-    said = {"status": "not ready" if faults else "ready", "faults": faults, "resting": desk.resting}
-    return _json(said, 503 if faults else 200)
+    odd = desk.outage.faults() if desk.outage is not None else []
+    status = "not ready" if faults else "degraded" if odd else "ready"
+    return _json({"status": status, "faults": faults + odd, "resting": desk.resting}, 503 if faults else 200)
 
 
 ROUTES = [

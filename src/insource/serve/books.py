@@ -1,4 +1,4 @@
-"""What the gateway does for the audit while it runs: ends calls nobody will end, signs how far the chain has come."""
+"""What the gateway does for the audit while it runs: carries in what was spooled, ends calls nobody will end, signs."""
 
 import asyncio
 import logging
@@ -7,10 +7,27 @@ from contextlib import suppress
 
 from insource.errors import InsourceError, StoreError
 from insource.journeys.audit import checkpoint, prune
+from insource.journeys.recover import end_calls, recover, spool_folder, words
 from insource.settings import Settings
 from insource.store import Store
+from insource.store.spool import Spool
 
 PRUNE_S = 3600.0
+
+
+async def open_books(settings: Settings, store: Store) -> list[str]:
+    """Carries in what former processes left in the spool, and sees that calls can be put there; what to say of it.
+
+    Budgets are counted from the store, so this comes before the first call. Raises `StoreError`.
+    """
+    folder = spool_folder(settings)
+    if folder is None:
+        return []
+    said = list(words(await recover(store, folder)))
+    await asyncio.to_thread(Spool(folder, settings.audit.spool_bytes).prepare)
+    if folder.stat().st_dev == settings.state.stat().st_dev:
+        said.append(f"the spool {folder} lies on the disk of the store: when that is full, both are")
+    return said
 
 
 async def keep_books(settings: Settings, store: Store) -> None:
@@ -19,7 +36,8 @@ async def keep_books(settings: Settings, store: Store) -> None:
     while True:
         trouble = ""
         try:
-            await store.interrupt()
+            trouble = "; ".join(words(await recover(store, spool_folder(settings))))
+            await end_calls(settings, store)
             await checkpoint(settings, store)
             if time.monotonic() > due:
                 await prune(settings, store)

@@ -19,6 +19,7 @@ from insource.serve.auth import may_call
 from insource.serve.auto import Auto
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
+from insource.serve.outage import Outage
 from insource.serve.seeing import Seeing
 from insource.serve.wire import ChatCall
 from insource.settings import Settings, task_names
@@ -40,6 +41,7 @@ class Desk:
         self.seeing = Seeing(settings)
         self.answers = Answers(settings.answers)
         self._paths = {name: self._given(path) for name, path in paths.items()}
+        self.outage = Outage(settings, store) if settings.audit.spool else None
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
@@ -52,7 +54,7 @@ class Desk:
         self.meter.settle(record)
         began = time.perf_counter()
         try:
-            await self.store.append(record, pending)
+            await (self.store if self.outage is None else self.outage).append(record, pending)
         except StoreError:
             self.seeing.unwritten()
             raise
@@ -108,7 +110,8 @@ class Desk:
     async def models(self) -> dict[str, str]:
         """Every name a call may use → who owns it: live tasks, their releases, engines and the models behind them."""
         names = dict.fromkeys(self._paths, "insource")
-        for task in [name for name in names if "@" not in name]:
+        away = self.outage is not None and self.outage.away  # then only what is loaded is known
+        for task in [name for name in names if "@" not in name and not away]:
             names |= {r.name: "insource" for r in await self.store.releases(task) if r.stage != "candidate"}
         engines = [name for engine, of in self.settings.engines.items() for name in (engine, of.model)]
         names |= {AUTO: "insource"} if self._auto.here else {}
@@ -117,12 +120,9 @@ class Desk:
     async def faults(self) -> list[str]:
         """Why calls could not be answered now: no store, a live release not loaded, every engine rests."""
         try:
-            await self.store.probe()
-            live = {task: await self.store.live(task) for task in task_names(self.settings)}
+            found = await self._not_loaded()
         except StoreError as error:
             return [without_folders(str(error))]
-        wanted = {task: release.name for task, release in live.items() if release is not None}
-        found = [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
         alone = [task for task, path in self._paths.items() if none_left(path, self._bases.turnstiles)]
         return found + [f"every engine of {task} rests after failures" for task in alone]
 
@@ -156,6 +156,8 @@ class Desk:
             group.clear()
         for path in paths:
             await close_path(path)
+        if self.outage is not None:
+            await self.outage.close()
         await self.seeing.close()
 
     def servers(self) -> dict[str, bool]:
@@ -165,6 +167,16 @@ class Desk:
     def live(self) -> dict[str, str]:
         """Task → the release that answers it now."""
         return {task: name for task in self._paths if "@" not in task and (name := self._serves(task))}
+
+    async def _not_loaded(self) -> list[str]:
+        """The live releases that are not loaded; while calls go to the spool, what keeps them. Raises `StoreError`."""
+        if self.outage is None:
+            await self.store.probe()
+        elif not await self.outage.up():
+            return await self.outage.stuck()
+        live = {task: await self.store.live(task) for task in task_names(self.settings)}
+        wanted = {task: release.name for task, release in live.items() if release is not None}
+        return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
 
     def _serves(self, task: str) -> str | None:
         path = self._paths.get(task)
@@ -208,6 +220,8 @@ class Desk:
             near = difflib.get_close_matches(model, [*known, *self.settings.engines], n=1)
             hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists what there is"
             raise Missing(f"there is no model {model!r}", hint=hint, at="model")
+        if self.outage is not None and self.outage.away:
+            raise StoreError(f"the store is down, and {model} is not loaded", hint="try again later", at="model")
         if pinned and (await self.store.release(task, version)).stage == "candidate":
             raise Conflict(
                 f"{model} is a candidate", hint=f"insource release gate {model}, then promote it", at="model"
@@ -246,7 +260,9 @@ class _Lent:
 
     async def __aenter__(self) -> Path:
         self._path = await self._desk.take(self._model)
-        return replace(self._path, rule=self._why) if self._why else self._path
+        lent = replace(self._path, rule=self._why) if self._why else self._path
+        outage = self._desk.outage
+        return lent if outage is None else outage.path(lent)
 
     async def __aexit__(self, *_: object) -> None:
         await self._desk.give(self._path)

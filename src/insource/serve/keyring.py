@@ -42,6 +42,11 @@ class Keyring:
         """True while nobody is asked for a key."""
         return not self._network and not self._keys and self._looked > -math.inf
 
+    @property
+    def tenants(self) -> set[str]:
+        """Whose keys there are; without any, calls are of the tenant that is nobody's in particular."""
+        return {key.tenant for key in (ANYBODY, *self._keys.values())}
+
     async def look(self) -> None:
         """Takes in what changed. Raises `StoreError`."""
         began = self._clock()

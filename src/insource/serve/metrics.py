@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from insource import __version__
 from insource.errors import InsourceError
 from insource.nouns import Record
+from insource.serve.outage import KINDS, Seen
 from insource.serve.told import result_of, status_of
 
 MOST, OTHERS, NO_TASK = 100, "others", "-"
@@ -25,7 +26,7 @@ WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0
 
 @dataclass(frozen=True)
 class Now:
-    """What is read when somebody asks. `waiting` is None where the store did not say.
+    """What is read when somebody asks. `waiting` is None where the store did not say, `spool` where there is none.
 
     `cache` says how often there was an answer to give again, `kept` how many there are and their bytes.
     """
@@ -37,6 +38,7 @@ class Now:
     waiting: Mapping[str, int] | None
     cache: Mapping[tuple[str, ...], float] = field(default_factory=dict)
     kept: tuple[int, int] = (0, 0)
+    spool: Seen | None = None
 
 
 class _Histogram:
@@ -126,7 +128,8 @@ class Metrics:
     def page(self, now: Now, accept: str = "") -> tuple[bytes, str]:
         """The exposition, and its content type, in the format that `accept` asks for."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Once([*self._counts(), *_gauges(now), _cache(now), *self._process.collect()]))
+        spool = _spool(now.spool) if now.spool else ()
+        registry.register(_Once([*self._counts(), *_gauges(now), _cache(now), *spool, *self._process.collect()]))
         encode, kind = choose_encoder(accept)
         return encode(registry), kind
 
@@ -197,3 +200,10 @@ def _gauges(now: Now) -> Iterator[Metric]:
         for label, value in values.items():
             family.add_metric(label, value)
         yield family
+
+
+def _spool(seen: Seen) -> Iterator[Metric]:
+    words = "Intents and records that went to the spool."
+    yield _counter("insource_spooled", words, ("kind",), {(kind,): seen.lines.get(kind, 0) for kind in KINDS})
+    yield GaugeMetricFamily("insource_spooling", "1 while calls go to the spool.", value=int(seen.away))
+    yield GaugeMetricFamily("insource_spool_bytes", "What lies in the spool.", value=seen.bytes)

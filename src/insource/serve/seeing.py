@@ -102,8 +102,9 @@ class Watched:
 async def metrics(http: HttpRequest) -> Response:
     """GET /metrics: the numbers, for Prometheus."""
     desk = http.app.state.desk
+    spool = desk.outage.seen() if desk.outage is not None else None
     try:
-        waiting: dict[str, int] | None = await desk.store.queues()
+        waiting: dict[str, int] | None = None if spool and spool.away else await desk.store.queues()
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
     limit = http.app.state.door.admission.limit
@@ -115,6 +116,7 @@ async def metrics(http: HttpRequest) -> Response:
         waiting=waiting,
         cache=desk.answers.counts,
         kept=desk.answers.kept,
+        spool=spool,
     )
     body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
@@ -61,12 +62,18 @@ def intend(sql: Sql, calls: Sequence[Begun]) -> None:
     chain.enter(sql, [("intent", row["id"], row["body"]) for row in rows])
 
 
-def interrupt(connection: Connection, now: str, gone: Callable[[str], bool]) -> list[str]:
-    """Ends the calls whose process is `gone`, or whose time is up at `now`, as "interrupted"; the ids of those."""
+def interrupt(
+    connection: Connection, now: str, gone: Callable[[str], bool], spared: Callable[[str], bool] | None = None
+) -> list[str]:
+    """Ends the calls whose process is `gone`, or whose time is up at `now`, as "interrupted"; the ids of those.
+
+    Those of a `spared` process stay. That is asked last: one that is gone puts no more anywhere.
+    """
+    spared = cache(spared) if spared else None
     over = [
         stored(row.body, Intent)
         for row in connection.execute(select(OPEN_CALL).order_by(OPEN_CALL.c.id)).all()
-        if row.until < now or gone(row.process)
+        if (row.until < now or gone(row.process)) and not (spared and spared(row.process))
     ]
     if over:
         append(driver(connection), [kept(intent.interrupted(now)) for intent in over])

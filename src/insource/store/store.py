@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete
 from insource.errors import Invalid
 from insource.nouns import Dataset, Example, Gate, Intent, Key, Pending, Record, Release, Report, Review, StageChange
 from insource.settings import Settings
-from insource.store import backup, carried, chain, datasets, keys, records, registry, retention, spending
+from insource.store import backup, carried, chain, datasets, keys, records, registry, retention, spending, spooled
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.chain import Head, Verified
@@ -21,6 +21,8 @@ from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.retention import Pruned
 from insource.store.spending import Spent, Used
+from insource.store.spool_file import Line
+from insource.store.spooled import Came
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
 
@@ -153,10 +155,25 @@ class Store:
         """Notes a call before anyone is asked; durable when this returns."""
         await self._group.join(records.intend, records.begun(intent, self._process))
 
-    async def interrupt(self) -> list[str]:
-        """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids."""
+    async def interrupt(self, spared: Callable[[str], bool] | None = None) -> list[str]:
+        """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids.
+
+        Those of `spared` processes stay as they are.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return await self._thread.run(lambda c: records.interrupt(c, now, is_gone))
+        return await self._thread.run(lambda c: records.interrupt(c, now, is_gone, spared))
+
+    async def settled(self) -> None:
+        """Returns when each call that was given before is written, or will never be. Raises `StoreError`."""
+        await self._group.join(spooled.nothing, None)
+
+    async def spooled(self) -> int:
+        """How many records came in from a spool."""
+        return await self._thread.run(spooled.count)
+
+    async def take_spooled(self, lines: Sequence[Line], process: str) -> Came:
+        """Adds calls that `process` had to put elsewhere; what is here already is not added again."""
+        return await self._thread.run(lambda c: spooled.take(c, lines, process))
 
     async def open_calls(self) -> int:
         """How many calls were begun and have not ended."""
