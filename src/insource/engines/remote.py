@@ -206,22 +206,21 @@ class Remote:
     def _listen(self, heard: Heard, events: list[bytes]) -> Burst:
         """The texts that the events bring, up to the end mark."""
         texts: Burst = []
-        quick = self._wire.quick
         for data in events:
-            text = quick(heard, data) if quick else None
-            if text is not None:
-                if text:
-                    texts.append(text)
-                continue
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
-            elif text := self._take(heard, decoded(data), "delta"):
+            elif text := self._text(heard, data):
                 texts.append(text)
             if heard.ended:
                 break
         return texts
+
+    def _text(self, heard: Heard, data: bytes) -> str:
+        quick = self._wire.quick
+        text = quick(heard, data) if quick is not None else None
+        return self._take(heard, decoded(data), "delta") if text is None else text
 
     def _take(self, heard: Heard, data: dict[str, object], part: str) -> str:
         try:
