@@ -5,11 +5,13 @@ import contextlib
 import os
 import time
 
+import msgspec
 import pysqlite3.dbapi2 as sqlite  # a second copy of SQLite in one process would not see the locks of the first
 import pytest
 from test_store import record, settings
 
 from insource.errors import StoreError
+from insource.nouns.sections import AuditSettings
 from insource.store import Store, group
 from insource.store.thread import StoreThread
 
@@ -41,6 +43,46 @@ def test_a_log_that_cannot_be_synced_is_never_trusted_again(tmp_path, monkeypatc
                     await store.append(record("b"))
             with pytest.raises(StoreError, match="could not be synced"):  # the next fsync would have succeeded
                 await store.append(record("c"))
+
+    asyncio.run(story())
+
+
+def relaxed(root):
+    return msgspec.structs.replace(settings(root), audit=AuditSettings(sync="second"))
+
+
+def test_a_relaxed_store_tells_before_it_syncs_and_syncs_soon_after(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(group, "sync", lambda _: synced.append(time.monotonic()))
+    monkeypatch.setattr(group, "RELAXED_S", 0.2)
+
+    async def story():
+        async with await Store.open(relaxed(tmp_path)) as store:
+            await asyncio.gather(*[store.append(record(f"r{i}")) for i in range(5)])
+            await store.append(record("late"))
+            assert synced == []
+            await asyncio.sleep(0.4)
+            assert len(synced) == 1
+            await store.append(record("last"))
+        assert len(synced) == 2, "closing waits for it"
+
+    asyncio.run(story())
+
+
+def test_a_relaxed_store_that_cannot_be_synced_takes_no_more(tmp_path, monkeypatch):
+    def fails(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(group, "RELAXED_S", 0.01)
+    monkeypatch.setattr(group, "sync", fails)
+
+    async def story():
+        store = await Store.open(relaxed(tmp_path))
+        await store.append(record("told"))
+        await asyncio.sleep(0.2)
+        with pytest.raises(StoreError, match="could not be synced"):
+            await store.append(record("late"))
+        await store.close()
 
     asyncio.run(story())
 

@@ -101,8 +101,11 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
 
     A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
+    With `sync` "call" a call is on the disk before it goes on. With "second" the disk follows once a second: a killed
+    process loses nothing, a power cut what was told in the last second.
     """
 
+    sync: Literal["call", "second"] = "call"
     checkpoints: str = ""
     checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
     keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400

@@ -19,6 +19,7 @@ from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync
 Write = Callable[[Sql, list[Any]], None]
 Why: TypeAlias = StoreError | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
+RELAXED_S = 1.0
 GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
@@ -41,10 +42,14 @@ class _AgainSoon(Exception):
 
 
 class GroupCommit:
-    """Writes what waits at one time in one transaction, beside the connection of `thread`, to the same file."""
+    """Writes what waits at one time in one transaction, beside the connection of `thread`, to the same file.
 
-    def __init__(self, thread: StoreThread) -> None:
-        self._thread = thread
+    With `relaxed` it tells who waits before the log is synced, which it then is once a second.
+    """
+
+    def __init__(self, thread: StoreThread, *, relaxed: bool = False) -> None:
+        self._thread, self._relaxed = thread, relaxed
+        self._syncing: asyncio.TimerHandle | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-sync")
         self._waiting: list[_Waiting] = []
         self._connection: Any = None
@@ -73,6 +78,9 @@ class GroupCommit:
         """Commits what waits and closes. Closing twice is fine."""
         while self._busy or self._emptying is not None:
             await (self._emptying or self.join(_nothing, None))
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.wrap_future(self._executor.submit(sync, self._log))
         self._closed = True
         self._executor.shutdown(wait=False)
         if self._connection is not None:
@@ -96,6 +104,10 @@ class GroupCommit:
         self._since = None
         self._waiting = []
         if all(errors):
+            self._told(taken, errors)
+            return
+        if self._relaxed:
+            self._syncing = self._syncing or loop.call_later(RELAXED_S, self._sync_soon)
             self._told(taken, errors)
             return
         synced = self._executor.submit(sync, self._log)
@@ -139,11 +151,20 @@ class GroupCommit:
                     sql.execute("ROLLBACK")
                 raise
 
-    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
+    def _sync_soon(self) -> None:
+        """Has the log synced for those who were told already."""
+        loop, self._syncing = asyncio.get_running_loop(), None
+        synced = self._executor.submit(sync, self._log)
+        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._heard, done))
+
+    def _heard(self, done: Future[None]) -> None:
         failed = done.exception()
         if failed is not None:
             # What an fsync could not write may be marked as written: the next one would wrongly succeed.
             self._broken = f"the store {self._thread.path} could not be synced: {failed}"
+
+    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
+        self._heard(done)
         try:
             self._check()  # removed meanwhile: what was committed went to a file that nobody will find again
         except StoreError as error:

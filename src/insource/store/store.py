@@ -30,15 +30,16 @@ FILE = "insource.db"
 class Store:
     """Opened with `Store.open(settings)`, closed with `close`, or used as `async with`.
 
-    All methods are safe to call concurrently. When one that writes has returned, what it wrote survives a kill and
-    a power cut. Each raises `StoreError` when the disk, a lock or the file's form does not allow it.
+    All methods are safe to call concurrently. When one that writes has returned, what it wrote survives a kill and a
+    power cut; calls (`intend`, `append`) only a kill where it is `relaxed`. Each raises `StoreError` when the disk, a
+    lock or the file's form does not allow it.
     """
 
-    def __init__(self, thread: StoreThread, state: Path) -> None:
+    def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
         self.blobs = Blobs(state / "blobs")
         self._state = state
         self._thread = thread
-        self._group = GroupCommit(thread)
+        self._group = GroupCommit(thread, relaxed=relaxed)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 
@@ -54,7 +55,7 @@ class Store:
         except BaseException:
             await thread.close()
             raise
-        return cls(thread, settings.state)
+        return cls(thread, settings.state, relaxed=settings.audit.sync == "second")
 
     async def close(self) -> None:
         """Commits what waits and closes the file."""
