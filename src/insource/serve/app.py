@@ -21,6 +21,7 @@ from insource.serve.auth import ANY_KEY, ANYONE, CALLER, OPERATOR, Guarded, all_
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.completions import completions
+from insource.serve.described import described
 from insource.serve.desk import Desk
 from insource.serve.embeddings import embeddings
 from insource.serve.ends import Ends
@@ -104,6 +105,11 @@ async def model(http: HttpRequest) -> Response:
     return _json(_model(http, name, names[name]))
 
 
+async def openapi(_: HttpRequest) -> Response:
+    """A description of all this, for clients that are made from one."""
+    return _json(described(ROUTES))
+
+
 async def alive(_: HttpRequest) -> Response:
     """The process runs."""
     return _json({"status": "ok"})
@@ -119,6 +125,7 @@ async def ready(http: HttpRequest) -> Response:
 
 ROUTES = [
     Guarded("/", home, ANYONE),
+    Guarded("/openapi.json", openapi, ANYONE),
     Guarded("/healthz", alive, ANYONE),
     Guarded("/readyz", ready, ANYONE),
     Guarded("/metrics", metrics, OPERATOR),

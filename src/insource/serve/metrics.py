@@ -4,6 +4,7 @@ A count is a handful of additions in plain dictionaries; their exposition is mad
 tasks, engines and tenants are ours or the owner's, never a caller's text, and of each kind there are `MOST` at most.
 """
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,9 @@ from insource.serve.told import result_of, status_of
 
 MOST, OTHERS, NO_TASK = 100, "others", "-"
 CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+FORMAT = re.compile(
+    r"\s*(?:application/openmetrics-text|text/plain)(?:\s*;\s*(?:version=[0-9.]{1,9}|[a-z]{1,9}=[a-zA-Z0-9.-]{1,16}))*\s*"
+)
 WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 
 
@@ -122,7 +126,7 @@ class Metrics:
         """The exposition, and its content type, in the format that `accept` asks for."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Once([*self._counts(), *_gauges(now), *self._process.collect()]))
-        encode, kind = choose_encoder(accept)
+        encode, kind = choose_encoder(_asked(accept))
         return encode(registry), kind
 
     def _counts(self) -> Iterator[Metric]:
@@ -185,3 +189,8 @@ def _gauges(now: Now) -> Iterator[Metric]:
         for label, value in values.items():
             family.add_metric(label, value)
         yield family
+
+
+def _asked(accept: str) -> str:
+    """The first format in an Accept header that is written as formats are: others break the encoder's choice."""
+    return next((one for one in accept.split(",") if FORMAT.fullmatch(one)), "")

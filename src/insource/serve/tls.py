@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from insource.errors import Invalid
+from insource.serve.patience import Patient
 
 PEER = "peer"  # where in a call's scope the common name of the client's certificate stands
 
@@ -45,8 +45,8 @@ def common_name(certificate: dict[str, Any] | None) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-class Known(HttpToolsProtocol):
-    """uvicorn's HTTP, with the client's common name in each call's scope."""
+class Known(Patient):
+    """HTTP, with the client's common name in each call's scope."""
 
     def on_message_begin(self) -> None:
         """A call begins."""
