@@ -24,7 +24,8 @@ HEADERS = (
     "openai-organization", "x-forwarded-for", "host", "accept-encoding", "content-encoding",
 )  # fmt: skip
 PIECES = (
-    b"null", b"[]", b"{}", b'"', b"\\", b"\\ud800", b"\\u0000", b"\x00", b"\xff", b"\xed\xa0\x80", b"1e999", b"-0",
+    b"null", b"[]", b"{}", b'"', b"\\", b"\\ud800",
+    b'"\\ud800"', b'["\\udfff", "x"]', b"\\u0000", b"\x00", b"\xff", b"\xed\xa0\x80", b"1e999", b"-0",
     b"NaN", b"Infinity", b"-1", b"9" * 400, b"[" * 600, b'{"a":' * 600, b",", b":", b"}", b"]", b"true", b'"auto"',
     b'"tickets@1.0.0"', b'"tickets@"', b'"@"', b"\xef\xbb\xbf", b"/*", b"\r\n", b"0.1e-400", b'"\\u202e"',
 )  # fmt: skip

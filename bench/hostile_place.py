@@ -259,8 +259,8 @@ async def served(root: Path, key: str, command: tuple[str, ...] = ("-m", "insour
     """The workspace, served by a process of its own that writes its log as JSON."""
     with (root / "serve.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, "-C", str(root), "serve", "--port", "0", "--json", "--log-json", "--allow-network",
-            stdout=asyncio.subprocess.PIPE, stderr=log,
+            sys.executable, *command, "-C", str(root), "serve", "--port", "0", "--allow-network",
+            "--json", "--log-json", stdout=asyncio.subprocess.PIPE, stderr=log,
         )  # fmt: skip
         assert process.stdout is not None
         try:

@@ -29,6 +29,7 @@ from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
 from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
+from insource.serve.readiness import Readiness
 from insource.serve.seeing import metrics
 from insource.settings import Settings
 from insource.store import Store
@@ -78,6 +79,7 @@ def create_app(
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths, bases=bases)
+    app.state.readiness = Readiness(app.state.desk.faults)
     app.state.keyring = Keyring(store, network=network)
     app.state.began = int(time.time())
     app.state.broken_off = 0
@@ -118,7 +120,7 @@ async def alive(_: HttpRequest) -> Response:
 async def ready(http: HttpRequest) -> Response:
     """Whether calls can be answered now: the store takes rows, and every live release is loaded."""
     desk: Desk = http.app.state.desk
-    faults = await desk.faults()
+    faults = await http.app.state.readiness.faults()
     said = {"status": "not ready" if faults else "ready", "faults": faults, "resting": desk.resting}
     return _json(said, 503 if faults else 200)
 

@@ -72,7 +72,7 @@ async def on_ours(http: HttpRequest, error: Exception) -> Response:
 async def on_http(request: HttpRequest, error: Exception) -> Response:
     """No such route, or not by that method."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    path = str(request.scope["path"])[:MOST_PATH]  # request.url would also read the query, which may be no text
+    path = str(request.scope["path"])[:MOST_PATH]
     message = f"{request.method} {path} is not served here; see /v1/models"
     code = "method_not_allowed" if status == 405 else "not_found"
     body = {"error": {"message": message, "type": kind(status), "param": None, "code": code}}

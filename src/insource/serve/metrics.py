@@ -21,9 +21,8 @@ from insource.serve.told import result_of, status_of
 
 MOST, OTHERS, NO_TASK = 100, "others", "-"
 CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-FORMAT = re.compile(
-    r"\s*(?:application/openmetrics-text|text/plain)(?:\s*;\s*(?:version=[0-9.]{1,9}|[a-z]{1,9}=[a-zA-Z0-9.-]{1,16}))*\s*"
-)
+PLACE = r"\s*;\s*(?:version=[0-9.]{1,9}|(?!version)[a-z]{1,9}=[a-zA-Z0-9.-]{1,16})"
+FORMAT = re.compile(rf"\s*(?:application/openmetrics-text|text/plain)(?:{PLACE})*\s*")
 WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 
 

@@ -5,7 +5,7 @@ has an end, and what is no HTTP is told so in the form of every other error. On 
 nothing is added: a look at all connections once a second finds those that stand still.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import httptools
@@ -15,7 +15,9 @@ from insource.errors import InsourceError
 from insource.nouns import to_json
 from insource.serve.faults import error_body
 
+HURRIED_S = 1.0
 MOST_HEAD = 65_536  # bytes of a request line and headers, as uvicorn's other parser has it
+FRAMING = (b"content-length", b"transfer-encoding")
 END = b"\r\n\r\n"
 LINES = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Request Header Fields Too Large"}
 
@@ -68,9 +70,10 @@ class Patient(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._stay(before)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._stay(before, data[offer.args[0] :])
         except httptools.HttpParserError:
             self.refuse(NotHttp("this is no HTTP request", hint="HTTP/1.1 is spoken here"))
         self._head = 0 if self.cycle is not before else self._head + len(data) * between
@@ -94,31 +97,53 @@ class Patient(HttpToolsProtocol):
         self.transport.write(head % LINES[error.status] + b"content-length: %d\r\n\r\n" % len(body) + body)
         self.transport.close()
 
-    def _stay(self, before: object) -> None:
-        """Answers a call that offers another protocol, in this one; what comes behind it cannot be read any more."""
-        if self.cycle is not before:
-            self.cycle.keep_alive = False
-        elif self.cycle is None or self.cycle.response_complete:
+    def _stay(self, before: object, rest: bytes) -> None:
+        """Goes on in HTTP/1.1 with a call that offers another protocol, of which the parser leaves the body unread.
+
+        Left to itself it would take that body for the next request.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle is before:
             self.refuse(NotHttp("no other protocol is spoken here", hint="HTTP/1.1 is"))
+            return
+        cycle.keep_alive, cycle.more_body = False, True
+        cycle.message_event.clear()
+        framing = b"".join(b"%s: %s\r\n" % line for line in self.headers if line[0] in FRAMING)
+        self.parser = httptools.HttpRequestParser(_Rest(self))
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n" + rest)
+
+
+class _Rest:
+    """Hears the body of a call whose head was read, and nothing else."""
+
+    def __init__(self, of: Patient) -> None:
+        self.on_body, self.on_message_complete = of.on_body, of.on_message_complete
 
 
 class Watch:
-    """Looks at all connections now and then, and ends those that stand still for longer than `patience`."""
+    """Looks at all connections now and then, and ends those that stand still for longer than `patience`.
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    Once there are half as many as `room` says that there can be, heads are waited for a second only: who opens
+    connections and says nothing takes nobody's place.
+    """
+
+    def __init__(self, patience: Patience, room: Callable[[], int]) -> None:
+        self._patience, self._room = patience, room
         self._still: dict[Patient, tuple[object, float]] = {}
 
     def look(self, connections: Collection[object], now: float) -> None:
         """`now` is in seconds, of any clock that goes on."""
         still: dict[Patient, tuple[object, float]] = {}
+        waits = self._patience
+        if len(connections) >= self._room() / 2:
+            waits = waits._replace(head_s=min(HURRIED_S, waits.head_s))
         for one in connections:
             stage = _stage(one) if isinstance(one, Patient) else None
             if stage is None or not isinstance(one, Patient):
                 continue
             seen, since = self._still.get(one, (None, now))
             still[one] = (stage, since if seen == stage else now)
-            if now - still[one][1] >= getattr(self._patience, stage[0]):
+            if now - still[one][1] >= getattr(waits, stage[0]):
                 _end(one, stage[0])
         self._still = still
 

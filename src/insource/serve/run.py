@@ -5,6 +5,7 @@ import gc
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -88,7 +89,7 @@ async def run_server(
     # uvicorn raises the signal again when it has shut down; then it must not kill us before the store is closed.
     before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        server = _Server(config, ready, Watch(patience))
+        server = _Server(config, ready, Watch(patience, most_files))
         await server.serve(sockets=[bound])
         left = set(server.server_state.tasks)
         for task in left:
@@ -144,3 +145,12 @@ def _free_port(host: str, family: socket.AddressFamily) -> int:
         except OSError:
             return 8081
         return int(probe.getsockname()[1])
+
+
+def most_files() -> int:
+    """How many files and connections the process may have open; very many where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return sys.maxsize
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
