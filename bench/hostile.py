@@ -6,7 +6,7 @@
 DATA holds json_test_suite and naughty_strings. The gateway is `insource serve` in a process of its own, with a linear
 specialist, a scripted engine and one behind HTTP; after every block of input it must be the same process, ready, with
 no call under way, and its log may hold nothing of a caller. Schemathesis comes from PyPI, into an environment of its
-own (--venv, kept for the next run; a new one where it is left out).
+own below the cache folder (--venv puts it elsewhere).
 """
 
 import argparse
@@ -29,6 +29,7 @@ from hostile_audit import tampering
 from hostile_place import OPERATOR, Place, Seen, foreign_lines, made, served, session, upstream
 from hostile_tenants import tenants
 from insource.serve.patience import Patience
+from insource.settings import cache_folder
 from insource.stats import clopper_pearson_upper
 
 PACKAGE = "schemathesis==4.32.5"
@@ -40,11 +41,11 @@ Block = Callable[[], Awaitable[Seen]]
 
 def interpreter(folder: Path) -> str:
     """An interpreter with Schemathesis, made in `folder` unless it is there."""
-    python = folder / "bin" / "python"
-    if not (folder / "made").is_file():
+    python, note = folder / "bin" / "python", folder / "made"
+    if not note.is_file() or note.read_text("utf-8") != PACKAGE:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "-q", PACKAGE], check=True, stdout=sys.stderr)
-        (folder / "made").write_text(PACKAGE, "utf-8")
+        note.write_text(PACKAGE, "utf-8")
     return str(python)
 
 
@@ -118,7 +119,7 @@ async def slow(place: Place) -> dict[str, Any]:
 async def hostile_input(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Every block of bad input against one gateway."""
     data, root = Path(given.data), folder / "input"
-    python = interpreter(given.venv or folder / "venv") if given.cases else ""
+    python = interpreter(given.venv or cache_folder() / "schemathesis") if given.cases else ""
     async with upstream() as far:
         keys = await made(root, far, wanted=(OPERATOR,))
         async with served(root, keys[0]) as place:

@@ -303,7 +303,7 @@ async def tampering(folder: Path, edits: int, calls: int, seed: int) -> dict[str
         missed[change.__name__] += not found
         means[change.__name__] += 1
         raised[found[0].partition(":")[0] if found and ":" in found[0] and "Error" in found[0] else ""] += 1
-        if number < 2 * len(KINDS):
+        if number < edits // 100:
             verbs[by_verb(settings.root)] += 1
         if number % 100 == 99:
             print(f"  audit: {number + 1} of {edits} edits, {missed.total()} not found", file=sys.stderr)

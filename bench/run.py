@@ -19,6 +19,7 @@ import call_rows
 import engine_rows
 import extract_rows
 import gateway_rows
+import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
@@ -159,6 +160,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "gateway": (["gateway.py", "."], gateway_rows.gateway),
     "kills": (["kills.py", "."], gateway_rows.kills),
+    "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
