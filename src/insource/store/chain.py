@@ -148,7 +148,7 @@ def _pages(connection: Connection, after: int = 0) -> Iterator[list[dict[str, An
     while True:
         found = connection.execute(select(ENTRY).where(ENTRY.c.seq > after).order_by(ENTRY.c.seq).limit(PAGE))
         # who writes the file can write anything: what is no text is none of ours, and its hash will say so
-        page = [
+        page: list[dict[str, Any]] = [
             {name: value if name == "seq" else str(value) for name, value in row.items()} for row in found.mappings()
         ]
         if not page:
