@@ -180,6 +180,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         document = asyncio.run(measure(given, Path(folder)))
+    document["sizes"] = {name: getattr(given, name) for name in SIZES}
     document |= {"bench": "hostile", "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     if given.json:
         print(json.dumps(document))
