@@ -20,6 +20,7 @@ import call_rows
 import engine_rows
 import extract_rows
 import gateway_rows
+import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
@@ -167,6 +168,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "kill_points": (["kill_points.py", "."], bad_day_rows.kill_points),
     "soak": (["soak.py", "."], bad_day_rows.soak),
     "spool": (["spool.py", "."], spool_rows.spool),
+    "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
