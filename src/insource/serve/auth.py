@@ -40,9 +40,14 @@ class Guarded(Route):
 
 
 async def admit(scope: Scope, roles: tuple[Role, ...]) -> None:
-    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`."""
+    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`.
+
+    Raises `EngineBusy`, before all that, for a caller's call that is one too many.
+    """
     state = scope["app"].state
     ring: Keyring = state.keyring
+    if roles is CALLER:
+        state.door.check(state.desk.in_flight)
     state.desk.seeing.arrived(scope)
     scope["key"] = key = await _holder(ring, scope)
     if not any(role in key.roles for role in roles):

@@ -81,7 +81,9 @@ async def run_server(
     before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server = _Server(config, ready)
+        watching = asyncio.create_task(app.state.door.watch(server.server_state))
         await server.serve(sockets=[bound])
+        watching.cancel()
         left = set(server.server_state.tasks)
         for task in left:
             task.cancel()  # a second signal leaves them running

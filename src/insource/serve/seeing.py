@@ -106,9 +106,10 @@ async def metrics(http: HttpRequest) -> Response:
         waiting: dict[str, int] | None = await desk.store.queues()
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
+    limit = http.app.state.door.admission.limit
     now = Now(
         desk.in_flight,
-        desk.settings.serve.queue,
+        limit,
         live=desk.live(),
         servers=desk.servers(),
         waiting=waiting,
