@@ -1,4 +1,4 @@
-"""Bad days, drilled: python bench/bad_days.py [faults outages cuts] [--seconds 60] [--cuts 500] [--rounds 3] [--json].
+"""Bad days, drilled: python bench/bad_days.py [DATA] [faults outages cuts] [--seconds 60] [--cuts 500] [--rounds 8].
 
     faults    every fault at every place of an answer, streamed and whole, on three wires (bench/fault_cells.py)
     outages   the first of two engines is out for some seconds: how often it is asked, one probe at a time or more,
@@ -30,6 +30,7 @@ from insource.stats import clopper_pearson_upper
 
 WIRES = ("openai", "anthropic", "ollama")
 PER_S, SOUND_S, BURST = 10, 5.0, 100
+SOON_S = 1.0  # within which the server must see that a caller left
 SILENCE_S = 2.0  # first_byte_s of the gateway in these drills
 
 
@@ -132,18 +133,28 @@ def weighed(usual: list[Call], out: list[Call], asked: list[list[float]], opened
 
 
 async def faults(asked: argparse.Namespace) -> dict[str, Any]:
-    """The matrix."""
-    played = failed = 0
+    """The matrix, again and again."""
+    played = possible = fell_back = 0
     words: list[str] = []
     for turn in range(asked.rounds):
         for kind in WIRES:
             chosen = list(cells(kind))
             said = await matrix(chosen)
-            played, failed = played + len(chosen), failed + len(said)
-            words += [f"round {turn + 1}: {cell}: {'; '.join(what)}" for cell, what in said.items()]
-    kinds = len(PLAYS) + 1
-    upper = clopper_pearson_upper(failed, played)
-    return {"kinds": kinds, "cells": played, "failed": failed, "upper95": upper, "words": words}
+            played, possible, fell_back = played + len(chosen), possible + said.possible, fell_back + said.fell_back
+            words += [f"round {turn + 1}: {cell}: {'; '.join(what)}" for cell, what in said.failed.items()]
+        print(f"  faults, round {turn + 1} of {asked.rounds}: {len(words)} of {played:,} failed", file=sys.stderr)
+    return {
+        "kinds": len(PLAYS) + 1,
+        "cells": played,
+        "failed": len(words),
+        "upper95": clopper_pearson_upper(len(words), played),
+        "hangs": sum("took" in said or "TimeoutError" in said for said in words),
+        "cut_short": sum("cut:" in said or "is not" in said for said in words),
+        "could_fall_back": possible,
+        "fell_back": fell_back,
+        "no_fallback_upper95": clopper_pearson_upper(possible - fell_back, possible),
+        "words": words,
+    }
 
 
 async def outages(asked: argparse.Namespace) -> list[dict[str, Any]]:
@@ -159,15 +170,21 @@ async def outages(asked: argparse.Namespace) -> list[dict[str, Any]]:
 async def leaving(asked: argparse.Namespace) -> dict[str, Any]:
     """Callers that leave."""
     with tempfile.TemporaryDirectory() as folder:
-        left = await cuts(Path(folder), asked.cuts, seed=1)
+        left = await cuts(Path(folder), asked.cuts, seed=1, at_once=asked.at_once)
     seconds = sorted(left.seconds)
+    on_record = len({record.id for record in left.records})
+    late = sum(one > SOON_S for one in seconds)
     return {
         "cuts": asked.cuts,
         "seen": sum(one < float("inf") for one in seconds),
+        "late": late,
+        "late_upper95": clopper_pearson_upper(late, len(seconds)),
+        "unrecorded_upper95": clopper_pearson_upper(max(0, asked.cuts - on_record), asked.cuts),
         "never_asked": left.never_asked,
         "p50_s": statistics.median(seconds),
         "most_s": seconds[-1],
-        "on_record": len({record.id for record in left.records}),
+        "on_record": on_record,
+        "records": len(left.records),
         "outcomes": sorted({record.outcome for record in left.records}),
         "in_flight": left.in_flight,
         "places_kept": left.places_kept,
@@ -181,16 +198,25 @@ LEGS: dict[str, Callable[[argparse.Namespace], Awaitable[Any]]] = {
 }
 
 
-async def main() -> None:
+async def played(legs: list[str], asked: argparse.Namespace) -> dict[str, Any]:
+    """What the legs that are named came to, or all."""
+    return {leg: await LEGS[leg](asked) for leg in legs or LEGS}
+
+
+def main() -> None:
     """Runs the legs that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("legs", nargs="*", choices=[[], *LEGS], default=[])
+    parser.add_argument("words", nargs="*", help=f"{', '.join(LEGS)}; all by default. A folder of data is passed over")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--cuts", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=8, help="of every fault at every place on every wire")
+    parser.add_argument("--at-once", type=int, default=16, help="callers that leave side by side")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = {leg: await LEGS[leg](asked) for leg in asked.legs or LEGS}
+    legs = [word for word in asked.words if not Path(word).is_dir()]
+    if unknown := [leg for leg in legs if leg not in LEGS]:
+        parser.error(f"there is no drill {unknown[0]!r}: {', '.join(LEGS)}")
+    found = asyncio.run(played(legs, asked))
     if asked.json:
         print(json.dumps(found))
     else:
@@ -198,4 +224,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -138,25 +138,25 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def cuts(root: Path, number: int, seed: int) -> Left:
+async def cuts(root: Path, number: int, seed: int, at_once: int = 1) -> Left:
     """Callers that leave at any moment of plain and streamed calls, before the first word and after it."""
     dice = random.Random(seed)  # noqa: S311 - no secret
     ways = [(at, stream) for stream in (True, False) for at in PLACES]
     replies = [Reply(match=f"<{at}>", text=TEXT, play="hang", at=at) for at in PLACES]
     times: list[tuple[str, float]] = []
+    seats = asyncio.Semaphore(at_once)
     async with (
         ScriptedServer(replies) as server,
         gateway(root, server.base_url, idle_s=60.0) as (url, store, desk),
     ):
-        for turn in range(number):
+
+        async def one(turn: int, after_s: float) -> None:
             at, stream = ways[turn % len(ways)]
             text = f"<{at}> {turn} times"
-            times.append((text, await cut(url, say(text, stream=stream), dice.uniform(0.03, 0.6))))
+            async with seats:
+                times.append((text, await cut(url, say(text, stream=stream), after_s)))
 
-            async def ended() -> bool:
-                return not desk.in_flight
-
-            await until(ended)
+        await asyncio.gather(*[one(turn, dice.uniform(0.03, 0.6)) for turn in range(number)])
 
         async def gone() -> bool:
             all_left = len(server.left) == len(server.seen) and not desk.in_flight

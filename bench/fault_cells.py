@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 
+from insource.engines.bursts import Burst
 from insource.engines.deployment import Deployment
 from insource.engines.remote import Remote
 from insource.engines.scripted_faults import ANSWERS, HARMLESS, PLACES, PLAYS, At
@@ -28,7 +29,7 @@ from insource.settings import EngineSettings
 
 TEXT = "the whole of the answer, from its first word to its last"
 AFTER = "what comes after"
-AT_ONCE = 6
+AT_ONCE = 24
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,15 @@ def passed(id: str, text: str, cell: Cell) -> Request:
 class Trusting(Remote):
     """The control: takes every end of a stream for the end of the answer."""
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
         """What came, as if it were all."""
         said: list[str] = []
         try:
-            async for piece in super().stream(request):
-                said += [piece] if isinstance(piece, str) else []
-                yield piece
+            async for burst in super().bursts(request):
+                said += [piece for piece in burst if isinstance(piece, str)]
+                yield burst
         except EngineDown:
-            yield Prediction(text="".join(said), engine=self.name)
+            yield [Prediction(text="".join(said), engine=self.name)]
 
 
 def engine(name: str, cell: Cell, url: str, made: type[Remote] = Remote) -> Deployment:
@@ -98,6 +99,18 @@ class Story:
     error: Exception | None
     took: float
     next_text: str | None
+
+    @property
+    def could_fall_back(self) -> bool:
+        """Whether the first server failed before a word had gone out, so that the second could answer."""
+        answered_first = self.record is not None and self.record.tier == 1
+        return not answered_first and (self.record is not None or not self.pieces)
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the second answered, with the whole text."""
+        said = self.record.answer if self.record else None
+        return self.record is not None and self.record.tier == 2 and said is not None and said.text == TEXT
 
 
 async def told(cell: Cell, made: type[Remote] = Remote) -> Story:
@@ -155,17 +168,32 @@ def is_within(text: str, longer: str) -> bool:
     return all(letter in letters for letter in text)
 
 
-async def matrix(chosen: Iterable[Cell], made: type[Remote] = Remote) -> dict[str, list[str]]:
-    """What did not hold, by cell."""
-    seats, chosen = asyncio.Semaphore(AT_ONCE), list(chosen)
+@dataclass
+class Matrix:
+    """What did not hold, by cell; how often the second server could answer, and how often it did."""
 
-    async def one(cell: Cell) -> list[str]:
+    failed: dict[str, list[str]]
+    possible: int
+    fell_back: int
+
+
+async def matrix(chosen: Iterable[Cell], made: type[Remote] = Remote, at_once: int = AT_ONCE) -> Matrix:
+    """Plays the cells, so many at once."""
+    seats, chosen = asyncio.Semaphore(at_once), list(chosen)
+
+    async def one(cell: Cell) -> Story:
         async with seats:
-            return faults_of(cell, await asyncio.wait_for(told(cell, made), 30))
+            return await asyncio.wait_for(told(cell, made), 30)
 
-    said = await asyncio.gather(*[one(cell) for cell in chosen], return_exceptions=True)
-    return {
-        str(cell): [repr(one)] if isinstance(one, BaseException) else one
-        for cell, one in zip(chosen, said, strict=True)
-        if one
-    }
+    stories = await asyncio.gather(*[one(cell) for cell in chosen], return_exceptions=True)
+    failed: dict[str, list[str]] = {}
+    ended: list[Story] = []
+    for cell, story in zip(chosen, stories, strict=True):
+        if isinstance(story, BaseException):
+            failed[str(cell)] = [repr(story)]
+            continue
+        ended.append(story)
+        if said := faults_of(cell, story):
+            failed[str(cell)] = said
+    possible = [story for story in ended if story.could_fall_back]
+    return Matrix(failed, len(possible), sum(story.fell_back for story in possible))

@@ -43,3 +43,31 @@ def kills(d: dict[str, Any]) -> Iterator[Row]:
     ready = mine["ready_s"]
     found = f"p95 {ready['p95']:.1f} s, p50 {ready['p50']:.1f} s, n {mine['kills']}"
     yield "… started and ready again", "p95 ≤ 5 s", found, ready["p95"] <= 5
+
+
+def streams(d: dict[str, Any]) -> Iterator[Row]:
+    """Events a second beside others, what one costs, and how much later the first comes."""
+    results, mine = d["results"], d["results"]["insource"]
+    low, high = mine["paced"]["range"]["events_s"]
+    beside = ", ".join(f"{name} {results[name]['paced']['events_s']:,.0f}" for name in ("direct", "nginx"))
+    found = f"{mine['paced']['events_s']:,.0f} ({low:,.0f} to {high:,.0f}); {beside}"
+    what = "gateway, streamed events/s on one core, 256 callers, 5 ms apart, durable audit"
+    yield what, "≥ 25,000", found, mine["paced"]["events_s"] >= 25_000
+    beside = ", ".join(f"{name} {results[name]['burst']['events_s']:,.0f}" for name in ("direct", "nginx"))
+    yield "… 32 callers, without pauses", "shown", f"{mine['burst']['events_s']:,.0f}; {beside}", True
+    found = f"{mine['paced']['cpu_us']:.0f} paced, {mine['burst']['cpu_us']:.0f} without pauses"
+    yield "… µs of the processor an event, the call's own part included", "shown", found, True
+    p50, p99 = (d["added"]["insource"][name] for name in ("first_p50_ms", "first_p99_ms"))
+    found = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    if "nginx" in d["added"]:
+        found += f"; nginx p50 {d['added']['nginx']['first_p50_ms']:.2f} ms"
+    yield "… added to the first event, one caller", "p50 ≤ 1.5 ms", found, p50 <= 1.5
+    failed = sum(of["failed"] for of in mine.values())
+    found = f"{failed:.0f} of {sum(of['answers'] for of in mine.values()):,.0f}"
+    yield "… answers cut or failed", "0", found, not failed
+    for name in ("portkey", "litellm"):
+        if name in results:
+            ours = mine["paced"]["events_s"]
+            its = results[name]["paced"]["events_s"]
+            found = f"{ours / its:.0f} times its {its:,.0f}" if its else "it answers no stream here"
+            yield f"… beside {name}, 256 callers", "shown", found, True

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bad_day_rows
 import call_rows
 import engine_rows
 import extract_rows
@@ -159,8 +160,13 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "schemas": (["schemas.py", "jsonschemabench"], schema_rows.bench),
     "schema_suite": (["schemas.py", "jsonschema_testsuite"], schema_rows.suite),
     "gateway": (["gateway.py", "."], gateway_rows.gateway),
+    "gateway_streams": (["gateway_streams.py", "."], gateway_rows.streams),
     "kills": (["kills.py", "."], gateway_rows.kills),
     "spool": (["spool.py", "."], spool_rows.spool),
+    "bad_days": (["bad_days.py", "."], bad_day_rows.bad_days),
+    "overload": (["overload.py", "."], bad_day_rows.overload),
+    "kill_points": (["kill_points.py", "."], bad_day_rows.kill_points),
+    "soak": (["soak.py", "."], bad_day_rows.soak),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

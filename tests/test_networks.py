@@ -131,7 +131,7 @@ def test_no_default_network_is_one_that_is_never_called():
 
 # ------------------------------------------------------------------ nothing connects past it
 
-WAYS = {"engines/outward.py", "engines/outward_aiohttp.py", "engines/outward_urllib.py"}
+WAYS = {"engines/http_lines.py", "engines/outward.py", "engines/outward_aiohttp.py", "engines/outward_urllib.py"}
 OUT = {
     "TCPConnector", "UnixConnector", "create_connection", "open_connection", "open_unix_connection", "urlopen",
     "build_opener", "urlretrieve", "HTTPHandler", "HTTPSHandler", "HTTPConnection", "HTTPSConnection", "sock_connect",

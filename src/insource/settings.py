@@ -33,6 +33,7 @@ from insource.nouns import (
 )
 from insource.nouns.sections import (
     AuditSettings,
+    CacheSettings,
     EngineSettings,
     RouterSettings,
     ServeSettings,
@@ -42,6 +43,7 @@ from insource.nouns.sections import (
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
     "AuditSettings",
+    "CacheSettings",
     "EngineSettings",
     "RouterSettings",
     "ServeSettings",
@@ -68,6 +70,7 @@ class _File(Noun, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
     networks: dict[str, tuple[str, ...]] = {}
+    cache: CacheSettings = CacheSettings()
     router: RouterSettings = RouterSettings()
     scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
@@ -77,7 +80,8 @@ class _File(Noun, frozen=True, kw_only=True):
 class Settings(Noun, frozen=True, kw_only=True):
     """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept.
 
-    `tenants` are the limits that all keys of a tenant share; `scan` is for calls that are passed through to an engine.
+    `tenants` are the limits that all keys of a tenant share; `scan` is for calls that are passed through to an engine;
+    `answers` is the section `[cache]`.
     """
 
     root: Path
@@ -88,6 +92,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
     networks: Networks = Networks()
+    answers: CacheSettings = CacheSettings()
     router: RouterSettings = RouterSettings()
     scan: Scan = Scan()
     engines: dict[str, EngineSettings] = {}
@@ -122,6 +127,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     route: tuple[Route, ...] = ()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
+    cache: bool | None = None
     levels: Levels = Levels()
     scan: _ScanFile = _ScanFile()
 
@@ -141,6 +147,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         audit=file.audit,
         observe=file.observe,
         networks=_convert(path, {"places": file.networks}, Networks),
+        answers=file.cache,
         router=file.router,
         scan=_scan(path, file.scan, root, queue=False),
         engines=file.engines,

@@ -12,12 +12,14 @@ from fault_cells import PLAYS, Cell, Trusting, cells, matrix
 async def test_a_sample_of_all_faults_ends_in_time_and_whole():
     chosen = [cell for number, cell in enumerate(cells(patience_s=0.8)) if number % 5 == 0]
     assert len({cell.play for cell in chosen}) >= 30
-    assert await matrix(chosen) == {}
+    played = await matrix(chosen, at_once=6)
+    assert played.failed == {}
+    assert len(chosen) / 3 < played.possible == played.fell_back
 
 
 async def test_an_engine_that_trusts_every_end_is_found_out():
     chosen = [Cell(play, "middle", stream=True) for play in ("close", "error event", "ends in order", "cut json")]
-    assert (await matrix(chosen, Trusting)).keys() == {str(cell) for cell in chosen}
+    assert (await matrix(chosen, Trusting)).failed.keys() == {str(cell) for cell in chosen}
 
 
 @pytest.mark.slow
@@ -26,4 +28,6 @@ async def test_every_fault_at_every_place_ends_in_time_and_whole(kind):
     chosen = list(cells(kind))
     assert len(PLAYS) >= 18
     assert len(chosen) >= 108
-    assert await matrix(chosen) == {}
+    played = await matrix(chosen)
+    assert played.failed == {}
+    assert played.possible == played.fell_back

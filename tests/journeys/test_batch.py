@@ -220,10 +220,12 @@ async def test_a_store_that_fails_ends_the_run_with_one_clear_error(tmp_path):
     source = write(tmp_path / "in.jsonl", [{"id": str(i), "input": "x" * 3000} for i in range(200)])
     async with await opened(tmp_path) as store:
         await store.tenant_key("local")
-        await store._thread.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1").scalar())
+        from full_disk import most_pages  # here, since this file is imported by processes that do not find it
+
+        await most_pages(store, 1)
         with pytest.raises(StoreError, match="full"):
             await batch(source, tmp_path / "out.jsonl", path(store), store)
-        await store._thread.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
+        await most_pages(store, 1000000)
         assert (await batch(source, tmp_path / "out.jsonl", path(store), store)).answered == 200
 
 

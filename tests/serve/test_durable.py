@@ -10,6 +10,7 @@ import httpx2 as httpx
 import openai
 from serving import client, gateway, say
 
+from full_disk import most_pages
 from insource.settings import Settings
 from insource.store import Store
 
@@ -141,7 +142,7 @@ async def test_a_caller_who_leaves_before_the_first_word_of_a_task_still_leaves_
 async def test_when_the_record_cannot_be_kept_there_is_no_answer(tmp_path):
     async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url, timeout=20) as http:
         assert (await http.get("/readyz")).status_code == 200
-        await store._thread.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1").scalar())
+        await most_pages(store, 1)
         statuses = []
         for i in range(40):
             for model in ("tickets", "hub"):
@@ -153,7 +154,7 @@ async def test_when_the_record_cannot_be_kept_there_is_no_answer(tmp_path):
         assert set(statuses) <= {200, 503}
         assert (await http.get("/healthz")).status_code == 200
         ready = await http.get("/readyz")
-        await store._thread.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
+        await most_pages(store, 1000000)
         assert len(await store.records(limit=1000)) == statuses.count(200)
         assert (await http.post("/v1/chat/completions", json=say("refund"))).status_code == 200
         assert (await http.get("/readyz")).status_code == 200

@@ -57,7 +57,7 @@ class Server(ScriptedServer):
                 "type": "function",
                 "function": {"name": names[0], "arguments": json.dumps(arguments)},
             }
-            return msgspec.structs.replace(said, text="", tool_calls=(call,), finish="tool_calls")
+            return msgspec.structs.replace(said, text="", tool_calls=(call,), finish="tool_calls", call_letters=4)
         if (asked.get("response_format") or {}).get("type") == "json_schema":
             return msgspec.structs.replace(said, text=json.dumps(CITY))
         return said

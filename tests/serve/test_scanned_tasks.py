@@ -15,7 +15,7 @@ from test_scanned import CARD, MAIL, TERMS, on_disk
 
 from insource.engines.scripted import Rule, Scripted
 from insource.engines.windowed import Windowed
-from insource.errors import EngineSlow, OutputInvalid
+from insource.errors import Blocked, EngineSlow, OutputInvalid
 from insource.journeys.answer import Path, Tier, discard
 from insource.journeys.relay import relay
 from insource.journeys.scanned import open_scans
@@ -174,3 +174,25 @@ async def test_a_stream_that_is_blocked_before_its_first_word_goes_to_the_next_e
     assert (record.outcome, [attempt.withheld for attempt in record.attempts]) == ("escalated", [True, False])
     assert record.attempts[0].found[0].kind == "card"
     assert record.attempts[0].prediction.usage.output_tokens > 0
+
+
+class Bursting(Complaining):
+    """Says all of it at once."""
+
+    def __init__(self, *words):
+        self.words = words
+
+    async def bursts(self, request):
+        yield list(self.words)
+
+
+async def test_of_a_burst_what_may_pass_goes_on_and_what_is_blocked_ends_it():
+    one, two = Bursting("It is fine, ", "so far. " * 40, f"But {CARD} is not. ", "after"), says("two", "unasked")
+    path = under(Path(task=None, tiers=(Tier(one), Tier(two))), output={"card": "block"})
+    said = []
+    with pytest.raises(Blocked):
+        async for piece in relay(Request(id="r"), path, discard):
+            said.append(piece)
+    assert "".join(said).startswith("It is fine, so far. ")
+    assert CARD not in "".join(said)
+    assert "after" not in "".join(said)

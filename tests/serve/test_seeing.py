@@ -324,8 +324,9 @@ def shown_metrics() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.kept(record(), 0.001)
     metrics.refused(Invalid("no"))
-    live, servers = {"tickets": "tickets@1.0.0"}, {"hub": True}
-    now = Now(0, 1, live, servers, waiting={"tickets": 1}, spool=Seen(away=True, bytes=1, lines={"intent": 1}))
+    live, cache = {"tickets": "tickets@1.0.0"}, {("tickets", "hit"): 1}
+    spool = Seen(away=True, bytes=1, lines={"intent": 1})
+    now = Now(0, 1, live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache, spool=spool)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

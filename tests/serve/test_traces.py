@@ -232,3 +232,19 @@ def test_without_the_library_the_start_says_what_to_install(tmp_path, monkeypatc
     with pytest.raises(EngineDown, match="is not installed") as caught:
         Seeing(Settings(root=tmp_path, cache=tmp_path, observe=Observe(otlp="http://localhost:4318/v1/traces")))
     assert caught.value.hint == "pip install 'insource[traces]'"
+
+
+async def test_an_answer_that_is_given_again_is_a_span_that_says_so_with_no_engine_below_it(tmp_path):
+    server, app = Server(), web.Application()
+    app.router.add_post("/v1/chat/completions", server.chat)
+    async with serving(app) as there, collector() as otlp:
+        remote = EngineSettings(kind="openai", base_url=f"{there}/v1", model="big-one", cache=True)
+        observe = Observe(otlp=otlp.url, log_json=True)
+        async with watched(tmp_path, observe, {"far": remote}) as (url, _, __, lines), httpx.AsyncClient() as http:
+            for more in ({}, {"stream": True}, {}):
+                body = say("hello", "far", temperature=0, **more)
+                assert (await http.post(f"{url}/v1/chat/completions", json=body)).status_code == 200
+    found = by_name(otlp.spans)
+    assert len(server.headers) == len(found["chat big-one"]) == 1
+    assert [attributes(call).get("insource.cache") for call in found["chat far"]] == [None, "hit", "hit"]
+    assert [line.get("cache") for line in lines] == [None, "hit", "hit"]

@@ -220,10 +220,31 @@ def test_checkpoints_are_read_as_written_and_a_broken_line_is_named(tmp_path):
     for one in made:
         checkpoints.write(one, file)
     assert checkpoints.read(file) == made
+    assert checkpoints.last(file) == made[-1]
     with file.open("a") as out:
-        out.write("{")
+        out.write("{\n")
     with pytest.raises(Invalid, match=r"checkpoints\.jsonl:3"):
         checkpoints.read(file)
+
+
+def test_a_checkpoint_that_a_crash_cut_off_is_none_and_the_next_takes_its_place(tmp_path):
+    file = tmp_path / "checkpoints.jsonl"
+    assert checkpoints.last(file) is None
+    made = [checkpoints.sign(tmp_path, Head(seq=seq, hash="c" * 64), "now") for seq in range(40)]
+    for one in made[:-1]:
+        checkpoints.write(one, file)
+    whole = file.stat().st_size
+    with file.open("ab") as out:
+        out.write(b'{"seq": 39, "hash": "ccc')
+    assert checkpoints.read(file) == made[:-1]
+    assert checkpoints.last(file) == made[-2]
+    checkpoints.write(made[-1], file)
+    assert checkpoints.read(file) == made
+    file.write_bytes(file.read_bytes()[:-1])  # as an editor leaves it
+    assert checkpoints.last(file) == made[-1]
+    checkpoints.write(made[0], file)
+    assert checkpoints.read(file) == [*made, made[0]]
+    assert file.stat().st_size < whole * 42 // 39
 
 
 # ------------------------------------------------------------------ two phases

@@ -186,8 +186,8 @@ def test_concurrent_appends_share_commits_and_lose_nothing(tmp_path):
     async def story():
         async with await Store.open(settings(tmp_path)) as store:
             commits = []
-            transact = store._thread._transact
-            store._thread._transact = lambda work: (commits.append(1), transact(work))[1]
+            transact = store._group._transact
+            store._group._transact = lambda taken: (commits.append(1), transact(taken))[1]
             await asyncio.gather(*[store.append(record(f"r{i}"), pending(f"r{i}")) for i in range(500)])
             assert len(commits) < 250
             assert {r.id for r in await store.records(limit=1000)} == {f"r{i}" for i in range(500)}
@@ -223,10 +223,12 @@ import asyncio, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_store import record, settings
+from test_group import relaxed
 from insource.store import Store
 
 async def story():
-    store = await Store.open(settings(Path(sys.argv[1])))
+    opened = relaxed if sys.argv[2] == "relaxed" else settings
+    store = await Store.open(opened(Path(sys.argv[1])))
     if sys.argv[2] == "deferred":
         # the negative control: the caller is told before the write was made durable
         tasks = [asyncio.ensure_future(store.append(record(f"r{i}"))) for i in range(20)]
@@ -256,6 +258,7 @@ def killed(root: Path, mode: str) -> int:
 
 def test_what_append_said_is_kept_survives_a_kill(tmp_path):
     assert killed(tmp_path / "kept", "awaited") == 20
+    assert killed(tmp_path / "told", "relaxed") == 20
 
 
 def test_the_kill_test_can_lose_rows(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_store import pending, record, settings
 
+from full_disk import most_pages
 from insource.errors import Invalid, Missing, StoreError
 from insource.nouns import Pending
 from insource.settings import Settings, StoreSettings
@@ -20,13 +21,10 @@ NEXT = MIGRATIONS[-1].number + 1
 
 
 def test_a_full_disk_is_said_and_the_store_works_again_when_there_is_space(tmp_path):
-    async def pages(store, count):
-        await store._thread.run(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={count}").scalar())
-
     async def story():
         async with await Store.open(settings(tmp_path)) as store:
             await store.append(record("before"))
-            await pages(store, 1)
+            await most_pages(store, 1)
             big = pending("full")
             failed = 0
             for i in range(60):
@@ -37,7 +35,7 @@ def test_a_full_disk_is_said_and_the_store_works_again_when_there_is_space(tmp_p
                     assert "full" in str(error)
                     assert "space" in error.hint
             assert failed > 30
-            await pages(store, 1_000_000)
+            await most_pages(store, 1_000_000)
             await store.append(record("after"), big)
             ids = {r.id for r in await store.records(limit=100)}
             assert {"before", "after"} <= ids

@@ -159,13 +159,13 @@ def _spent(by: str, found: list[Usage]) -> str:
 
 def _left(found: EgressReport) -> str:
     rows = [
-        (one.purpose, one.destination, one.address or "-", one.region or "-", f"{one.connections:,}",
+        (one.purpose, one.place, one.address or "-", one.region or "-", f"{one.connections:,}",
          f"{one.refused:,}", f"{one.sent:,}", one.first, one.last)
         for one in found.egress
     ]  # fmt: skip
     head = ("purpose", "destination", "address", "region", "connections", "refused", "bytes", "first", "last")
     lines = [table(head, rows)] if rows else ["nothing left this workspace"]
-    lines += [f"{mark(False, one.purpose)}: {one.destination}: {one.why}" for one in found.egress if one.refused]
+    lines += [f"{mark(False, one.purpose)}: {one.place}: {one.why}" for one in found.egress if one.refused]
     lines += [f"{found.unreadable:,} lines of the journal cannot be read"] * (found.unreadable > 0)
     return "\n".join(lines)
 

@@ -3,7 +3,9 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
-from insource.nouns import JsonObject, Prediction, Request, Task, Usage
+from insource.nouns import CallPiece, JsonObject, Prediction, Request, Task, Usage
+
+Piece = str | CallPiece | Prediction
 
 
 class Engine(Protocol):
@@ -28,8 +30,11 @@ class Engine(Protocol):
 class Streams(Protocol):
     """An engine that can also answer piece by piece."""
 
-    def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
-        """Pieces of text as they come, then the whole Prediction as the last item. Closing it stops the engine."""
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
+        """Pieces of text as they come, then the whole Prediction as the last item. Closing it stops the engine.
+
+        Calls of functions may come in pieces too: then all of what the Prediction says of them.
+        """
         ...
 
 

@@ -6,13 +6,14 @@ that lead to it share one `Turnstile`. The rules (`Breaker`, `Budget`) are in `r
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.base import Embeds, Engine, Streams
+from insource.engines.base import Embeds, Engine, Piece
+from insource.engines.bursts import Burst, bursts, one_by_one, streams
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -81,19 +82,46 @@ class Turnstile:
         """True when the server would not be asked now, because it failed lately."""
         return self.breaker is not None and self.breaker.refuses
 
-    @asynccontextmanager
-    async def seat(self, deadline: float) -> AsyncIterator[float]:
-        """A place among the calls at once; yields the loop's time at which nobody waits any more.
+    def seat(self, deadline: float) -> "_Seat":
+        """A place among the calls at once: a context that gives the loop's time at which nobody waits any more.
 
-        Raises at once `EngineDown` while the server rests, and `EngineBusy` when too many wait already; `EngineSlow`
-        when no place came free within `deadline` seconds.
+        It raises at once `EngineDown` while the server rests, and `EngineBusy` when too many wait already;
+        `EngineSlow` when no place came free within `deadline` seconds.
         """
+        return _Seat(self, deadline)
+
+    def trial(self, until: float) -> "_Trial":
+        """One try of a call, a context that tells the breaker how it went. Raises `EngineDown` while the server rests.
+
+        The call has until the loop's time `until`.
+        """
+        permit = self.breaker.admit() if self.breaker else None
+        if permit is None and self.breaker:
+            raise self.resting()
+        return _Trial(permit, until, self._settings.slow_s)
+
+    async def enter(self, deadline: float) -> float:
+        """Takes a seat, as `seat` says."""
         if self.rests:
-            raise self._resting()
-        if self._seats.locked() and self._waiting >= self._settings.max_waiting:
+            raise self.resting()
+        until = asyncio.get_running_loop().time() + deadline
+        if self._seats.locked():
+            await self._queue(until, deadline)
+        else:
+            await self._seats.acquire()
+        self.under_way += 1
+        self._budget.called()
+        return until
+
+    def leave(self) -> None:
+        """Gives the seat back."""
+        self.under_way -= 1
+        self._seats.release()
+
+    async def _queue(self, until: float, deadline: float) -> None:
+        if self._waiting >= self._settings.max_waiting:
             held = f"{self._settings.max_concurrent} calls are with it and {self._waiting} wait"
             raise EngineBusy(f"{self.name} is full: {held}", hint="try again in a second")
-        until = asyncio.get_running_loop().time() + deadline
         self._waiting += 1
         try:
             async with asyncio.timeout_at(until):
@@ -102,36 +130,6 @@ class Turnstile:
             raise EngineSlow(f"{self.name} had no place free within {deadline:g} s") from error
         finally:
             self._waiting -= 1
-        self.under_way += 1
-        try:
-            self._budget.called()
-            yield until
-        finally:
-            self.under_way -= 1
-            self._seats.release()
-
-    @contextmanager
-    def trial(self, until: float) -> "Iterator[_Trial]":
-        """One try of a call, which tells the breaker how it went. Raises `EngineDown` while the server rests."""
-        permit = self.breaker.admit() if self.breaker else None
-        if permit is None and self.breaker:
-            raise self._resting()
-        trial = _Trial(until)
-        outcome: Outcome = "unknown"
-        try:
-            yield trial
-            outcome = "failed" if trial.took > self._settings.slow_s else "answered"
-        except EngineError as error:
-            # what was not let out says as little of the server as what had no time
-            unasked = isinstance(error, Outside) or (isinstance(error, EngineSlow) and trial.given < FAIR_S)
-            outcome = "unknown" if unasked else "failed" if isinstance(error, FAILURES) else "answered"
-            raise
-        except asyncio.CancelledError:
-            outcome = "failed" if trial.gave_up else "unknown"
-            raise
-        finally:
-            if permit:
-                permit.settle(outcome)
 
     async def pause(self, error: EngineError, number: int, until: float) -> None:
         """Waits until another try may help, after the try with this `number`. Raises `error` when none would."""
@@ -145,19 +143,54 @@ class Turnstile:
         if self.rests:
             raise error
 
-    def _resting(self) -> EngineDown:
+    def resting(self) -> EngineDown:
+        """What a call is told while the server rests."""
         wait = self.breaker.wait_s if self.breaker else 0.0
         return EngineDown(f"{self.name} rests after failures", hint=f"it is tried again in {wait:.0f} s")
+
+
+class _Seat:
+    """A place among the calls at once, from the beginning to the end of the block."""
+
+    __slots__ = ("_deadline", "_turnstile")
+
+    def __init__(self, turnstile: Turnstile, deadline: float) -> None:
+        self._turnstile, self._deadline = turnstile, deadline
+
+    async def __aenter__(self) -> float:
+        return await self._turnstile.enter(self._deadline)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turnstile.leave()
 
 
 class _Trial:
     """One try: how long it was given, and how long the server took to say something."""
 
-    def __init__(self, until: float) -> None:
+    __slots__ = ("_began", "_heard", "_loop", "_permit", "_slow_s", "given")
+
+    def __init__(self, permit: Permit | None, until: float, slow_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self.given = max(until - self._began, 0.0)
+        self._permit, self._slow_s = permit, slow_s
         self._heard: float | None = None
+
+    def __enter__(self) -> "_Trial":
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+        if self._permit is not None:
+            self._permit.settle(self._outcome(error))
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        if error is None:
+            return "failed" if self.took > self._slow_s else "answered"
+        if isinstance(error, EngineError):
+            # what was not let out says as little of the server as what had no time
+            unasked = isinstance(error, Outside) or (isinstance(error, EngineSlow) and self.given < FAIR_S)
+            return "unknown" if unasked else "failed" if isinstance(error, FAILURES) else "answered"
+        return "failed" if isinstance(error, asyncio.CancelledError) and self.gave_up else "unknown"
 
     def heard(self) -> None:
         """The server said something: from here on it is not slow."""
@@ -201,19 +234,23 @@ class Deployment:
                 except EngineError as error:
                     await self.turnstile.pause(error, number, until)
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
+        return one_by_one(self.bursts(request))
+
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
+        """What `stream` gives, together what came together."""
         async with self.turnstile.seat(request.deadline) as until:
-            number = said = 0
+            number, said = 0, False
             while True:
                 number += 1
                 try:
                     with self.turnstile.trial(until) as trial:
-                        async with aclosing(self._pieces(_within(request, trial))) as pieces:
-                            async for piece in pieces:
+                        async with aclosing(self._pieces(_within(request, trial))) as coming:
+                            async for burst in coming:
                                 trial.heard()
-                                said += 1
-                                yield piece
+                                said = True
+                                yield burst
                     return
                 except EngineError as error:
                     if said:
@@ -224,13 +261,11 @@ class Deployment:
         """Closes the engine."""
         await self.engine.close()
 
-    async def _pieces(self, request: Request) -> AsyncGenerator[str | Prediction]:
-        if not isinstance(self.engine, Streams):
-            yield await self.engine.complete(request)
-            return
-        async with aclosing(self.engine.stream(request)) as stream:
-            async for piece in stream:
-                yield piece
+    def _pieces(self, request: Request) -> AsyncGenerator[Burst]:
+        return bursts(self.engine, request) if streams(type(self.engine)) else self._alone(request)
+
+    async def _alone(self, request: Request) -> AsyncGenerator[Burst]:
+        yield [await self.engine.complete(request)]
 
 
 def _within(request: Request, trial: _Trial) -> Request:

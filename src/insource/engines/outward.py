@@ -25,19 +25,24 @@ LookUp = Callable[..., list[Any]]
 class Outward:
     """The way out for one purpose, "engine NAME" say, to one region under the rules of `networks`.
 
-    `look_up` finds the addresses of a name, as `socket.getaddrinfo` does.
+    `look_up` finds the addresses of a name, as `socket.getaddrinfo` does. Where connections go through a proxy, set
+    `via` to its host:port: its address is then looked at, and it is asked only for what the region names.
     """
 
     def __init__(
         self, purpose: str, region: str = "", *, networks: Networks = Networks(), journal: Path | None = None,  # noqa: B008 - frozen
         look_up: LookUp = socket.getaddrinfo,
     ) -> None:  # fmt: skip
+        self.via = ""
         self.purpose, self.region, self.networks, self.look_up = purpose, region, networks, look_up
         self._journal, self._bytes, self._told = Journal(journal), Counter[str](), time.monotonic()
 
     def admitted(self, destination: str, addresses: Iterable[str]) -> set[str]:
         """Which of the addresses of `destination` (host:port) may be connected to. Raises `Outside` when none may."""
-        whys = {address: self.networks.refusal(self.region, host_of(destination), address) for address in addresses}
+        if self.via and (why := self.networks.beyond(self.region, host_of(destination))):
+            raise self.refused(destination, "", why)
+        host = host_of(self.via or destination)
+        whys = {address: self.networks.refusal(self.region, host, address) for address in addresses}
         there = {address for address, why in whys.items() if not why}
         if whys and not there:
             raise self.refused(destination, *next(iter(whys.items())))
@@ -110,7 +115,7 @@ class Outward:
         self._journal.note(
             Egress(
                 purpose=self.purpose, destination=destination, region=self.region, address=address, first=at, last=at,
-                connections=connections, refused=refused, sent=sent, why=why,
+                connections=connections, refused=refused, sent=sent, why=why, via=self.via,
             )
         )  # fmt: skip
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import msgspec
 
 from insource.decode.prompt import again, messages
+from insource.engines.base import Piece
+from insource.engines.bursts import Burst, one_by_one
 from insource.engines.dialects import dialect
 from insource.engines.neutral import neutral_turns
 from insource.engines.outward import Outward
@@ -20,7 +22,7 @@ from insource.engines.remote_http import Incoming, Rejected, Spoiled, Upstream, 
 from insource.engines.remote_ollama import OLLAMA
 from insource.engines.remote_openai import OPENAI
 from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
-from insource.engines.remote_wish import Levels, body, fewer, wishes
+from insource.engines.remote_wish import Asked, Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
 from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
 from insource.nouns.request import text_of
@@ -29,6 +31,9 @@ from insource.settings import EngineSettings
 
 LARGEST_ANSWER = 16_000_000
 MOST_REJECTIONS = 8
+MOST_AT_ONCE = 256  # pieces that go on together: what they are written as may be five times what they came as
+MOST_KNOWN = 256
+NONE_REJECTED: Levels = {}
 EMBEDDINGS = "/embeddings"
 MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
@@ -85,6 +90,7 @@ class Remote:
         self._upstream = Upstream(name, settings, key, self._dialect, outward)
         self._settings, self._model, self._retries = settings, settings.model, settings.retries
         self._levels: dict[str, Levels] = {}
+        self._known_wishes: dict[tuple[object, ...], dict[str, Asked]] = {}
 
     async def complete(self, request: Request) -> Prediction:
         """The server's answer, held to the task. Raises `EngineBusy`, `EngineDown`, `EngineSlow` or `EngineError`.
@@ -107,10 +113,15 @@ class Remote:
             prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
         return msgspec.structs.replace(prediction, latency_ms=call.ms)
 
-    async def stream(self, request: Request) -> AsyncGenerator[str | Prediction]:
-        """The text as it comes, then the whole Prediction. A stream without its end mark raises `EngineDown`.
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
+        """Text and calls as they come, then the whole Prediction; `bursts`, each piece by itself."""
+        return one_by_one(self.bursts(request))
 
-        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all.
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
+        """Text and calls as they come, then the whole Prediction. A stream without its end mark raises `EngineDown`.
+
+        What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all. Pieces that
+        were read at once are a burst, of at most `MOST_AT_ONCE`; of a read with a fault in it nothing goes on.
         """
         call, heard = self._call(request), self._heard(request)
         events = Events(lines=self._wire.lines)
@@ -119,13 +130,14 @@ class Remote:
                 while not heard.ended:
                     piece = await incoming.piece()
                     # the end of the connection ends the last event too
-                    for text in self._listen(heard, events.feed(piece or b"\n\n")):
-                        yield text
+                    texts = self._listen(heard, events.feed(piece or b"\n\n"))
+                    for at in range(0, len(texts), MOST_AT_ONCE):
+                        yield texts[at : at + MOST_AT_ONCE]
                     if not piece and not heard.ended:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
         except Spoiled:
             heard.reason = SPOILED
-        yield heard.prediction(request, self.name, call.ms)
+        yield [heard.prediction(request, self.name, call.ms)]
 
     async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
         """A vector for each message, from the server's embeddings. Raises `EngineError`, as `complete` does."""
@@ -160,10 +172,10 @@ class Remote:
     async def _answer(self, call: _Call, *, stream: bool) -> Incoming:
         """The opened 200 answer. Forms that the server rejects are given up; remembered when that helped."""
         request = call.request
-        asked = wishes(request, self._dialect, stream=stream)
+        asked = self._wishes(request, stream=stream)
         said = self._wire.said(call.said, request)
         about = request.task.name if request.task else ""
-        levels, complaint = self._levels.get(about, {}), ""
+        levels, complaint = self._levels.get(about, NONE_REJECTED), ""
         for _ in range(MOST_REJECTIONS):
             sent = body(said, self._model or request.model, self._dialect, asked, levels)
             try:
@@ -175,23 +187,43 @@ class Remote:
                     break
                 levels = next_levels
                 continue
-            self._levels[about] = dict(self._levels.get(about, {})) | dict(levels)
+            if complaint:
+                self._levels[about] = dict(self._levels.get(about, {})) | dict(levels)
             return incoming
         raise EngineError(f"{self.name} rejects the request: {complaint}")
 
-    def _listen(self, heard: Heard, events: list[bytes]) -> list[str]:
-        """The texts that the events bring, up to the end mark."""
-        texts: list[str] = []
+    def _wishes(self, request: Request, *, stream: bool) -> dict[str, Asked]:
+        """What the request wants; what those want that differ only in their words is worked out once."""
+        if request.task is not None or request.response_format is not None or request.tools is not None:
+            return wishes(request, self._dialect, stream=stream)
+        wanted = (request.temperature, request.max_tokens, request.seed, request.stop, request.logprobs, stream)
+        asked = self._known_wishes.get(wanted)
+        if asked is None:
+            if len(self._known_wishes) >= MOST_KNOWN:
+                self._known_wishes.clear()
+            asked = self._known_wishes[wanted] = wishes(request, self._dialect, stream=stream)
+        return asked
+
+    def _listen(self, heard: Heard, events: list[bytes]) -> Burst:
+        """The texts, and the pieces of calls, that the events bring, up to the end mark."""
+        brought: Burst = []
+        quick = self._wire.quick
         for data in events:
+            text = quick(heard, data) if quick else None
+            if text is not None:
+                if text:
+                    brought.append(text)
+                continue
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
             elif text := self._take(heard, decoded(data), "delta"):
-                texts.append(text)
+                brought.append(text)
+            brought += heard.come()
             if heard.ended:
                 break
-        return texts
+        return brought
 
     def _take(self, heard: Heard, data: dict[str, object], part: str) -> str:
         try:

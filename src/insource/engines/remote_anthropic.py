@@ -58,7 +58,7 @@ def _block_delta(heard: Heard, data: JsonObject) -> str:
         text += arguments
     elif arguments:
         heard.call(int(data["index"]), arguments=arguments)
-    heard.text += text
+    heard.say(text)
     return text
 
 
@@ -92,12 +92,12 @@ def _block(heard: Heard, position: int, block: JsonObject) -> str:
     if block["type"] == "tool_use":
         arguments = "" if block["input"] is None else to_json(block["input"]).decode()
         if heard.bound:
-            heard.text += arguments
+            heard.say(arguments)
             return arguments
         heard.call(position, id=block["id"], name=block["name"], arguments=arguments)
         return ""
     text = str(block.get("text") or "")
-    heard.text += text
+    heard.say(text)
     return text
 
 

@@ -6,24 +6,22 @@ whatever the server says is cleaned of the key before it is repeated.
 """
 
 import asyncio
+import ssl
 import time
-from collections.abc import Coroutine
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from insource.engines.dialects import Dialect
+from insource.engines.http_line import Broken, Line
+from insource.engines.http_lines import Lines, NoLine, Place, framed, head
 from insource.engines.outward import Outward
-from insource.engines.outward_aiohttp import destination_of, session
-from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Invalid, Outside
+from insource.engines.proxied import ASKS, Proxy
+from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Invalid
 from insource.nouns import JsonObject, JsonValue, to_json
 from insource.settings import EngineSettings
 
-T = TypeVar("T")
 LARGEST_COMPLAINT = 64_000
 SHOWN = 300
 LATE = 408
@@ -60,22 +58,23 @@ class Waits:
         self._silence_s = self._settings.idle_s
         self._by = self._loop.time() + self._silence_s
 
-    async def wait(self, coming: Coroutine[Any, Any, T]) -> T:
-        """What comes, in time. Raises `EngineSlow`."""
-        try:
-            async with asyncio.timeout_at(min(self.until, self._by)):
-                return await coming
-        except TimeoutError as error:
-            if self.until <= self._by:
-                raise EngineSlow(f"{self._name} did not answer within {self._whole_s:g} s") from error
-            raise EngineSlow(f"{self._name} said nothing for {self._silence_s:g} s") from error
+    @property
+    def by(self) -> float:
+        """The loop's time at which the next byte must have come."""
+        return min(self.until, self._by)
+
+    def slow(self) -> EngineSlow:
+        """The error when it has not."""
+        if self.until <= self._by:
+            return EngineSlow(f"{self._name} did not answer within {self._whole_s:g} s")
+        return EngineSlow(f"{self._name} said nothing for {self._silence_s:g} s")
 
 
 class Incoming:
     """An answer that was opened. Use it as a context: leaving it before its end closes the connection."""
 
-    def __init__(self, name: str, response: aiohttp.ClientResponse, waits: Waits) -> None:
-        self._name, self._response, self._waits = name, response, waits
+    def __init__(self, name: str, line: Line, lines: Lines, waits: Waits) -> None:
+        self._name, self._line, self._lines, self._waits = name, line, lines, waits
 
     async def __aenter__(self) -> "Incoming":
         return self
@@ -83,13 +82,15 @@ class Incoming:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._response.__aexit__(kind, error, trace)
+        self._lines.give(self._line)
 
     async def piece(self) -> bytes:
         """The next bytes of the body, b"" at its end. Raises `EngineDown` when it breaks off, `EngineSlow`."""
         try:
-            data = await self._waits.wait(self._response.content.readany())
-        except (aiohttp.ClientError, ConnectionError) as error:
+            data = await self._line.piece(self._waits.by)
+        except TimeoutError as error:
+            raise self._waits.slow() from error
+        except Broken as error:
             raise EngineDown(f"{self._name} broke off in the middle of its answer") from error
         self._waits.heard()
         return data
@@ -109,16 +110,17 @@ class Upstream:
 
     def __init__(self, name: str, settings: EngineSettings, key: str, dialect: Dialect, outward: Outward) -> None:
         try:
-            parts, self._destination = urlsplit(settings.base_url), destination_of(settings.base_url)
+            self._place = Place.of(settings.base_url)
         except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             words = f"engines.{name}: base_url must be http(s)://HOST[:PORT], with its path, without user or password"
-            raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]')
+            raise Invalid(words, hint=f'for example base_url = "{dialect.address}" under [engines.{name}]') from None
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
+        self._proxy = Proxy.of(name, settings)
+        outward.via = self._proxy.place.destination if self._proxy else ""
         self._base, self._path = settings.base_url.rstrip("/"), dialect.path
         self._outward = outward
-        self._session: aiohttp.ClientSession | None = None
+        self._heads: dict[str, bytes] = {}
+        self._lines: Lines | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -129,75 +131,83 @@ class Upstream:
         `Outside` for an address that may not be called.
         """
         waits.begin()
-        response = await waits.wait(self._opened(sent, self._base + (path or self._path), trace))
-        if response.status == 200:
-            return Incoming(self._name, response, waits)
-        async with response:
-            raise await self._fault(response, waits)
+        lines, data = self._open_lines(), to_json(sent)
+        call = framed(self._head(path or self._path), data, f"traceparent: {trace}" if trace else "")
+        line = await self._opened(lines, call, len(data), waits)
+        incoming = Incoming(self._name, line, lines, waits)
+        if line.status == 200:
+            return incoming
+        async with incoming:
+            raise await self._fault(incoming, line)
 
     async def close(self) -> None:
-        """Closes the connections; a later `post` raises `EngineDown`."""
+        """Closes the connections; calls under way and later ones get `EngineDown`."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        if self._lines is not None:
+            self._lines.close()
         self._outward.close()
 
     def clean(self, said: JsonValue) -> str:
         """What the server said, short, on one line and without the key."""
         text = said if isinstance(said, str) else to_json(said).decode()
-        text = text.replace(self._key, "***") if self._key else text
+        for secret in (self._key, *(self._proxy.secrets if self._proxy else ())):
+            text = text.replace(secret, "***") if secret else text
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _opened(self, sent: JsonObject, url: str, trace: str) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json", **self._dialect.headers}
-        if trace:
-            headers["traceparent"] = trace
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+    async def _opened(self, lines: Lines, call: bytes, size: int, waits: Waits) -> Line:
+        """The connection on which the head of the answer has come. `size` bytes of body are counted as sent."""
         try:
-            return await self._post(url, to_json(sent), headers)
-        except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            words = f"{self._name}: no safe connection to {urlsplit(url).hostname}: {self.clean(str(error))}"
+            line = await lines.take(waits.by)
+            try:
+                self._outward.sent(self._place.destination, size)
+                await line.ask(call, waits.by)
+            except BaseException:
+                lines.drop(line)
+                raise
+        except ssl.SSLError as error:
+            words = f"{self._name}: no safe connection to {self._place.host}: {self.clean(str(error))}"
             raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
-        except (aiohttp.ClientError, ConnectionError, OSError) as error:
-            late = isinstance(error, TimeoutError)  # the next try would only wait as long again
-            what = f"{self._name}: {urlsplit(url).netloc} cannot be reached"
+        except TimeoutError as error:
+            raise waits.slow() from error
+        except (ConnectionError, OSError) as error:
+            late = isinstance(error, NoLine) and error.late  # the next try would only wait as long again
+            what = f"{self._name}: {self._place.destination} cannot be reached"
             raise EngineDown(what, hint="is it running?", again_s=None if late else 0.0) from error
+        return line
 
-    async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        """The opened answer. What left is counted, whatever became of it; without a connection nothing did."""
-        left = len(data)
-        try:
-            return await self._open_session().post(url, data=data, headers=headers, allow_redirects=False)
-        except (Outside, EngineDown, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
-            left = 0
-            raise
-        finally:
-            if left:
-                self._outward.sent(self._destination, left)
+    def _head(self, path: str) -> bytes:
+        """What every call to `path` begins with."""
+        if path not in self._heads:
+            key = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+            headers = {"Content-Type": "application/json", **self._dialect.headers, **key}
+            try:
+                whole = self._proxy is not None and not self._place.secure
+                headers |= self._proxy.headers if self._proxy and whole else {}
+                self._heads[path] = head(self._place, self._base + path, headers, whole=whole)
+            except ValueError as error:
+                raise EngineDown(f"{self._name}: its key cannot be sent: {error}", hint=self._key_from()) from error
+        return self._heads[path]
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _open_lines(self) -> Lines:
         if self._closed:
             raise EngineDown(f"{self._name} is closed")
         loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            connect_s = self._settings.connect_s
-            patience = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s)
-            self._session = session(self._outward, self._base, timeout=patience)
+        if self._lines is None or self._loop is not loop:
+            self._lines = Lines(self._place, self._outward, self._settings.connect_s, self._proxy)
             self._loop = loop
-        return self._session
+        return self._lines
 
-    async def _fault(self, response: aiohttp.ClientResponse, waits: Waits) -> Exception:
+    async def _fault(self, incoming: Incoming, line: Line) -> Exception:
         """What a status other than 200 means."""
-        status, dialect = response.status, self._dialect
-        said, code = await self._complaint(response, waits)
+        status, dialect = line.status, self._dialect
+        said, code = await self._complaint(incoming, line.reason)
         what = f"{self._name} answered HTTP {status}: {said}"
         if code in dialect.spoiled:
             return Spoiled(said)
         if status in dialect.rejects:
             return Rejected(said)
-        pause = _pause(response.headers.get("Retry-After", ""))
+        pause = _pause(line.headers.get("retry-after", ""))
         if status in dialect.busy:
             return EngineBusy(what, again_s=pause)
         if status in dialect.down:
@@ -205,27 +215,34 @@ class Upstream:
         return EngineError(what, hint=self._advice(status))
 
     def _advice(self, status: int) -> str:
+        if status == ASKS and self._proxy:
+            return self._proxy.advice
         if status in self._dialect.denied:
             variable = self._settings.api_key_env
             if not variable:
                 return f'name the variable that holds the key: api_key_env = "…" under [engines.{self._name}]'
-            return f"the key is taken from ${variable}, which is {'set' if self._key else 'not set'}"
+            return self._key_from()
         if 300 <= status < 400:
             return "redirects are not followed; write the address it leads to as base_url"
         if status == 404:
             return f'is the model "{self._settings.model}" there, and is base_url like {self._dialect.address}?'
         return ""
 
-    async def _complaint(self, response: aiohttp.ClientResponse, waits: Waits) -> tuple[str, str]:
+    def _key_from(self) -> str:
+        return f"the key is taken from ${self._settings.api_key_env}, which is {'set' if self._key else 'not set'}"
+
+    async def _complaint(self, incoming: Incoming, reason: str) -> tuple[str, str]:
         """What the server complains of, and the code it gives to that."""
+        data = b""
         try:
-            data = await waits.wait(response.content.read(LARGEST_COMPLAINT))
-        except (aiohttp.ClientError, ConnectionError, EngineSlow):
+            while len(data) < LARGEST_COMPLAINT and (piece := await incoming.piece()):
+                data += piece
+        except (EngineDown, EngineSlow):
             data = b""  # the status says enough
         try:
             whole = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self.clean(data.decode("utf-8", "replace") or response.reason or "nothing more"), ""
+            return self.clean(data.decode("utf-8", "replace") or reason or "nothing more"), ""
         error = whole.get("error", whole) if isinstance(whole, dict) else whole
         code = str(error.get("code") or "") if isinstance(error, dict) else ""
         if isinstance(error, dict) and "message" in error:

@@ -24,7 +24,7 @@ def take(heard: Heard, data: JsonObject, part: str) -> str:
     content = message.get("content") or ""
     if not isinstance(content, str):
         raise TypeError("content is no text")
-    heard.text += content
+    heard.say(content)
     for call in message.get("tool_calls") or []:
         function, position = call["function"], len(heard.calls)
         arguments = to_json(function.get("arguments") or {}).decode()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from insource.engines.dialects import found
+from insource.engines.remote_chunk import quick
 from insource.engines.remote_sure import Token
 from insource.engines.remote_wire import Heard, Wire
 from insource.nouns import JsonObject, JsonValue, Message, Request
@@ -34,7 +35,7 @@ def take(heard: Heard, data: JsonObject, part: str) -> str:
     content = message.get("content") or ""
     if not isinstance(content, str):
         raise TypeError("content is no text")
-    heard.text += content
+    heard.say(content)
     heard.refusal += message.get("refusal") or ""
     heard.reason = choices[0].get("finish_reason") or heard.reason
     calls = message.get("tool_calls") or []
@@ -91,4 +92,4 @@ def _log(said: JsonValue) -> float:
 
 
 TOKENS = {"content": _content, "lists": _lists}
-OPENAI = Wire(said, take)
+OPENAI = Wire(said, take, quick=quick)

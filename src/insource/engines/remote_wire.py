@@ -14,7 +14,7 @@ from insource.decode.check import parse, render
 from insource.engines.dialects import Dialect, found
 from insource.engines.remote_sure import Token, sureness
 from insource.errors import EngineDown, OutputInvalid
-from insource.nouns import Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage
+from insource.nouns import CallPiece, Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage
 
 FINISHES: dict[str, Finish] = {
     "length": "length",
@@ -27,8 +27,10 @@ FINISHES: dict[str, Finish] = {
 SPOILED = "spoiled"  # the server gave no answer: it says that the model broke the schema
 BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
+TOGETHER = 1000
 MOST_TOKENS = 2**40  # of one answer: sums of a million such still fit every counter
 DONE = b"[DONE]"
+PLAIN = b"data: "
 FIELDS = (b"", b"event", b"id", b"retry")  # beside data; "" is a comment, or the end of an event
 
 
@@ -41,13 +43,25 @@ class Heard:
 
     dialect: Dialect
     bound: bool = False
-    text: str = ""
+    words: list[str] = field(default_factory=list)
     refusal: str = ""
     reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     tokens: list[Token] = field(default_factory=list)
     calls: dict[int, JsonObject] = field(default_factory=dict)
+    fresh: list[CallPiece] = field(default_factory=list)  # what came of calls since somebody looked
     ended: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(self.words)
+
+    def say(self, text: str) -> None:
+        """Adds to what was said. Pieces are put together in hundreds: to lengthen a text copies all of it each time."""
+        self.words.append(text)
+        if len(self.words) >= TOGETHER:
+            self.words = [self.text]
 
     def spent(self, read: JsonValue, written: JsonValue) -> None:
         """Takes over the counts of tokens in and out; what is no count is zero, or what is known already."""
@@ -63,23 +77,31 @@ class Heard:
             raise TypeError("a piece of a call is no text")
         new: JsonObject = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         known = self.calls.setdefault(position, new)
+        index, first = list(self.calls).index(position), "" if known["id"] else id  # some servers repeat it
+        self.fresh.append(CallPiece(index=index, id=first, name=name, arguments=arguments))
         known["id"] = id or known["id"]
         known["function"]["name"] += name
         known["function"]["arguments"] += arguments
+
+    def come(self) -> list[CallPiece]:
+        """What came of calls since this was asked last; none of a call that is a task's answer."""
+        fresh, self.fresh = self.fresh, []
+        return [] if self.bound else fresh
 
     def prediction(self, request: Request, engine: str, latency_ms: float) -> Prediction:
         """The whole answer, held to the task. Raises `EngineDown` when the server says that it broke off."""
         if self.reason in BROKEN:
             raise EngineDown(f"{engine} broke off: it says that it finished with {self.reason!r}")
         finish: Finish = "refusal" if self.refusal else FINISHES.get(self.reason or "", "stop")
-        text, value, task = self.text, None, request.task
+        whole = text = self.text
+        value, task = None, request.task
         if task is not None and finish == "stop":
             try:
                 value = parse(task, text)
                 text = render(task, value) if task.kind == "classify" else text
             except OutputInvalid:
                 finish = "invalid"
-        sure = sureness(task, value, self.text, self.tokens) if finish == "stop" else sureness(None, None, "", ())
+        sure = sureness(task, value, whole, self.tokens) if finish == "stop" else sureness(None, None, "", ())
         return Prediction(
             text=text or self.refusal,
             value=value,
@@ -100,12 +122,14 @@ class Wire:
 
     `said(messages, request)` is the part of the body that holds the messages and the caller's tools. `take(heard,
     data, part)` adds an answer (`part` "message") or a piece of a stream ("delta") and returns the text it brought;
-    it raises KeyError, TypeError and the like on another form. `lines`: a stream is JSON lines, not events.
+    it raises KeyError, TypeError and the like on another form. `lines`: a stream is JSON lines, not events. `quick`,
+    where there is one, takes the bytes of a piece in its commonest form, and returns None for any other.
     """
 
     said: Callable[[Sequence[Message], Request], JsonObject]
     take: Callable[[Heard, JsonObject, str], str]
     lines: bool = False
+    quick: Callable[[Heard, bytes], str | None] | None = None
 
 
 def counted(said: JsonValue) -> int | None:
@@ -162,12 +186,29 @@ class Events:
             raise EngineDown(f"the stream has more than {LARGEST_STREAM:,} bytes")
         if len(self._rest) + sum(map(len, self._data)) > LARGEST_EVENT:
             raise EngineDown(f"one event of the stream has more than {LARGEST_EVENT:,} bytes")
+        if not (self._lines or self._data):
+            plain = self._plain()
+            if plain:
+                return plain
         # a lone CR at the end may be half of a CRLF that is still to come
         held = b"\r" if self._rest.endswith(b"\r") else b""
         lines = self._rest.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._rest = lines.pop() + held
-        if self._lines:
-            return [line for line in lines if line.strip()]
+        return [line for line in lines if line.strip()] if self._lines else self._events(lines)
+
+    def _plain(self) -> list[bytes]:
+        """The whole events at hand where each is one line of data, as nearly all are; or none."""
+        whole, end, rest = self._rest.rpartition(b"\n\n")
+        if not end or b"\r" in whole:
+            return []
+        found = [event[len(PLAIN) :] for event in whole.split(b"\n\n") if event.startswith(PLAIN)]
+        # an event of several lines, or one that begins otherwise, is read line by line
+        if whole.count(b"\n") != 2 * (len(found) - 1):
+            return []
+        self._rest = rest
+        return found
+
+    def _events(self, lines: list[bytes]) -> list[bytes]:
         done = []
         for line in lines:
             name, _, rest = line.partition(b":")

@@ -82,6 +82,7 @@ class ScriptedServer:
         self.keys.append(request.headers.get("Authorization", ""))
         asked = from_json(await request.read(), dict[str, object])
         self.seen.append(asked)
+        place = len(self.seen)  # others may come while this one waits
         reply = self._reply(asked)
         await asyncio.sleep(reply.delay_s)
         refused = [name for name in reply.rejects if name in asked]
@@ -94,7 +95,7 @@ class ScriptedServer:
         if reply.fault == "reset":
             _cut(request)
             return web.Response()
-        told = Told(reply, asked, self._dialect, self._model, len(self.seen))
+        told = Told(reply, asked, self._dialect, self._model, place)
         # without a word about it Ollama streams; the others do not
         streamed = asked.get("stream", self._script.lines)
         if reply.play:

@@ -39,7 +39,8 @@ class Reply(Noun, frozen=True, kw_only=True):
     (an answer without end), error_event (an error in the stream). `logprob` is given to every token, None sends
     none; `tokens` spells the answer in tokens of its own instead; `usage` False leaves the counts out. `times` uses
     the reply up. `play` is a fault of `scripted_faults`, which happens `at` a place of the answer. A stream
-    is written in slices of `slice_bytes` (0 = event by event), with `newline` ends.
+    is written in slices of `slice_bytes` (0 = event by event), with `newline` ends. In a stream the arguments of calls
+    come in pieces of `call_letters` (0 = whole), where the wire has pieces of calls.
     """
 
     match: str = "*"
@@ -60,6 +61,7 @@ class Reply(Noun, frozen=True, kw_only=True):
     usage: bool = True
     times: int = 0
     slice_bytes: int = 0
+    call_letters: int = 0
     newline: str = "\n"
 
     @property
@@ -69,6 +71,11 @@ class Reply(Noun, frozen=True, kw_only=True):
             return self.tokens
         pieces = [self.text[at : at + 4] for at in range(0, len(self.text), 4)]
         return tuple(Written(text=piece, logprob=self.logprob or 0.0) for piece in pieces)
+
+    def parts(self, arguments: str) -> list[str]:
+        """The arguments of a call, in the pieces of a stream."""
+        most = self.call_letters or len(arguments) or 1
+        return [arguments[at : at + most] for at in range(0, len(arguments), most)] or [""]
 
     @property
     def said(self) -> str:
@@ -124,8 +131,10 @@ def _openai_pieces(told: Told) -> list[Piece]:
     deltas += [({"content": one.text}, (one,)) for one in reply.written]
     if reply.refusal:
         deltas.append(({"refusal": reply.refusal}, ()))
-    if reply.tool_calls:
-        calls: JsonValue = [{**call, "index": i} for i, call in enumerate(reply.tool_calls)]
+    calls: list[JsonObject] = [{**call, "index": i} for i, call in enumerate(reply.tool_calls)]
+    if calls and reply.call_letters:
+        deltas += [({"tool_calls": [part]}, ()) for call in calls for part in _call_parts(reply, call)]
+    elif calls:
         deltas.append(({"tool_calls": calls[0] if dialect.calls == "one" else calls}, ()))
     chunks = [_chunk(told, delta, None, tokens) for delta, tokens in deltas]
     chunks.append(_chunk(told, {}, reply.finish, ()))
@@ -136,6 +145,13 @@ def _openai_pieces(told: Told) -> list[Piece]:
     elif reply.usage and wanted:
         chunks.append(_head(told, "chat.completion.chunk") | {"choices": [], "usage": _count(reply)})
     return [("", chunk) for chunk in chunks]
+
+
+def _call_parts(reply: Reply, call: JsonObject) -> list[JsonObject]:
+    """A call as OpenAI streams it: its name first, then its arguments."""
+    pieces = reply.parts(call["function"]["arguments"])
+    head = {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
+    return [head, *({"index": call["index"], "function": {"arguments": piece}} for piece in pieces)]
 
 
 def _chunk(told: Told, delta: JsonObject, finish: str | None, tokens: Sequence[Written]) -> JsonObject:
@@ -245,7 +261,8 @@ def _blocks(told: Told) -> list[tuple[JsonObject, list[JsonObject]]]:
             "name": function["name"],
             "input": _parsed(function["arguments"]),
         }
-        found.append((block, [{"type": "input_json_delta", "partial_json": function["arguments"]}]))
+        parts = reply.parts(function["arguments"])
+        found.append((block, [{"type": "input_json_delta", "partial_json": part} for part in parts]))
     return found
 
 

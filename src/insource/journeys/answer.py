@@ -4,19 +4,19 @@ The server, the batch, the terminal and every measurement go through here: what 
 """
 
 import asyncio
-import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from insource.engines.base import Engine
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
-from insource.journeys.scanned import Scans, watched
+from insource.journeys.again import Answers, Tried, again
+from insource.journeys.scanned import Scans, Watched, watched
 from insource.nouns import (
+    CACHED,
     Attempt,
     Decision,
     Intent,
@@ -26,7 +26,9 @@ from insource.nouns import (
     Record,
     Request,
     Task,
+    Usage,
     canonical,
+    stamp,
 )
 from insource.route import HUMAN, Choice, accept
 from insource.route.limits import need
@@ -56,6 +58,7 @@ class Path:
     `refused` are the engines that the task names but may not use. A call has `deadline` seconds. `scans` look at what
     is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
+    `answers` are those that may be given again, None where none may, and `scope` names what they hang on.
     """
 
     task: Task | None
@@ -69,6 +72,8 @@ class Path:
     choose: Callable[[Request, "Path"], "Path"] | None = None
     spare: tuple[Tier, ...] = ()
     rule: str = ""
+    scope: str = ""
+    answers: Answers | None = None
 
 
 def chosen(request: Request, path: Path) -> Path:
@@ -91,26 +96,22 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
     cancelled call raises at once.
     """
     began = time.perf_counter()
-    request = msgspec.structs.replace(request, task=path.task)
+    if request.task is not path.task:
+        request = msgspec.structs.replace(request, task=path.task)
     if path.task is not None:
         check_input(request.input)
     path = chosen(request, path)
     if not path.tiers and not path.rule:
         raise Missing("no engine may answer this", hint="name one in insource.toml, or promote a release")
-    await intended(request, path)
+    hashed = await intended(request, path)
     watch = await watched(request, path.scans)
-    attempts: list[Attempt] = [*watch.refusal]
-    errors: list[InsourceError] = [watch.error] if watch.error else []
-    for index in () if watch.error else range(len(path.tiers)):
+    if path.answers is None or watch.error:
+        attempts, errors = await _tried(path, watch, began)
+    else:
         left = request.deadline - (time.perf_counter() - began)
-        asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
-        attempt, error = await watch.heard(*asked)
-        attempts.append(attempt)
-        errors += [error] if error else []
-        if attempt.decision.accepted:
-            break
+        attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
-    record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began))
+    record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
     await keep(without_text(record, path.task), _pending(record, watch.request))
     if record.outcome == "failed":
         raise errors[-1]
@@ -133,30 +134,39 @@ async def broken_off(request: Request, path: Path, keep: Keep, reason: str = STO
     await keep(without_text(record, path.task), None)
 
 
-async def intended(request: Request, path: Path) -> None:
-    """Notes that the call is about to be made. Raises `StoreError`: what cannot be put on record is not asked for."""
+async def intended(request: Request, path: Path) -> str:
+    """Notes that the call is about to be made, and returns the hash of its input.
+
+    Raises `StoreError`: what cannot be put on record is not asked for.
+    """
+    hashed = await _hash(request, path.key)
     if path.intend is None:
-        return
-    now = datetime.now(UTC)
-    until = now + timedelta(seconds=request.deadline + GRACE_S)
+        return hashed
+    now = time.time()
+    prices = [tier.usd_per_million for tier in path.tiers]
     intent = Intent(
         id=request.id,
         task=path.task.name if path.task else None,
         tenant=request.tenant,
-        input_hash=await _hash(request, path.key),
-        created=now.isoformat(timespec="milliseconds"),
-        until=until.isoformat(timespec="milliseconds"),
+        input_hash=hashed,
+        created=stamp(now),
+        until=stamp(now + request.deadline + GRACE_S),
         caller=request.caller,
-        usd=need(request, [tier.usd_per_million for tier in path.tiers]).usd,
+        usd=need(request, prices).usd if any(map(any, prices)) else 0.0,
     )
     await path.intend(intent)
+    return hashed
 
 
-async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float) -> Record:
-    """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in."""
+async def recorded(
+    request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str | None = None
+) -> Record:
+    """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in.
+
+    `hashed` is the hash of its input where that is known.
+    """
     if path.tiers:
-        priced = zip(attempts, path.tiers, strict=False)
-        attempts = tuple(msgspec.structs.replace(attempt, usd=_usd(attempt, tier)) for attempt, tier in priced)
+        attempts = tuple([_priced(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)])
     record = Record(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -164,41 +174,59 @@ async def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], 
         tenant=request.tenant,
         attempts=attempts,
         outcome=_outcome(attempts),
-        input_hash=await _hash(request, path.key),
+        input_hash=await _hash(request, path.key) if hashed is None else hashed,
         latency_ms=(time.perf_counter() - began) * 1000,
-        usd=sum(attempt.usd for attempt in attempts),
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        usd=sum([attempt.usd for attempt in attempts]),
+        created=stamp(time.time()),
         caller=request.caller,
     )
-    return msgspec.structs.replace(record, release=path.tiers[record.tier - 1].release) if path.tiers else record
+    release = path.tiers[record.tier - 1].release if path.tiers else None
+    return record if release is None else msgspec.structs.replace(record, release=release)
 
 
 def without_text(record: Record, task: Task | None) -> Record:
     """The record as it is kept: no words of the caller's or of an engine's, only labels of closed sets."""
     closed = task is not None and task.kind == "classify"
-    attempts = tuple(_bare(attempt, closed=closed) for attempt in record.attempts)
+    attempts = tuple([_bare(attempt, closed=closed) for attempt in record.attempts])
     return msgspec.structs.replace(record, attempts=attempts)
 
 
 def input_hash(key: bytes, text: bytes) -> str:
     """HMAC-SHA-256 of an input under its tenant's key: only who holds the key can tell that two are the same."""
-    return hmac.new(key, text, hashlib.sha256).hexdigest()
+    return hmac.digest(key, text, "sha256").hex()
 
 
 def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     said, decision = attempt.prediction, attempt.decision
     # What an engine complains of may quote the text: only the kind of the complaint is kept.
     code, colon, _ = decision.reason.partition(": ")
+    if said is not None:
+        value = said.value if closed else None
+        said = msgspec.structs.replace(said, text="", value=value, tool_calls=(), alternatives={})
+        if decision.rule == CACHED:  # no engine read or wrote a token; the caller is told what the answer took once
+            said = msgspec.structs.replace(said, usage=Usage())
     return Attempt(
         decision=msgspec.structs.replace(decision, reason=code) if colon else decision,
         usd=attempt.usd,
         found=attempt.found,
         withheld=attempt.withheld,
-        prediction=said
-        and msgspec.structs.replace(
-            said, text="", value=said.value if closed else None, tool_calls=(), alternatives={}
-        ),
+        prediction=said,
     )
+
+
+async def _tried(path: Path, watch: Watched, began: float) -> Tried:
+    """Engine after engine, until an answer is accepted; none where a scan lets none be asked."""
+    attempts: list[Attempt] = [*watch.refusal]
+    errors: list[InsourceError] = [watch.error] if watch.error else []
+    for index in () if watch.error else range(len(path.tiers)):
+        left = watch.request.deadline - (time.perf_counter() - began)
+        asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
+        attempt, error = await watch.heard(*asked)
+        attempts.append(attempt)
+        errors += [error] if error else []
+        if attempt.decision.accepted:
+            break
+    return attempts, errors
 
 
 async def _ask(request: Request, path: Path, index: int, seconds: float) -> tuple[Attempt, InsourceError | None]:
@@ -283,9 +311,10 @@ async def _hash(request: Request, key: Key | None) -> str:
     return input_hash(await key(request.tenant), text)
 
 
-def _usd(attempt: Attempt, tier: Tier) -> float:
-    if attempt.prediction is None:
-        return 0.0
-    usage = attempt.prediction.usage
+def _priced(attempt: Attempt, tier: Tier) -> Attempt:
     price_in, price_out = tier.usd_per_million
-    return (usage.input_tokens * price_in + usage.output_tokens * price_out) / 1_000_000
+    if attempt.prediction is None or attempt.decision.rule == CACHED or not (price_in or price_out):
+        return attempt
+    usage = attempt.prediction.usage
+    usd = (usage.input_tokens * price_in + usage.output_tokens * price_out) / 1_000_000
+    return msgspec.structs.replace(attempt, usd=usd)

@@ -94,8 +94,8 @@ async def checkpoint(settings: Settings, store: Store, *, file: Path | None = No
     """Signs the last entry and adds it to `file`; None when that is what the file ends with. Raises `StoreError`."""
     file = checkpoint_file(settings) if file is None else file
     head = await store.chain_head()
-    known = await asyncio.to_thread(checkpoints.read, file)
-    if known and (known[-1].seq, known[-1].hash) == (head.seq, head.hash):
+    before = await asyncio.to_thread(checkpoints.last, file)
+    if before and (before.seq, before.hash) == (head.seq, head.hash):
         return None
     made = checkpoints.sign(settings.state, head, datetime.now(UTC).isoformat(timespec="seconds"))
     await asyncio.to_thread(checkpoints.write, made, file)

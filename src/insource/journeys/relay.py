@@ -2,23 +2,54 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
-from insource.engines.base import Engine, Streams
+from insource.engines.base import Engine
+from insource.engines.bursts import Burst, bursts, one_by_one
+from insource.engines.patience import Patience
 from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, OutputInvalid, ScanFailed
-from insource.journeys.answer import Keep, Path, intended, recorded, without_text
+from insource.journeys.again import Turn
+from insource.journeys.answer import Keep, Path, Tier, intended, recorded, without_text
 from insource.journeys.scanned import Watched, watched
-from insource.nouns import Attempt, Decision, Prediction, Record, Request, Usage, canonical
+from insource.nouns import Attempt, CallPiece, Decision, Prediction, Record, Request, Usage, canonical
 
 LEFT = "the caller left, or the server stopped, before the end"
 PASSED_ON = (EngineError, OutputInvalid, Blocked, ScanFailed)  # to the next engine, as long as no word has gone out
 
 
-async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str | Record]:
-    """Pieces of text, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+class Begun(NamedTuple):
+    """Who answers, known with the first piece: which engine of the path, from 1, and its release, or its name."""
+
+    tier: int
+    release: str
+    cached: bool = False
+
+
+Told = str | CallPiece | Record
+Begins = Callable[[Begun], None]
+
+
+def unheard(_: Begun) -> None:
+    """For whom it is all the same who answers."""
+
+
+def relay(request: Request, path: Path, keep: Keep, begins: Begins = unheard) -> AsyncGenerator[Told]:
+    """What `relay_bursts` gives, each piece by itself."""
+    return one_by_one(relay_bursts(request, path, keep, begins))
+
+
+async def relay_bursts(
+    request: Request, path: Path, keep: Keep, begins: Begins = unheard
+) -> AsyncGenerator[list[Told]]:
+    """Pieces of text and of calls, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
+
+    What came from the engine at once is one list, and goes on at once; the Record is alone in the last. `begins` hears
+    who answers before the first piece. Calls of functions come in pieces where no scan is to look at them first; else
+    the Record alone has them.
 
     An engine that fails before its first piece passes the call to the next of the path; after it nothing can be taken
     back. A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. The first
@@ -29,44 +60,29 @@ async def relay(request: Request, path: Path, keep: Keep) -> AsyncGenerator[str 
     call = _Call(request, path, await watched(request, path.scans))
     try:
         call.check()
-        while call.prediction is None:
-            try:
-                async with aclosing(_pieces(call.engine, call.watch.request, call.share)) as pieces:
-                    async for piece in pieces:
-                        for said in call.passing(piece):
-                            yield said
-            except InsourceError as raised:
-                error = call.watch.hushed(raised)
-                if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
-                    call.error = error
-                    raise error from raised.__cause__
+        if path.answers is not None:
+            call.turn = await path.answers.turn(request, path, call.watch)
+        with Patience() as patience:
+            while call.prediction is None:
+                try:
+                    async with aclosing(call.source()) as coming:
+                        while burst := await call.hear(coming, patience):
+                            said = call.passing(burst)
+                            if said:
+                                if not call.sent:
+                                    call.sent = True
+                                    begins(call.who)
+                                yield said
+                            call.go_on()
+                except InsourceError as raised:
+                    error = call.watch.hushed(raised)
+                    if call.sent or not isinstance(raised, PASSED_ON) or not call.next(error):
+                        call.error = error
+                        raise error from raised.__cause__
     finally:
         # The caller's going must not take the record with it.
         record = await asyncio.shield(call.keep(keep))
-    yield call.watch.given(record)
-
-
-async def _pieces(engine: Engine, request: Request, first_s: float) -> AsyncGenerator[str | Prediction]:
-    """What the engine says, in one piece where it cannot stream; within `first_s` seconds it has begun."""
-    async with aclosing(engine.stream(request) if isinstance(engine, Streams) else _whole(engine, request)) as stream:
-        seconds = first_s
-        while True:
-            try:
-                async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 may lose that the caller left
-                    piece = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
-            yield piece
-            seconds = request.deadline
-
-
-async def _whole(engine: Engine, request: Request) -> AsyncGenerator[str | Prediction]:
-    prediction = await engine.complete(request)
-    if prediction.text:
-        yield prediction.text
-    yield prediction
+    yield [call.watch.given(record)]
 
 
 class _Call:
@@ -78,15 +94,17 @@ class _Call:
         self.began = time.perf_counter()
         self.failed: list[Attempt] = []
         self.pieces = 0
-        self.sent = False
+        self.begun = self.sent = False
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
+        self.stop: InsourceError | None = None
         self.reason = LEFT
+        self.turn: Turn | None = None
 
     @property
     def engine(self) -> Engine:
         """Who is asked now."""
-        return self.path.tiers[len(self.failed)].engine
+        return self._tier.engine
 
     @property
     def share(self) -> float:
@@ -94,32 +112,86 @@ class _Call:
         left = self.request.deadline - (time.perf_counter() - self.began)
         return max(left, 0.0) / (len(self.path.tiers) - len(self.failed))
 
+    @property
+    def hit(self) -> Attempt | None:
+        """The answer that is given again, where there is one and it can be."""
+        return self.turn.found if self.turn is not None and not self.failed else None
+
+    @property
+    def who(self) -> Begun:
+        """Who answers now."""
+        return Begun(len(self.failed) + 1, self._tier.release or self.engine.name, self.hit is not None)
+
+    def source(self) -> AsyncGenerator[Burst]:
+        """What is said, by the engine or once more."""
+        if self.hit is not None and self.hit.prediction is not None:
+            return _once_more(self.hit.prediction)
+        return bursts(self.engine, self.watch.request)
+
+    @property
+    def _tier(self) -> Tier:
+        return self.path.tiers[len(self.failed)]
+
     def check(self) -> None:
         """Raises what a scan has against the question."""
         if self.watch.error is not None:
             raise self.watch.error
 
-    def passing(self, piece: str | Prediction) -> Iterator[str]:
-        """What may go on now that an engine has said `piece`."""
-        self.pieces += isinstance(piece, str)
-        for said in self.watching.feed(piece) if isinstance(piece, str) else self.watching.close(piece):
-            if isinstance(said, Prediction):
-                self.prediction, self.reason = said, "passed through"
+    async def hear(self, coming: AsyncGenerator[Burst], patience: Patience) -> Burst | None:
+        """What the engine says next, None at its end. Raises `EngineSlow` when it says nothing for too long."""
+        seconds = self.request.deadline if self.begun else self.share
+        try:
+            burst = await patience.wait(anext(coming), seconds)
+        except StopAsyncIteration:
+            return None
+        except TimeoutError as error:
+            raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
+        self.begun = True
+        return burst
+
+    def passing(self, burst: Burst) -> list[Told]:
+        """What may go on now that an engine has said this; `go_on` raises what a scan has against the rest."""
+        gone: list[Told] = []
+        try:
+            for piece in burst:
+                if isinstance(piece, str):
+                    self.pieces += 1
+                    self._say(self.watching.feed(piece), gone)
+                elif isinstance(piece, CallPiece):
+                    self.pieces += 1
+                    gone += (piece,) if self.watching.plain else ()
+                else:
+                    self._say(self.watching.close(piece), gone)
+        except InsourceError as error:
+            self.stop = error
+        return gone
+
+    def go_on(self) -> None:
+        """Raises what a scan had against the last burst."""
+        if self.stop is not None:
+            error, self.stop = self.stop, None
+            raise error
+
+    def _say(self, said: Iterable[str | Prediction], gone: list[Told]) -> None:
+        for one in said:
+            if isinstance(one, Prediction):
+                self.prediction, self.reason = one, self.hit.decision.reason if self.hit else "passed through"
             else:
-                self.sent = True
-                yield said
+                gone.append(one)
 
     def next(self, error: InsourceError) -> bool:
         """Goes on to the next engine of the path, if there is one."""
         if len(self.failed) + 1 == len(self.path.tiers):
             return False
         self.failed.append(self._attempt(error))
-        self.watching, self.pieces = self.watch.stream(), 0
+        self.watching, self.pieces, self.begun = self.watch.stream(), 0, False
         return True
 
     async def keep(self, keep: Keep) -> Record:
         """Keeps the call as it stands and returns its whole record."""
         attempts = self.watch.refusal or (*self.failed, self._attempt(self.error))
+        if self.turn is not None:
+            self.turn.keep(self.request.id, attempts)
         record = self.watch.noted(await recorded(self.request, self.path, attempts, self.began))
         if self.prediction is None:  # words that break off wait for nobody's review
             record = msgspec.structs.replace(record, outcome="failed")
@@ -135,9 +207,13 @@ class _Call:
             said = Prediction(text="", engine=self.engine.name, usage=usage, finish="length")
         decision = Decision(
             engine=self.engine.name,
-            rule=self.path.rule or "passthrough",
+            rule=self.hit.decision.rule if self.hit else self.path.rule or "passthrough",
             accepted=self.prediction is not None,
             reason=f"{error.code}: {error}" if error else self.reason,
         )
         withheld = isinstance(error, Blocked | ScanFailed)
         return Attempt(decision=decision, prediction=said, found=self.watching.found, withheld=withheld)
+
+
+async def _once_more(said: Prediction) -> AsyncGenerator[Burst]:
+    yield [said.text, said] if said.text else [said]

@@ -6,7 +6,7 @@ out of the question goes back into the answer that is given. Records say kinds, 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -86,6 +86,11 @@ class Watched:
     def refusal(self) -> tuple[Attempt, ...]:
         """What is on record where no engine was asked."""
         return () if self.error is None else (Attempt(decision=_refused(self.error)),)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found in what is asked, and nothing of it was replaced."""
+        return self.error is None and not self.found and not len(self._originals)
 
     async def heard(self, attempt: Attempt, error: InsourceError | None) -> tuple[Attempt, InsourceError | None]:
         """The attempt with what may go on of its answer. What may not, or what a person is to see, is not accepted."""
@@ -188,9 +193,16 @@ class Watching:
         """What was found so far."""
         return self._finder.hits() if self._finder else ()
 
-    def feed(self, piece: str) -> Iterator[str]:
+    @property
+    def plain(self) -> bool:
+        """Whether what comes may go on as it comes: nothing is looked for in it, and nothing was taken out."""
+        return self._stream is None and self._back is None
+
+    def feed(self, piece: str) -> Iterable[str]:
         """What may go on now. Raises `Blocked` after the last of what may, `ScanFailed` when the scan is broken."""
-        yield from self._go(piece, ended=False)
+        if self.plain:
+            return (piece,) if piece else ()
+        return self._go(piece, ended=False)
 
     def close(self, said: Prediction) -> Iterator[str | Prediction]:
         """The rest, then the whole prediction with calls that may go on."""

@@ -7,13 +7,14 @@ import msgspec
 from insource.engines.artefact import Manifest, read_manifest
 from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing
+from insource.journeys.again import scope_of, wanted
 from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.plan import Plan, policy_of, usual_tiers
 from insource.journeys.scanned import open_scans
 from insource.nouns import Release, Task
 from insource.route import RELEASE, demanded, reachable
-from insource.settings import Settings, load_task, task_names
+from insource.settings import Settings, load_task, task_file, task_names
 from insource.store import Store
 
 
@@ -48,6 +49,7 @@ async def open_path(
         choose=await asyncio.to_thread(Plan.of, served, policy, tiers) if served.routes else None,
         spare=tuple(tier for tier in tiers.values() if tier not in usual),
         scans=scans,
+        scope=_scope(served, release, settings, manifest),
     )
 
 
@@ -78,7 +80,12 @@ def open_passthrough(name: str, settings: Settings, store: Store, bases: Bases |
     scans = open_scans(settings.scan)
     lineup = Lineup(settings, store, Task(name="passthrough", kind="generate", scan=settings.scan), bases=bases)
     tiers, seconds = tuple(configured_tier(one, lineup) for one in names), settings.engines[name].timeout_s
-    return Path(task=None, tiers=tiers, key=store.tenant_key, intend=store.intend, deadline=seconds, scans=scans)
+    engine, asked = settings.engines[name], [settings.engines[one] for one in names]
+    kept = wanted(engine.cache, settings.answers, anywhere=not engine.place)
+    scope = scope_of(names, asked, settings.scan) if kept else ""
+    return Path(
+        task=None, tiers=tiers, key=store.tenant_key, intend=store.intend, deadline=seconds, scans=scans, scope=scope
+    )
 
 
 def configured_tier(name: str, lineup: Lineup) -> Tier:
@@ -117,6 +124,15 @@ async def _live(task: str, store: Store) -> Release:
         else f"insource train {task} makes a candidate"
     )
     raise Missing(f"{task} has no live release", hint=hint)
+
+
+def _scope(task: Task, release: Release, settings: Settings, manifest: Manifest) -> str:
+    """What the answers of a task hang on, empty where none is to be given again."""
+    anywhere = all(one == "any" for one in (task.sensitivity, *(rule.sensitivity for rule in task.routes)))
+    if not wanted(task_file(settings, task.name)[1].cache, settings.answers, anywhere=anywhere):
+        return ""
+    made = (release.name, release.artefact, release.engine)
+    return scope_of(task, _threshold(task, manifest), made, settings.engines, settings.workspace)
 
 
 def _threshold(task: Task, manifest: Manifest) -> float | None:

@@ -11,6 +11,7 @@ from insource.nouns.base import (
     digest,
     from_json,
     sha256_given,
+    stamp,
     to_json,
 )
 from insource.nouns.example import Dataset, Example, Origin
@@ -19,8 +20,19 @@ from insource.nouns.key import Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.networks import PREMISES, Networks, is_public
 from insource.nouns.observe import Levels, Observe
-from insource.nouns.prediction import Finish, Prediction, Usage
-from insource.nouns.record import Attempt, Decision, Intent, Outcome, Pending, Record, Review, Verdict, record_id
+from insource.nouns.prediction import CallPiece, Finish, Prediction, Usage
+from insource.nouns.record import (
+    CACHED,
+    Attempt,
+    Decision,
+    Intent,
+    Outcome,
+    Pending,
+    Record,
+    Review,
+    Verdict,
+    record_id,
+)
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
@@ -29,12 +41,14 @@ from insource.nouns.visible import visible
 
 __all__ = [
     "ACTIONS",
+    "CACHED",
     "DEEPEST",
     "KINDS",
     "PREMISES",
     "Action",
     "Attempt",
     "Attention",
+    "CallPiece",
     "Candidate",
     "Check",
     "Dataset",
@@ -95,6 +109,7 @@ __all__ = [
     "same",
     "scan_faults",
     "sha256_given",
+    "stamp",
     "to_json",
     "visible",
 ]

@@ -26,6 +26,7 @@ NOT_PUBLIC = (
 )  # fmt: skip
 NAT64, MAPPED = "64:ff9b::/96", "::ffff:0:0/96"
 NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")  # what ends so is read as IPv4, in whatever form
 # IPv6 that leads to an IPv4 address, and where that stands in its 128 bits (RFC 4291, 2765, 6052, 3056, 4380).
 CARRIES: tuple[tuple[str, Callable[[int], int]], ...] = (
     ("::/96", lambda bits: bits),
@@ -80,6 +81,19 @@ class Networks(Noun, frozen=True, kw_only=True):
         if _private(reached):
             return f"{address} is a private address, and the name {host} lends {region} public ones only"
         return ""
+
+    def beyond(self, region: str, host: str) -> str:
+        """Why a proxy may not be asked for `host` for `region`; "" where it may. It looks names up itself, not we.
+
+        A proxy could take a text anywhere: for a region that has no list it is never asked, and else for what the list
+        names, or for an address within it.
+        """
+        if region and not self.held(region):
+            return f"{region} has no list under [networks], and a proxy could take it anywhere"
+        if _address(host) is not None or NUMBER.search(host):
+            return self.refusal(region, host, host)
+        named = not region or any(_named(host, place) for place in self.places.get(region, ()))
+        return "" if named else f"a proxy would look {host} up, and {region} lists no such name"
 
 
 def is_public(address: str) -> bool:

@@ -15,6 +15,18 @@ class Usage(Noun, frozen=True, kw_only=True):
     cut: int = 0
 
 
+class CallPiece(Noun, frozen=True, kw_only=True):
+    """A piece of a call of a function, as it comes in a stream: of the call at `index`, counted from 0.
+
+    What it holds is joined to what came of that call before; `id` comes once, with the first piece or later.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
 class Prediction(Noun, frozen=True, kw_only=True):
     """One answer of one engine.
 

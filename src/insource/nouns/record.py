@@ -1,6 +1,6 @@
 """What happened: one answered call, and what a person said of it."""
 
-import secrets
+import ssl
 import time
 from datetime import datetime
 from typing import Literal
@@ -11,15 +11,16 @@ from insource.nouns.prediction import Prediction
 
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
 Verdict = Literal["right", "wrong", "unsure"]
+CACHED = "cache"
 
 
 class Decision(Noun, frozen=True, kw_only=True):
     """Why an engine was asked and what became of its answer.
 
     `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
-    characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked. `reason` says in
-    words why the answer was accepted or not; `threshold` is the confidence demanded, None where any valid answer is
-    accepted.
+    characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked; "cache" where none
+    was, since `engine` had answered the same before. `reason` says in words why the answer was accepted or not;
+    `threshold` is the confidence demanded, None where any valid answer is accepted.
     """
 
     engine: str
@@ -80,7 +81,14 @@ class Record(Noun, frozen=True, kw_only=True):
         return len(self.attempts) if attempt is None else attempt + 1
 
     @property
+    def cached(self) -> bool:
+        """Whether the answer is one that was given before: then no engine was asked."""
+        return bool(self.attempts) and self.attempts[0].decision.rule == CACHED
+
+    @property
     def _answering(self) -> int | None:
+        if len(self.attempts) == 1:
+            return None if self.attempts[0].prediction is None else 0
         made = [i for i, attempt in enumerate(self.attempts) if attempt.prediction is not None]
         valid = [i for i in made if (said := self.attempts[i].prediction) is not None and said.value is not None]
         return max(valid or made, default=None)
@@ -129,7 +137,8 @@ def record_id() -> str:
 
     Rows that are written together lie together in the table's index: fewer pages a commit.
     """
-    stamp, chance = time.time_ns() // 1_000_000, secrets.randbits(74)
+    stamp = time.time_ns() // 1_000_000
+    chance = int.from_bytes(ssl.RAND_bytes(10)) >> 6  # OpenSSL's generator: the kernel's costs a system call each time
     return f"{stamp:012x}7{chance >> 62:03x}{0x8 | chance >> 60 & 0x3:x}{chance & (1 << 60) - 1:015x}"
 
 

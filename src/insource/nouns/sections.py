@@ -22,7 +22,10 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     A server is waited for `connect_s` for a connection, `first_byte_s` for the first byte of its answer, `idle_s`
     between its bytes, and `timeout_s` in all. So many calls as `max_concurrent` are with it at once, `max_waiting`
     more wait. With `breaker` it is left alone for a while after failures; what took longer than `slow_s` is one.
-    `otherwise` names the engines that are asked, in order, when this one fails before its first word.
+    Connections go through `proxy`, http://HOST:PORT, where one is named; `proxy_auth_env` names the variable with its
+    USER:PASSWORD.
+    `otherwise` names the engines that are asked, in order, when this one fails before its first word. `cache` says
+    whether answers to calls by its name are given again; None leaves it to the workspace, where it has no `region`.
     """
 
     kind: Literal[
@@ -43,6 +46,9 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 256
     breaker: bool = True
     otherwise: tuple[str, ...] = msgspec.field(name="else", default=())
+    proxy: str = ""
+    proxy_auth_env: str = ""
+    cache: bool | None = None
     context: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     retries: Annotated[int, Meta(ge=0, le=10)] = 1
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
@@ -83,6 +89,21 @@ class ServeSettings(Noun, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
 
 
+class CacheSettings(Noun, frozen=True, kw_only=True):
+    """`[cache]`: answers that a gateway keeps in its memory, and gives again to the same call of the same tenant.
+
+    `on` is for what may go anywhere: tasks of sensitivity "any", engines without a region. Any other says so itself.
+    An answer goes when it is `max_age_s` seconds old, and the oldest go first where there are more than `max_entries`
+    or they take more than `max_bytes`. For the tenants in `not_for` none is kept.
+    """
+
+    on: bool = False
+    max_entries: Annotated[int, Meta(ge=1, le=100_000_000)] = 10_000
+    max_bytes: Annotated[int, Meta(ge=1024, le=2**40)] = 64_000_000
+    max_age_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 3600.0
+    not_for: tuple[str, ...] = ()
+
+
 class RouterSettings(Noun, frozen=True, kw_only=True):
     """`[router]`: calls to the model "auto", whose task `insource train --router` learns to tell.
 
@@ -103,8 +124,11 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
     While the store takes no rows, or needs more than `spool_after_s` for one, calls are put on record in the folder
     `spool` (empty: they are refused), which holds `spool_bytes` at most.
+    With `sync` "call" a call is on the disk before it goes on. With "second" the disk follows once a second: a killed
+    process loses nothing, a power cut what was told in the last second.
     """
 
+    sync: Literal["call", "second"] = "call"
     checkpoints: str = ""
     checkpoint_s: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
     keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 400

@@ -9,14 +9,17 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from insource.nouns import Limits, Noun, Request, canonical
+from insource.nouns import JsonObject, Limits, Noun, Request, canonical
 from insource.nouns.request import text_of
 
 WINDOW_S = 60
 NANO = 1_000_000_000  # money is counted in whole billionths, so that what is given back is what was taken
 ANSWER_TOKENS = 1024  # what an answer is reckoned with where the call names no max_tokens
 MOST_DAYS = 40
+NO_CALLS = 2
+DAY, MONTH = 10, 7  # letters of YYYY-MM-DD that name them
 MESSAGE_TOKENS, PART_TOKENS = 16, 2048  # a message's frame; an image or another part that is no text
 
 
@@ -47,10 +50,11 @@ def need(request: Request, prices: Sequence[tuple[float, float]]) -> Need:
 
     A token is a byte at least. An answer has `max_tokens`, else `ANSWER_TOKENS`.
     """
-    into = sum(_tokens(message.content) + len(canonical(message.tool_calls or "")) for message in request.messages)
-    into += sum(len(canonical(given)) for given in (request.tools, request.response_format) if given)
+    into = sum([_tokens(message.content) + _call_tokens(message.tool_calls) for message in request.messages])
+    if request.tools or request.response_format:
+        into += sum(len(canonical(given)) for given in (request.tools, request.response_format) if given)
     out = request.max_tokens or ANSWER_TOKENS
-    usd = sum(into * price_in + out * price_out for price_in, price_out in prices) / 1_000_000
+    usd = sum([into * price_in + out * price_out for price_in, price_out in prices]) / 1_000_000
     return Need(tokens=(into + out) * len(prices), usd=usd)
 
 
@@ -69,16 +73,15 @@ class Ledger:
         """Takes what `call` may need from every account, or nothing and says why. End it with `release`."""
         second, now = int(self._clock()), self._now()
         nano = _nano(wanted.usd)
-        for account in accounts:
-            book = self._books[account.name]
+        ask = _Ask(wanted.tokens, nano, second, now)
+        books = tuple([self._books[account.name] for account in accounts])
+        for account, book in zip(accounts, books, strict=True):
             book.forget(second, now)
-            for limit, wait in WAITS.items():
-                allowed = getattr(account.limits, limit)
-                seconds = 0.0 if allowed is None else wait(book, _Ask(allowed, wanted.tokens, nano, second, now))
+            for limit, allowed, wait in _limited(account.limits):
+                seconds = wait(book, ask, allowed)
                 if seconds:
                     retry = None if seconds == math.inf else math.ceil(seconds)
                     return Refusal(account=account.name, limit=limit, retry_s=retry)
-        books = tuple(self._books[account.name] for account in accounts)
         for book in books:
             book.take(second, wanted.tokens, nano)
         self._held[call] = _Hold(books, second, wanted.tokens, nano)
@@ -140,7 +143,6 @@ class _Hold:
 class _Ask:
     """Whether `tokens` and `nano` fit into a limit now."""
 
-    allowed: float
     tokens: int
     nano: int
     second: int
@@ -162,15 +164,15 @@ class _Minute:
         self.seconds[second] = self.seconds.get(second, 0) + amount
         self.total += amount
 
-    def wait(self, amount: int, ask: _Ask) -> float:
+    def wait(self, amount: int, now: int, allowed: float) -> float:
         """Seconds until `amount` fits; 0 when it does, infinite when it never will."""
-        if self.total + amount <= ask.allowed:
+        if self.total + amount <= allowed:
             return 0
         left = self.total
         for second, used in self.seconds.items():
             left -= used
-            if left + amount <= ask.allowed:
-                return second + WINDOW_S + 1 - ask.second
+            if left + amount <= allowed:
+                return second + WINDOW_S + 1 - now
         return math.inf
 
 
@@ -207,23 +209,34 @@ class _Book:
         return sum(nano for day, nano in self.spent.items() if day.startswith(period))
 
 
-def _wait_at_once(book: _Book, ask: _Ask) -> float:
-    return 1 if book.calls + 1 > ask.allowed else 0
+def _wait_requests(book: _Book, ask: _Ask, allowed: float) -> float:
+    return book.requests.wait(1, ask.second, allowed)
 
 
-def _wait_day(book: _Book, ask: _Ask) -> float:
-    return _wait_money(book, ask, ask.now.date().isoformat(), _tomorrow)
+def _wait_tokens(book: _Book, ask: _Ask, allowed: float) -> float:
+    return book.tokens.wait(ask.tokens, ask.second, allowed)
 
 
-def _wait_month(book: _Book, ask: _Ask) -> float:
-    return _wait_money(book, ask, ask.now.date().isoformat()[:7], _next_month)
+def _wait_at_once(book: _Book, _: _Ask, allowed: float) -> float:
+    return 1 if book.calls + 1 > allowed else 0
 
 
-def _wait_money(book: _Book, ask: _Ask, period: str, end: Callable[[datetime], datetime]) -> float:
+def _wait_day(book: _Book, ask: _Ask, allowed: float) -> float:
+    return _wait_money(book, ask, allowed, DAY)
+
+
+def _wait_month(book: _Book, ask: _Ask, allowed: float) -> float:
+    return _wait_money(book, ask, allowed, MONTH)
+
+
+def _wait_money(book: _Book, ask: _Ask, allowed: float, letters: int) -> float:
     """A call that costs nothing passes; one that alone costs more than the limit never does."""
-    allowed = int(ask.allowed * NANO)
-    if not ask.nano or book.spent_in(period) + book.reserved + ask.nano <= allowed:
+    if not ask.nano:
         return 0
+    allowed, period = int(allowed * NANO), ask.now.date().isoformat()[:letters]
+    if book.spent_in(period) + book.reserved + ask.nano <= allowed:
+        return 0
+    end = _tomorrow if letters == DAY else _next_month
     return math.inf if ask.nano > allowed else max(1.0, (end(ask.now) - ask.now).total_seconds())
 
 
@@ -235,13 +248,20 @@ def _next_month(now: datetime) -> datetime:
     return (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
 
 
-WAITS: dict[str, Callable[[_Book, _Ask], float]] = {
-    "requests_per_minute": lambda book, ask: book.requests.wait(1, ask),
-    "tokens_per_minute": lambda book, ask: book.tokens.wait(ask.tokens, ask),
+WAITS: dict[str, Callable[[_Book, _Ask, float], float]] = {
+    "requests_per_minute": _wait_requests,
+    "tokens_per_minute": _wait_tokens,
     "concurrent": _wait_at_once,
     "usd_per_day": _wait_day,
     "usd_per_month": _wait_month,
 }
+
+
+@lru_cache(maxsize=1024)
+def _limited(limits: Limits) -> tuple[tuple[str, float, Callable[[_Book, _Ask, float], float]], ...]:
+    """The limits that there are, each with what is allowed and what says how long to wait."""
+    found = [(name, getattr(limits, name), wait) for name, wait in WAITS.items()]
+    return tuple((name, allowed, wait) for name, allowed, wait in found if allowed is not None)
 
 
 def _nano(usd: float) -> int:
@@ -249,6 +269,12 @@ def _nano(usd: float) -> int:
 
 
 def _tokens(content: object) -> int:
+    if isinstance(content, str):
+        return MESSAGE_TOKENS + len(content.encode())
     parts = content if isinstance(content, list) else []
     others = sum(1 for part in parts if not (isinstance(part, dict) and "text" in part))
     return MESSAGE_TOKENS + len(text_of(content).encode()) + others * PART_TOKENS
+
+
+def _call_tokens(calls: Sequence[JsonObject] | None) -> int:
+    return len(canonical(calls or "")) if calls else NO_CALLS

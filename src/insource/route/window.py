@@ -18,22 +18,21 @@ class Window:
 
     def add(self, what: str) -> None:
         """Counts one more of `what`, now."""
-        now = self._now()
+        now = int(self._clock() / self._slice_s)
         if not self._slices or self._slices[-1][0] != now:
+            self._forget(now)
             self._slices.append((now, Counter()))
         self._slices[-1][1][what] += 1
 
     def count(self, what: str) -> int:
         """How many of `what` there were."""
-        self._now()
+        self._forget(int(self._clock() / self._slice_s))
         return sum(counts[what] for _, counts in self._slices)
 
     def clear(self) -> None:
         """Forgets everything."""
         self._slices.clear()
 
-    def _now(self) -> int:
-        now = int(self._clock() / self._slice_s)
+    def _forget(self, now: int) -> None:
         while self._slices and self._slices[0][0] < now - SLICES:
             self._slices.popleft()
-        return now

@@ -22,6 +22,7 @@ from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.completions import completions
 from insource.serve.desk import Desk
+from insource.serve.door import Door
 from insource.serve.embeddings import embeddings
 from insource.serve.ends import Ends
 from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
@@ -79,6 +80,7 @@ def create_app(
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths, bases=bases)
+    app.state.door = Door(settings.serve.queue, app.state.desk.seeing.metrics)
     app.state.keyring = Keyring(store, network=network)
     app.state.began = int(time.time())
     app.state.broken_off = 0

@@ -1,8 +1,8 @@
 """A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -10,21 +10,26 @@ from starlette.types import Receive
 
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
-from insource.journeys.relay import LEFT, relay
+from insource.journeys.relay import LEFT, Begins, Told, relay_bursts
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
 from insource.serve.desk import Desk
+from insource.serve.fresh import Headers, as_wished
 from insource.serve.leaving import WhileThere
 
 T = TypeVar("T")
 
 
 class Asked(NamedTuple):
-    """A call, whose it is, and why it names its task or engine, in words: empty where the caller did."""
+    """A call, whose it is, and why it names its task or engine, in words: empty where the caller did.
+
+    `sent` are the headers that it came with.
+    """
 
     call: wire.ChatCall
     key: Key
     why: str = ""
+    sent: Headers = ()
 
 
 class Answered(NamedTuple):
@@ -50,7 +55,7 @@ async def ask(desk: Desk, asked: Asked, receive: Receive) -> Answered:
     """
     with WhileThere(receive) as there:
         async with desk.lend(asked.call.model, asked.why) as path:
-            return Answered(await _all(desk, asked, path, there), path)
+            return Answered(await _all(desk, asked, as_wished(path, asked.sent), there), path)
 
 
 async def _all(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> tuple[Record, ...]:
@@ -86,12 +91,12 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
             raise
 
 
-async def relayed(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[str | Record]:
-    """The words of an engine as they come, then the record of the call, which is called `id`."""
+@asynccontextmanager
+async def relayed(desk: Desk, asked: Asked, id: str, begins: Begins) -> AsyncIterator[AsyncGenerator[list[Told]]]:
+    """The words of an engine, together those that came together; then the record of the call, which is called `id`."""
     async with desk.lend(asked.call.model, asked.why) as path:
         request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
         with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
-            path = desk.seeing.path(path)
-            async with aclosing(relay(request, path, desk.keep)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            path = as_wished(desk.seeing.path(path), asked.sent)
+            async with aclosing(relay_bursts(request, path, desk.keep, begins)) as coming:
+                yield coming

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
-from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from insource.errors import Conflict, Denied
 from insource.nouns import Key, Role
+from insource.serve.hosts import given
 from insource.serve.keyring import Keyring
 from insource.serve.tls import PEER
 
@@ -40,11 +40,17 @@ class Guarded(Route):
 
 
 async def admit(scope: Scope, roles: tuple[Role, ...]) -> None:
-    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`."""
-    ring: Keyring = scope["app"].state.keyring
-    scope["app"].state.desk.seeing.arrived(scope)
+    """Puts the call's key into the scope. Raises `Unauthorized` without one, `Denied` where it lacks `roles`.
+
+    Raises `EngineBusy`, before all that, for a caller's call that is one too many.
+    """
+    state = scope["app"].state
+    ring: Keyring = state.keyring
+    if roles is CALLER:
+        state.door.check(state.desk.in_flight)
+    state.desk.seeing.arrived(scope)
     scope["key"] = key = await _holder(ring, scope)
-    if set(roles).isdisjoint(key.roles):
+    if not any(role in key.roles for role in roles):
         raise Denied("this key may not do that", hint=f"it takes the role {' or '.join(roles)}")
 
 
@@ -70,15 +76,14 @@ def may_call(key: Key, names: Collection[str]) -> bool:
 
 async def _holder(ring: Keyring, scope: Scope) -> Key:
     """Whose call it is: by its key or, where it brings none at all, by the certificate of its connection."""
-    headers = Headers(scope=scope)
+    said = given(scope, b"authorization")
     name = scope.get(PEER, "")
-    if name and "authorization" not in headers:
+    if name and not said:
         return ring.named(name)
-    return await ring.holder(_bearer(headers))
+    return await ring.holder(_bearer(said))
 
 
-def _bearer(headers: Headers) -> str:
+def _bearer(said: list[str]) -> str:
     """The key that stands in the one Authorization header; "" where there is none, or more than one."""
-    given = headers.getlist("authorization")
-    scheme, _, text = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    scheme, _, text = said[0].partition(" ") if len(said) == 1 else ("", "", "")
     return text.strip() if scheme.lower() == "bearer" else ""

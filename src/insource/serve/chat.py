@@ -1,27 +1,30 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from functools import lru_cache
 from urllib.parse import quote
 
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive
 
 from insource.errors import Invalid, OutputInvalid
-from insource.nouns import JsonObject, Record, record_id, to_json
+from insource.journeys.relay import Begins, Begun
+from insource.nouns import CallPiece, JsonObject, Record, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
+from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
-from insource.serve.stream import EventStream, event
+from insource.serve.said import Said
+from insource.serve.stream import GAP, EventStream, Words, event
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
 NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
+AGAIN = NOT_KEPT | {"x-insource-cache": "hit"}
 LEFT_STATUS = 499  # nobody reads it; as nginx writes it in its log
 
 
@@ -31,10 +34,10 @@ async def chat(http: HttpRequest) -> ASGIApp:
     key = key_of(http)
     call = wire.read_call(await read_body(http, desk.settings.serve.max_body_bytes))
     desk.check(key, call.model)
-    asked = Asked(call, key, await desk.name(call, key))
+    asked = Asked(call, key, await desk.name(call, key), http.scope["headers"])
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
-        name = record_id()
-        return await live(_passed_on(desk, asked, name), live_headers(name, call.model), http.receive)
+        said = live_headers(name := record_id(), call.model)
+        return await live(_passed_on(desk, asked, name, said), said, http.receive)
     try:
         return _answered(await ask(desk, asked, http.receive), call)
     except Unanswered as failed:
@@ -55,35 +58,45 @@ def left() -> Response:
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
     """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes, `Invalid` if it breaks off."""
-    declared = http.headers.get("content-length", "")
-    pieces, size = [], int(declared) if declared.isdecimal() else 0
-    too_large = TooLarge(f"the body is larger than {limit:,} bytes", hint="serve.max_body_bytes sets the limit")
-    if size > limit:
-        raise too_large
-    size = 0
-    try:
-        async for piece in http.stream():
-            size += len(piece)
-            if size > limit:
-                raise too_large
-            pieces.append(piece)
-    except ClientDisconnect as error:
-        raise Invalid("the caller left before the end of its body") from error
-    return b"".join(pieces)
+    declared = given(http.scope, b"content-length")
+    if declared and declared[0].isdecimal() and int(declared[0]) > limit:
+        raise _too_large(limit)
+    whole: bytes = b""
+    while True:
+        message = await http.receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("the caller left before the end of its body")
+        whole += message.get("body", b"")
+        if len(whole) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return whole
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit:,} bytes", hint="serve.max_body_bytes sets the limit")
 
 
 def headers(record: Record) -> dict[str, str]:
     """What every answer carries."""
-    facts = wire.facts(record)
+    return _headers(wire.facts(record))
+
+
+def _headers(facts: JsonObject) -> dict[str, str]:
     confidence = facts["confidence"]
-    return NOT_KEPT | {
-        "x-request-id": record.id,
-        "x-insource-record": record.id,
-        "x-insource-release": quote(str(facts["release"]), safe="@+"),
+    return (AGAIN if "cache" in facts else NOT_KEPT) | {
+        "x-request-id": facts["record"],
+        "x-insource-record": facts["record"],
+        "x-insource-release": _quoted(str(facts["release"])),
         "x-insource-tier": str(facts["tier"]),
         "x-insource-confidence": "" if confidence is None else f"{confidence:.6f}",
         "x-insource-decision": str(facts["decision"]),
     }
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> str:
+    return quote(name, safe="@+")
 
 
 def _answered(answered: Answered, call: wire.ChatCall) -> ASGIApp:
@@ -93,8 +106,8 @@ def _answered(answered: Answered, call: wire.ChatCall) -> ASGIApp:
         return error_response(refused, headers(record) | NO_RETRY)
     created = int(time.time())
     if not call.stream:
-        body = to_json(wire.completion(answered.records, call, task, created))
-        return Response(body, 200, headers(record), "application/json")
+        body = wire.completion(answered.records, call, task, created)
+        return Said(to_json(body), _headers(body["insource"]))
     first = event(wire.chunk(record.id, call, record.release or call.model, created, BEGUN))
     return EventStream(first, _decided(answered, call, created), headers(record))
 
@@ -135,21 +148,54 @@ async def live(events: AsyncGenerator[bytes], said: dict[str, str], receive: Rec
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:
-    """What is known of a call before its first word."""
-    said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": quote(model, safe="@+")}
+    """What is known of a call before its first word; with that `names` says who answers."""
+    said = {"x-request-id": name, "x-insource-record": name, "x-insource-release": _quoted(model)}
     return said | {"x-insource-tier": "1", "x-insource-confidence": "", "x-insource-decision": "answered"}
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
-    call, created, begun = asked.call, int(time.time()), BEGUN
-    async with aclosing(relayed(desk, asked, id)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield event(wire.chunk(id, call, call.model, created, begun | {"content": piece}))
+def names(said: dict[str, str]) -> Begins:
+    """What puts into the headers `said` who answers a stream: they leave with the first word, so they can tell."""
+
+    def name(begun: Begun) -> None:
+        said["x-insource-release"] = _quoted(begun.release)
+        said["x-insource-tier"] = str(begun.tier)
+        if begun.tier > 1:
+            said["x-insource-decision"] = "escalated"
+        if begun.cached:
+            said.update(AGAIN)
+
+    return name
+
+
+async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
+    """The events of an engine's words; before the first of them, `said` has the headers that tell whose they are."""
+    call, created, begun, in_pieces = asked.call, int(time.time()), BEGUN, False
+    words = Words(wire.chunk(id, call, call.model, created, {"content": GAP}))
+    async with relayed(desk, asked, id, names(said)) as coming:
+        async for burst in coming:
+            events: list[bytes] = []
+            for piece in burst:
+                if isinstance(piece, Record):
+                    said |= headers(piece)
+                    events += _ended(piece, call, created, begun, in_pieces=in_pieces)
+                elif isinstance(piece, CallPiece):
+                    delta = (begun | {"content": None} if begun else {}) | wire.call_delta(piece)
+                    events.append(event(wire.chunk(id, call, call.model, created, delta)))
+                    in_pieces = True
+                elif begun:
+                    events.append(event(wire.chunk(id, call, call.model, created, begun | {"content": piece})))
+                else:
+                    events.append(words.event(piece))
                 begun = {}
-                continue
-            if begun:
-                yield event(wire.chunk(id, call, call.model, created, begun))
-            yield event(wire.last_chunk(piece, call, None, call.model, created))
-            if call.usage_chunk:
-                yield event(wire.usage_chunk((piece,), call, call.model, created))
+            yield b"".join(events)
+
+
+def _ended(record: Record, call: wire.ChatCall, created: int, begun: JsonObject, *, in_pieces: bool) -> Iterator[bytes]:
+    if begun:
+        yield event(wire.chunk(record.id, call, call.model, created, begun))
+    last = wire.last_chunk(record, call, None, call.model, created)
+    if in_pieces:  # what it calls is told already
+        last["choices"][0]["delta"] = {}
+    yield event(last)
+    if call.usage_chunk:
+        yield event(wire.usage_chunk((record,), call, call.model, created))

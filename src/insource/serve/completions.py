@@ -6,7 +6,6 @@ form of one stands around it, as around any other call.
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
@@ -20,11 +19,11 @@ from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_js
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
 from insource.serve.auth import key_of
-from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, no_answer, read_body, unanswered
+from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, names, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
-from insource.serve.stream import EventStream, event
+from insource.serve.stream import GAP, EventStream, Words, event
 
 MOST_PROMPTS = 128
 
@@ -50,12 +49,12 @@ async def completions(http: HttpRequest) -> ASGIApp:
     """Answers one call."""
     desk: Desk = http.app.state.desk
     key = key_of(http)
-    said = read_text(await read_body(http, desk.settings.serve.max_body_bytes))
-    desk.check(key, said.model)
-    calls = [Asked(call, key, await desk.name(call, key)) for call in as_chats(said)]
-    if said.stream and len(calls) == 1 and (said.n or 1) == 1 and desk.passes_through(calls[0].call.model):
-        name = record_id()
-        return await live(_passed_on(desk, calls[0], name), live_headers(name, calls[0].call.model), http.receive)
+    text = read_text(await read_body(http, desk.settings.serve.max_body_bytes))
+    desk.check(key, text.model)
+    calls = [Asked(call, key, await desk.name(call, key), http.scope["headers"]) for call in as_chats(text)]
+    if text.stream and len(calls) == 1 and (text.n or 1) == 1 and desk.passes_through(calls[0].call.model):
+        said = live_headers(name := record_id(), calls[0].call.model)
+        return await live(_passed_on(desk, calls[0], name, said), said, http.receive)
     try:
         answers = await together([ask(desk, call, http.receive) for call in calls])
     except Unanswered as failed:
@@ -120,17 +119,28 @@ async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
         yield one
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str) -> AsyncGenerator[bytes]:
+async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
     call, created = asked.call, int(time.time())
-    async with aclosing(relayed(desk, asked, id)) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield event(_body(id, call, created, [_piece(piece)]))
-                continue
-            end = _piece("") | {"finish_reason": wire.finish_of(piece.answer, call)}
-            yield event(_body(id, call, created, [end]) | {"insource": wire.facts(piece)})
-            if call.usage_chunk:
-                yield event(_body(id, call, created, []) | {"usage": wire.usage_of((piece,))})
+    words = Words(_body(id, call, created, [_piece("") | {"text": GAP}]))
+    async with relayed(desk, asked, id, names(said)) as coming:
+        async for burst in coming:
+            events: list[bytes] = []
+            for piece in burst:
+                if isinstance(piece, str):
+                    events.append(words.event(piece))
+                elif isinstance(piece, Record):
+                    said |= headers(piece)
+                    events.append(_ended(piece, call, created))
+            if events:  # of calls alone there is nothing to tell: this API has no functions
+                yield b"".join(events)
+
+
+def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:
+    end = _piece("") | {"finish_reason": wire.finish_of(record.answer, call)}
+    last = event(_body(record.id, call, created, [end]) | {"insource": wire.facts(record)})
+    if not call.usage_chunk:
+        return last
+    return last + event(_body(record.id, call, created, []) | {"usage": wire.usage_of((record,))})
 
 
 def _choice(record: Record, call: wire.ChatCall, task: Task | None, index: int) -> JsonObject:

@@ -4,13 +4,12 @@ import asyncio
 import difflib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from insource.engines.shared_base import Bases
 from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing, StoreError
+from insource.journeys.again import Answers
 from insource.journeys.answer import Path
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.journeys.turnstiles import none_left, resting
@@ -41,17 +40,14 @@ class Desk:
         self._auto = Auto(settings)
         self.seeing = Seeing(settings)
         self.outage = Outage(settings, store) if settings.audit.spool else None
-        self._paths = dict(paths)
+        self.answers = Answers(settings.answers)
+        self._paths = {name: self._given(path) for name, path in paths.items()}
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
         self._leaving: dict[int, Path] = {}
         self._opening = asyncio.Lock()
-
-    @property
-    def in_flight(self) -> int:
-        """How many calls are being answered."""
-        return self._calls.total()
+        self.in_flight = 0  # calls that are being answered
 
     async def keep(self, record: Record, pending: Pending | None) -> None:
         """Makes a record durable. What the call took is counted even where that fails."""
@@ -86,24 +82,30 @@ class Desk:
         """True when `model` names an engine and no task."""
         return self._known(model) is None and self._engine(model) is not None
 
-    @asynccontextmanager
-    async def lend(self, model: str, why: str = "") -> AsyncIterator[Path]:
-        """The path of `model`, for one call that came to it because of `why`.
+    def lend(self, model: str, why: str = "") -> "_Lent":
+        """The path of `model`, in a context, for one call that came to it because of `why`.
 
-        Raises `EngineBusy` when too many calls wait, `Missing`, `Conflict`.
+        It raises `EngineBusy` when too many calls wait, `Missing`, `Conflict`.
         """
+        return _Lent(self, model, why)
+
+    async def take(self, model: str) -> Path:
+        """The path of `model`, which stays open until it is given back. Raises as `lend` does."""
         if self.in_flight >= self.settings.serve.queue:
             raise EngineBusy(f"{self.in_flight} calls are waiting, no more are taken", hint="try again in a second")
-        path = await self._path(model)
+        path = self._known(model) or await self._path(model)
         self._calls[id(path)] += 1
-        try:
-            lent = replace(path, rule=why) if why else path
-            yield lent if self.outage is None else self.outage.path(lent)
-        finally:
-            self._calls[id(path)] -= 1
-            if not self._calls[id(path)]:
-                del self._calls[id(path)]
-            await self._let_go(path)
+        self.in_flight += 1
+        return path
+
+    async def give(self, path: Path) -> None:
+        """Gives back what was taken."""
+        self.in_flight -= 1
+        self._calls[id(path)] -= 1
+        if not self._calls[id(path)]:
+            del self._calls[id(path)]
+            if self._leaving:
+                await self._let_go(path)
 
     async def models(self) -> dict[str, str]:
         """Every name a call may use → who owns it: live tasks, their releases, engines and the models behind them."""
@@ -191,13 +193,18 @@ class Desk:
             async with self._opening:
                 if engine not in self._engines:  # in a thread: a model's weights may be read
                     opened = await asyncio.to_thread(open_passthrough, engine, self.settings, self.store, self._bases)
-                    self._engines[engine] = opened
+                    self._engines[engine] = self._given(opened)
             return self._engines[engine]
         async with self._opening:
             found = self._known(model)
             if found is None:
-                self._paths[model] = found = await self._open(model)
+                self._paths[model] = found = self._given(await self._open(model))
             return found
+
+    def _given(self, path: Path) -> Path:
+        """The path as it is lent: with answers to give again where it has a scope, its calls noted where we keep them."""
+        path = replace(path, answers=self.answers) if path.scope else path
+        return path if self.outage is None else self.outage.path(path)
 
     def _known(self, model: str) -> Path | None:
         if model in self._paths:
@@ -233,7 +240,7 @@ class Desk:
     async def _replace(self, task: str, path: Path | None) -> None:
         old = self._paths.pop(task, None)
         if path is not None:
-            self._paths[task] = path
+            self._paths[task] = self._given(path)
         if old is not None:
             self._leaving[id(old)] = old
             await self._let_go(old)
@@ -242,3 +249,19 @@ class Desk:
         if id(path) in self._leaving and not self._calls[id(path)]:
             del self._leaving[id(path)]
             await close_path(path)
+
+
+class _Lent:
+    """A path that is lent to one call."""
+
+    __slots__ = ("_desk", "_model", "_path", "_why")
+
+    def __init__(self, desk: Desk, model: str, why: str) -> None:
+        self._desk, self._model, self._why = desk, model, why
+
+    async def __aenter__(self) -> Path:
+        self._path = await self._desk.take(self._model)
+        return replace(self._path, rule=self._why) if self._why else self._path
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._desk.give(self._path)

@@ -10,7 +10,6 @@ import re
 from contextlib import suppress
 from functools import lru_cache
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from insource.errors import Denied
@@ -31,21 +30,26 @@ class OnlyHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or passes on."""
-        error = self._fault(Headers(scope=scope)) if scope["type"] == "http" else None
+        error = self._fault(scope) if scope["type"] == "http" else None
         if error is not None:
             scope["app"].state.desk.seeing.refused(error)
         await (self.app if error is None else error_response(error))(scope, receive, send)
 
-    def _fault(self, headers: Headers) -> Denied | None:
-        hosts = headers.getlist("host")
+    def _fault(self, scope: Scope) -> Denied | None:
+        hosts = given(scope, b"host")
         host = host_of(hosts[0]) if len(hosts) == 1 else ""
         if not self.network and not is_loopback(host):
             return Denied("this gateway answers this machine only", hint="call it as 127.0.0.1 or localhost")
-        for origin in headers.getlist("origin"):
+        for origin in given(scope, b"origin"):
             page = host_of(origin.partition("://")[2])
             if not page or (page != host and not is_loopback(page)):
                 return Denied("this gateway answers no page of another host", hint="call it from a program")
         return None
+
+
+def given(scope: Scope, name: bytes) -> list[str]:
+    """The values of the call's headers called `name`, which is in lower case."""
+    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
 
 
 @lru_cache(maxsize=256)

@@ -26,7 +26,8 @@ def line_of(record: Record, trace: str = "") -> bytes:
         "tenant": record.tenant,
         "caller": record.caller,
     }
-    return to_json(line | {"trace": trace} if trace else line) + b"\n"
+    line |= ({"cache": "hit"} if record.cached else {}) | ({"trace": trace} if trace else {})
+    return to_json(line) + b"\n"
 
 
 def refusal(error: InsourceError) -> bytes:

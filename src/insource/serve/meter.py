@@ -1,9 +1,9 @@
 """Limits and budgets of keys and tenants, around every call."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -35,6 +35,7 @@ class Meter:
     ) -> None:
         self._tenants, self._now = tenants, now
         self.ledger = Ledger(clock, now)
+        self._known: dict[str, tuple[Key | None, tuple[Account, ...]]] = {}
 
     async def remember(self, store: Store) -> None:
         """Takes over what the store knows of this month's money and of the last minute's calls. Raises `StoreError`."""
@@ -48,24 +49,20 @@ class Meter:
             for name in _names(used.tenant, used.caller):
                 self.ledger.remember_call(name, max(0.0, age), used.tokens)
 
-    @contextmanager
-    def hold(self, key: Key, request: Request, path: Path) -> Iterator[Request]:
-        """Reserves what the call may need until the block ends. Raises `OverLimit`.
+    def hold(self, key: Key, request: Request, path: Path) -> "Held":
+        """Reserves what the call may need until the block ends that this opens. Raises `OverLimit`.
 
-        Yields the request to make: under a limit of tokens or money an answer whose length nobody limited is limited
-        to what was reserved for it.
+        The block is given the request to make: under a limit of tokens or money an answer whose length nobody limited
+        is limited to what was reserved for it.
         """
         accounts = self._accounts(key)
-        if request.max_tokens is None and path.task is None and any(_metered(account) for account in accounts):
+        if request.max_tokens is None and path.task is None and any(_metered(one.limits) for one in accounts):
             request = msgspec.structs.replace(request, max_tokens=ANSWER_TOKENS)
         wanted = need(request, [tier.usd_per_million for tier in path.tiers])
         refusal = self.ledger.reserve(request.id, accounts, wanted)
         if refusal is not None:
             raise _over(refusal, accounts, wanted)
-        try:
-            yield request
-        finally:
-            self.ledger.release(request.id)
+        return Held(self.ledger, request)
 
     def settle(self, record: Record) -> None:
         """Counts what the call took in the place of what was reserved for it."""
@@ -75,9 +72,28 @@ class Meter:
         self.ledger.settle(record.id, names, Need(tokens=tokens, usd=record.usd))
 
     def _accounts(self, key: Key) -> tuple[Account, ...]:
-        limits = (key.limits, self._tenants.get(key.tenant, NO_LIMITS))
-        names = _names(key.tenant, key.name)
-        return tuple(Account(name=name, limits=limit) for name, limit in zip(names, limits, strict=True))
+        known, accounts = self._known.get(key.id, (None, ()))
+        if known is not key:
+            limits = (key.limits, self._tenants.get(key.tenant, NO_LIMITS))
+            names = _names(key.tenant, key.name)
+            accounts = tuple(Account(name=name, limits=limit) for name, limit in zip(names, limits, strict=True))
+            self._known[key.id] = key, accounts
+        return accounts
+
+
+class Held:
+    """What a call holds, until the block ends."""
+
+    __slots__ = ("_ledger", "_request")
+
+    def __init__(self, ledger: Ledger, request: Request) -> None:
+        self._ledger, self._request = ledger, request
+
+    def __enter__(self) -> Request:
+        return self._request
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.release(self._request.id)
 
 
 def _names(tenant: str, caller: str) -> tuple[str, str]:
@@ -85,8 +101,9 @@ def _names(tenant: str, caller: str) -> tuple[str, str]:
     return f"{caller} of {tenant}", f"tenant {tenant}"
 
 
-def _metered(account: Account) -> bool:
-    return any(getattr(account.limits, limit) is not None for limit in METERED)
+@lru_cache(maxsize=1024)
+def _metered(limits: Limits) -> bool:
+    return any(getattr(limits, limit) is not None for limit in METERED)
 
 
 def _over(refusal: Refusal, accounts: tuple[Account, ...], wanted: Need) -> OverLimit:

@@ -26,13 +26,18 @@ WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0
 
 @dataclass(frozen=True)
 class Now:
-    """What is read when somebody asks. `waiting` is None where the store did not say, `spool` where there is none."""
+    """What is read when somebody asks. `waiting` is None where the store did not say, `spool` where there is none.
+
+    `cache` says how often there was an answer to give again, `kept` how many there are and their bytes.
+    """
 
     in_flight: int
     queue: int
     live: Mapping[str, str]
     servers: Mapping[str, bool]
     waiting: Mapping[str, int] | None
+    cache: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+    kept: tuple[int, int] = (0, 0)
     spool: Seen | None = None
 
 
@@ -124,7 +129,7 @@ class Metrics:
         """The exposition, and its content type, in the format that `accept` asks for."""
         registry = CollectorRegistry(auto_describe=False)
         spool = _spool(now.spool) if now.spool else ()
-        registry.register(_Once([*self._counts(), *_gauges(now), *spool, *self._process.collect()]))
+        registry.register(_Once([*self._counts(), *_gauges(now), _cache(now), *spool, *self._process.collect()]))
         encode, kind = choose_encoder(accept)
         return encode(registry), kind
 
@@ -171,6 +176,11 @@ def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[tup
     return family
 
 
+def _cache(now: Now) -> Metric:
+    words = "Calls that may be answered by what was answered before, by whether they were."
+    return _counter("insource_cache", words, ("task", "result"), now.cache)
+
+
 def _gauges(now: Now) -> Iterator[Metric]:
     waiting = {(task,): count for task, count in (now.waiting or {}).items()}
     live = dict.fromkeys(now.live.items(), 1)
@@ -182,6 +192,8 @@ def _gauges(now: Now) -> Iterator[Metric]:
         ("review_waiting", "Answers that wait for a person.", ("task",), waiting),
         ("live_release", "1 for the release that answers a task.", ("task", "release"), live),
         ("server_rests", "1 while a server is not asked because it failed.", ("engine",), servers),
+        ("cache_entries", "Answers kept to be given again.", (), {(): now.kept[0]}),
+        ("cache_bytes", "Memory that they take.", (), {(): now.kept[1]}),
         ("build_info", "The version that runs.", ("version",), {(__version__,): 1}),
     ):  # fmt: skip
         family = GaugeMetricFamily(f"insource_{name}", words, labels=labels)

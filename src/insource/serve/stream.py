@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from insource.errors import InsourceError
 from insource.nouns import to_json
 from insource.serve.faults import Stopping, error_body
+from insource.serve.leaving import Gone, WhileThere
 
 DONE = b"data: [DONE]\n\n"
+BREAK = b"\n"
+GAP = msgspec.Raw(BREAK)  # where a text is to stand; compact JSON has no line feed of its own
 
 
 def event(value: object) -> bytes:
@@ -18,11 +22,22 @@ def event(value: object) -> bytes:
     return b"data: " + to_json(value) + b"\n\n"
 
 
-class EventStream:
-    """An ASGI answer that sends `first` and then what `events` yields.
+class Words:
+    """Events that differ in one text: `form` holds `GAP` in its place, and is serialised once."""
 
-    When the caller leaves, `events` is closed at once and waited for. One of our errors ends the stream with an error
-    event and without [DONE], so that no client takes the answer for whole.
+    def __init__(self, form: object) -> None:
+        self._before, _, self._after = event(form).partition(BREAK)
+
+    def event(self, text: str) -> bytes:
+        """The event with this text."""
+        return self._before + to_json(text) + self._after
+
+
+class EventStream:
+    """An ASGI answer that sends `first` and then what `events` yields, each as soon as it is there.
+
+    When the caller leaves, `events` is closed and waited for. One of our errors ends the stream with an error event and
+    without [DONE], so that no client takes the answer for whole. A caller who reads slowly stops `events` meanwhile.
     """
 
     def __init__(self, first: bytes, events: AsyncGenerator[bytes], headers: dict[str, str]) -> None:
@@ -35,45 +50,25 @@ class EventStream:
         async with aclosing(self._events):
             raw = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
             await send({"type": "http.response.start", "status": 200, "headers": raw})
-            sending = asyncio.create_task(self._send(send))
-            leaving = asyncio.create_task(_left(receive))
-            stopping = None
             try:
-                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError as error:
-                stopping = error
-            finally:
-                leaving.cancel()
-                gone = not sending.done() and sending.cancel()
-                results = await asyncio.gather(sending, leaving, return_exceptions=True)
-            if stopping is not None:
-                await _end(send, Stopping())
-                raise stopping
-            if not gone and isinstance(results[0], Exception):
-                raise results[0]
+                with WhileThere(receive):
+                    await self._send(send)
+            except Gone:
+                return
+            except asyncio.CancelledError:
+                await _end(send, event(error_body(Stopping())))
+                raise
 
     async def _send(self, send: Send) -> None:
-        await _body(send, self._first)
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         try:
             async for data in self._events:
-                await _body(send, data)
-            await _body(send, DONE)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
         except InsourceError as error:
-            await _end(send, error)
+            await _end(send, event(error_body(error)))
         else:
-            await _end(send)
+            await _end(send, DONE)
 
 
-async def _end(send: Send, error: InsourceError | None = None) -> None:
-    if error is not None:
-        await _body(send, event(error_body(error)))
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _body(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _end(send: Send, last: bytes) -> None:
+    await send({"type": "http.response.body", "body": last, "more_body": False})

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from insource.errors import Invalid
+from insource.serve.door import Doorkeeper
 
 PEER = "peer"  # where in a call's scope the common name of the client's certificate stands
 
@@ -33,7 +33,7 @@ def context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLCont
 def options(tls: ssl.SSLContext | None) -> dict[str, Any]:
     """What uvicorn is to be told."""
     if tls is None:
-        return {}
+        return {"http": Doorkeeper}
     factory: Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext] = lambda *_: tls  # noqa: E731
     return {"ssl_context_factory": factory, "http": Known}
 
@@ -45,8 +45,8 @@ def common_name(certificate: dict[str, Any] | None) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-class Known(HttpToolsProtocol):
-    """uvicorn's HTTP, with the client's common name in each call's scope."""
+class Known(Doorkeeper):
+    """HTTP, with the client's common name in each call's scope."""
 
     def on_message_begin(self) -> None:
         """A call begins."""

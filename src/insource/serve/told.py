@@ -5,7 +5,7 @@ from functools import cache
 from insource.errors import InsourceError
 from insource.journeys.answer import STOPPED
 from insource.journeys.relay import LEFT
-from insource.nouns import Attempt, Record
+from insource.nouns import CACHED, Attempt, Record
 from insource.route import in_form
 
 GONE = {STOPPED: 503, LEFT: 499}  # nobody was there to be told; 499 is what nginx calls a client that left
@@ -22,7 +22,9 @@ def status_of(record: Record) -> int:
 
 
 def result_of(attempt: Attempt) -> str:
-    """accepted, unsure, failed, or the finish of an answer that is none: length, refusal, invalid."""
+    """accepted, unsure, failed, cached, or the finish of an answer that is none: length, refusal, invalid."""
+    if attempt.decision.rule == CACHED and attempt.prediction is not None:
+        return "cached"
     if attempt.decision.accepted:
         return "accepted"
     if attempt.prediction is None:

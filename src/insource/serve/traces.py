@@ -6,8 +6,8 @@ stop sequences is left out: it is content. So is `tracestate`, in which a caller
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from time import perf_counter
@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from insource import __version__
-from insource.engines.base import Embeds, Engine, Streams
+from insource.engines.base import Embeds, Engine, Piece, Streams
+from insource.engines.bursts import Burst, bursts, one_by_one
 from insource.errors import EngineDown, InsourceError
 from insource.journeys.answer import Path
 from insource.nouns import JsonObject, Prediction, Record, Request, Usage
@@ -147,21 +148,21 @@ class Traced:
 class TracedStream(Traced):
     """An engine that also answers piece by piece."""
 
-    async def stream(self, request: Request) -> AsyncIterator[str | Prediction]:
+    def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's pieces."""
-        assert isinstance(self._engine, Streams)  # noqa: S101 - `Traces` makes it of no other
+        return one_by_one(self.bursts(request))
+
+    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
+        """The engine's pieces, together those that came together."""
         began, first = perf_counter(), True
         with self._traces.attempt(request, self.name, stream=True) as (request, span):
-            pieces: Any = self._engine.stream(request)
-            try:
-                async for piece in pieces:
+            async with aclosing(bursts(self._engine, request)) as coming:
+                async for burst in coming:
                     if first:
                         first = span.set_attribute("gen_ai.response.time_to_first_chunk", perf_counter() - began)
-                    if isinstance(piece, Prediction):
-                        span.set_attributes(_of_prediction(piece))
-                    yield piece
-            finally:
-                await pieces.aclose()
+                    if isinstance(burst[-1], Prediction):
+                        span.set_attributes(_of_prediction(burst[-1]))
+                    yield burst
 
 
 class TracedEmbeds(Traced):
@@ -262,6 +263,7 @@ def _of_record(record: Record, status: int) -> dict[str, Any]:
         "insource.tier": record.tier,
         "insource.tenant": record.tenant,
         "insource.usd": record.usd,
+        **({"insource.cache": "hit"} if record.cached else {}),
         **({"insource.task": record.task} if record.task else {}),
         **({"gen_ai.response.model": record.release} if record.release else {}),
     }

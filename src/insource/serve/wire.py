@@ -12,6 +12,7 @@ from insource.decode.check import render, schema_of
 from insource.errors import Invalid
 from insource.nouns import (
     DEEPEST,
+    CallPiece,
     JsonObject,
     JsonValue,
     Key,
@@ -86,11 +87,14 @@ def read(body: bytes, form: type[T], what: str) -> T:
 def read_call(body: bytes) -> ChatCall:
     """The chat call that `body` spells. Raises `Invalid` naming the field."""
     call = read(body, ChatCall, "a chat call")
-    if not depth_ok([[message.content, message.tool_calls] for message in call.messages]) or not depth_ok(
-        [call.response_format, call.tools, call.tool_choice]
-    ):
-        raise Invalid(f"the body nests more than {DEEPEST} levels of JSON")
-    _check_text(call)
+    deep = [part for each in call.messages for part in (each.content, each.tool_calls) if isinstance(part, list)]
+    if deep or call.response_format or call.tools or call.tool_choice:
+        if not depth_ok([deep]) or not depth_ok([call.response_format, call.tools, call.tool_choice]):
+            raise Invalid(f"the body nests more than {DEEPEST} levels of JSON")
+        for index, message in enumerate(call.messages):
+            check_turn(message.content, message.tool_calls, f"messages[{index}]")
+    if b"\\u" in body:  # UTF-8 has no way to spell half a pair
+        _check_text(call)
     return call
 
 
@@ -136,7 +140,8 @@ def completion(records: Sequence[Record], call: ChatCall, task: Task | None, cre
 
 def _choice(record: Record, call: ChatCall, task: Task | None, index: int) -> JsonObject:
     said = record.answer
-    message: JsonObject = {"role": "assistant", "content": content_of(record, task), "refusal": None}
+    words = said.text if task is None and said else content_of(record, task)
+    message: JsonObject = {"role": "assistant", "content": words, "refusal": None}
     if said and said.tool_calls:
         message |= {"tool_calls": list(said.tool_calls), "content": said.text or None}
     ended = {"logprobs": _logprobs(said, task, call), "finish_reason": finish_of(said, call)}
@@ -156,6 +161,13 @@ def chunk(
         "choices": choices,
     }
     return made | {"usage": None} if call.usage_chunk else made
+
+
+def call_delta(piece: CallPiece) -> JsonObject:
+    """OpenAI's delta of a piece of a call."""
+    function = {"name": piece.name, "arguments": piece.arguments} if piece.name else {"arguments": piece.arguments}
+    begins: JsonObject = ({"id": piece.id} if piece.id else {}) | ({"type": "function"} if piece.name else {})
+    return {"tool_calls": [{"index": piece.index, **begins, "function": function}]}
 
 
 def last_chunk(
@@ -193,8 +205,8 @@ def finish_of(said: Prediction | None, call: ChatCall) -> str:
 def usage_of(records: Sequence[Record]) -> JsonObject:
     """OpenAI's usage object, of all that was asked: the choices of a task are one answer, told several times."""
     said = [record.answer for record in {record.id: record for record in records}.values()]
-    tokens_in = sum(one.usage.input_tokens for one in said if one)
-    tokens_out = sum(one.usage.output_tokens for one in said if one)
+    tokens_in = sum([one.usage.input_tokens for one in said if one])
+    tokens_out = sum([one.usage.output_tokens for one in said if one])
     return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
 
 
@@ -203,13 +215,15 @@ def facts(record: Record) -> JsonObject:
 
     For an extraction also the confidence of each field and where its value stands in the input.
     """
-    said = record.answer
-    engine = record.attempts[record.tier - 1].decision.engine if record.attempts else ""
+    said, tier = record.answer, record.tier
+    engine = record.attempts[tier - 1].decision.engine if record.attempts else ""
     found: JsonObject = {"fields": said.fields, "places": said.places} if said and said.places else {}
+    if record.cached:
+        found["cache"] = "hit"
     return {
         "record": record.id,
         "release": record.release or engine,
-        "tier": record.tier,
+        "tier": tier,
         "confidence": said.confidence if said else None,
         "decision": record.outcome,
         **found,
@@ -232,8 +246,6 @@ def _check_text(call: ChatCall) -> None:
         msgspec.json.encode(call)
     except UnicodeEncodeError as error:
         raise Invalid("the text holds half a surrogate pair, which is no character", at="messages") from error
-    for index, message in enumerate(call.messages):
-        check_turn(message.content, message.tool_calls, f"messages[{index}]")
 
 
 def _check_task_call(call: ChatCall, task: Task) -> None:

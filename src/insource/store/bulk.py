@@ -1,38 +1,62 @@
-"""Many rows with one statement: SQLite reads them out of one JSON array.
+"""Many rows with one statement, past SQLAlchemy: what a call writes is written thousands of times a second.
 
 The interpreter's lock is given away once a statement. A statement a row would give it away for every row, and under
 load each time another thread takes it for a while.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Table
 
-from insource.nouns import to_json
+MOST = 64
 
 
-def insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], more: str = "") -> None:
-    """Adds rows that all have the same columns; `more` is what SQL says behind the statement (ON CONFLICT …)."""
-    if not rows:
-        return
-    names = tuple(rows[0])
-    values = to_json([[row[name] for name in names] for row in rows]).decode()
-    connection.exec_driver_sql(_insert(table.name, names, more), (values,))
+class Sql(Protocol):
+    """SQLite's own connection."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """A cursor over what the statement found."""
+        ...
 
 
-def delete(connection: Connection, table: Table, column: str, values: Collection[str]) -> None:
+def driver(connection: Connection) -> Sql:
+    """The connection below SQLAlchemy's, in the same transaction."""
+    below: Sql = connection.connection.driver_connection  # type: ignore[assignment]  # the type of every database's
+    return below
+
+
+def insert(sql: Sql, table: Table, rows: Sequence[Mapping[str, Any]], more: str = "") -> None:
+    """Adds rows that all have the same columns in the same order; `more` is what SQL says behind it (ON CONFLICT …)."""
+    names = tuple(rows[0]) if rows else ()
+    for some in _parts(rows):
+        values = [value for row in some for value in row.values()]
+        sql.execute(_insert(table.name, names, len(some), more), values)
+
+
+def delete(sql: Sql, table: Table, column: str, values: Sequence[str]) -> None:
     """Removes the rows that have one of `values` in `column`."""
-    known = "SELECT value FROM json_each(?)"
-    connection.exec_driver_sql(
-        f"DELETE FROM {table.name} WHERE {column} IN ({known})",  # noqa: S608 - our own names
-        (to_json(list(values)).decode(),),
-    )
+    for some in _parts(values):
+        sql.execute(_delete(table.name, column, len(some)), some)
 
 
-@lru_cache(maxsize=32)
-def _insert(table: str, names: tuple[str, ...], more: str) -> str:
-    values = ", ".join(f"value ->> {index}" for index in range(len(names)))
+def _parts(given: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """It in parts of as many as powers of two, so that few statements are ever read and planned."""
+    at = 0
+    while left := len(given) - at:
+        size = min(MOST, 1 << (left.bit_length() - 1))
+        yield given[at : at + size]
+        at += size
+
+
+@lru_cache(maxsize=128)
+def _insert(table: str, names: tuple[str, ...], count: int, more: str) -> str:
     columns = ", ".join(f'"{name}"' for name in names)
-    return f'INSERT INTO "{table}" ({columns}) SELECT {values} FROM json_each(?) WHERE true {more}'  # noqa: S608
+    row = f"({', '.join('?' * len(names))})"
+    return f'INSERT INTO "{table}" ({columns}) VALUES {", ".join([row] * count)} {more}'  # noqa: S608 - our own names
+
+
+@lru_cache(maxsize=128)
+def _delete(table: str, column: str, count: int) -> str:
+    return f'DELETE FROM "{table}" WHERE "{column}" IN ({", ".join("?" * count)})'  # noqa: S608 - our own names

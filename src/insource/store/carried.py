@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from insource.errors import Conflict
 from insource.nouns import Noun, Pending, Record, Review
+from insource.store.bulk import driver
 from insource.store.records import append, kept, settle, tenant_key
 from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
@@ -67,7 +68,7 @@ def take(connection: Connection, calls: Sequence[Carried]) -> Taken:
         if here is not None and here != call.record:
             raise Conflict(f"the record {name} is here already and says something else", hint="do not use that file")
         if here is None:
-            append(connection, [kept(call.record, call.pending)])
+            append(driver(connection), [kept(call.record, call.pending)])
             counts["pending"] += call.pending is not None and call.review is None
         counts["known" if here else "records"] += 1
         if call.review is not None and call.pending is not None and verdict is None:

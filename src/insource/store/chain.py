@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, Select, String, Table, cast, func, se
 
 from insource.nouns import Noun, Record, to_json
 from insource.store import bulk
+from insource.store.bulk import Sql, driver
 from insource.store.stored import stored
 from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
 
@@ -55,24 +56,28 @@ class Verified(Noun, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
 
 
-def enter(connection: Connection, said: Sequence[tuple[Kind, object, str]]) -> None:
+def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
     """Adds entries (kind, about, body), in the transaction of what they are about; for a row, `body` is the row's own.
 
     That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
     """
-    last = head(connection)
+    last = _last(sql)
     before, rows = last.hash, []
     for seq, (kind, about, body) in enumerate(said, last.seq + 1):
         row = {"seq": seq, "kind": kind, "about": str(about), "body": row_hash(body) if kind in VOUCHED else body}
         before = entry_hash(before, row)
         rows.append(row | {"hash": before})
-    bulk.insert(connection, ENTRY, rows)
+    bulk.insert(sql, ENTRY, rows)
 
 
 def head(connection: Connection) -> Head:
     """The last entry."""
-    row = connection.exec_driver_sql(HEAD).first()
-    return Head(seq=row.seq, hash=row.hash) if row else Head()
+    return _last(driver(connection))
+
+
+def _last(sql: Sql) -> Head:
+    row = sql.execute(HEAD).fetchone()
+    return Head(seq=row[0], hash=row[1]) if row else Head()
 
 
 def foot(connection: Connection) -> Head:
@@ -105,7 +110,7 @@ def begin(connection: Connection) -> None:
     """Vouches for the rows of a store that had no chain yet, in the order in which they were written."""
     for kind, (table, name) in VOUCHED.items():
         rows = connection.execute(select(name.label("about"), table.c.body).order_by(table.c.seq)).all()
-        enter(connection, [(kind, row.about, row.body) for row in rows])
+        enter(driver(connection), [(kind, row.about, row.body) for row in rows])
 
 
 def entries(connection: Connection, after: int) -> list[dict[str, Any]]:
@@ -216,7 +221,7 @@ def _count(connection: Connection, table: Table) -> int:
 def record_columns(record: Record) -> dict[str, Any]:
     """What stands of a record beside its body, to look it up by."""
     answer = record.answer
-    predictions = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
+    used = [attempt.prediction.usage for attempt in record.attempts if attempt.prediction is not None]
     return {
         "id": record.id,
         "task": record.task,
@@ -225,7 +230,7 @@ def record_columns(record: Record) -> dict[str, Any]:
         "outcome": record.outcome,
         "input_hash": record.input_hash,
         "confidence": answer.confidence if answer else None,
-        "input_tokens": sum(prediction.usage.input_tokens for prediction in predictions),
-        "output_tokens": sum(prediction.usage.output_tokens for prediction in predictions),
+        "input_tokens": sum([usage.input_tokens for usage in used]),
+        "output_tokens": sum([usage.output_tokens for usage in used]),
         "created": record.created,
     }

@@ -9,13 +9,14 @@ import base64
 import binascii
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from insource.errors import Invalid, StoreError
 from insource.nouns import Noun, from_json, to_json
 from insource.store.chain import Head
 
 KEY = "audit.key"
+LONGEST_LINE = 4096  # bytes; a checkpoint has some 250
 
 
 class Checkpoint(Noun, frozen=True, kw_only=True):
@@ -43,8 +44,11 @@ def write(checkpoint: Checkpoint, file: Path) -> None:
     """Adds a line to `file`, durably. Raises `StoreError`."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("ab") as out:
-            out.write(to_json(checkpoint) + b"\n")
+        with file.open("ab+") as out:
+            whole = _whole_lines(out)
+            out.truncate(whole)  # a crash may have cut off the last line, which was never durable
+            out.seek(max(0, whole - 1))
+            out.write((b"" if out.read(1) in (b"", b"\n") else b"\n") + to_json(checkpoint) + b"\n")
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
@@ -54,11 +58,16 @@ def write(checkpoint: Checkpoint, file: Path) -> None:
 
 
 def read(file: Path) -> list[Checkpoint]:
-    """Every checkpoint in `file`. Raises `Invalid` for a line that is none, naming it; none where there is no file."""
+    """Every checkpoint in `file`. Raises `Invalid` for a line that is none, naming it; none where there is no file.
+
+    A line that was cut off at the end of the file does not count.
+    """
     if not file.is_file():
         return []
     found = []
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+    with file.open("rb") as lines:
+        data = lines.read(_whole_lines(lines))
+    for number, line in enumerate(data.splitlines(), start=1):
         try:
             found.append(from_json(line, Checkpoint))
         except Invalid as error:
@@ -66,6 +75,17 @@ def read(file: Path) -> list[Checkpoint]:
                 f"{file}:{number} is no checkpoint: {error}", hint="give the file as it was written"
             ) from error
     return found
+
+
+def last(file: Path) -> Checkpoint | None:
+    """The checkpoint that `file` ends with, however long it is. Raises `Invalid` where its last line is none."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as lines:
+        end = _whole_lines(lines)
+        lines.seek(max(0, end - LONGEST_LINE))
+        found = lines.read(end - lines.tell()).splitlines()
+    return from_json(found[-1], Checkpoint) if found else None
 
 
 def signed(checkpoint: Checkpoint, public: str) -> bool:
@@ -100,6 +120,19 @@ def _private(state: Path) -> Any:
         return Ed25519PrivateKey.from_private_bytes(file.read_bytes())
     except (OSError, ValueError) as error:
         raise StoreError(f"the key {file} cannot be read", hint="restore it from a backup") from error
+
+
+def _whole_lines(file: BinaryIO) -> int:
+    """How many bytes of the file are whole lines; it is at its beginning then. The last one may lack its end."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - LONGEST_LINE))
+    behind = file.read().rpartition(b"\n")[2]
+    file.seek(0)
+    try:
+        from_json(behind, Checkpoint)
+    except Invalid:
+        return size - len(behind)
+    return size
 
 
 def _keep(file: Path, secret: bytes) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,7 +29,8 @@ class Egress(Noun, frozen=True, kw_only=True):
     """What one purpose had to do with one destination (host:port) from `first` to `last`, UTC.
 
     `connections` were tried, be it in vain; `refused` were not tried, and `why` says why not. `address` is the last
-    that the host was resolved to. `sent` are bytes of request bodies.
+    that the host was resolved to. `sent` are bytes of request bodies. `via` is the proxy (host:port) that was called
+    for it, whose `address` it is then; empty where there was none.
     """
 
     purpose: str
@@ -41,6 +43,12 @@ class Egress(Noun, frozen=True, kw_only=True):
     refused: int = 0
     sent: int = 0
     why: str = ""
+    via: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it went, and by which proxy."""
+        return f"{self.destination} via {self.via}" if self.via else self.destination
 
 
 class Journal:
@@ -84,7 +92,7 @@ def now() -> str:
 
 
 def read(paths: Iterable[Path]) -> tuple[list[Egress], int]:
-    """What the files hold, summed up by purpose and destination, and how many lines could not be read."""
+    """What the files hold, summed up by purpose, destination and proxy, and how many lines could not be read."""
     return _summed(b"\n".join(whole(path) for path in paths))
 
 
@@ -99,7 +107,7 @@ def whole(path: Path) -> bytes:
 
 
 def _summed(data: bytes) -> tuple[list[Egress], int]:
-    found: dict[tuple[str, str], Egress] = {}
+    found: dict[tuple[str, str, str], Egress] = {}
     spoiled = 0
     for line in filter(None, data.splitlines()):
         try:
@@ -107,9 +115,9 @@ def _summed(data: bytes) -> tuple[list[Egress], int]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             spoiled += 1
             continue
-        key = (one.purpose, one.destination)
+        key = (one.purpose, one.destination, one.via)
         found[key] = _joined(found[key], one) if key in found else one
-    return sorted(found.values(), key=lambda one: (one.purpose, one.destination)), spoiled
+    return sorted(found.values(), key=lambda one: (one.purpose, one.destination, one.via)), spoiled
 
 
 def _joined(one: Egress, other: Egress) -> Egress:
@@ -138,7 +146,8 @@ def _append(path: Path, added: Iterable[Egress]) -> None:
             file.write(lines)
             file.flush()
             if file.tell() > FOLD_BYTES:
-                _fold(path)
+                with suppress(OSError):  # what was added is there, and must not be added again
+                    _fold(path)
             return
 
 
@@ -154,7 +163,8 @@ def _fold(path: Path) -> None:
     found, spoiled = _summed(path.read_bytes())
     if spoiled:
         return
-    part = path.with_name(f".{path.name}.part")
+    # a name of its own: whoever waits for the file that we put in its place may fold that one while we end
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         part.write_bytes(b"".join(b"\n" + to_json(one) for one in found))
         part.replace(path)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, update
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Intent, Pending, Record, Review, to_json
 from insource.store import bulk, chain
+from insource.store.bulk import Sql, driver
 from insource.store.spending import spend
 from insource.store.stored import stored
 from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
@@ -44,21 +45,21 @@ def begun(intent: Intent, process: str) -> Begun:
     return Begun({"id": intent.id, "until": intent.until, "process": process, "body": to_json(intent).decode()})
 
 
-def append(connection: Connection, calls: Sequence[Kept]) -> None:
+def append(sql: Sql, calls: Sequence[Kept]) -> None:
     """Adds calls, what they cost, and what a person should see of them."""
     rows = [call.row for call in calls]
-    bulk.insert(connection, RECORD, rows)
-    chain.enter(connection, [("record", row["id"], row["body"]) for row in rows])
-    bulk.delete(connection, OPEN_CALL, "id", [row["id"] for row in rows])
-    spend(connection, [call.record for call in calls])
-    bulk.insert(connection, PENDING, [call.pending for call in calls if call.pending is not None])
+    bulk.insert(sql, RECORD, rows)
+    chain.enter(sql, [("record", row["id"], row["body"]) for row in rows])
+    bulk.delete(sql, OPEN_CALL, "id", [row["id"] for row in rows])
+    spend(sql, [call.record for call in calls])
+    bulk.insert(sql, PENDING, [call.pending for call in calls if call.pending is not None])
 
 
-def intend(connection: Connection, calls: Sequence[Begun]) -> None:
+def intend(sql: Sql, calls: Sequence[Begun]) -> None:
     """Notes calls before anyone is asked."""
     rows = [call.row for call in calls]
-    bulk.insert(connection, OPEN_CALL, rows)
-    chain.enter(connection, [("intent", row["id"], row["body"]) for row in rows])
+    bulk.insert(sql, OPEN_CALL, rows)
+    chain.enter(sql, [("intent", row["id"], row["body"]) for row in rows])
 
 
 def interrupt(
@@ -75,7 +76,7 @@ def interrupt(
         if (row.until < now or gone(row.process)) and not (spared and spared(row.process))
     ]
     if over:
-        append(connection, [kept(intent.interrupted(now)) for intent in over])
+        append(driver(connection), [kept(intent.interrupted(now)) for intent in over])
     return [intent.id for intent in over]
 
 
@@ -139,7 +140,7 @@ def settle(connection: Connection, review: Review) -> None:
     row = waiting(connection, review.record)
     body = to_json(review).decode()
     connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=body))
-    chain.enter(connection, [("review", review.record, body)])
+    chain.enter(driver(connection), [("review", review.record, body)])
     connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 
 from insource.nouns import Noun, Record
 from insource.store import bulk
+from insource.store.bulk import Sql, driver
 from insource.store.stored import stored
 from insource.store.tables import RECORD, SPENT
 
@@ -32,14 +33,14 @@ class Used(Noun, frozen=True, kw_only=True):
     tokens: int
 
 
-def spend(connection: Connection, records: Sequence[Record]) -> None:
+def spend(sql: Sql, records: Sequence[Record]) -> None:
     """Adds what calls cost."""
     sums: dict[tuple[str, str, str], float] = defaultdict(float)
     for record in records:
         if record.usd:
             sums[record.created[:10], record.tenant, record.caller] += record.usd
     rows = [{"day": day, "tenant": tenant, "caller": caller, "usd": usd} for (day, tenant, caller), usd in sums.items()]
-    bulk.insert(connection, SPENT, rows, ADDED)
+    bulk.insert(sql, SPENT, rows, ADDED)
 
 
 def spent(connection: Connection, since: str) -> list[Spent]:
@@ -77,5 +78,5 @@ def sum_up(connection: Connection) -> None:
         rows = connection.execute(page).all()
         if not rows:
             return
-        spend(connection, [stored(row.body, Record) for row in rows])
+        spend(driver(connection), [stored(row.body, Record) for row in rows])
         after = rows[-1].seq

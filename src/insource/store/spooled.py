@@ -6,6 +6,7 @@ from sqlalchemy import Connection, func, select
 
 from insource.nouns import Noun
 from insource.store import records
+from insource.store.bulk import Sql, driver
 from insource.store.spool_file import Line
 from insource.store.tables import OPEN_CALL, RECORD
 
@@ -34,9 +35,9 @@ def take(connection: Connection, lines: Sequence[Line], process: str) -> Came:
     here = _outcomes(connection, [*intents, *ends])
     known = here.keys() | _open(connection, list(intents))
     fresh = [records.begun(intent, process) for name, intent in intents.items() if name not in known]
-    records.intend(connection, fresh)
+    records.intend(driver(connection), fresh)
     new = [records.kept(*ends[name]) for name in reversed(ends) if name not in here]
-    records.append(connection, new)
+    records.append(driver(connection), new)
     return Came(
         begun=len(fresh),
         ended=len(new),
@@ -46,7 +47,7 @@ def take(connection: Connection, lines: Sequence[Line], process: str) -> Came:
     )
 
 
-def nothing(_: Connection, __: Sequence[None]) -> None:
+def nothing(_: Sql, __: Sequence[None]) -> None:
     """Takes its turn."""
 
 

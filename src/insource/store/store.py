@@ -16,6 +16,7 @@ from insource.store import backup, carried, chain, datasets, keys, records, regi
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.chain import Head, Verified
+from insource.store.group import GroupCommit
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.retention import Pruned
@@ -31,14 +32,16 @@ FILE = "insource.db"
 class Store:
     """Opened with `Store.open(settings)`, closed with `close`, or used as `async with`.
 
-    All methods are safe to call concurrently. When one that writes has returned, what it wrote survives a kill and
-    a power cut. Each raises `StoreError` when the disk, a lock or the file's form does not allow it.
+    All methods are safe to call concurrently. When one that writes has returned, what it wrote survives a kill and a
+    power cut; calls (`intend`, `append`) only a kill where it is `relaxed`. Each raises `StoreError` when the disk, a
+    lock or the file's form does not allow it.
     """
 
-    def __init__(self, thread: StoreThread, state: Path) -> None:
+    def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
         self.blobs = Blobs(state / "blobs")
         self._state = state
         self._thread = thread
+        self._group = GroupCommit(thread, relaxed=relaxed)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 
@@ -54,10 +57,11 @@ class Store:
         except BaseException:
             await thread.close()
             raise
-        return cls(thread, settings.state)
+        return cls(thread, settings.state, relaxed=settings.audit.sync == "second")
 
     async def close(self) -> None:
         """Commits what waits and closes the file."""
+        await self._group.close()
         await self._thread.close()
 
     async def __aenter__(self) -> Self:
@@ -89,7 +93,7 @@ class Store:
 
     async def dataset(self, task: str) -> Dataset | None:
         """The task's newest dataset."""
-        return await self._thread.run(lambda c: datasets.newest_dataset(c, task))
+        return await self._thread.look(lambda c: datasets.newest_dataset(c, task))
 
     async def dataset_by_id(self, id: str) -> Dataset:
         """The dataset named by its SHA-256. Raises `Missing`."""
@@ -106,11 +110,11 @@ class Store:
 
     async def report(self, id: str) -> Report:
         """The report called `id`. Raises `Missing`."""
-        return await self._thread.run(lambda c: datasets.report(c, id))
+        return await self._thread.look(lambda c: datasets.report(c, id))
 
     async def reports(self, task: str) -> list[Report]:
         """The task's reports, oldest first."""
-        return await self._thread.run(lambda c: datasets.reports(c, task))
+        return await self._thread.look(lambda c: datasets.reports(c, task))
 
     async def add_release(self, release: Release) -> None:
         """Registers a release. Raises `Conflict` when its name is taken."""
@@ -118,7 +122,7 @@ class Store:
 
     async def releases(self, task: str) -> list[Release]:
         """The task's releases, oldest first."""
-        return await self._thread.run(lambda c: registry.releases(c, task))
+        return await self._thread.look(lambda c: registry.releases(c, task))
 
     async def release(self, task: str, version: str) -> Release:
         """One release. Raises `Missing` with the versions there are."""
@@ -126,7 +130,7 @@ class Store:
 
     async def live(self, task: str) -> Release | None:
         """The release that answers the task's traffic."""
-        return await self._thread.run(lambda c: registry.live(c, task))
+        return await self._thread.look(lambda c: registry.live(c, task))
 
     async def change_stage(self, change: StageChange, *, retire: str = "") -> None:
         """Sets a stage, retires the release called `retire` and notes the change: all or nothing.
@@ -137,7 +141,7 @@ class Store:
 
     async def stage_changes(self, task: str) -> list[StageChange]:
         """Every change of stage of the task's releases, oldest first."""
-        return await self._thread.run(lambda c: registry.stage_changes(c, task))
+        return await self._thread.look(lambda c: registry.stage_changes(c, task))
 
     async def save_gate(self, gate: Gate) -> None:
         """Keeps a gate's answer."""
@@ -145,11 +149,11 @@ class Store:
 
     async def gates(self, release_name: str) -> list[Gate]:
         """Every gate that `task@version` went through, oldest first."""
-        return await self._thread.run(lambda c: registry.gates(c, release_name))
+        return await self._thread.look(lambda c: registry.gates(c, release_name))
 
     async def intend(self, intent: Intent) -> None:
         """Notes a call before anyone is asked; durable when this returns."""
-        await self._thread.join(records.intend, records.begun(intent, self._process))
+        await self._group.join(records.intend, records.begun(intent, self._process))
 
     async def interrupt(self, spared: Callable[[str], bool] | None = None) -> list[str]:
         """Ends, as "interrupted", the calls of processes that are gone, and those whose time is up; their ids.
@@ -161,11 +165,11 @@ class Store:
 
     async def settled(self) -> None:
         """Returns when each call that was given before is written, or will never be. Raises `StoreError`."""
-        await self._thread.join(spooled.nothing, None)
+        await self._group.join(spooled.nothing, None)
 
     async def spooled(self) -> int:
         """How many records came in from a spool."""
-        return await self._thread.run(spooled.count)
+        return await self._thread.look(spooled.count)
 
     async def take_spooled(self, lines: Sequence[Line], process: str) -> Came:
         """Adds calls that `process` had to put elsewhere; what is here already is not added again."""
@@ -173,15 +177,17 @@ class Store:
 
     async def open_calls(self) -> int:
         """How many calls were begun and have not ended."""
-        return await self._thread.run(records.open_calls)
+        return await self._thread.look(records.open_calls)
 
     async def verify_chain(self) -> Verified:
         """Looks at the whole audit chain and every row it vouches for."""
-        return await self._thread.run(chain.verify)
+        return await self._thread.look(chain.verify)
 
     async def chain_head(self) -> Head:
-        """The last entry of the audit chain."""
-        return await self._thread.run(chain.head)
+        """The last entry of the audit chain, durable when this returns, whichever process wrote it."""
+        head = await self._thread.look(chain.head)
+        await self._thread.sync()
+        return head
 
     async def prune(self, before: str, most: int) -> Pruned:
         """Removes some of the oldest calls: those from before a time (ISO 8601), and those beyond the newest `most`."""
@@ -189,39 +195,39 @@ class Store:
 
     async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
         """Number of an entry → its hash; empty where there is none."""
-        return await self._thread.run(lambda c: {seq: chain.at(c, seq) for seq in seqs})
+        return await self._thread.look(lambda c: {seq: chain.at(c, seq) for seq in seqs})
 
     async def chain_entries(self, after: int) -> list[dict[str, Any]]:
         """The entries behind the number `after`, some thousands, each with the body of its row as `row`."""
-        return await self._thread.run(lambda c: chain.entries(c, after))
+        return await self._thread.look(lambda c: chain.entries(c, after))
 
     async def append(self, record: Record, pending: Pending | None = None) -> None:
         """Keeps a call and what a person should see of it; both are durable when this returns."""
-        await self._thread.join(records.append, records.kept(record, pending))
+        await self._group.join(records.append, records.kept(record, pending))
 
     async def record(self, id: str) -> Record:
         """The record called `id`. Raises `Missing`."""
-        return await self._thread.run(lambda c: records.record(c, id))
+        return await self._thread.look(lambda c: records.record(c, id))
 
     async def records(self, task: str | None = None, limit: int = 50) -> list[Record]:
         """The newest records, of one task or of all, newest first."""
-        return await self._thread.run(lambda c: records.records(c, task, limit))
+        return await self._thread.look(lambda c: records.records(c, task, limit))
 
     async def pending(self, task: str | None = None, limit: int = 50) -> list[Pending]:
         """What waits for a person, of one task or of all, oldest first."""
-        return await self._thread.run(lambda c: records.pending(c, task, limit))
+        return await self._thread.look(lambda c: records.pending(c, task, limit))
 
     async def queues(self) -> dict[str, int]:
         """Task → how many of its answers wait for a person."""
-        return await self._thread.run(records.queues)
+        return await self._thread.look(records.queues)
 
     async def waiting(self, record: str) -> Pending:
         """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""
-        return await self._thread.run(lambda c: records.waiting(c, record))
+        return await self._thread.look(lambda c: records.waiting(c, record))
 
     async def input_hashes(self, ids: list[str]) -> dict[str, str]:
         """Record → keyed hash of its input, for those of `ids` that there are."""
-        return await self._thread.run(lambda c: records.input_hashes(c, ids))
+        return await self._thread.look(lambda c: records.input_hashes(c, ids))
 
     async def settle(self, review: Review) -> None:
         """Notes a verdict. Raises `Conflict` when there is one already, `Missing` for an unknown record."""
@@ -229,11 +235,11 @@ class Store:
 
     async def reviews(self, task: str) -> list[tuple[Pending, Review]]:
         """Every verdict on the task's answers, oldest first, with what it was about."""
-        return await self._thread.run(lambda c: records.reviews(c, task))
+        return await self._thread.look(lambda c: records.reviews(c, task))
 
     async def calls(self, after: int = 0) -> tuple[list[Carried], int]:
         """The calls kept behind the place `after`, a few hundred at a time, oldest first; none at the end."""
-        return await self._thread.run(lambda c: carried.page(c, after))
+        return await self._thread.look(lambda c: carried.page(c, after))
 
     async def take(self, calls: Sequence[Carried]) -> Taken:
         """Adds calls of another store; what is here already is not added again.
@@ -274,12 +280,12 @@ class Store:
 
     async def keys(self, after: int = 0) -> tuple[list[Key], int]:
         """The keys that are new or changed since the number `after` (0: all), oldest first, and the number now."""
-        return await self._thread.run(lambda c: keys.changed(c, after))
+        return await self._thread.look(lambda c: keys.changed(c, after))
 
     async def spent(self, since: str) -> list[Spent]:
         """What was spent from the day `since` (YYYY-MM-DD, UTC) on, by day, tenant and caller."""
-        return await self._thread.run(lambda c: spending.spent(c, since))
+        return await self._thread.look(lambda c: spending.spent(c, since))
 
     async def used(self, since: str) -> list[Used]:
         """The calls kept from the time `since` (UTC, as records say it) on, newest first."""
-        return await self._thread.run(lambda c: spending.used(c, since))
+        return await self._thread.look(lambda c: spending.used(c, since))

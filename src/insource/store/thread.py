@@ -2,43 +2,34 @@
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from insource.errors import StoreError
+from insource.store.bulk import driver
 
 T = TypeVar("T")
-Write = Callable[[Connection, list[Any]], None]
 BUSY_S = 10.0
+READS = "reads"  # in `Connection.info`: the transaction that begins writes nothing
 REPAIR = "insource store restore FILE brings a backup back"
-
-
-class _Waiting(NamedTuple):
-    """What waits for the next commit, how it is written, and who waits for it."""
-
-    write: Write
-    item: Any
-    durable: asyncio.Future[None]
 
 
 class StoreThread:
     """Runs work on the database, one piece at a time, each in a transaction of its own.
 
-    `run` is for everything; `join` is for small writes under load: all that wait are committed with one fsync.
+    Small writes under load have a way of their own beside it, `store.group`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-store")
-        self._waiting: deque[_Waiting] = deque()
-        self._flushing = False
         self._connection: Connection | None = None
         self._file = (0, 0)
 
@@ -50,22 +41,21 @@ class StoreThread:
         """What `work` returns, once its transaction is committed. Raises `StoreError`, or what `work` raised."""
         return await self._submit(self._transact, work)
 
-    async def join(self, write: Write, item: Any) -> None:
-        """Returns when `item` is durable, committed together with whatever else waits. Raises `StoreError`.
+    async def look(self, work: Callable[[Connection], T]) -> T:
+        """What `work` finds at one moment, however long it looks: others write meanwhile. Raises as `run` does."""
+        return await self._submit(self._look, work)
 
-        `write` is given all of the items that wait for it at once, in the order in which they came.
-        """
-        durable = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(write, item, durable))
-        if not self._flushing:  # else the flush that is under way is followed by one more
-            self._begin_flush()
-        await durable
+    async def sync(self) -> None:
+        """Makes durable whatever anybody wrote to the log. Raises `StoreError`."""
+        await self._submit(self._sync)
+
+    async def checkpoint(self) -> None:
+        """Puts what the log holds into the database, as far as nobody reads it. Raises `StoreError`."""
+        await self._submit(self._checkpoint)
 
     async def close(self) -> None:
-        """Commits what waits and closes. Closing twice is fine."""
+        """Closes. Closing twice is fine."""
         if self._connection is not None:
-            while self._flushing:
-                await self._submit(_nothing)
             await self._submit(self._disconnect)
         self._executor.shutdown(wait=False)
 
@@ -95,13 +85,37 @@ class StoreThread:
     def _transact(self, work: Callable[[Connection], T]) -> T:
         if self._connection is None:
             raise StoreError("the store is closed")
-        self._check_there()
+        self.check_there()
         with translated(self.path), self._connection.begin():
             found = work(self._connection)
-        self._check_there()  # removed meanwhile: what was committed went to a file that nobody will find again
+        self.check_there()  # removed meanwhile: what was committed went to a file that nobody will find again
         return found
 
-    def _check_there(self) -> None:
+    def _look(self, work: Callable[[Connection], T]) -> T:
+        if self._connection is None:
+            raise StoreError("the store is closed")
+        self.check_there()
+        self._connection.info[READS] = True
+        try:
+            with translated(self.path), self._connection.begin():
+                return work(self._connection)
+        finally:
+            del self._connection.info[READS]
+
+    def _sync(self) -> None:
+        try:
+            with open_log(self.path) as log:
+                sync(log)
+        except OSError as error:
+            raise StoreError(f"the store {self.path} cannot be synced: {error.strerror}", hint=REPAIR) from error
+
+    def _checkpoint(self) -> None:
+        if self._connection is not None:
+            with translated(self.path):
+                driver(self._connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def check_there(self) -> None:
+        """Raises `StoreError` when the file is not the one that was opened."""
         if _identity(self.path) != self._file:
             raise StoreError(
                 f"the store {self.path} was removed or replaced while it was open",
@@ -109,62 +123,20 @@ class StoreThread:
                 at=str(self.path),
             )
 
-    def _begin_flush(self) -> None:
-        taken = list(self._waiting)
-        self._waiting.clear()
-        try:
-            written = self._executor.submit(self._flush, taken)
-        except RuntimeError:
-            _tell(taken, [StoreError("the store is closed")] * len(taken))
-            return
-        self._flushing = True
-        loop = asyncio.get_running_loop()
-        written.add_done_callback(lambda done: loop.call_soon_threadsafe(self._flushed, taken, done))
 
-    def _flushed(self, taken: list[_Waiting], written: Future[list[StoreError | None]]) -> None:
-        self._flushing = False
-        if self._waiting:
-            self._begin_flush()
-        bug = written.exception()
-        _tell(taken, [bug] * len(taken) if bug else written.result())
-
-    def _flush(self, taken: list[_Waiting]) -> list[StoreError | None]:
-        """Writes them with one commit, and says of each why it is not durable."""
-        try:
-            self._transact(lambda connection: _write(connection, taken))
-        except StoreError:
-            # One bad write must not cost the others: each gets a transaction and an error of its own.
-            return [self._flush_alone(waiting) for waiting in taken]
-        return [None] * len(taken)
-
-    def _flush_alone(self, waiting: _Waiting) -> StoreError | None:
-        try:
-            self._transact(lambda connection: waiting.write(connection, [waiting.item]))
-        except StoreError as error:
-            return error
-        return None
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[int]:
+    """The write-ahead log of the database at `path`, which is open, as a file descriptor."""
+    log = os.open(f"{path}-wal", os.O_RDWR)
+    try:
+        yield log
+    finally:
+        os.close(log)
 
 
-def _write(connection: Connection, taken: list[_Waiting]) -> None:
-    by_kind: dict[Write, list[Any]] = {}
-    for waiting in taken:
-        by_kind.setdefault(waiting.write, []).append(waiting.item)
-    for write, items in by_kind.items():
-        write(connection, items)
-
-
-def _tell(taken: list[_Waiting], errors: Sequence[BaseException | None]) -> None:
-    for waiting, error in zip(taken, errors, strict=True):
-        if waiting.durable.done():
-            continue  # who waited was cancelled
-        if error is None:
-            waiting.durable.set_result(None)
-        else:
-            waiting.durable.set_exception(error)
-
-
-def _nothing() -> None:
-    """Takes the thread's turn."""
+def sync(log: int) -> None:
+    """Returns when all that was written to the file is on the disk. Raises `OSError`."""
+    getattr(os, "fdatasync", os.fsync)(log)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -201,17 +173,24 @@ def _prepare(connection: Any, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if READS in connection.info else "BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turns the database's errors into `StoreError` with what to do about it."""
+    import pysqlite3.dbapi2 as sqlite
+
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite.Error) as error:
         reason = str(getattr(error, "orig", None) or error)
         raise StoreError(f"the store {path} failed: {reason}", hint=_hint(reason), at=str(path)) from error
+
+
+def is_locked(error: StoreError) -> bool:
+    """Whether it failed because another connection writes."""
+    return "locked" in str(error.__cause__).lower()
 
 
 def _hint(reason: str) -> str:

@@ -1,0 +1,170 @@
+"""One HTTP/1.1 connection that makes one call at a time: written here, parsed by httptools (llhttp, as in Node).
+
+An answer is whole or an error: a body that ends before its length, its last chunk or, where it has neither, before the
+connection was closed in order, is never taken for a whole one (RFC 9112 sections 6 and 8).
+"""
+
+import asyncio
+from typing import Any
+
+import httptools
+
+MOST_BUFFERED = 256 * 1024  # of an answer's bytes that nobody has read yet; then the server waits
+MOST_HEAD = 64 * 1024
+INTERIM = range(100, 200)
+
+
+class Broken(ConnectionError):
+    """The connection ended, or what came over it is no HTTP."""
+
+
+class Line(asyncio.Protocol):
+    """A connection. `ask` sends a call and returns with the head of the answer; `piece` gives its body.
+
+    `fresh` says that it has made no call yet: one that has may have been closed by the server meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.fresh = True
+        self.status, self.reason = 0, ""
+        self.headers: dict[str, str] = {}
+        self._transport: Any = None
+        self._parser: Any = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._body = bytearray()
+        self._head = self._asked = self._ended = self._paused = self._framed = self._keeps = False
+        self._size = 0
+        self._lost: Exception | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether another call can be made: the last answer came whole, and nothing behind it."""
+        return self._lost is None and not self._asked
+
+    async def ask(self, call: bytes, until: float) -> None:
+        """Sends `call`, head and body, and waits for the head of the answer. Raises `Broken`.
+
+        Raises `TimeoutError` at the loop's time `until`.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self._parser = self._parser or httptools.HttpResponseParser(self)
+        self._begin()
+        self._asked, self._ended = True, False
+        self._body.clear()
+        self._transport.write(call)
+        while not self._head:
+            await self._more(until)
+
+    async def piece(self, until: float) -> bytes:
+        """The bytes that have come, or the next that come until then; b"" at the end. Raises as `ask` does."""
+        while not self._body and not self._ended:
+            await self._more(until)
+        data = bytes(self._body)
+        self._body.clear()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def finish(self) -> bool:
+        """Ends the call: True when the connection can make another; else it is closed."""
+        self.fresh = False
+        whole = self._ended and not self._body and self._keeps and self._lost is None
+        if whole and not self._transport.get_write_buffer_size():
+            self._asked = False
+            return True
+        self.abort()
+        return False
+
+    def abort(self) -> None:
+        """Closes at once; the server sees that nobody waits any longer."""
+        self._lost = self._lost or Broken("closed")
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes came."""
+        if not self._asked or self._ended:
+            self.abort()  # nobody asked for this: whose answer the next bytes are could not be told
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Broken) as error:
+            self._lost = Broken(f"what it says is no HTTP: {error}")
+            self._transport.abort()
+        if not self._ended and len(self._body) > MOST_BUFFERED and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: in order, which ends a body that has no length, or not."""
+        if self._asked and self._head and not self._framed and exc is None and self._lost is None:
+            self._ended = True
+        self._keeps = False
+        self._lost = self._lost or Broken(str(exc) if exc else "it closed the connection")
+        self._wake()
+
+    # httptools
+
+    def on_status(self, reason: bytes) -> None:
+        """The words behind the status."""
+        self.reason += reason.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field of the head, or a trailer."""
+        self._size += len(name) + len(value) + len(b": \r\n")
+        if self._size > MOST_HEAD:
+            raise Broken(f"its head has more than {MOST_HEAD:,} bytes")
+        if not self._head:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self.status = self._parser.get_status_code()
+        self._keeps = self._parser.should_keep_alive()
+        self._framed = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self._head = self.status not in INTERIM
+
+    def on_body(self, data: bytes) -> None:
+        """Some of the body."""
+        self._body += data
+
+    def on_message_complete(self) -> None:
+        """The answer is whole, or was only an interim one."""
+        if self._head:
+            self._ended = True
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self.status, self.reason, self.headers = 0, "", {}
+        self._head, self._size = False, 0
+
+    async def _more(self, until: float) -> None:
+        """Waits until something happened. Raises what ended the connection."""
+        if self._lost is not None:
+            raise self._lost
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        late = loop.call_at(until, self._late)
+        try:
+            await self._waiter
+        finally:
+            late.cancel()
+            self._waiter = None
+
+    def _late(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,239 @@
+"""Many small writes with one fsync: written by the loop's own thread, made durable by another.
+
+SQLite writes a row in microseconds. A change of threads under the interpreter's lock takes longer, and there is one at
+every statement; so the loop writes rows itself, without the fsync, and a thread that needs no lock then syncs the log.
+Nobody is told before that. With a write-ahead log this is what SQLite calls synchronous=FULL: the log is synced after
+each commit, and at a checkpoint before the database is written (sqlite.org/wal.html, sqlite.org/pragma.html).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple, TypeAlias
+
+from insource.errors import StoreError
+from insource.store.bulk import Sql
+from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync, translated
+
+Write = Callable[[Sql, list[Any]], None]
+Why: TypeAlias = StoreError | None
+AGAIN_S = 0.001  # another connection writes: it is over soon
+RELAXED_S = 1.0
+GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
+CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
+PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
+
+
+class _Waiting(NamedTuple):
+    """What waits for the next commit, how it is written, and who waits for it."""
+
+    write: Write
+    item: Any
+    durable: asyncio.Future[None]
+
+
+class _AgainSoon(Exception):
+    """Another connection writes now, says `error`."""
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class GroupCommit:
+    """Writes what waits at one time in one transaction, beside the connection of `thread`, to the same file.
+
+    With `relaxed` it tells who waits before the log is synced, which it then is once a second.
+    """
+
+    def __init__(self, thread: StoreThread, *, relaxed: bool = False) -> None:
+        self._thread, self._relaxed = thread, relaxed
+        self._syncing: asyncio.TimerHandle | None = None
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-sync")
+        self._waiting: list[_Waiting] = []
+        self._connection: Any = None
+        self._held, self._log = ExitStack(), -1
+        self._busy = self._closed = False
+        self._since: float | None = None
+        self._broken = ""
+        self._commits = 0
+        self._due = False
+        self._emptying: asyncio.Task[None] | None = None
+
+    async def join(self, write: Write, item: Any) -> None:
+        """Returns when `item` is durable, committed together with whatever else waits. Raises `StoreError`.
+
+        `write` is given all of the items that wait for it at once, in the order in which they came.
+        """
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(_Waiting(write, item, durable))
+        if not self._busy:  # else what is under way is followed by one more
+            self._busy = True
+            loop.call_soon(self._commit)
+        await durable
+
+    async def close(self) -> None:
+        """Commits what waits and closes. Closing twice is fine."""
+        while self._busy or self._emptying is not None:
+            await (self._emptying or self.join(_nothing, None))
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.wrap_future(self._executor.submit(sync, self._log))
+        self._closed = True
+        self._executor.shutdown(wait=False)
+        if self._connection is not None:
+            self._held.close()
+            with translated(self._thread.path):
+                self._connection.close()
+            self._connection = None
+
+    def _commit(self) -> None:
+        """Writes what waits, and has it synced."""
+        loop = asyncio.get_running_loop()
+        taken = self._waiting
+        try:
+            errors = self._written(taken)
+        except _AgainSoon as again:
+            self._since = self._since or loop.time()
+            if loop.time() - self._since < BUSY_S:
+                loop.call_later(AGAIN_S, self._commit)
+                return
+            errors = [again.error] * len(taken)
+        self._since = None
+        self._waiting = []
+        if all(errors):
+            self._told(taken, errors)
+            return
+        if self._relaxed:
+            self._syncing = self._syncing or loop.call_later(RELAXED_S, self._sync_soon)
+            self._told(taken, errors)
+            return
+        synced = self._executor.submit(sync, self._log)
+        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, taken, errors, done))
+
+    def _written(self, taken: list[_Waiting]) -> list[Why]:
+        """Why each is not in the log. Raises `_AgainSoon` when another connection writes now."""
+        try:
+            self._check()
+            self._open()
+            self._transact(taken)
+        except StoreError as error:
+            if is_locked(error):
+                raise _AgainSoon(error) from error
+            if len(taken) == 1 or self._connection is None or self._broken or self._closed:
+                return [error] * len(taken)
+            # One bad write must not cost the others: each gets a transaction and an error of its own.
+            return [self._alone(waiting) for waiting in taken]
+        return [None] * len(taken)
+
+    def _alone(self, waiting: _Waiting) -> Why:
+        try:
+            self._transact([waiting])
+        except StoreError as error:
+            return error
+        return None
+
+    def _transact(self, taken: list[_Waiting]) -> None:
+        by_kind: dict[Write, list[Any]] = {}
+        for waiting in taken:
+            by_kind.setdefault(waiting.write, []).append(waiting.item)
+        sql = self._connection
+        with translated(self._thread.path):
+            sql.execute("BEGIN IMMEDIATE")
+            try:
+                for write, items in by_kind.items():
+                    write(sql, items)
+                sql.execute("COMMIT")
+            except BaseException:
+                if sql.in_transaction:
+                    sql.execute("ROLLBACK")
+                raise
+
+    def _sync_soon(self) -> None:
+        """Has the log synced for those who were told already."""
+        loop, self._syncing = asyncio.get_running_loop(), None
+        synced = self._executor.submit(sync, self._log)
+        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._heard, done))
+
+    def _heard(self, done: Future[None]) -> None:
+        failed = done.exception()
+        if failed is not None:
+            # What an fsync could not write may be marked as written: the next one would wrongly succeed.
+            self._broken = f"the store {self._thread.path} could not be synced: {failed}"
+
+    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
+        self._heard(done)
+        try:
+            self._check()  # removed meanwhile: what was committed went to a file that nobody will find again
+        except StoreError as error:
+            errors = [error] * len(taken)
+        self._told(taken, errors)
+
+    def _told(self, taken: list[_Waiting], errors: Sequence[Why]) -> None:
+        """Tells who waited, and goes on."""
+        for waiting, error in zip(taken, errors, strict=True):
+            if waiting.durable.done():
+                continue  # who waited was cancelled
+            if error is None:
+                waiting.durable.set_result(None)
+            else:
+                waiting.durable.set_exception(error)
+        self._commits += 1
+        if self._commits == CHECKPOINT_COMMITS:
+            self._emptying = asyncio.get_running_loop().create_task(self._empty_most())
+        if len(taken) >= CROWD:
+            asyncio.get_running_loop().call_later(GATHER_S, self._go_on)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._due:
+            self._due = False
+            self._emptying = asyncio.get_running_loop().create_task(self._empty_rest())
+        elif self._waiting:
+            self._commit()
+        else:
+            self._busy = False
+
+    async def _empty_most(self) -> None:
+        """Puts most of the log into the database, while calls go on."""
+        with suppress(StoreError):
+            await self._thread.checkpoint()
+        self._due = True
+        if not self._busy:
+            self._busy = True
+            self._go_on()
+
+    async def _empty_rest(self) -> None:
+        """Puts the little that came meanwhile into it, while nobody writes: only then the log begins anew."""
+        with suppress(StoreError):
+            await self._thread.checkpoint()
+        self._commits, self._emptying = 0, None
+        self._go_on()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+        if self._broken:
+            raise StoreError(self._broken, hint="check the disk, then start again")
+        self._thread.check_there()
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            return
+        import pysqlite3.dbapi2 as sqlite
+
+        path = str(self._thread.path)
+        with translated(self._thread.path):
+            connection = sqlite.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            for pragma in PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            connection.execute("SELECT count(*) FROM migration").fetchall()  # from here on the log is there
+        self._log = self._held.enter_context(open_log(self._thread.path))
+        self._connection = connection
+
+
+def _nothing(_: Sql, __: list[Any]) -> None:
+    """Waits for its turn."""

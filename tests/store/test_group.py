@@ -1,0 +1,168 @@
+"""Group commits: what is said to be durable is, whoever else writes, and the log does not grow for ever."""
+
+import asyncio
+import contextlib
+import os
+import time
+
+import msgspec
+import pysqlite3.dbapi2 as sqlite  # a second copy of SQLite in one process would not see the locks of the first
+import pytest
+from test_store import record, settings
+
+from insource.errors import StoreError
+from insource.nouns.sections import AuditSettings
+from insource.store import Store, group
+from insource.store.thread import StoreThread
+
+
+def test_nobody_is_told_before_the_log_is_synced(tmp_path, monkeypatch):
+    """The order of things: rows in the log, the log on the disk, then the answer."""
+    happened = []
+    monkeypatch.setattr(group, "sync", lambda log: happened.append(("synced", os.fstat(log).st_size > 0)))
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("a"))
+            happened.append("told")
+
+    asyncio.run(story())
+    assert happened[:2] == [("synced", True), "told"]
+
+
+def test_a_log_that_cannot_be_synced_is_never_trusted_again(tmp_path, monkeypatch):
+    def fails(_):
+        raise OSError(5, "Input/output error")
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("a"))
+            with monkeypatch.context() as broken:
+                broken.setattr(group, "sync", fails)
+                with pytest.raises(StoreError, match="could not be synced"):
+                    await store.append(record("b"))
+            with pytest.raises(StoreError, match="could not be synced"):  # the next fsync would have succeeded
+                await store.append(record("c"))
+
+    asyncio.run(story())
+
+
+def relaxed(root):
+    return msgspec.structs.replace(settings(root), audit=AuditSettings(sync="second"))
+
+
+def test_a_relaxed_store_tells_before_it_syncs_and_syncs_soon_after(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(group, "sync", lambda _: synced.append(time.monotonic()))
+    monkeypatch.setattr(group, "RELAXED_S", 0.2)
+
+    async def story():
+        async with await Store.open(relaxed(tmp_path)) as store:
+            await asyncio.gather(*[store.append(record(f"r{i}")) for i in range(5)])
+            await store.append(record("late"))
+            assert synced == []
+            await asyncio.sleep(0.4)
+            assert len(synced) == 1
+            await store.append(record("last"))
+        assert len(synced) == 2, "closing waits for it"
+
+    asyncio.run(story())
+
+
+def test_a_relaxed_store_that_cannot_be_synced_takes_no_more(tmp_path, monkeypatch):
+    def fails(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(group, "RELAXED_S", 0.01)
+    monkeypatch.setattr(group, "sync", fails)
+
+    async def story():
+        store = await Store.open(relaxed(tmp_path))
+        await store.append(record("told"))
+        await asyncio.sleep(0.2)
+        with pytest.raises(StoreError, match="could not be synced"):
+            await store.append(record("late"))
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_while_another_writes_the_loop_goes_on_and_the_write_waits(tmp_path):
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("before"))
+            with contextlib.closing(sqlite.connect(tmp_path / ".insource" / "insource.db")) as other:
+                other.isolation_level = None
+                other.execute("BEGIN IMMEDIATE")
+                waiting = asyncio.ensure_future(store.append(record("meanwhile")))
+                ticks = 0
+                until = time.monotonic() + 0.3
+                while time.monotonic() < until:
+                    await asyncio.sleep(0.005)
+                    ticks += 1
+                assert ticks > 20
+                assert not waiting.done()
+                other.execute("COMMIT")
+                await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(story())
+
+
+def test_a_store_that_stays_locked_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(group, "BUSY_S", 0.1)
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("before"))
+            with contextlib.closing(sqlite.connect(tmp_path / ".insource" / "insource.db")) as other:
+                other.isolation_level = None
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StoreError, match="locked"):
+                    await store.append(record("meanwhile"))
+                other.execute("ROLLBACK")
+            await store.append(record("after"))
+            assert {r.id for r in await store.records()} == {"before", "after"}
+
+    asyncio.run(story())
+
+
+def test_the_log_begins_anew_under_writes_that_never_pause(tmp_path, monkeypatch):
+    monkeypatch.setattr(group, "CHECKPOINT_COMMITS", 20)
+    emptied = []
+    checkpoint = StoreThread.checkpoint
+
+    async def counted(self):
+        emptied.append(1)
+        await checkpoint(self)
+
+    monkeypatch.setattr(StoreThread, "checkpoint", counted)
+
+    async def writer(store, name, count):
+        for i in range(count):
+            await store.append(record(f"{name}{i}"))
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await asyncio.gather(*[writer(store, name, 200) for name in "abcd"])
+            size = (tmp_path / ".insource" / "insource.db-wal").stat().st_size
+            assert len(await store.records(limit=2000)) == 800
+            return size
+
+    size = asyncio.run(story())
+    assert len(emptied) >= 8
+    assert size < 3_000_000  # 800 calls of 5 pages and more in commits of their own would be 16 MB
+
+
+def test_closing_waits_for_what_is_under_way(tmp_path):
+    async def story():
+        store = await Store.open(settings(tmp_path))
+        writes = [asyncio.ensure_future(store.append(record(f"r{i}"))) for i in range(50)]
+        await asyncio.sleep(0)
+        await store.close()
+        await asyncio.gather(*writes)
+        with pytest.raises(StoreError, match="closed"):
+            await store.append(record("late"))
+        async with await Store.open(settings(tmp_path)) as again:
+            assert len(await again.records(limit=100)) == 50
+
+    asyncio.run(story())
