@@ -325,3 +325,25 @@ def test_a_line_longer_than_a_page_of_memory_comes_back(tmp_path):
     long = Line(record=record("r1", outcome="review"), pending=text)
     path = spooled(tmp_path, [long, ended("r2")])
     assert lines_of(path) == [long, ended("r2")]
+
+
+async def test_a_line_whose_writing_is_cut_short_is_told_to_be_durable_to_nobody(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, MANY)
+
+    def broken(bodies):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(spool, "_write", broken)
+    both = await asyncio.gather(spool.add(ended("r1")), spool.add(ended("r2")), return_exceptions=True)
+    assert [type(one) for one in both] == [ValueError, ValueError]
+    monkeypatch.undo()
+    await spool.add(ended("r3"))
+    (path,) = gone(spool)
+    assert [line.record.id for line in lines_of(path)] == ["r3"]
+    slow = Spool(tmp_path / "slow", MANY)
+    adding = asyncio.create_task(slow.add(ended("r4")))
+    while not slow._writing or slow._waiting:
+        await asyncio.sleep(0)
+    slow._writing.cancel()
+    with pytest.raises(StoreError, match="stopped"):
+        await adding

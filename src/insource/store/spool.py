@@ -119,14 +119,23 @@ class Spool:
         self.bytes += size
 
     async def _write_all(self) -> None:
-        while self._waiting:
-            taken, self._waiting = self._waiting, []
-            bodies = [body for body, _ in taken]
-            error: InsourceError | None = None
-            try:
-                await self._in_thread(lambda: self._write(bodies))  # noqa: B023 - it has run before the next turn
-            except InsourceError as raised:
-                error = raised
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting, []
+                await self._write_some(taken)
+        finally:
+            self._writing = None
+
+    async def _write_some(self, taken: list[tuple[bytes, asyncio.Future[None]]]) -> None:
+        error: Exception | None = None
+        try:
+            await self._in_thread(lambda: self._write([body for body, _ in taken]))
+        except InsourceError as raised:
+            error = raised
+        except BaseException as bug:  # nobody is told that a line is durable when that is not known
+            error = bug if isinstance(bug, Exception) else StoreError("the spool was stopped in the middle")
+            raise
+        finally:
             for _, durable in taken:
                 if durable.done():
                     continue  # who waited was cancelled
@@ -134,7 +143,6 @@ class Spool:
                     durable.set_result(None)
                 else:
                     durable.set_exception(error)
-        self._writing = None
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)

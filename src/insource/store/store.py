@@ -169,7 +169,7 @@ class Store:
 
     async def spooled(self) -> int:
         """How many records came in from a spool."""
-        return await self._thread.run(spooled.count)
+        return await self._thread.look(spooled.count)
 
     async def take_spooled(self, lines: Sequence[Line], process: str) -> Came:
         """Adds calls that `process` had to put elsewhere; what is here already is not added again."""
