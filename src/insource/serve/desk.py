@@ -202,7 +202,7 @@ class Desk:
             return found
 
     def _given(self, path: Path) -> Path:
-        """The path as it is lent: with answers to give again where it has a scope, its calls noted where we keep them."""
+        """The path as it is lent: with answers to give again where it has a scope, its calls noted by the outage."""
         path = replace(path, answers=self.answers) if path.scope else path
         return path if self.outage is None else self.outage.path(path)
 
