@@ -20,6 +20,7 @@ import call_rows
 import engine_rows
 import extract_rows
 import gateway_rows
+import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
@@ -162,11 +163,12 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "gateway": (["gateway.py", "."], gateway_rows.gateway),
     "gateway_streams": (["gateway_streams.py", "."], gateway_rows.streams),
     "kills": (["kills.py", "."], gateway_rows.kills),
-    "spool": (["spool.py", "."], spool_rows.spool),
     "bad_days": (["bad_days.py", "."], bad_day_rows.bad_days),
     "overload": (["overload.py", "."], bad_day_rows.overload),
     "kill_points": (["kill_points.py", "."], bad_day_rows.kill_points),
     "soak": (["soak.py", "."], bad_day_rows.soak),
+    "spool": (["spool.py", "."], spool_rows.spool),
+    "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

@@ -88,7 +88,7 @@ async def test_who_leaves_a_stream_that_is_given_again_pays_nothing():
     reading = relay(request("r2"), way, kept)
     await anext(reading)
     await reading.aclose()
-    assert (kept.rows[1].outcome, kept.rows[1].usd, kept.rows[1].answer.usage) == ("answered", 0.0, Usage())
+    assert (kept.rows[1].outcome, kept.rows[1].usd, kept.rows[1].answer.usage) == ("failed", 0.0, Usage())
 
 
 # ------------------------------------------------------------------ calls in pieces

@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, to be killed: `python serving_child.py FOLDER kept|deferred`."""
+"""A gateway in a process of its own, to be killed: `python serving_child.py FOLDER kept|deferred [PATIENCE_S]`."""
 
 import asyncio
 import sys
@@ -9,7 +9,8 @@ from serving import path_of, tickets, workspace
 from insource.engines.scripted import Rule, Scripted
 from insource.serve.app import create_app
 from insource.serve.desk import Desk
-from insource.serve.run import address, listen, run_server
+from insource.serve.patience import Patience
+from insource.serve.run import address, event_loop, listen, run_server
 from insource.store import Store
 
 RULES = [
@@ -19,7 +20,7 @@ RULES = [
 ]
 
 
-async def main(root: Path, mode: str) -> None:
+async def main(root: Path, mode: str, *patience: str) -> None:
     settings = workspace(root)
     async with await Store.open(settings) as store:
         if mode == "deferred":
@@ -36,9 +37,11 @@ async def main(root: Path, mode: str) -> None:
             Desk.keep = keep
         app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", RULES))})
         bound = listen("127.0.0.1", 0)
-        broken = await run_server(app, bound, lambda: print(address(bound), flush=True))
+        waits = Patience(*[float(seconds) for seconds in patience * 3])
+        broken = await run_server(app, bound, lambda: print(address(bound), flush=True), patience=waits)
     print("closed", broken, flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        runner.run(main(Path(sys.argv[1]), *sys.argv[2:]))

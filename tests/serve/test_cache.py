@@ -275,8 +275,9 @@ async def test_a_call_may_have_an_answer_of_its_own_or_leave_no_trace(tmp_path):
         assert [await here.hit(sent=no_store) for _ in range(2)] == [False, False]
         assert not await here.hit()
         assert not await here.hit(sent=no_store)
-        assert not await here.hit(sent={"cache-control": "no-cache"})
-        own = (await here.store.records())[0].id
+        fresh = await here.ask(sent={"cache-control": "no-cache"})
+        own = fresh.headers["x-insource-record"]
+        assert "x-insource-cache" not in fresh.headers
         again = await here.ask(stream=True, sent={"cache-control": "max-age=60"})
         assert again.headers["x-insource-cache"] == "hit"
         record = await here.store.record(again.headers["x-insource-record"])

@@ -16,10 +16,10 @@ from insource.store import Store
 
 
 @asynccontextmanager
-async def child(root: Path, mode: str):
+async def child(root: Path, *words: str):
     script = Path(__file__).with_name("serving_child.py")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), str(root), mode, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(script), str(root), *words, stdout=asyncio.subprocess.PIPE
     )
     try:
         url = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()

@@ -13,7 +13,7 @@ from serving import say
 from insource.journeys.answer import Path as Way
 from insource.journeys.answer import Tier, discard
 from insource.journeys.relay import LEFT, relay_bursts
-from insource.nouns import Prediction, Record, Request
+from insource.nouns import Prediction, Record, Request, Usage
 from insource.serve import wire
 from insource.serve.stream import GAP, Words, event
 
@@ -194,7 +194,7 @@ class Bursting:
     async def bursts(self, request):
         for burst in self.said:
             yield burst
-        text = "".join(word for burst in self.said for word in burst)
+        text = "".join(word for burst in self.said for word in burst if isinstance(word, str))
         yield [Prediction(text=text, engine=self.name)]
 
     async def close(self):
@@ -208,3 +208,16 @@ async def test_bursts_pass_as_they_are_and_the_record_comes_alone():
     assert isinstance(last[0], Record)
     assert len(last) == 1
     assert last[0].answer.text == "abc"
+
+
+async def test_who_leaves_before_the_record_has_left_whatever_came_with_the_last_word():
+    end = Prediction(text="a", engine="one", usage=Usage(input_tokens=1, output_tokens=1))
+    way, kept = Way(task=None, tiers=(Tier(Bursting("one", ["a", end])),)), []
+
+    async def keep(record, pending):
+        kept.append(record)
+
+    reading = relay_bursts(Request(id="r"), way, keep)
+    assert await anext(reading) == ["a"]
+    await reading.aclose()
+    assert [(record.outcome, record.attempts[-1].decision.reason) for record in kept] == [("failed", LEFT)]

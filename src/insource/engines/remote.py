@@ -207,23 +207,23 @@ class Remote:
     def _listen(self, heard: Heard, events: list[bytes]) -> Burst:
         """The texts, and the pieces of calls, that the events bring, up to the end mark."""
         brought: Burst = []
-        quick = self._wire.quick
         for data in events:
-            text = quick(heard, data) if quick else None
-            if text is not None:
-                if text:
-                    brought.append(text)
-                continue
             if data == DONE:
                 if heard.reason is None:
                     raise EngineDown(f"{self.name}: the stream ended without a word on how; the answer is not whole")
                 heard.ended = True
-            elif text := self._take(heard, decoded(data), "delta"):
+            elif text := self._text(heard, data):
                 brought.append(text)
-            brought += heard.come()
+            if heard.fresh:
+                brought += heard.come()
             if heard.ended:
                 break
         return brought
+
+    def _text(self, heard: Heard, data: bytes) -> str:
+        quick = self._wire.quick
+        text = quick(heard, data) if quick is not None else None
+        return self._take(heard, decoded(data), "delta") if text is None else text
 
     def _take(self, heard: Heard, data: dict[str, object], part: str) -> str:
         try:

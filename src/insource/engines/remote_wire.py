@@ -184,26 +184,31 @@ class Events:
         self._taken += len(piece)
         if self._taken > LARGEST_STREAM:
             raise EngineDown(f"the stream has more than {LARGEST_STREAM:,} bytes")
-        if len(self._rest) + sum(map(len, self._data)) > LARGEST_EVENT:
+        held = sum(map(len, self._data)) if self._data else 0
+        if len(self._rest) + held > LARGEST_EVENT:
             raise EngineDown(f"one event of the stream has more than {LARGEST_EVENT:,} bytes")
-        if not (self._lines or self._data):
-            plain = self._plain()
-            if plain:
-                return plain
+        if not (self._lines or self._data) and (plain := self._plain()):
+            return plain
         # a lone CR at the end may be half of a CRLF that is still to come
-        held = b"\r" if self._rest.endswith(b"\r") else b""
-        lines = self._rest.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop() + held
+        half = b"\r" if self._rest.endswith(b"\r") else b""
+        lines = self._rest.removesuffix(half).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = lines.pop() + half
         return [line for line in lines if line.strip()] if self._lines else self._events(lines)
 
     def _plain(self) -> list[bytes]:
         """The whole events at hand where each is one line of data, as nearly all are; or none."""
-        whole, end, rest = self._rest.rpartition(b"\n\n")
-        if not end or b"\r" in whole:
+        if b"\r" in self._rest:
             return []
+        whole, end, rest = self._rest.rpartition(b"\n\n")
+        if not end:
+            return []
+        breaks = whole.count(b"\n")
+        if not breaks and whole.startswith(PLAIN):
+            self._rest = rest
+            return [whole[len(PLAIN) :]]
         found = [event[len(PLAIN) :] for event in whole.split(b"\n\n") if event.startswith(PLAIN)]
         # an event of several lines, or one that begins otherwise, is read line by line
-        if whole.count(b"\n") != 2 * (len(found) - 1):
+        if breaks != 2 * (len(found) - 1):
             return []
         self._rest = rest
         return found

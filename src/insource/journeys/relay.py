@@ -98,6 +98,7 @@ class _Call:
         self.prediction: Prediction | None = None
         self.error: InsourceError | None = None
         self.stop: InsourceError | None = None
+        self.last: Prediction | None = None
         self.reason = LEFT
         self.turn: Turn | None = None
 
@@ -150,7 +151,7 @@ class _Call:
         return burst
 
     def passing(self, burst: Burst) -> list[Told]:
-        """What may go on now that an engine has said this; `go_on` raises what a scan has against the rest."""
+        """What may go on now that an engine has said this; `go_on` says what becomes of the rest."""
         gone: list[Told] = []
         try:
             for piece in burst:
@@ -167,15 +168,17 @@ class _Call:
         return gone
 
     def go_on(self) -> None:
-        """Raises what a scan had against the last burst."""
+        """The last burst has gone out: the call is answered if that was its end. Raises what a scan had against it."""
         if self.stop is not None:
             error, self.stop = self.stop, None
             raise error
+        if self.last is not None:
+            self.prediction, self.reason = self.last, self.hit.decision.reason if self.hit else "passed through"
 
     def _say(self, said: Iterable[str | Prediction], gone: list[Told]) -> None:
         for one in said:
             if isinstance(one, Prediction):
-                self.prediction, self.reason = one, self.hit.decision.reason if self.hit else "passed through"
+                self.last = one
             else:
                 gone.append(one)
 

@@ -122,10 +122,10 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     """`[audit]`: where signed checkpoints go (empty: beside the database), how often, and how long records are kept.
 
     A record goes when it is older than `keep_days` (0: never), or when there are more than `keep_calls` newer ones.
-    While the store takes no rows, or needs more than `spool_after_s` for one, calls are put on record in the folder
-    `spool` (empty: they are refused), which holds `spool_bytes` at most.
     With `sync` "call" a call is on the disk before it goes on. With "second" the disk follows once a second: a killed
     process loses nothing, a power cut what was told in the last second.
+    While the store takes no rows, or needs more than `spool_after_s` for one, calls are put on record in the folder
+    `spool` (empty: they are refused), which holds `spool_bytes` at most.
     """
 
     sync: Literal["call", "second"] = "call"

@@ -21,6 +21,7 @@ from insource.serve.auth import ANY_KEY, ANYONE, CALLER, OPERATOR, Guarded, all_
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.completions import completions
+from insource.serve.described import described
 from insource.serve.desk import Desk
 from insource.serve.door import Door
 from insource.serve.embeddings import embeddings
@@ -29,6 +30,7 @@ from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
 from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
+from insource.serve.readiness import Readiness
 from insource.serve.seeing import metrics
 from insource.settings import Settings
 from insource.store import Store
@@ -81,6 +83,7 @@ def create_app(
     )
     app.state.desk = Desk(settings, store, paths, bases=bases)
     app.state.door = Door(settings.serve.queue, app.state.desk.seeing.metrics)
+    app.state.readiness = Readiness(app.state.desk.faults)
     app.state.keyring = Keyring(store, network=network)
     app.state.began = int(time.time())
     app.state.broken_off = 0
@@ -108,6 +111,11 @@ async def model(http: HttpRequest) -> Response:
     return _json(_model(http, name, names[name]))
 
 
+async def openapi(_: HttpRequest) -> Response:
+    """A description of all this, for clients that are made from one."""
+    return _json(described(ROUTES))
+
+
 async def alive(_: HttpRequest) -> Response:
     """The process runs."""
     return _json({"status": "ok"})
@@ -119,7 +127,7 @@ async def ready(http: HttpRequest) -> Response:
     "degraded" where that is in the spool: calls are answered, and somebody should see to the store.
     """
     desk: Desk = http.app.state.desk
-    faults = await desk.faults()
+    faults = await http.app.state.readiness.faults()
     odd = desk.outage.faults() if desk.outage is not None else []
     status = "not ready" if faults else "degraded" if odd else "ready"
     return _json({"status": status, "faults": faults + odd, "resting": desk.resting}, 503 if faults else 200)
@@ -127,6 +135,7 @@ async def ready(http: HttpRequest) -> Response:
 
 ROUTES = [
     Guarded("/", home, ANYONE),
+    Guarded("/openapi.json", openapi, ANYONE),
     Guarded("/healthz", alive, ANYONE),
     Guarded("/readyz", ready, ANYONE),
     Guarded("/metrics", metrics, OPERATOR),

@@ -26,6 +26,7 @@ from insource.serve.leaving import Gone
 from insource.serve.stream import GAP, EventStream, Words, event
 
 MOST_PROMPTS = 128
+MOST_CHOICES = 128  # of all prompts together: each costs a call of its own
 
 
 class TextCall(msgspec.Struct, kw_only=True):
@@ -80,11 +81,14 @@ def read_text(body: bytes) -> TextCall:
 
 
 def as_chats(said: TextCall) -> list[wire.ChatCall]:
-    """A chat call for each prompt. Raises `Invalid` for prompts that are no texts, and for more than 128."""
+    """A chat call for each prompt. Raises `Invalid` for prompts that are no texts, and for more than 128 choices."""
     prompts = said.prompt if isinstance(said.prompt, list) else [said.prompt]
     if not 1 <= len(prompts) <= MOST_PROMPTS or not all(isinstance(prompt, str) for prompt in prompts):
         words = f"prompt is a text, or a list of 1 to {MOST_PROMPTS} of them; tokens are not taken"
         raise Invalid(words, at="prompt")
+    if len(prompts) * (said.n or 1) > MOST_CHOICES:
+        words = f"{len(prompts)} prompts with {said.n} choices each are more than {MOST_CHOICES} choices"
+        raise Invalid(words, hint="send fewer prompts, or ask for fewer choices", at="n")
     return [
         wire.ChatCall(
             model=said.model,

@@ -10,7 +10,6 @@ import logging
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from insource.errors import EngineBusy
@@ -18,6 +17,7 @@ from insource.nouns import to_json
 from insource.route.admission import Admission, Look, Rules
 from insource.serve.faults import NOT_KEPT, RETRY_AFTER_S, error_body
 from insource.serve.metrics import Metrics
+from insource.serve.patience import Patient
 
 TICK_S = 0.005
 SAY_S = 60.0  # one line of the log in so many seconds, however many calls are refused
@@ -77,8 +77,8 @@ class Door:
                 self._told, self._told_at = self._refused, time.monotonic()
 
 
-class Doorkeeper(HttpToolsProtocol):
-    """uvicorn's HTTP, but a call too many is refused by its first bytes."""
+class Doorkeeper(Patient):
+    """HTTP as a patient server speaks it, but a call too many is refused by its first bytes."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)

@@ -10,6 +10,7 @@ from insource.errors import EngineDown, InsourceError, OverLimit, Unauthorized
 from insource.nouns import JsonObject, to_json
 
 RETRY_AFTER_S = "1"
+MOST_PATH = 256  # characters of a path that are said again
 NOT_KEPT = {"cache-control": "no-store"}  # what one caller may read is not kept for the next
 # an absolute path of this machine, but not one of our own routes
 # or a place in the caller's own schema
@@ -71,7 +72,8 @@ async def on_ours(http: HttpRequest, error: Exception) -> Response:
 async def on_http(request: HttpRequest, error: Exception) -> Response:
     """No such route, or not by that method."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    message = f"{request.method} {request.url.path} is not served here; see /v1/models"
+    path = str(request.scope["path"])[:MOST_PATH]
+    message = f"{request.method} {path} is not served here; see /v1/models"
     code = "method_not_allowed" if status == 405 else "not_found"
     body = {"error": {"message": message, "type": kind(status), "param": None, "code": code}}
     return Response(to_json(body), status, headers, "application/json")

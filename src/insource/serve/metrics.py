@@ -4,6 +4,7 @@ A count is a handful of additions in plain dictionaries; their exposition is mad
 tasks, engines and tenants are ours or the owner's, never a caller's text, and of each kind there are `MOST` at most.
 """
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ from insource.serve.told import result_of, status_of
 
 MOST, OTHERS, NO_TASK = 100, "others", "-"
 CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+PLACE = r"\s*;\s*(?:version=[0-9.]{1,9}|(?!version)[a-z]{1,9}=[a-zA-Z0-9.-]{1,16})"
+FORMAT = re.compile(rf"\s*(?:application/openmetrics-text|text/plain)(?:{PLACE})*\s*")
 WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 
 
@@ -130,7 +133,7 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         spool = _spool(now.spool) if now.spool else ()
         registry.register(_Once([*self._counts(), *_gauges(now), _cache(now), *spool, *self._process.collect()]))
-        encode, kind = choose_encoder(accept)
+        encode, kind = choose_encoder(_asked(accept))
         return encode(registry), kind
 
     def _counts(self) -> Iterator[Metric]:
@@ -207,3 +210,8 @@ def _spool(seen: Seen) -> Iterator[Metric]:
     yield _counter("insource_spooled", words, ("kind",), {(kind,): seen.lines.get(kind, 0) for kind in KINDS})
     yield GaugeMetricFamily("insource_spooling", "1 while calls go to the spool.", value=int(seen.away))
     yield GaugeMetricFamily("insource_spool_bytes", "What lies in the spool.", value=seen.bytes)
+
+
+def _asked(accept: str) -> str:
+    """The first format in an Accept header that is written as formats are: others break the encoder's choice."""
+    return next((one for one in accept.split(",") if FORMAT.fullmatch(one)), "")

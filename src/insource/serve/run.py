@@ -5,6 +5,8 @@ import gc
 import signal
 import socket
 import ssl
+import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -13,9 +15,11 @@ from starlette.applications import Starlette
 
 from insource.errors import Conflict, Denied, Invalid
 from insource.serve.hosts import is_loopback
+from insource.serve.patience import Patience, Watch
 from insource.serve.tls import options
 
 DRAIN_S, LAST_WORDS_S = 30, 5
+STANDARD = Patience()
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
@@ -59,12 +63,16 @@ def listen(host: str, port: int, *, network: bool = False, keys: bool = False) -
 
 
 async def run_server(
-    app: Starlette, bound: socket.socket, ready: Callable[[], None], tls: ssl.SSLContext | None = None
+    app: Starlette,
+    bound: socket.socket,
+    ready: Callable[[], None],
+    tls: ssl.SSLContext | None = None,
+    patience: Patience = STANDARD,
 ) -> int:
     """Serves until SIGTERM or Ctrl-C: takes no new calls then, ends those begun, and returns.
 
     Calls that take longer than 30 s more, or than the user's patience (a second signal), are put on record and told;
-    how many is returned. `ready` is called once calls are taken.
+    how many is returned. `ready` is called once calls are taken. Connections that stand still end as `patience` says.
     """
     config = uvicorn.Config(
         app,
@@ -75,12 +83,13 @@ async def run_server(
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
+        ws="none",
         **options(tls),
     )
     # uvicorn raises the signal again when it has shut down; then it must not kill us before the store is closed.
     before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        server = _Server(config, ready)
+        server = _Server(config, ready, Watch(patience, most_files))
         watching = asyncio.create_task(app.state.door.watch(server.server_state))
         await server.serve(sockets=[bound])
         watching.cancel()
@@ -106,11 +115,17 @@ def address(bound: socket.socket, scheme: str = "http") -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is up."""
+    """Says when it is up, and looks after its connections."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], watch: Watch) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._watch = ready, watch
+
+    async def on_tick(self, counter: int) -> bool:
+        """What is to be done ten times a second; true when it is to end."""
+        if counter % 10 == 0:
+            self._watch.look(self.server_state.connections, time.monotonic())
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts, then says so."""
@@ -133,3 +148,12 @@ def _free_port(host: str, family: socket.AddressFamily) -> int:
         except OSError:
             return 8081
         return int(probe.getsockname()[1])
+
+
+def most_files() -> int:
+    """How many files and connections the process may have open; very many where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return sys.maxsize
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

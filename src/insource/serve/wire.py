@@ -29,6 +29,8 @@ from insource.serve.turns import check_turn
 T = TypeVar("T")
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FINISH = {"stop": "stop", "length": "length", "refusal": "content_filter", "invalid": "stop"}
+MOST_MESSAGES, MOST_PARTS, MOST_TOOLS = 10_000, 10_000, 1_024
+LARGE = 65_536  # bytes: a smaller body cannot hold so many parts that looking at them takes long
 NEVER = -9999.0  # what OpenAI says for the logarithm of nothing
 
 
@@ -52,7 +54,7 @@ class ChatCall(msgspec.Struct, kw_only=True):
     """The body of POST /v1/chat/completions."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
-    messages: Annotated[list[WireMessage], Meta(min_length=1)]
+    messages: Annotated[list[WireMessage], Meta(min_length=1, max_length=MOST_MESSAGES)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
@@ -64,7 +66,7 @@ class ChatCall(msgspec.Struct, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: JsonObject | None = None
-    tools: list[JsonObject] | None = None
+    tools: Annotated[list[JsonObject], Meta(max_length=MOST_TOOLS)] | None = None
     tool_choice: JsonValue = None
 
     @property
@@ -87,6 +89,8 @@ def read(body: bytes, form: type[T], what: str) -> T:
 def read_call(body: bytes) -> ChatCall:
     """The chat call that `body` spells. Raises `Invalid` naming the field."""
     call = read(body, ChatCall, "a chat call")
+    if len(body) > LARGE:
+        _check_count(call)
     deep = [part for each in call.messages for part in (each.content, each.tool_calls) if isinstance(part, list)]
     if deep or call.response_format or call.tools or call.tool_choice:
         if not depth_ok([deep]) or not depth_ok([call.response_format, call.tools, call.tool_choice]):
@@ -239,6 +243,13 @@ def _message(message: WireMessage) -> Message:
         tool_calls=message.tool_calls,
         tool_call_id=message.tool_call_id,
     )
+
+
+def _check_count(call: ChatCall) -> None:
+    """While parts are looked at, nobody else is answered."""
+    lists = [each for one in call.messages for each in (one.content, one.tool_calls) if isinstance(each, list)]
+    if sum(map(len, lists)) > MOST_PARTS:
+        raise Invalid(f"the messages hold more than {MOST_PARTS:,} parts", at="messages")
 
 
 def _check_text(call: ChatCall) -> None:

@@ -6,12 +6,13 @@ file can make a new chain from any place on; only a checkpoint kept elsewhere (`
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
-from insource.nouns import Noun, Record, to_json
+from insource.nouns import Noun, Record, Review, StageChange, to_json
 from insource.store import bulk
 from insource.store.bulk import Sql, driver
 from insource.store.stored import stored
@@ -21,6 +22,7 @@ Kind = Literal["intent", "record", "review", "stage", "pruned"]
 FIRST = "0" * 64
 PAGE = 2_000
 MOST = 1_000
+NUMBER = re.compile("[0-9]{1,18}")  # what a row may be called that is called by its number
 HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 # where the rows lie that entries of a kind vouch for, and by what they are called there
 VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
@@ -84,7 +86,7 @@ def foot(connection: Connection) -> Head:
     """The entry before the first that is kept: the last of those that went by age, else none."""
     found = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq.desc()).limit(1)
     row = connection.execute(found).first()
-    return Head(seq=int(row.about), hash=row.body) if row and row.about.isdecimal() else Head()
+    return Head(seq=int(row.about), hash=str(row.body)) if row and NUMBER.fullmatch(str(row.about)) else Head()
 
 
 def at(connection: Connection, seq: int) -> str:
@@ -143,13 +145,17 @@ def verify(connection: Connection) -> Verified:
 
 def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:
     """What the rows of a kind are called that these entries are about."""
-    return [int(entry["about"]) if kind == "stage" else entry["about"] for entry in page if entry["kind"] == kind]
+    mine = [entry["about"] for entry in page if entry["kind"] == kind]
+    return [int(about) for about in mine if NUMBER.fullmatch(about)] if kind == "stage" else mine
 
 
 def _pages(connection: Connection, after: int = 0) -> Iterator[list[dict[str, Any]]]:
     while True:
         found = connection.execute(select(ENTRY).where(ENTRY.c.seq > after).order_by(ENTRY.c.seq).limit(PAGE))
-        page = [dict(row) for row in found.mappings()]
+        # who writes the file can write anything: what is no text is none of ours, and its hash will say so
+        page: list[dict[str, Any]] = [
+            {name: value if name == "seq" else str(value) for name, value in row.items()} for row in found.mappings()
+        ]
         if not page:
             return
         yield page
@@ -183,11 +189,9 @@ def _row_faults(connection: Connection, page: list[dict[str, Any]]) -> list[Faul
 def _row_fault(kind: str, entry: Mapping[str, Any], row: Any) -> str:
     if row is None:
         return "the row is gone"
-    if row_hash(row.body) != entry["body"]:
+    if not isinstance(row.body, str) or row_hash(row.body) != entry["body"]:
         return "the row was changed"
-    if kind != "record":
-        return ""
-    written = record_columns(stored(row.body, Record))
+    written = WRITTEN[kind](row.body)
     other = [name for name, value in written.items() if getattr(row, name) != value]
     return f"the row was changed: its {', '.join(other)} is not its body's" if other else ""
 
@@ -201,6 +205,10 @@ def _unvouched(connection: Connection) -> list[Fault]:
         twice = mine.group_by(ENTRY.c.about).having(func.count() > 1)
         found += [(kind, str(about), "the row was put in beside the chain") for about in _some(connection, alone)]
         found += [(kind, about, "two entries vouch for the row") for about in _some(connection, twice)]
+    moved = select(REVIEW.c.record).join(RECORD, RECORD.c.id == REVIEW.c.record).where(REVIEW.c.task != RECORD.c.task)
+    found += [
+        ("review", about, "the row was changed: its task is not its record's") for about in _some(connection, moved)
+    ]
     begun = select(ENTRY.c.about).where(
         ENTRY.c.kind == "intent",
         ENTRY.c.about.not_in(select(RECORD.c.id)),
@@ -234,3 +242,20 @@ def record_columns(record: Record) -> dict[str, Any]:
         "output_tokens": sum([usage.output_tokens for usage in used]),
         "created": record.created,
     }
+
+
+def _record(body: str) -> dict[str, Any]:
+    return record_columns(stored(body, Record))
+
+
+def _review(body: str) -> dict[str, Any]:
+    return {"record": stored(body, Review).record}
+
+
+def _stage(body: str) -> dict[str, Any]:
+    release = stored(body, StageChange).release
+    return {"release": release, "task": release.partition("@")[0]}
+
+
+# what stands of a row beside its body, by the kind of entry that vouches for it
+WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {"record": _record, "review": _review, "stage": _stage}
