@@ -39,9 +39,9 @@ class Desk:
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
         self.seeing = Seeing(settings)
+        self.outage = Outage(settings, store) if settings.audit.spool else None
         self.answers = Answers(settings.answers)
         self._paths = {name: self._given(path) for name, path in paths.items()}
-        self.outage = Outage(settings, store) if settings.audit.spool else None
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
@@ -202,8 +202,9 @@ class Desk:
             return found
 
     def _given(self, path: Path) -> Path:
-        """The path, with the answers that may be given again where it has a scope for them."""
-        return replace(path, answers=self.answers) if path.scope else path
+        """The path as it is lent: with answers to give again where it has a scope, its calls noted by the outage."""
+        path = replace(path, answers=self.answers) if path.scope else path
+        return path if self.outage is None else self.outage.path(path)
 
     def _known(self, model: str) -> Path | None:
         if model in self._paths:
@@ -260,9 +261,7 @@ class _Lent:
 
     async def __aenter__(self) -> Path:
         self._path = await self._desk.take(self._model)
-        lent = replace(self._path, rule=self._why) if self._why else self._path
-        outage = self._desk.outage
-        return lent if outage is None else outage.path(lent)
+        return replace(self._path, rule=self._why) if self._why else self._path
 
     async def __aexit__(self, *_: object) -> None:
         await self._desk.give(self._path)
