@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from insource.errors import Denied
 from insource.serve.faults import error_response
 
+LONGEST = 300  # of a name in DNS 253 letters are left; what is longer is none, and is not remembered
 AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:@/\[\]]+))(?::\d{1,5})?")
 
 
@@ -37,11 +38,11 @@ class OnlyHosts:
 
     def _fault(self, scope: Scope) -> Denied | None:
         hosts = given(scope, b"host")
-        host = host_of(hosts[0]) if len(hosts) == 1 else ""
+        host = host_of(hosts[0][:LONGEST]) if len(hosts) == 1 else ""
         if not self.network and not is_loopback(host):
             return Denied("this gateway answers this machine only", hint="call it as 127.0.0.1 or localhost")
         for origin in given(scope, b"origin"):
-            page = host_of(origin.partition("://")[2])
+            page = host_of(origin.partition("://")[2][:LONGEST])
             if not page or (page != host and not is_loopback(page)):
                 return Denied("this gateway answers no page of another host", hint="call it from a program")
         return None
