@@ -135,6 +135,7 @@ class Load:
         for line in lines:
             if line.transport is not None:
                 line.transport.close()
+        self.lines = [line for line in self.lines if line not in calls_of]
         return calls
 
     async def open(self, per_s: float, seconds: float, seed: int) -> list[Call]:
