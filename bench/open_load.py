@@ -7,6 +7,7 @@ is in the figures. Sockets are bare: a call costs a write, its answer a look for
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 PATIENCE_S = 30.0
 TICK_S = 0.001
-MOST_CONNECTIONS = 4096
+MOST_CONNECTIONS = 1500  # fewer than wait to be accepted: a connection that is not taken is tried again after a second
 OK, FULL = 200, 429
 
 
@@ -100,6 +101,7 @@ class Load:
     data: bytes
     lines: list[Line] = field(default_factory=list)
     idle: list[Line] = field(default_factory=list)
+    late: deque[Call] = field(default_factory=deque)  # calls that are due and have no connection
 
     async def line(self, free: Callable[[Line], None]) -> Line:
         """A new connection."""
@@ -135,6 +137,7 @@ class Load:
         for line in lines:
             if line.transport is not None:
                 line.transport.close()
+        self.lines = [line for line in self.lines if line not in calls_of]
         return calls
 
     async def open(self, per_s: float, seconds: float, seed: int) -> list[Call]:
@@ -152,14 +155,22 @@ class Load:
                 line = self._idle_line()
                 if line is not None:
                     line.ask(call, self.data)
-                elif len(self.lines) < MOST_CONNECTIONS:
+                elif len(self.lines) + len(waiting) < MOST_CONNECTIONS:
                     task = asyncio.ensure_future(self._on_new_line(call))
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
+                else:
+                    self.late.append(call)
             await asyncio.sleep(TICK_S)
         await asyncio.gather(*waiting)
         await _ended(calls)
         return calls
+
+    def _free(self, line: Line) -> None:
+        if self.late:
+            line.ask(self.late.popleft(), self.data)
+        else:
+            self.idle.append(line)
 
     def _idle_line(self) -> Line | None:
         while self.idle:
@@ -170,7 +181,7 @@ class Load:
 
     async def _on_new_line(self, call: Call) -> None:
         try:
-            line = await self.line(self.idle.append)
+            line = await self.line(self._free)
         except OSError:
             return
         line.ask(call, self.data)

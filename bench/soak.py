@@ -4,7 +4,8 @@
 
 `insource serve` answers plain and streamed calls by a server of its own, calls whose callers leave half-way, with a
 wrong key, for a model that is not there, that are no JSON, and calls that fall back since the first server fails.
-Meanwhile its keys are replaced every few seconds, its audit is signed every second, all but the newest 1,000 records
+The first twenty seconds nobody pauses, so that what all connections at once take is there from the beginning. Meanwhile
+its keys are replaced every few seconds, its audit is signed every second, all but the newest 1,000 records
 are removed every three seconds, and minutes of limits last five seconds. What it holds is read once a second; grown is
 what the last minute has (the middle of it) over the third minute.
 """
@@ -35,7 +36,7 @@ from insource.nouns import Key, Limits
 from insource.settings import Settings, load_settings
 from insource.store import Store
 
-READY_S, ROTATE_S, OVERLAP_S = 60, 4.0, 12.0
+READY_S, ROTATE_S, OVERLAP_S, BURST_S = 60, 4.0, 12.0, 20.0
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
 WORDS = "Lorem ipsum dolor sit amet. " * 8
 SOONER = """
@@ -129,12 +130,13 @@ async def caller(http: aiohttp.ClientSession, url: str, seen: Seen, place: tuple
     dice = random.Random(first)  # noqa: S311 - no secret
     names, shares = list(KINDS), [share for share, _ in KINDS.values()]
     number = first * 10**6
-    await asyncio.sleep(dice.uniform(0, pause_s))
+    crowd = time.monotonic() + BURST_S
     while time.monotonic() < until:
         number += 1
         began = time.monotonic()
         await call(http, url, dice.choices(names, shares)[0], number, seen)
-        await asyncio.sleep(max(0.0, began + dice.uniform(0.5, 1.5) * pause_s - time.monotonic()))
+        pause = 0.0 if began < crowd else dice.uniform(0.5, 1.5) * pause_s
+        await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
 
 
 async def replacing(settings: Settings, seen: Seen) -> None:
