@@ -1,6 +1,6 @@
 """The gateway beside others: requests a second on one core, added latency, memory; one upstream, one run.
 
-    python bench/gateway.py [--peers nginx,insource,portkey,litellm] [--rounds 3] [--seconds 6] [--cache DIR] [--json]
+    python bench/gateway.py [--peers nginx,insource,…] [--rounds 3] [--seconds 6] [--cache DIR] [--json]
 
 Every gateway is pinned to core 0, the upstream and the load (wrk) to core 1. All run at once, idle while another is
 asked; rounds are interleaved, so that what else the machine does hits all of them. Ours runs with a key, all kinds of
@@ -118,7 +118,10 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         behind = upstream(folder)
         stack.enter_context(running(behind, 1, folder / "upstream.out"))
         wait_ready(behind, folder / "upstream.out")
-        peers = [PEERS[name](folder if name in ("nginx", "insource") else cache) for name in given.peers.split(",")]
+        peers = [
+            PEERS[name](folder if name in ("nginx", "insource", "relaxed") else cache)
+            for name in given.peers.split(",")
+        ]
         processes: dict[str, subprocess.Popen[bytes]] = {}
         for peer in peers:
             log = folder / f"{peer.name}.out"

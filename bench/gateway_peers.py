@@ -15,7 +15,7 @@ from pathlib import Path
 
 from insource.settings import inherited_environment
 
-UPSTREAM, OURS, NGINX, PORTKEY, LITELLM = 9100, 9101, 9102, 9103, 9104
+UPSTREAM, OURS, NGINX, PORTKEY, LITELLM, RELAXED = 9100, 9101, 9102, 9103, 9104, 9105
 ANSWER = json.dumps(
     {
         "id": "chatcmpl-1",
@@ -103,18 +103,26 @@ def proxied(folder: Path) -> Peer:
 
 def ours(folder: Path) -> Peer:
     """Ours, with a key that has every kind of limit, and the audit as durable as it comes."""
-    workspace = folder / "workspace"
+    return _ours("insource", folder / "workspace", OURS)
+
+
+def relaxed(folder: Path) -> Peer:
+    """Ours, where the disk follows the audit once a second."""
+    return _ours("relaxed", folder / "relaxed", RELAXED, '[audit]\nsync = "second"\n')
+
+
+def _ours(name: str, workspace: Path, port: int, more: str = "") -> Peer:
     insource = [sys.executable, "-m", "insource"]
     if not workspace.exists():
         subprocess.run([*insource, "init", str(workspace)], check=True, capture_output=True)
-        (workspace / "insource.toml").write_text(WORKSPACE.format(port=UPSTREAM), "utf-8")
+        (workspace / "insource.toml").write_text(WORKSPACE.format(port=UPSTREAM) + more, "utf-8")
     limits = ["--requests-per-minute", "900000000", "--tokens-per-minute", "900000000000", "--concurrent", "100000"]
     limits += ["--usd-per-day", "1000000", "--usd-per-month", "10000000"]
     made = subprocess.run([*insource, "-C", str(workspace), "keys", "create", "bench", *limits, "--json"],
                           check=True, capture_output=True)  # fmt: skip
     key = json.loads(made.stdout)["key"]
-    command = [*insource, "-C", str(workspace), "serve", "--port", str(OURS)]
-    return Peer("insource", OURS, command, {"Authorization": f"Bearer {key}"}, inherited_environment())
+    command = [*insource, "-C", str(workspace), "serve", "--port", str(port)]
+    return Peer(name, port, command, {"Authorization": f"Bearer {key}"}, inherited_environment())
 
 
 def portkey(folder: Path) -> Peer:
@@ -151,6 +159,7 @@ def litellm(folder: Path) -> Peer:
 PEERS: dict[str, Callable[[Path], Peer]] = {
     "nginx": proxied,
     "insource": ours,
+    "relaxed": relaxed,
     "portkey": portkey,
     "litellm": litellm,
 }

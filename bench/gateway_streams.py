@@ -144,7 +144,9 @@ def main() -> None:
     """Runs it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", help="not looked at: every benchmark is given the folder of data")
-    parser.add_argument("--peers", default=",".join(PEERS), help="which of nginx,insource,portkey,litellm")
+    parser.add_argument(
+        "--peers", default="nginx,insource,portkey,litellm", help="which of nginx,insource,portkey,litellm"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--cache", type=Path, help="where peers are installed, and found again")

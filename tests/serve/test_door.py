@@ -68,6 +68,26 @@ async def test_it_is_told_as_openai_would_and_the_next_call_on_the_connection_is
         assert (await answer(connection))[0] == 200
 
 
+async def test_who_has_an_answer_may_ask_again_at_once(tmp_path):
+    """As many callers as there are places, each asking again as soon as it hears: nobody is one too many."""
+    async with connected(tmp_path) as (app, _, connection):
+        app.state.door.admission.limit = app.state.door.admission._most = 3
+        others = [await asyncio.open_connection(*connection[1].get_extra_info("peername")) for _ in range(2)]
+
+        async def caller(one):
+            statuses = set()
+            for _ in range(100):
+                one[1].write(CALL)
+                statuses.add((await answer(one))[0])
+            return statuses
+
+        assert await asyncio.gather(*map(caller, [connection, *others])) == [{200}] * 3
+        await asyncio.sleep(0.05)
+        assert (app.state.door.answered, app.state.door.reading) == (0, 0)
+        for one in others:
+            one[1].close()
+
+
 def door_now():
     from insource.serve.metrics import Now
 

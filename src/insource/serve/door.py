@@ -30,19 +30,24 @@ UNTOLD = -1
 class Door:
     """Whether one more call is taken, `most` at once whatever happens. What is refused is counted in `metrics`.
 
-    `reading` calls have a task and no whole body yet. They are not under way: who sends slowly keeps nobody out.
+    `reading` calls have a task and no whole body yet, `answered` ones a task that has only to end. They are not under
+    way: who sends slowly keeps nobody out, and who has an answer may ask again.
     """
 
     def __init__(self, most: int, metrics: Metrics) -> None:
         self.admission = Admission(most, Rules(), time.monotonic)
         self._metrics = metrics
-        self.reading = self._refused = self._told = 0
+        self.reading = self.answered = self._refused = self._told = 0
         self._told_at = -SAY_S
         self.full = EngineBusy("as many calls are under way as can be answered in time", hint="try again in a second")
         body = to_json(error_body(self.full))
         said = NOT_KEPT | {"retry-after": RETRY_AFTER_S, "content-type": "application/json"}
         lines = [f"{name}: {value}\r\n" for name, value in (said | {"content-length": str(len(body))}).items()]
         self._begin, self._end = b"HTTP/1.1 429 Too Many Requests\r\n", "".join(lines).encode() + b"\r\n" + body
+
+    def under_way(self, server: ServerState) -> int:
+        """How many calls are being answered."""
+        return len(server.tasks) - self.reading - self.answered
 
     def refuses(self, under_way: int) -> bool:
         """Whether a call that comes while so many are under way is one too many."""
@@ -69,7 +74,7 @@ class Door:
             await asyncio.sleep(0)  # twice round the loop: once behind what is ready, once behind what comes in
             await asyncio.sleep(0)
             waited_s, busy_s = time.perf_counter() - began, time.thread_time()
-            under_way = len(server.tasks) - self.reading
+            under_way = self.under_way(server)
             self.admission.hear(Look(waited_s, under_way, server.total_requests, self._refused, busy_s))
             if self._refused > self._told and time.monotonic() > self._told_at + SAY_S:
                 count = self._refused - self._told
@@ -96,7 +101,7 @@ class Doorkeeper(Patient):
                 return
         door = self._door
         if (
-            door.refuses(len(self.tasks) - door.reading)
+            door.refuses(door.under_way(self.server_state))
             and self._between
             and (not self.cycle or self.cycle.response_complete)
         ):
@@ -125,10 +130,21 @@ class Doorkeeper(Patient):
         self._read()
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """A call was answered, by the task that this runs in."""
+        task = asyncio.current_task()
+        if task is not None and task in self.tasks:
+            self._door.answered += 1
+            task.add_done_callback(self._ended)
+        super().on_response_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone."""
         self._read()
         super().connection_lost(exc)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._door.answered -= 1
 
     def _read(self) -> None:
         if self._reading:
