@@ -47,6 +47,20 @@ def test_a_log_that_cannot_be_synced_is_never_trusted_again(tmp_path, monkeypatc
     asyncio.run(story())
 
 
+def test_a_bug_in_a_write_is_told_and_the_next_is_written(tmp_path):
+    def wrong(sql, items):
+        raise TypeError("a bug")
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            with pytest.raises(TypeError, match="a bug"):
+                await asyncio.wait_for(store._group.join(wrong, None), 5)
+            await asyncio.wait_for(store.append(record("after")), 5)
+            assert [r.id for r in await store.records()] == ["after"]
+
+    asyncio.run(story())
+
+
 def relaxed(root):
     return msgspec.structs.replace(settings(root), audit=AuditSettings(sync="second"))
 
@@ -149,7 +163,7 @@ def test_the_log_begins_anew_under_writes_that_never_pause(tmp_path, monkeypatch
             return size
 
     size = asyncio.run(story())
-    assert len(emptied) >= 8
+    assert len(emptied) >= 4
     assert size < 3_000_000  # 800 calls of 5 pages and more in commits of their own would be 16 MB
 
 

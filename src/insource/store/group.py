@@ -17,7 +17,7 @@ from insource.store.bulk import Sql
 from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync, translated
 
 Write = Callable[[Sql, list[Any]], None]
-Why: TypeAlias = StoreError | None
+Why: TypeAlias = Exception | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
 RELAXED_S = 1.0
 GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
@@ -126,6 +126,8 @@ class GroupCommit:
                 return [error] * len(taken)
             # One bad write must not cost the others: each gets a transaction and an error of its own.
             return [self._alone(waiting) for waiting in taken]
+        except Exception as bug:  # noqa: BLE001 - who waits is told of it, else all would wait for ever
+            return [bug] * len(taken)
         return [None] * len(taken)
 
     def _alone(self, waiting: _Waiting) -> Why:
@@ -209,9 +211,14 @@ class GroupCommit:
     async def _empty_rest(self) -> None:
         """Puts the little that came meanwhile into it, while nobody writes: only then the log begins anew."""
         with suppress(StoreError):
-            await self._thread.checkpoint()
+            await asyncio.wrap_future(self._executor.submit(self._checkpoint))
         self._commits, self._emptying = 0, None
         self._go_on()
+
+    def _checkpoint(self) -> None:
+        """On the connection of the loop, which does not use it meanwhile: the other may be busy for long."""
+        with translated(self._thread.path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _check(self) -> None:
         if self._closed:

@@ -126,8 +126,11 @@ class StoreThread:
 
 @contextlib.contextmanager
 def open_log(path: Path) -> Iterator[int]:
-    """The write-ahead log of the database at `path`, which is open, as a file descriptor."""
-    log = os.open(f"{path}-wal", os.O_RDWR)
+    """The write-ahead log of the database at `path`, which is open, as a file descriptor. Raises `StoreError`."""
+    try:
+        log = os.open(f"{path}-wal", os.O_RDWR)
+    except OSError as error:
+        raise StoreError(f"the log of {path} cannot be opened: {error.strerror}", hint=REPAIR) from error
     try:
         yield log
     finally:
