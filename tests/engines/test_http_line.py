@@ -108,15 +108,15 @@ async def test_what_is_not_whole_is_never_an_answer(answer):
 async def test_what_comes_behind_an_answer_is_nobodys():
     """The next call must not be told what the server said unasked."""
     more = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
-    async with served(OK + more, OK) as (lines, start, _):
-        line = await lines.take(soon())
-        with suppress(Broken):
-            await line.ask(framed(start, b"{}"), soon())
-            while await line.piece(soon()):
-                pass
-        lines.give(line)
-        await asyncio.sleep(0.05)
-        assert await whole(lines, start) == (200, b"hello")
+    for pieces in (0, 1):
+        async with served(OK + more, OK, pieces=pieces) as (lines, start, heard):
+            assert await whole(lines, start) == (200, b"hello")
+            await asyncio.sleep(0.05)
+            assert not [line for line, _ in lines._idle if line.usable]
+            line = await lines.take(soon())
+            assert line.fresh
+            lines.drop(line)
+            assert len(heard) == 1
 
 
 async def test_a_line_that_the_server_closed_meanwhile_is_not_used_again():

@@ -114,6 +114,11 @@ class Line(asyncio.Protocol):
 
     # httptools
 
+    def on_message_begin(self) -> None:
+        """An answer begins. One behind the one that was asked for is nobody's."""
+        if self._ended:
+            raise Broken("it says more than was asked")
+
     def on_status(self, reason: bytes) -> None:
         """The words behind the status."""
         self.reason += reason.decode("latin-1")
