@@ -23,7 +23,7 @@ PUBLIC: set[str] = set()
 # "path" or "path:function" → why it may break a budget, and since when
 EXCEPTIONS: dict[str, str] = {
     "src/insource/engines/batcher.py:_results": "0.1: whatever one batch raises, the thread must answer the next",
-    "src/insource/store/group.py:_written": "0.1: whatever one write raises, who waits is told, and the next is written",
+    "src/insource/store/group.py:_written": "0.1: whatever one write raises, who waits is told, and the next written",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
