@@ -8,7 +8,6 @@ only source.json. What is here is found without the network, torch or transforme
 Why these sources and this form: docs/decisions/0004-model-sources.md.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from insource.engines.template import difference, template_of
 from insource.errors import EngineDown, Invalid, Missing, Refused
 from insource.nouns import Noun, Shape, digest, from_json, to_json
 from insource.settings import model_hosts
+from insource.store.files import settle
 
 MANIFEST, PROBED = "source.json", "probes.json"
 WEIGHT = 2  # bytes of a bfloat16
@@ -298,7 +298,7 @@ def _convert(wanted: Source, gguf: Path, made: Path, progress: Progress) -> Kept
     notes = check_model(made)
     files = {path.name: _mark(path) for path in sorted(made.iterdir())}
     for name in files:
-        _settle(made / name)
+        settle(made / name)
     local = isinstance(wanted.origin, Local)
     origin = {str(gguf.resolve()): _mark(gguf, sha256, dated=True)} if local else {}
     return Kept(name=wanted.name, sha256=sha256, files=files, origin=origin, converter=CONVERTER, notes=tuple(notes))
@@ -324,7 +324,7 @@ def _make_over(name: str, origin: MadeOver, cache: Path, made: Path, progress: P
             shutil.copyfile(path, made / path.name)
     files = {path.name: _mark(path) for path in sorted(made.iterdir())}
     for each in files:
-        _settle(made / each)
+        settle(made / each)
     return Kept(name=name, sha256=local.sha256, files=files, converter=CONVERTER)
 
 
@@ -352,17 +352,8 @@ def _mark(path: Path, sha256: str = "", *, dated: bool = False) -> Mark:
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    _settle(path)
-    _settle(path.parent)
-
-
-def _settle(path: Path) -> None:
-    """Makes a file, or a folder's names, outlast a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    settle(path)
+    settle(path.parent)
 
 
 @contextmanager

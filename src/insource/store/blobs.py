@@ -7,6 +7,7 @@ from pathlib import Path
 
 from insource.errors import Missing, StoreError
 from insource.nouns import digest
+from insource.store.files import settle
 
 
 class Blobs:
@@ -35,7 +36,7 @@ class Blobs:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-            _sync_folder(path.parent)
+            settle(path.parent)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise StoreError(
@@ -55,12 +56,3 @@ class Blobs:
         if digest(data) != sha:
             raise StoreError(f"{path} was damaged", hint="insource store restore FILE brings a backup back")
         return data
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -59,6 +60,15 @@ def placed(out: Path) -> Iterator[Path]:
             (place / out.name).rename(out)
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def settle(path: Path) -> None:
+    """Makes a file, or which files a folder has, outlast a power cut. Raises `OSError`."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from insource.errors import InsourceError, StoreError
 from insource.nouns import record_id, to_json
-from insource.store.files import FULL
+from insource.store.files import FULL, settle
 from insource.store.process import this_process
 from insource.store.spool_file import AROUND, Line, Place, framed, in_folder, name_of, opening
 
@@ -62,7 +62,7 @@ class Spool:
         """Makes the folder, for its owner alone, sees that a file can be made there, and how much it holds."""
         with _disk(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flush_folder(self.folder.parent)
+            settle(self.folder.parent)
             _let_go(_new(self.folder), keep=False)
             self.bytes = sum(path.stat().st_size for path in in_folder(self.folder))
 
@@ -180,7 +180,7 @@ def _new(folder: Path) -> Own:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _put(number, head)
             part.rename(path)
-            flush_folder(folder)
+            settle(folder)
         except OSError:
             os.close(number)
             part.unlink(missing_ok=True)
@@ -216,16 +216,7 @@ def remove(path: Path) -> None:
     """Removes a spool file, for good. Raises `StoreError`."""
     with _disk(path):
         path.unlink(missing_ok=True)
-        flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Makes durable which files there are."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        settle(path.parent)
 
 
 @contextmanager

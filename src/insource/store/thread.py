@@ -1,4 +1,4 @@
-"""The one thread that owns the one connection. SQLite with one writer, WAL and an fsync at every commit."""
+"""The thread that owns the connection for everything but calls. SQLite in WAL mode, an fsync at every commit."""
 
 import asyncio
 import contextlib
