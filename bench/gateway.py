@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gateway_peers import PEERS, Peer, running, upstream
+from gateway_peers import PEERS, Peer, require, running, upstream
 
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
 BODY = {
@@ -33,7 +32,6 @@ BODY = {
 }
 CONNECTIONS = (1, 32, 256)
 READY_S = 120
-TOOLS = ("nginx", "wrk", "taskset")
 LUA = "wrk.method='POST'\nwrk.body={body}\n{headers}\n"
 
 
@@ -172,11 +170,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where peers are installed, and found again")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    missing = [
-        name for name in ("wrk", "nginx", "taskset") if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())
-    ]
-    if missing or (os.cpu_count() or 1) < 2:
-        sys.exit(f"needs two cores and {', '.join(missing) or 'nothing else'}: apt-get install nginx wrk util-linux")
+    require("wrk", "nginx", "taskset")
     with tempfile.TemporaryDirectory() as folder:
         document = measure(given, Path(folder).resolve())
     document |= {"bench": "gateway", "machine": f"{platform.machine()}, {os.cpu_count()} cores"}

@@ -5,6 +5,7 @@ and wrk are taken from the system (Debian: apt-get install nginx wrk).
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from insource.settings import inherited_environment
 
+PACKAGES = {"taskset": "util-linux"}
 UPSTREAM, OURS, NGINX, PORTKEY, LITELLM, RELAXED = 9100, 9101, 9102, 9103, 9104, 9105
 ANSWER = json.dumps(
     {
@@ -163,6 +165,14 @@ PEERS: dict[str, Callable[[Path], Peer]] = {
     "portkey": portkey,
     "litellm": litellm,
 }
+
+
+def require(*tools: str) -> None:
+    """Ends the program where one of these, or a second core, is missing."""
+    missing = [tool for tool in tools if not (shutil.which(tool) or Path(f"/usr/sbin/{tool}").exists())]
+    if missing or (os.cpu_count() or 1) < 2:
+        packages = " ".join(PACKAGES.get(tool, tool) for tool in tools)
+        sys.exit(f"needs two cores and {', '.join(missing) or 'nothing else'}: apt-get install {packages}")
 
 
 @contextmanager

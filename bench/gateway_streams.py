@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import BODY, TEXT, resident, summed, wait_ready
-from gateway_peers import PEERS, UPSTREAM, Peer, running
+from gateway_peers import PEERS, UPSTREAM, Peer, require, running
 
 HERE = Path(__file__).parent
 SHAPES = {  # name → milliseconds between events, callers at once
@@ -152,9 +151,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where peers are installed, and found again")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    missing = [n for n in ("gcc", "nginx", "taskset") if not (shutil.which(n) or Path(f"/usr/sbin/{n}").exists())]
-    if missing or (os.cpu_count() or 1) < 2:
-        sys.exit(f"needs two cores and {', '.join(missing) or 'nothing else'}: apt-get install gcc nginx util-linux")
+    require("gcc", "nginx", "taskset")
     with tempfile.TemporaryDirectory() as folder:
         document = measure(given, Path(folder).resolve())
     document |= {"bench": "gateway_streams", "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
