@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive
+from starlette.types import ASGIApp
 
 from insource.errors import Invalid, OutputInvalid
 from insource.journeys.relay import Begins, Begun
@@ -16,6 +16,7 @@ from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
+from insource.serve.exchange import Exchange, exchange_of
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
@@ -37,9 +38,9 @@ async def chat(http: HttpRequest) -> ASGIApp:
     asked = Asked(call, key, await desk.name(call, key), http.scope["headers"])
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
         said = live_headers(name := record_id(), call.model)
-        return await live(_passed_on(desk, asked, name, said), said, http.receive)
+        return await live(_passed_on(desk, asked, name, said), said, exchange_of(http.scope))
     try:
-        return _answered(await ask(desk, asked, http.receive), call)
+        return _answered(await ask(desk, asked, exchange_of(http.scope)), call)
     except Unanswered as failed:
         return unanswered(failed)
     except Gone:
@@ -137,10 +138,10 @@ async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Asy
         yield event(wire.usage_chunk(answered.records, call, model, created))
 
 
-async def live(events: AsyncGenerator[bytes], said: dict[str, str], receive: Receive) -> ASGIApp:
+async def live(events: AsyncGenerator[bytes], said: dict[str, str], exchange: Exchange) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     try:
-        with WhileThere(receive):
+        with WhileThere(exchange):
             first = await anext(events)
     except Gone:
         return left()

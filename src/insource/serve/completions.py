@@ -21,6 +21,7 @@ from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, togeth
 from insource.serve.auth import key_of
 from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, names, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
+from insource.serve.exchange import exchange_of
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
 from insource.serve.stream import GAP, EventStream, Words, event
@@ -55,9 +56,9 @@ async def completions(http: HttpRequest) -> ASGIApp:
     calls = [Asked(call, key, await desk.name(call, key), http.scope["headers"]) for call in as_chats(text)]
     if text.stream and len(calls) == 1 and (text.n or 1) == 1 and desk.passes_through(calls[0].call.model):
         said = live_headers(name := record_id(), calls[0].call.model)
-        return await live(_passed_on(desk, calls[0], name, said), said, http.receive)
+        return await live(_passed_on(desk, calls[0], name, said), said, exchange_of(http.scope))
     try:
-        answers = await together([ask(desk, call, http.receive) for call in calls])
+        answers = await together([ask(desk, call, exchange_of(http.scope)) for call in calls])
     except Unanswered as failed:
         return unanswered(failed)
     except Gone:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from insource.errors import InsourceError
 from insource.nouns import to_json
+from insource.serve.exchange import exchange_of
 from insource.serve.faults import Stopping, error_body
 from insource.serve.leaving import Gone, WhileThere
 
@@ -45,13 +46,13 @@ class EventStream:
         self._events = events
         self._headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"} | headers
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Sends the answer."""
         async with aclosing(self._events):
             raw = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
             await send({"type": "http.response.start", "status": 200, "headers": raw})
             try:
-                with WhileThere(receive):
+                with WhileThere(exchange_of(scope)):
                     await self._send(send)
             except Gone:
                 return
