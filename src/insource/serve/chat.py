@@ -59,6 +59,11 @@ def left() -> Response:
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
     """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes, `Invalid` if it breaks off."""
+    at_once = exchange_of(http.scope).whole()
+    if at_once is not None:
+        if len(at_once) > limit:
+            raise _too_large(limit)
+        return at_once
     declared = given(http.scope, b"content-length")
     if declared and declared[0].isdecimal() and int(declared[0]) > limit:
         raise _too_large(limit)

@@ -27,6 +27,7 @@ MOST_WAITING = 65_536  # bytes of a body that nobody has asked for yet; then its
 FRAMING = (b"content-length", b"transfer-encoding")
 END = b"\r\n\r\n"
 PLAIN = b"/v1/chat/completions"  # where nearly all calls go
+TO_CHAT = {"path": PLAIN.decode(), "raw_path": PLAIN, "query_string": b""}
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 REFUSAL = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncache-control: no-store\r\nconnection: close\r\n"
 
@@ -155,7 +156,7 @@ class Connection(asyncio.Protocol):
             "headers": self._headers,
             "state": self._app_state.copy(),
             **self.about,
-            **_place(self._url),
+            **(TO_CHAT if self._url == PLAIN else _place(self._url)),
         }
         exchange = Exchange(self, scope, keeps=keeps and version != "1.0", expects=self._expects)
         self.calls += 1
@@ -314,8 +315,6 @@ class _Rest:
 
 def _place(url: bytes) -> dict[str, Any]:
     """Where a call goes. Raises `UnicodeDecodeError` or an error of the parser for what is no address."""
-    if url == PLAIN:
-        return {"path": PLAIN.decode(), "raw_path": PLAIN, "query_string": b""}
     parts = httptools.parse_url(url)
     path = parts.path.decode("ascii")
     return {"path": unquote(path), "raw_path": parts.path, "query_string": parts.query or b""}

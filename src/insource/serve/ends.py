@@ -15,12 +15,17 @@ class Ends:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes on; `app.state.broken_off` counts the calls that were cancelled."""
+        """Passes on."""
         try:
             await self.app(scope, receive, send)
         except asyncio.CancelledError:
             if scope["type"] != "http":
                 raise
-            scope["app"].state.broken_off += 1
-            if not exchange_of(scope).begun:
-                await error_response(Stopping())(scope, receive, send)
+            await end(scope, receive, send)
+
+
+async def end(scope: Scope, receive: Receive, send: Send) -> None:
+    """Ends a call that was cancelled; `app.state.broken_off` counts them."""
+    scope["app"].state.broken_off += 1
+    if not exchange_of(scope).begun:
+        await error_response(Stopping())(scope, receive, send)

@@ -60,14 +60,14 @@ class Exchange:
     """
 
     __slots__ = (
-        "_chunked", "_event", "_expects", "_leaving", "_left", "_news", "_pieces", "_wire",
+        "_chunked", "_event", "_expects", "_leaving", "_left", "_news", "_pieces", "_taken", "_wire",
         "begun", "complete", "counted", "gone", "keeps", "more_body", "scope", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, scope: Scope, *, keeps: bool, expects: bool) -> None:
         self._wire, self.scope, self.keeps, self._expects = wire, scope, keeps, expects
         self.more_body = True
-        self.begun = self.complete = self.gone = self.counted = self._news = False
+        self.begun = self.complete = self.gone = self.counted = self._news = self._taken = False
         self.waiting_bytes = 0
         self._pieces: list[bytes] = []
         self._event: asyncio.Event | None = None
@@ -124,6 +124,13 @@ class Exchange:
         """From now on it is not."""
         self._leaving.remove(hear)
 
+    def whole(self) -> bytes | None:
+        """The call's whole body, where it has come and nobody took any of it; else None."""
+        if self.more_body or len(self._pieces) != 1 or self._taken:
+            return None
+        self._news = False
+        return self._pieces.pop()
+
     async def receive(self) -> Message:
         """What came of the body since the last time, or that nobody waits for an answer any more."""
         if self._expects and not self.begun and not self.gone:
@@ -138,7 +145,7 @@ class Exchange:
         if self.complete or self.gone:
             return {"type": "http.disconnect"}
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces, self._news, self.waiting_bytes = [], False, 0
+        self._pieces, self._news, self.waiting_bytes, self._taken = [], False, 0, True
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
