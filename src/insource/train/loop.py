@@ -128,7 +128,7 @@ def _resume(file: Path, run: str, optimizer: Any, parameters: list[Any]) -> tupl
         for i, parameter in enumerate(parameters):
             parameter.copy_(tensors[f"p{i}"])
             optimizer.state[parameter] = {
-                "step": tensors[f"s{i}"].reshape(()),
+                "step": tensors[f"s{i}"].reshape(()).to(parameter.device),  # a fused step counts where it computes
                 "exp_avg": tensors[f"m{i}"].to(parameter.device),
                 "exp_avg_sq": tensors[f"v{i}"].to(parameter.device),
             }
