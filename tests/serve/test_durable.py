@@ -8,6 +8,8 @@ from pathlib import Path
 
 import httpx2 as httpx
 import openai
+import pysqlite3.dbapi2 as sqlite  # a second copy of SQLite in one process would not see the locks of the first
+import pytest
 from serving import client, gateway, say
 
 from full_disk import most_pages
@@ -171,3 +173,24 @@ async def test_ready_says_no_when_the_store_is_gone(tmp_path):
         answer = await http.post("/v1/chat/completions", json=say("refund"))
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
+
+
+async def test_who_leaves_while_the_call_waits_to_be_noted_leaves_it_not_open(tmp_path):
+    """Its end then waits beside its beginning, and behind the end of another call."""
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        first = asyncio.create_task(http.post("/v1/chat/completions", json=say("linger", model="hub")))
+        await asyncio.sleep(0.3)
+        other = sqlite.connect(tmp_path / ".insource" / "insource.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await asyncio.sleep(0.5)
+        with pytest.raises(httpx.TimeoutException):
+            await http.post("/v1/chat/completions", json=say("hello", model="hub"), timeout=0.3)
+        await asyncio.sleep(0.2)
+        other.execute("COMMIT")
+        other.close()
+        assert (await first).status_code == 200
+        async with asyncio.timeout(10):
+            while len(await store.records()) < 2:
+                await asyncio.sleep(0.05)
+        assert sorted(record.outcome for record in await store.records()) == ["answered", "failed"]
+        assert await store.open_calls() == 0

@@ -11,6 +11,7 @@ import pytest
 from test_store import record, settings
 
 from insource.errors import StoreError
+from insource.nouns import Intent
 from insource.nouns.sections import AuditSettings
 from insource.store import Store, group
 from insource.store.thread import StoreThread
@@ -178,5 +179,41 @@ def test_closing_waits_for_what_is_under_way(tmp_path):
             await store.append(record("late"))
         async with await Store.open(settings(tmp_path)) as again:
             assert len(await again.records(limit=100)) == 50
+
+    asyncio.run(story())
+
+
+def intent(id: str) -> Intent:
+    long_ago = "2026-01-01T00:00:00.000+00:00"
+    return Intent(id=id, task=None, tenant="local", input_hash="h", created=long_ago, until=long_ago)
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_a_call_whose_end_overtakes_its_beginning_is_not_open(tmp_path, relaxed):
+    """Who leaves while the call waits to be noted cancels that wait: its end then waits for the same commit."""
+
+    async def story():
+        how = settings(tmp_path)
+        how = msgspec.structs.replace(how, audit=AuditSettings(sync="second" if relaxed else "call"))
+        async with await Store.open(how) as store:
+            calls = [record(id=f"{number:032x}") for number in range(20)]
+            await asyncio.gather(*[
+                one for call in calls for one in (store.append(call), store.intend(intent(call.id)))
+            ])  # fmt: skip
+            assert await store.open_calls() == 0
+            assert (await store.verify_chain()).faults == ()
+
+    asyncio.run(story())
+
+
+def test_what_was_left_open_with_its_record_is_let_go_of(tmp_path):
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record(id="a" * 32))
+            await store.intend(intent("a" * 32))
+            await store.intend(intent("b" * 32))
+            assert await store.interrupt() == ["b" * 32]
+            assert await store.open_calls() == 0
+            assert [one.outcome for one in await store.records()] == ["interrupted", "answered"]
 
     asyncio.run(story())

@@ -44,11 +44,12 @@ class _AgainSoon(Exception):
 class GroupCommit:
     """Writes what waits at one time in one transaction, beside the connection of `thread`, to the same file.
 
-    With `relaxed` it tells who waits before the log is synced, which it then is once a second.
+    With `relaxed` it tells who waits before the log is synced, which it then is once a second. What is written by
+    `first` comes before all else of a transaction.
     """
 
-    def __init__(self, thread: StoreThread, *, relaxed: bool = False) -> None:
-        self._thread, self._relaxed = thread, relaxed
+    def __init__(self, thread: StoreThread, *, relaxed: bool = False, first: Write | None = None) -> None:
+        self._thread, self._relaxed, self._first = thread, relaxed, first
         self._syncing: asyncio.TimerHandle | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-sync")
         self._waiting: list[_Waiting] = []
@@ -138,7 +139,7 @@ class GroupCommit:
         return None
 
     def _transact(self, taken: list[_Waiting]) -> None:
-        by_kind: dict[Write, list[Any]] = {}
+        by_kind: dict[Write, list[Any]] = {self._first: []} if self._first else {}
         for waiting in taken:
             by_kind.setdefault(waiting.write, []).append(waiting.item)
         sql = self._connection
@@ -146,7 +147,8 @@ class GroupCommit:
             sql.execute("BEGIN IMMEDIATE")
             try:
                 for write, items in by_kind.items():
-                    write(sql, items)
+                    if items:
+                        write(sql, items)
                 sql.execute("COMMIT")
             except BaseException:
                 if sql.in_transaction:

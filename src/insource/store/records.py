@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Intent, Pending, Record, Review, to_json
@@ -67,9 +67,11 @@ def interrupt(
 ) -> list[str]:
     """Ends the calls whose process is `gone`, or whose time is up at `now`, as "interrupted"; the ids of those.
 
-    Those of a `spared` process stay. That is asked last: one that is gone puts no more anywhere.
+    Those of a `spared` process stay. That is asked last: one that is gone puts no more anywhere. What has its record
+    has ended; it is only no longer noted as open.
     """
     spared = cache(spared) if spared else None
+    connection.execute(delete(OPEN_CALL).where(OPEN_CALL.c.id.in_(select(RECORD.c.id))))
     over = [
         stored(row.body, Intent)
         for row in connection.execute(select(OPEN_CALL).order_by(OPEN_CALL.c.id)).all()

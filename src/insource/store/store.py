@@ -41,7 +41,8 @@ class Store:
         self.blobs = Blobs(state / "blobs")
         self._state = state
         self._thread = thread
-        self._group = GroupCommit(thread, relaxed=relaxed)
+        # a caller may leave while its call waits to be noted: then the end waits beside the beginning
+        self._group = GroupCommit(thread, relaxed=relaxed, first=records.intend)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 
