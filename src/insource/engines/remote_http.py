@@ -97,11 +97,16 @@ class Incoming:
 
     async def read(self, most: int) -> bytes:
         """The whole body. Raises `EngineDown` when it breaks off or is longer than `most` bytes, `EngineSlow`."""
+        whole = self._line.taken() if self._line.ended else await self._gathered(most)
+        if len(whole) > most:
+            raise EngineDown(f"{self._name}: the answer has more than {most:,} bytes")
+        return whole
+
+    async def _gathered(self, most: int) -> bytes:
+        """The body as it comes, until it is longer than `most` bytes."""
         whole = bytearray()
-        while piece := await self.piece():
+        while len(whole) <= most and (piece := await self.piece()):
             whole += piece
-            if len(whole) > most:
-                raise EngineDown(f"{self._name}: the answer has more than {most:,} bytes")
         return bytes(whole)
 
 
@@ -207,7 +212,7 @@ class Upstream:
             return Spoiled(said)
         if status in dialect.rejects:
             return Rejected(said)
-        pause = _pause(line.headers.get("retry-after", ""))
+        pause = _pause(line.header("retry-after"))
         if status in dialect.busy:
             return EngineBusy(what, again_s=pause)
         if status in dialect.down:
