@@ -39,7 +39,7 @@ MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer 
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Call:
     """One call under way: what is said to the server, and by when an answer is due."""
 
@@ -102,8 +102,10 @@ class Remote:
         """
         call = self._call(request)
         prediction = await self._once(call)
+        if request.task is None or prediction.finish != "invalid":
+            return prediction
         for _ in range(self._retries):
-            if request.task is None or prediction.finish != "invalid" or not call.has_time:
+            if prediction.finish != "invalid" or not call.has_time:
                 break
             call.ask_again(request.task, prediction.text)
             try:
