@@ -9,7 +9,7 @@ from typing import Any
 
 import httptools
 
-from insource.engines.patience import Alarm
+from insource.engines.patience import Timer
 
 MOST_BUFFERED = 256 * 1024  # of an answer's bytes that nobody has read yet; then the server waits
 MOST_HEAD = 64 * 1024
@@ -36,7 +36,7 @@ class Line(asyncio.Protocol):
         self._transport: Any = None
         self._parser: Any = None
         self._loop = asyncio.get_running_loop()
-        self._alarm = Alarm(self._loop, self._late)
+        self._timer = Timer(self._loop, self._late)
         self._waiter: asyncio.Future[None] | None = None
         self._body = bytearray()
         self._head = self._asked = self._paused = self._keeps = False
@@ -125,7 +125,7 @@ class Line(asyncio.Protocol):
         if self._asked and self._head and not framed and exc is None and self._lost is None:
             self.ended = True
         self._keeps = False
-        self._alarm.stop()
+        self._timer.stop()
         self._lost = self._lost or Broken(str(exc) if exc else "it closed the connection")
         self._wake()
 
@@ -174,7 +174,7 @@ class Line(asyncio.Protocol):
         if self._lost is not None:
             raise self._lost
         self._waiter = self._loop.create_future()
-        self._alarm.move(until)
+        self._timer.move(until)
         return self._waiter
 
     def _late(self) -> None:

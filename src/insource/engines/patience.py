@@ -9,38 +9,38 @@ T = TypeVar("T")
 NEAR_S = 0.001  # a loop counts milliseconds: a timer may ring so much early
 
 
-class Alarm:
-    """Calls `ring` at a time that is moved often and seldom comes: its one timer looks, when due, whether it was moved.
+class Timer:
+    """Calls `ring` at a time that is moved often and seldom comes: one handle, which looks when due if it was moved.
 
-    To make a timer for every wait and to take it back costs more than all the rest of a short one.
+    To ask the loop for another with every wait, and to take it back, costs more than all the rest of a short one.
     """
 
-    __slots__ = ("_due", "_loop", "_ring", "_timer", "_until")
+    __slots__ = ("_due", "_handle", "_loop", "_ring", "_until")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop, self._ring = loop, ring
-        self._timer: asyncio.TimerHandle | None = None
+        self._handle: asyncio.TimerHandle | None = None
         self._due = self._until = 0.0
 
     def move(self, until: float) -> None:
         """From now on it rings at the loop's time `until`."""
         self._until = until
-        if self._timer is None or until < self._due:
+        if self._handle is None or until < self._due:
             self._wind()
 
     def stop(self) -> None:
         """It does not ring, until it is moved."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
     def _wind(self) -> None:
         self.stop()
         self._due = self._until
-        self._timer = self._loop.call_at(self._due, self._look)
+        self._handle = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        self._handle = None
         if self._until - self._loop.time() > NEAR_S:
             self._wind()
         else:
@@ -55,7 +55,7 @@ class Patience:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._alarm = Alarm(self._loop, self._ring)
+        self._timer = Timer(self._loop, self._ring)
         self._task: asyncio.Task[object] | None = None
         self._late = False
 
@@ -65,14 +65,14 @@ class Patience:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._alarm.stop()
+        self._timer.stop()
 
     async def wait(self, coming: Awaitable[T], seconds: float) -> T:
         """What comes within `seconds`. Raises TimeoutError, and lets a cancellation by anyone else through."""
         task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("only a task can wait")
-        self._alarm.move(self._loop.time() + seconds)
+        self._timer.move(self._loop.time() + seconds)
         cancelled = task.cancelling()
         self._task = task
         try:

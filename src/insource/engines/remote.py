@@ -128,7 +128,7 @@ class Remote:
         call, heard = self._call(request), self._heard(request)
         events = Events(lines=self._wire.lines)
         try:
-            async with await self._answer(call, stream=True) as incoming:
+            with await self._answer(call, stream=True) as incoming:
                 while not heard.ended:
                     piece = await incoming.piece()
                     # the end of the connection ends the last event too
@@ -149,7 +149,7 @@ class Remote:
         sent = {name: value for name, value in wanted.items() if value is not None}
         asked = {"model": self._model or request.model, "input": texts} | sent
         try:
-            async with await self._upstream.post(asked, call.waits, EMBEDDINGS, request.trace) as incoming:
+            with await self._upstream.post(asked, call.waits, EMBEDDINGS, request.trace) as incoming:
                 data = decoded(await incoming.read(LARGEST_ANSWER * 4))
         except (Rejected, Spoiled) as error:
             raise EngineError(f"{self.name} rejects the request: {error}") from error
@@ -163,7 +163,7 @@ class Remote:
         """One answer, valid or not."""
         heard = self._heard(call.request)
         try:
-            async with await self._answer(call, stream=False) as incoming:
+            with await self._answer(call, stream=False) as incoming:
                 data = decoded(await incoming.read(LARGEST_ANSWER))
         except Spoiled:
             heard.reason = SPOILED

@@ -80,10 +80,10 @@ class Incoming:
     def __init__(self, name: str, line: Line, lines: Lines, waits: Waits) -> None:
         self._name, self._line, self._lines, self._waits = name, line, lines, waits
 
-    async def __aenter__(self) -> "Incoming":
+    def __enter__(self) -> "Incoming":
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lines.give(self._line)
@@ -155,7 +155,7 @@ class Upstream:
         incoming = Incoming(self._name, line, lines, waits)
         if line.status == 200:
             return incoming
-        async with incoming:
+        with incoming:
             raise await self._fault(incoming, line)
 
     async def close(self) -> None:
