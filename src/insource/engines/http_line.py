@@ -39,7 +39,7 @@ class Line(asyncio.Protocol):
         self._timer = Timer(self._loop, self._late)
         self._waiter: asyncio.Future[None] | None = None
         self._body = bytearray()
-        self._head = self._asked = self._paused = self._keeps = False
+        self._head = self._for_head = self._asked = self._paused = self._keeps = False
         self._size = 0
         self._lost: Exception | None = None
 
@@ -48,23 +48,22 @@ class Line(asyncio.Protocol):
         """Whether another call can be made: the last answer came whole, and nothing behind it."""
         return self._lost is None and not self._asked
 
-    async def ask(self, call: bytes, until: float) -> None:
-        """Sends `call`, head and body, and waits for the head of the answer. Raises `Broken`.
+    def ask(self, call: bytes, until: float) -> "asyncio.Future[None]":
+        """Sends `call`, head and body; await the head of the answer. Raises `Broken`, be it while that is awaited.
 
-        Raises `TimeoutError` at the loop's time `until`.
+        Raises `TimeoutError` at the loop's time `until`. One call or piece is awaited at a time.
         """
         if self._lost is not None:
             raise self._lost
         self._begin()
         self._asked, self.ended = True, False
         self._transport.write(call)
-        while not self._head:
-            await self._more(until)
+        return self._wait(until)
 
     async def piece(self, until: float) -> bytes:
         """The bytes that have come, or the next that come until then; b"" at the end. Raises as `ask` does."""
-        while not self._body and not self.ended:
-            await self._more(until)
+        if not self._body and not self.ended:
+            await self._wait(until)
         return self.taken()
 
     def taken(self) -> bytes:
@@ -169,10 +168,11 @@ class Line(asyncio.Protocol):
         self.status, self.reason, self._fields = 0, "", []
         self._head, self._size = False, 0
 
-    def _more(self, until: float) -> "asyncio.Future[None]":
-        """Done when something happened. Raises what ended the connection."""
+    def _wait(self, until: float) -> "asyncio.Future[None]":
+        """Done when the head has come; once it has, when more has. Raises what ended the connection."""
         if self._lost is not None:
             raise self._lost
+        self._for_head = not self._head
         self._waiter = self._loop.create_future()
         self._timer.move(until)
         return self._waiter
@@ -182,5 +182,9 @@ class Line(asyncio.Protocol):
             self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._body or self.ended or (self._for_head and self._head):
             self._waiter.set_result(None)
+        elif self._lost is not None:
+            self._waiter.set_exception(self._lost)
