@@ -7,10 +7,10 @@ that lead to it share one `Turnstile`. The rules (`Breaker`, `Budget`) are in `r
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from time import monotonic
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -203,9 +203,9 @@ class Deployment:
     def __init__(self, engine: Engine, turnstile: Turnstile) -> None:
         self.name, self.engine, self.turnstile = engine.name, engine, turnstile
 
-    async def complete(self, request: Request) -> Prediction:
+    def complete(self, request: Request) -> Coroutine[Any, Any, Prediction]:
         """The engine's answer. Raises what the engine raises, and what `Turnstile.enter` does."""
-        return await self._tried(request, self.engine.complete)
+        return self._tried(request, self.engine.complete)
 
     async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
         """The engine's vectors, tried as an answer is. Raises `EngineError` for an engine that has none, too."""
