@@ -8,19 +8,18 @@ each commit, and at a checkpoint before the database is written (sqlite.org/wal.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple
 
 from insource.errors import StoreError
 from insource.store.bulk import Sql
 from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync, translated
+from insource.store.worker import Why, Worker
 
 Write = Callable[[Sql, list[Any]], None]
-Why: TypeAlias = Exception | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
 RELAXED_S = 1.0
-GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
 
@@ -50,7 +49,7 @@ class GroupCommit:
     def __init__(self, thread: StoreThread, *, relaxed: bool = False) -> None:
         self._thread, self._relaxed = thread, relaxed
         self._syncing: asyncio.TimerHandle | None = None
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-sync")
+        self._worker = Worker("insource-sync")
         self._waiting: list[_Waiting] = []
         self._connection: Any = None
         self._held, self._log = ExitStack(), -1
@@ -80,9 +79,9 @@ class GroupCommit:
             await (self._emptying or self.join(_nothing, None))
         if self._syncing is not None:
             self._syncing.cancel()
-            await asyncio.wrap_future(self._executor.submit(sync, self._log))
+            await self._worker.done(partial(sync, self._log))
         self._closed = True
-        self._executor.shutdown(wait=False)
+        self._worker.close()
         if self._connection is not None:
             self._held.close()
             with translated(self._thread.path):
@@ -110,8 +109,7 @@ class GroupCommit:
             self._syncing = self._syncing or loop.call_later(RELAXED_S, self._sync_soon)
             self._told(taken, errors)
             return
-        synced = self._executor.submit(sync, self._log)
-        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, taken, errors, done))
+        self._worker.do(partial(sync, self._log), partial(self._synced, taken, errors))
 
     def _written(self, taken: list[_Waiting]) -> list[Why]:
         """Why each is not in the log. Raises `_AgainSoon` when another connection writes now."""
@@ -155,18 +153,16 @@ class GroupCommit:
 
     def _sync_soon(self) -> None:
         """Has the log synced for those who were told already."""
-        loop, self._syncing = asyncio.get_running_loop(), None
-        synced = self._executor.submit(sync, self._log)
-        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._heard, done))
+        self._syncing = None
+        self._worker.do(partial(sync, self._log), self._heard)
 
-    def _heard(self, done: Future[None]) -> None:
-        failed = done.exception()
+    def _heard(self, failed: Why) -> None:
         if failed is not None:
             # What an fsync could not write may be marked as written: the next one would wrongly succeed.
             self._broken = f"the store {self._thread.path} could not be synced: {failed}"
 
-    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
-        self._heard(done)
+    def _synced(self, taken: list[_Waiting], errors: list[Why], failed: Why) -> None:
+        self._heard(failed)
         try:
             self._check()  # removed meanwhile: what was committed went to a file that nobody will find again
         except StoreError as error:
@@ -185,10 +181,7 @@ class GroupCommit:
         self._commits += 1
         if self._commits == CHECKPOINT_COMMITS:
             self._emptying = asyncio.get_running_loop().create_task(self._empty_most())
-        if len(taken) >= CROWD:
-            asyncio.get_running_loop().call_later(GATHER_S, self._go_on)
-        else:
-            self._go_on()
+        self._go_on()
 
     def _go_on(self) -> None:
         if self._due:
@@ -211,7 +204,7 @@ class GroupCommit:
     async def _empty_rest(self) -> None:
         """Puts the little that came meanwhile into it, while nobody writes: only then the log begins anew."""
         with suppress(StoreError):
-            await asyncio.wrap_future(self._executor.submit(self._checkpoint))
+            await self._worker.done(self._checkpoint)
         self._commits, self._emptying = 0, None
         self._go_on()
 
@@ -240,6 +233,7 @@ class GroupCommit:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.execute("SELECT count(*) FROM migration").fetchall()  # from here on the log is there
         self._log = self._held.enter_context(open_log(self._thread.path))
+        self._worker.start()
         self._connection = connection
 
 
