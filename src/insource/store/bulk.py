@@ -28,9 +28,7 @@ def driver(connection: Connection) -> Sql:
     return below
 
 
-def insert(
-    sql: Sql, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], more: str = ""
-) -> None:
+def insert(sql: Sql, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], more: str = "") -> None:
     """Adds rows of the columns `names`; `more` is what SQL says behind it (ON CONFLICT …)."""
     for some in _parts(rows):
         sql.execute(_insert(table.name, names, len(some), more), tuple(chain.from_iterable(some)))

@@ -52,6 +52,7 @@ class GroupCommit:
         self._worker = Worker("insource-sync")
         self._waiting: list[_Waiting] = []
         self._connection: Any = None
+        self._cursor: Any = None  # one for all: to make one takes as long as to write a row
         self._held, self._log = ExitStack(), -1
         self._busy = self._closed = False
         self._since: float | None = None
@@ -139,7 +140,7 @@ class GroupCommit:
         by_kind: dict[Write, list[Any]] = {}
         for waiting in taken:
             by_kind.setdefault(waiting.write, []).append(waiting.item)
-        sql = self._connection
+        sql = self._cursor
         with translated(self._thread.path):
             sql.execute("BEGIN IMMEDIATE")
             try:
@@ -147,7 +148,7 @@ class GroupCommit:
                     write(sql, items)
                 sql.execute("COMMIT")
             except BaseException:
-                if sql.in_transaction:
+                if self._connection.in_transaction:
                     sql.execute("ROLLBACK")
                 raise
 
@@ -234,7 +235,7 @@ class GroupCommit:
             connection.execute("SELECT count(*) FROM migration").fetchall()  # from here on the log is there
         self._log = self._held.enter_context(open_log(self._thread.path))
         self._worker.start()
-        self._connection = connection
+        self._connection, self._cursor = connection, connection.cursor()
 
 
 def _itself(value: None) -> None:
