@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 import time
 
 import msgspec
@@ -15,6 +16,7 @@ from insource.nouns import Intent
 from insource.nouns.sections import AuditSettings
 from insource.store import Store, group
 from insource.store.thread import StoreThread
+from insource.store.worker import Worker
 
 
 def test_nobody_is_told_before_the_log_is_synced(tmp_path, monkeypatch):
@@ -29,6 +31,56 @@ def test_nobody_is_told_before_the_log_is_synced(tmp_path, monkeypatch):
 
     asyncio.run(story())
     assert happened[:2] == [("synced", True), "told"]
+
+
+def test_nobody_waits_for_a_timer_however_many_come(tmp_path, monkeypatch):
+    """What came during a sync is written when it is done, and not later for the sake of more."""
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            await store.append(record("first"))
+            loop, timers = asyncio.get_running_loop(), []
+            later = loop.call_later
+            monkeypatch.setattr(loop, "call_later", lambda *given: timers.append(given) or later(*given))
+            first = [asyncio.ensure_future(store.append(record(f"a{i}"))) for i in range(20)]
+            await asyncio.sleep(0)
+            second = [asyncio.ensure_future(store.append(record(f"b{i}"))) for i in range(20)]
+            await asyncio.gather(*first, *second)
+            assert timers == []
+
+    asyncio.run(story())
+
+
+def test_a_worker_does_one_thing_after_the_other_and_says_what_was_raised():
+    done = []
+
+    def works(name):
+        time.sleep(0.01)
+        done.append((name, threading.current_thread().name))
+
+    def fails():
+        raise OSError(5, "Input/output error")
+
+    async def story():
+        worker = Worker("beside")
+        worker.start()
+        told = []
+        worker.do(lambda: works("a"), told.append)
+        worker.do(fails, told.append)
+        await worker.done(lambda: works("b"))
+        with pytest.raises(OSError, match="Input/output"):
+            await worker.done(fails)
+        left = asyncio.ensure_future(worker.done(lambda: works("c")))
+        await asyncio.sleep(0)
+        left.cancel()
+        await worker.done(lambda: works("d"))
+        worker.close()
+        worker.close()
+        return told
+
+    told = asyncio.run(story())
+    assert done == [(name, "beside") for name in "abcd"]
+    assert [type(failed) for failed in told] == [type(None), OSError]
 
 
 def test_a_log_that_cannot_be_synced_is_never_trusted_again(tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ import asyncio
 import signal
 import subprocess
 import sys
+import time
+import uuid
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ from insource.nouns import (
     Review,
     StageChange,
     Usage,
+    record_id,
 )
 from insource.settings import Settings
 from insource.store import Store
@@ -68,6 +72,15 @@ def release(version: str, stage="candidate") -> Release:
 
 def change(name: str, before: str, after: str) -> StageChange:
     return StageChange(release=name, before=before, after=after, who="me", why="test")
+
+
+def test_names_of_calls_are_uuids_that_sort_as_they_were_made():
+    names = [record_id() for _ in range(5000)]
+    assert {(uuid.UUID(name).version, uuid.UUID(name).variant, len(name)) for name in names} == {(7, uuid.RFC_4122, 32)}
+    assert abs(int(names[0][:12], 16) / 1000 - time.time()) < 10
+    assert len(set(names)) == 5000
+    out_of_order = sum(one > after for one, after in pairwise(names))
+    assert out_of_order < 50, "the clock may step, once in a while"
 
 
 def test_records_pending_rows_and_verdicts_come_back_as_they_went_in(tmp_path):

@@ -1,6 +1,6 @@
 """What happened: one answered call, and what a person said of it."""
 
-import ssl
+import os
 import time
 from datetime import datetime
 from typing import Literal
@@ -135,11 +135,13 @@ class Intent(Noun, frozen=True, kw_only=True):
 def record_id() -> str:
     """A new name for a call: a UUID of version 7 (RFC 9562), which begin with the time, in 32 hexadecimal digits.
 
-    Rows that are written together lie together in the table's index: fewer pages a commit.
+    Rows that are written together lie together in the table's index: fewer pages a commit. So the twelve bits behind
+    the milliseconds are of the clock, too (RFC 9562, 6.2, method 3); 62 are chance.
     """
-    stamp = time.time_ns() // 1_000_000
-    chance = int.from_bytes(ssl.RAND_bytes(10)) >> 6  # OpenSSL's generator: the kernel's costs a system call each time
-    return f"{stamp:012x}7{chance >> 62:03x}{0x8 | chance >> 60 & 0x3:x}{chance & (1 << 60) - 1:015x}"
+    stamp, rest = divmod(time.time_ns(), 1_000_000)
+    chance = int.from_bytes(os.urandom(8)) >> 2
+    name = stamp << 80 | 0x7 << 76 | (rest << 12) // 1_000_000 << 64 | 0x2 << 62 | chance
+    return name.to_bytes(16).hex()
 
 
 class Review(Noun, frozen=True, kw_only=True):

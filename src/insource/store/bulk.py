@@ -4,8 +4,9 @@ The interpreter's lock is given away once a statement. A statement a row would g
 load each time another thread takes it for a while.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Table
@@ -27,12 +28,10 @@ def driver(connection: Connection) -> Sql:
     return below
 
 
-def insert(sql: Sql, table: Table, rows: Sequence[Mapping[str, Any]], more: str = "") -> None:
-    """Adds rows that all have the same columns in the same order; `more` is what SQL says behind it (ON CONFLICT …)."""
-    names = tuple(rows[0]) if rows else ()
+def insert(sql: Sql, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], more: str = "") -> None:
+    """Adds rows of the columns `names`; `more` is what SQL says behind it (ON CONFLICT …)."""
     for some in _parts(rows):
-        values = [value for row in some for value in row.values()]
-        sql.execute(_insert(table.name, names, len(some), more), values)
+        sql.execute(_insert(table.name, names, len(some), more), tuple(chain.from_iterable(some)))
 
 
 def delete(sql: Sql, table: Table, column: str, values: Sequence[str]) -> None:

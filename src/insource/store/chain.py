@@ -23,6 +23,10 @@ FIRST = "0" * 64
 PAGE = 2_000
 MOST = 1_000
 NUMBER = re.compile("[0-9]{1,18}")  # what a row may be called that is called by its number
+ENTRY_NAMES = ("seq", "kind", "about", "body", "hash")
+RECORD_COLUMNS = (
+    "id", "task", "release", "tenant", "outcome", "input_hash", "confidence", "input_tokens", "output_tokens", "created"
+)  # fmt: skip
 HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 # where the rows lie that entries of a kind vouch for, and by what they are called there
 VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
@@ -66,10 +70,10 @@ def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
     last = _last(sql)
     before, rows = last.hash, []
     for seq, (kind, about, body) in enumerate(said, last.seq + 1):
-        row = {"seq": seq, "kind": kind, "about": str(about), "body": row_hash(body) if kind in VOUCHED else body}
-        before = entry_hash(before, row)
-        rows.append(row | {"hash": before})
-    bulk.insert(sql, ENTRY, rows)
+        entry = (seq, kind, str(about), row_hash(body) if kind in VOUCHED else body)
+        before = _bound(before, *entry)
+        rows.append((*entry, before))
+    bulk.insert(sql, ENTRY, ENTRY_NAMES, rows)
 
 
 def head(connection: Connection) -> Head:
@@ -104,7 +108,11 @@ def row_hash(body: str) -> str:
 
 def entry_hash(before: str, entry: Mapping[str, object]) -> str:
     """The hash of an entry behind the one with the hash `before`."""
-    words = [before, entry["seq"], entry["kind"], entry["about"], entry["body"]]
+    return _bound(before, entry["seq"], entry["kind"], entry["about"], entry["body"])
+
+
+def _bound(*words: object) -> str:
+    """SHA-256 over the hash before an entry, and its number, kind, about and body."""
     return hashlib.sha256(to_json(words)).hexdigest()
 
 
@@ -226,26 +234,26 @@ def _count(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
 
 
-def record_columns(record: Record) -> dict[str, Any]:
-    """What stands of a record beside its body, to look it up by."""
+def record_columns(record: Record) -> tuple[Any, ...]:
+    """What stands of a record beside its body, to look it up by, as `RECORD_COLUMNS` names it."""
     answer = record.answer
     used = [attempt.prediction.usage for attempt in record.attempts if attempt.prediction is not None]
-    return {
-        "id": record.id,
-        "task": record.task,
-        "release": record.release,
-        "tenant": record.tenant,
-        "outcome": record.outcome,
-        "input_hash": record.input_hash,
-        "confidence": answer.confidence if answer else None,
-        "input_tokens": sum([usage.input_tokens for usage in used]),
-        "output_tokens": sum([usage.output_tokens for usage in used]),
-        "created": record.created,
-    }
+    return (
+        record.id,
+        record.task,
+        record.release,
+        record.tenant,
+        record.outcome,
+        record.input_hash,
+        answer.confidence if answer else None,
+        sum([usage.input_tokens for usage in used]),
+        sum([usage.output_tokens for usage in used]),
+        record.created,
+    )
 
 
 def _record(body: str) -> dict[str, Any]:
-    return record_columns(stored(body, Record))
+    return dict(zip(RECORD_COLUMNS, record_columns(stored(body, Record)), strict=True))
 
 
 def _review(body: str) -> dict[str, Any]:

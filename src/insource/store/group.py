@@ -8,19 +8,18 @@ each commit, and at a checkpoint before the database is written (sqlite.org/wal.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple
 
 from insource.errors import StoreError
 from insource.store.bulk import Sql
 from insource.store.thread import BUSY_S, StoreThread, is_locked, open_log, sync, translated
+from insource.store.worker import Why, Worker
 
 Write = Callable[[Sql, list[Any]], None]
-Why: TypeAlias = Exception | None
 AGAIN_S = 0.001  # another connection writes: it is over soon
 RELAXED_S = 1.0
-GATHER_S, CROWD = 0.003, 8  # under load a commit waits for more to join it: so many rows in the last are load
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
 
@@ -51,9 +50,10 @@ class GroupCommit:
     def __init__(self, thread: StoreThread, *, relaxed: bool = False, first: Write | None = None) -> None:
         self._thread, self._relaxed, self._first = thread, relaxed, first
         self._syncing: asyncio.TimerHandle | None = None
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-sync")
+        self._worker = Worker("insource-sync")
         self._waiting: list[_Waiting] = []
         self._connection: Any = None
+        self._cursor: Any = None  # one for all: to make one takes as long as to write a row
         self._held, self._log = ExitStack(), -1
         self._busy = self._closed = False
         self._since: float | None = None
@@ -81,9 +81,9 @@ class GroupCommit:
             await (self._emptying or self.join(_nothing, None))
         if self._syncing is not None:
             self._syncing.cancel()
-            await asyncio.wrap_future(self._executor.submit(sync, self._log))
+            await self._worker.done(partial(sync, self._log))
         self._closed = True
-        self._executor.shutdown(wait=False)
+        self._worker.close()
         if self._connection is not None:
             self._held.close()
             with translated(self._thread.path):
@@ -111,8 +111,7 @@ class GroupCommit:
             self._syncing = self._syncing or loop.call_later(RELAXED_S, self._sync_soon)
             self._told(taken, errors)
             return
-        synced = self._executor.submit(sync, self._log)
-        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, taken, errors, done))
+        self._worker.do(partial(sync, self._log), partial(self._synced, taken, errors))
 
     def _written(self, taken: list[_Waiting]) -> list[Why]:
         """Why each is not in the log. Raises `_AgainSoon` when another connection writes now."""
@@ -142,7 +141,7 @@ class GroupCommit:
         by_kind: dict[Write, list[Any]] = {self._first: []} if self._first else {}
         for waiting in taken:
             by_kind.setdefault(waiting.write, []).append(waiting.item)
-        sql = self._connection
+        sql = self._cursor
         with translated(self._thread.path):
             sql.execute("BEGIN IMMEDIATE")
             try:
@@ -151,24 +150,22 @@ class GroupCommit:
                         write(sql, items)
                 sql.execute("COMMIT")
             except BaseException:
-                if sql.in_transaction:
+                if self._connection.in_transaction:
                     sql.execute("ROLLBACK")
                 raise
 
     def _sync_soon(self) -> None:
         """Has the log synced for those who were told already."""
-        loop, self._syncing = asyncio.get_running_loop(), None
-        synced = self._executor.submit(sync, self._log)
-        synced.add_done_callback(lambda done: loop.call_soon_threadsafe(self._heard, done))
+        self._syncing = None
+        self._worker.do(partial(sync, self._log), self._heard)
 
-    def _heard(self, done: Future[None]) -> None:
-        failed = done.exception()
+    def _heard(self, failed: Why) -> None:
         if failed is not None:
             # What an fsync could not write may be marked as written: the next one would wrongly succeed.
             self._broken = f"the store {self._thread.path} could not be synced: {failed}"
 
-    def _synced(self, taken: list[_Waiting], errors: list[Why], done: Future[None]) -> None:
-        self._heard(done)
+    def _synced(self, taken: list[_Waiting], errors: list[Why], failed: Why) -> None:
+        self._heard(failed)
         try:
             self._check()  # removed meanwhile: what was committed went to a file that nobody will find again
         except StoreError as error:
@@ -187,10 +184,7 @@ class GroupCommit:
         self._commits += 1
         if self._commits == CHECKPOINT_COMMITS:
             self._emptying = asyncio.get_running_loop().create_task(self._empty_most())
-        if len(taken) >= CROWD:
-            asyncio.get_running_loop().call_later(GATHER_S, self._go_on)
-        else:
-            self._go_on()
+        self._go_on()
 
     def _go_on(self) -> None:
         if self._due:
@@ -213,7 +207,7 @@ class GroupCommit:
     async def _empty_rest(self) -> None:
         """Puts the little that came meanwhile into it, while nobody writes: only then the log begins anew."""
         with suppress(StoreError):
-            await asyncio.wrap_future(self._executor.submit(self._checkpoint))
+            await self._worker.done(self._checkpoint)
         self._commits, self._emptying = 0, None
         self._go_on()
 
@@ -234,6 +228,7 @@ class GroupCommit:
             return
         import pysqlite3.dbapi2 as sqlite
 
+        sqlite.register_adapter(type(None), _itself)  # a type with none is searched for one, 0.8 µs for each None
         path = str(self._thread.path)
         with translated(self._thread.path):
             connection = sqlite.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -241,7 +236,13 @@ class GroupCommit:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.execute("SELECT count(*) FROM migration").fetchall()  # from here on the log is there
         self._log = self._held.enter_context(open_log(self._thread.path))
-        self._connection = connection
+        self._worker.start()
+        self._connection, self._cursor = connection, connection.cursor()
+
+
+def _itself(value: None) -> None:
+    """How None is written: as it is."""
+    return value
 
 
 def _nothing(_: Sql, __: list[Any]) -> None:

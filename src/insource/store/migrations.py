@@ -9,7 +9,7 @@ from insource.errors import StoreError
 from insource.nouns import Noun
 from insource.store import chain
 from insource.store.spending import sum_up
-from insource.store.tables import API_KEY, ENTRY, METADATA, MIGRATION, OPEN_CALL, SPENT
+from insource.store.tables import API_KEY, ENTRY, METADATA, MIGRATION, OPEN_CALL, RECORD, SPENT
 
 Step = Callable[[Connection], None]
 
@@ -34,10 +34,23 @@ def _audit_chain(connection: Connection) -> None:
     chain.begin(connection)
 
 
+def _fewer_pages(connection: Connection) -> None:
+    """What a call writes lies in fewer pages: each page that a commit changes goes to the log whole."""
+    for index in RECORD.indexes:
+        index.drop(connection)
+        index.create(connection)
+    begun = [dict(row) for row in connection.execute(select(OPEN_CALL)).mappings()]
+    OPEN_CALL.drop(connection)
+    OPEN_CALL.create(connection)
+    if begun:
+        connection.execute(OPEN_CALL.insert(), begun)
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
     Migration(number=3, name="audit chain", apply=_audit_chain),
+    Migration(number=4, name="fewer pages a commit", apply=_fewer_pages),
 )
 
 

@@ -16,50 +16,54 @@ from insource.store.stored import stored
 from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
+RECORD_NAMES = (*chain.RECORD_COLUMNS, "body")
+PENDING_NAMES = ("record", "task", "settled", "body")
+
 
 class Kept(NamedTuple):
     """A call as it is written, and what a person should see of it."""
 
     record: Record
-    row: dict[str, Any]
-    pending: dict[str, Any] | None
+    body: str
+    pending: tuple[Any, ...] | None
 
 
 class Begun(NamedTuple):
-    """A call before anyone is asked, as it is written."""
+    """A call before anyone is asked, as it is written: a row of `open_call`."""
 
-    row: dict[str, Any]
+    id: str
+    until: str
+    process: str
+    body: str
 
 
 def kept(record: Record, pending: Pending | None = None) -> Kept:
-    """The rows of a call that has ended."""
-    row = chain.record_columns(record) | {"body": to_json(record).decode()}
+    """What is written of a call that has ended."""
+    body = to_json(record).decode()
     if pending is None:
-        return Kept(record, row, None)
-    body = to_json(pending).decode()
-    return Kept(record, row, {"record": pending.record, "task": pending.task, "settled": False, "body": body})
+        return Kept(record, body, None)
+    return Kept(record, body, (pending.record, pending.task, False, to_json(pending).decode()))
 
 
 def begun(intent: Intent, process: str) -> Begun:
     """The row of a call that begins; `process` is who will say how it ended."""
-    return Begun({"id": intent.id, "until": intent.until, "process": process, "body": to_json(intent).decode()})
+    return Begun(intent.id, intent.until, process, to_json(intent).decode())
 
 
 def append(sql: Sql, calls: Sequence[Kept]) -> None:
     """Adds calls, what they cost, and what a person should see of them."""
-    rows = [call.row for call in calls]
-    bulk.insert(sql, RECORD, rows)
-    chain.enter(sql, [("record", row["id"], row["body"]) for row in rows])
-    bulk.delete(sql, OPEN_CALL, "id", [row["id"] for row in rows])
+    rows = [(*chain.record_columns(call.record), call.body) for call in calls]
+    bulk.insert(sql, RECORD, RECORD_NAMES, rows)
+    chain.enter(sql, [("record", call.record.id, call.body) for call in calls])
+    bulk.delete(sql, OPEN_CALL, "id", [call.record.id for call in calls])
     spend(sql, [call.record for call in calls])
-    bulk.insert(sql, PENDING, [call.pending for call in calls if call.pending is not None])
+    bulk.insert(sql, PENDING, PENDING_NAMES, [call.pending for call in calls if call.pending is not None])
 
 
 def intend(sql: Sql, calls: Sequence[Begun]) -> None:
     """Notes calls before anyone is asked."""
-    rows = [call.row for call in calls]
-    bulk.insert(sql, OPEN_CALL, rows)
-    chain.enter(sql, [("intent", row["id"], row["body"]) for row in rows])
+    bulk.insert(sql, OPEN_CALL, Begun._fields, calls)
+    chain.enter(sql, [("intent", call.id, call.body) for call in calls])
 
 
 def interrupt(

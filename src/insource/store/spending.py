@@ -39,8 +39,7 @@ def spend(sql: Sql, records: Sequence[Record]) -> None:
     for record in records:
         if record.usd:
             sums[record.created[:10], record.tenant, record.caller] += record.usd
-    rows = [{"day": day, "tenant": tenant, "caller": caller, "usd": usd} for (day, tenant, caller), usd in sums.items()]
-    bulk.insert(sql, SPENT, rows, ADDED)
+    bulk.insert(sql, SPENT, Spent.__struct_fields__, [(*whose, usd) for whose, usd in sums.items()], ADDED)
 
 
 def spent(connection: Connection, since: str) -> list[Spent]:

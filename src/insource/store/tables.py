@@ -3,9 +3,10 @@
 Written so that PostgreSQL can hold them as well: no types, defaults or functions of one database.
 """
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 METADATA = MetaData()
+HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
 
 MIGRATION = Table(
     "migration",
@@ -83,7 +84,7 @@ RECORD = Table(
     Column("output_tokens", Integer, nullable=False),
     Column("created", String, nullable=False),
     Column("body", Text, nullable=False),
-    Index("record_by_task", "task", "seq"),
+    Index("record_by_task", "task", "seq", sqlite_where=HAS_TASK, postgresql_where=HAS_TASK),
 )
 
 ENTRY = Table(
@@ -103,6 +104,7 @@ OPEN_CALL = Table(
     Column("until", String, nullable=False),
     Column("process", String, nullable=False),
     Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,  # each row lies in one page instead of in two: half as many a commit
 )
 
 PENDING = Table(
