@@ -8,6 +8,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -30,6 +31,7 @@ from insource.nouns import (
     canonical,
     stamp,
 )
+from insource.nouns.record import tier_of
 from insource.route import HUMAN, Choice, accept
 from insource.route.limits import need
 
@@ -75,6 +77,16 @@ class Path:
     scope: str = ""
     answers: Answers | None = None
 
+    @cached_property
+    def prices(self) -> tuple[tuple[float, float], ...]:
+        """What each tier asks: US dollars per million tokens in, out."""
+        return tuple([tier.usd_per_million for tier in self.tiers])
+
+    @cached_property
+    def costs(self) -> bool:
+        """Whether one of them asks anything."""
+        return any(map(any, self.prices))
+
 
 def chosen(request: Request, path: Path) -> Path:
     """The path of this one request, by the task's rules; a path that was chosen is its own."""
@@ -111,7 +123,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         left = request.deadline - (time.perf_counter() - began)
         attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
-    record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
+    record = watch.noted(_record(request, path, watch.ruled(tuple(attempts)), began, hashed))
     await keep(without_text(record, path.task), _pending(record, watch.request))
     if record.outcome == "failed":
         raise errors[-1]
@@ -143,7 +155,6 @@ async def intended(request: Request, path: Path) -> str:
     if path.intend is None:
         return hashed
     now = time.time()
-    prices = [tier.usd_per_million for tier in path.tiers]
     intent = Intent(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -152,7 +163,7 @@ async def intended(request: Request, path: Path) -> str:
         created=stamp(now),
         until=stamp(now + request.deadline + GRACE_S),
         caller=request.caller,
-        usd=need(request, prices).usd if any(map(any, prices)) else 0.0,
+        usd=need(request, path.prices).usd if path.costs else 0.0,
     )
     await path.intend(intent)
     return hashed
@@ -165,23 +176,27 @@ async def recorded(
 
     `hashed` is the hash of its input where that is known.
     """
-    if path.tiers:
-        attempts = tuple([_priced(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)])
-    record = Record(
+    return _record(request, path, attempts, began, await _hash(request, path.key) if hashed is None else hashed)
+
+
+def _record(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str) -> Record:
+    usd = 0.0
+    if path.costs:
+        attempts = tuple([_priced(attempt, *price) for attempt, price in zip(attempts, path.prices, strict=False)])
+        usd = sum([attempt.usd for attempt in attempts])
+    return Record(
         id=request.id,
         task=path.task.name if path.task else None,
-        release=None,
+        release=path.tiers[tier_of(attempts) - 1].release if path.tiers else None,
         tenant=request.tenant,
         attempts=attempts,
         outcome=_outcome(attempts),
-        input_hash=await _hash(request, path.key) if hashed is None else hashed,
+        input_hash=hashed,
         latency_ms=(time.perf_counter() - began) * 1000,
-        usd=sum([attempt.usd for attempt in attempts]),
+        usd=usd,
         created=stamp(time.time()),
         caller=request.caller,
     )
-    release = path.tiers[record.tier - 1].release if path.tiers else None
-    return record if release is None else msgspec.structs.replace(record, release=release)
 
 
 def without_text(record: Record, task: Task | None) -> Record:
@@ -311,8 +326,7 @@ async def _hash(request: Request, key: Key | None) -> str:
     return input_hash(await key(request.tenant), text)
 
 
-def _priced(attempt: Attempt, tier: Tier) -> Attempt:
-    price_in, price_out = tier.usd_per_million
+def _priced(attempt: Attempt, price_in: float, price_out: float) -> Attempt:
     if attempt.prediction is None or attempt.decision.rule == CACHED or not (price_in or price_out):
         return attempt
     usage = attempt.prediction.usage
