@@ -3,15 +3,15 @@
 The server, the batch, the terminal and every measurement go through here: what is measured is what is served.
 """
 
-import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
 
+from insource.engines.alarm import Alarm
 from insource.engines.base import Engine
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
 from insource.journeys.again import Answers, Tried, again
@@ -60,7 +60,8 @@ class Path:
     `refused` are the engines that the task names but may not use. A call has `deadline` seconds. `scans` look at what
     is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
-    `answers` are those that may be given again, None where none may, and `scope` names what they hang on.
+    `answers` are those that may be given again, None where none may, and `scope` names what they hang on. The `alarm`
+    ends what takes an engine too long.
     """
 
     task: Task | None
@@ -76,6 +77,7 @@ class Path:
     rule: str = ""
     scope: str = ""
     answers: Answers | None = None
+    alarm: Alarm = field(default_factory=Alarm, compare=False)
 
     @cached_property
     def prices(self) -> tuple[tuple[float, float], ...]:
@@ -248,8 +250,8 @@ async def _ask(request: Request, path: Path, index: int, seconds: float) -> tupl
     engine = path.tiers[index].engine
     error: InsourceError
     try:
-        async with asyncio.timeout(seconds):
-            prediction = await engine.complete(msgspec.structs.replace(request, deadline=seconds))
+        asked = engine.complete(msgspec.structs.replace(request, deadline=seconds))
+        prediction = await path.alarm.wait(asked, seconds)
     except TimeoutError:
         error = EngineSlow(f"{engine.name} did not answer within {seconds:.1f} s")
     except EngineError as raised:
