@@ -233,9 +233,11 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
 
 async def _tried(path: Path, watch: Watched, began: float) -> Tried:
     """Engine after engine, until an answer is accepted; none where a scan lets none be asked."""
-    attempts: list[Attempt] = [*watch.refusal]
-    errors: list[InsourceError] = [watch.error] if watch.error else []
-    for index in () if watch.error else range(len(path.tiers)):
+    if watch.error is not None:
+        return [*watch.refusal], [watch.error]
+    attempts: list[Attempt] = []
+    errors: list[InsourceError] = []
+    for index in range(len(path.tiers)):
         left = watch.request.deadline - (time.perf_counter() - began)
         asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
         attempt, error = await watch.heard(*asked)
