@@ -72,6 +72,8 @@ class Record(Noun, frozen=True, kw_only=True):
     @property
     def answer(self) -> Prediction | None:
         """The answer, or the provisional one under review: the last prediction that has a value, else the last."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].prediction
         answering = _answering(self.attempts)
         return None if answering is None else self.attempts[answering].prediction
 
@@ -88,13 +90,11 @@ class Record(Noun, frozen=True, kw_only=True):
 
 def tier_of(attempts: tuple[Attempt, ...]) -> int:
     """Which of the attempts gave the answer, counted from 1; the last one when none did."""
-    answering = _answering(attempts)
+    answering = _answering(attempts) if len(attempts) > 1 else None
     return len(attempts) if answering is None else answering + 1
 
 
 def _answering(attempts: tuple[Attempt, ...]) -> int | None:
-    if len(attempts) == 1:
-        return None if attempts[0].prediction is None else 0
     made = [i for i, attempt in enumerate(attempts) if attempt.prediction is not None]
     valid = [i for i in made if (said := attempts[i].prediction) is not None and said.value is not None]
     return max(valid or made, default=None)
