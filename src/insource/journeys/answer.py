@@ -5,7 +5,7 @@ The server, the batch, the terminal and every measurement go through here: what 
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -182,10 +182,8 @@ async def recorded(
 
 
 def _record(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str) -> Record:
-    usd = 0.0
     if path.costs:
-        attempts = tuple([_priced(attempt, *price) for attempt, price in zip(attempts, path.prices, strict=False)])
-        usd = sum([attempt.usd for attempt in attempts])
+        attempts = _priced(attempts, path.prices)
     return Record(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -195,7 +193,7 @@ def _record(request: Request, path: Path, attempts: tuple[Attempt, ...], began: 
         outcome=_outcome(attempts),
         input_hash=hashed,
         latency_ms=(time.perf_counter() - began) * 1000,
-        usd=usd,
+        usd=sum([attempt.usd for attempt in attempts]) if path.costs else 0.0,
         created=stamp(time.time()),
         caller=request.caller,
     )
@@ -330,9 +328,12 @@ async def _hash(request: Request, key: Key | None) -> str:
     return input_hash(await key(request.tenant), text)
 
 
-def _priced(attempt: Attempt, price_in: float, price_out: float) -> Attempt:
-    if attempt.prediction is None or attempt.decision.rule == CACHED or not (price_in or price_out):
-        return attempt
-    usage = attempt.prediction.usage
-    usd = (usage.input_tokens * price_in + usage.output_tokens * price_out) / 1_000_000
-    return msgspec.structs.replace(attempt, usd=usd)
+def _priced(attempts: tuple[Attempt, ...], prices: Sequence[tuple[float, float]]) -> tuple[Attempt, ...]:
+    priced = []
+    for attempt, (price_in, price_out) in zip(attempts, prices, strict=False):
+        said = attempt.prediction
+        if said is not None and attempt.decision.rule != CACHED and (price_in or price_out):
+            usd = (said.usage.input_tokens * price_in + said.usage.output_tokens * price_out) / 1_000_000
+            attempt = msgspec.structs.replace(attempt, usd=usd)
+        priced.append(attempt)
+    return tuple(priced)

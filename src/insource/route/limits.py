@@ -186,15 +186,17 @@ class _Book:
         if not hold.nano:  # a call that costs nothing passes
             return None
         day = _day(now.toordinal())
-        if self.lacks(limits.usd_per_day, hold.nano, day):
-            return "usd_per_day", _wait(limits.usd_per_day, hold.nano, _tomorrow(now) - now)
-        if self.lacks(limits.usd_per_month, hold.nano, day[:MONTH]):
-            return "usd_per_month", _wait(limits.usd_per_month, hold.nano, _next_month(now) - now)
+        most = limits.usd_per_day
+        if most is not None and self.due(day) + hold.nano > int(most * NANO):
+            return "usd_per_day", _wait(most, hold.nano, _tomorrow(now) - now)
+        most = limits.usd_per_month
+        if most is not None and self.due(day[:MONTH]) + hold.nano > int(most * NANO):
+            return "usd_per_month", _wait(most, hold.nano, _next_month(now) - now)
         return None
 
-    def lacks(self, usd: float | None, nano: int, period: str) -> bool:
-        """Whether `nano` more would be above the `usd` of a day or a month."""
-        return usd is not None and self.spent.get(period, 0) + self.reserved + nano > int(usd * NANO)
+    def due(self, period: str) -> int:
+        """What was spent on a day or in a month, and what may be spent yet by calls under way."""
+        return self.spent.get(period, 0) + self.reserved
 
     def wait(self, what: Callable[[_Second], int], over: float, now: int) -> float:
         """Seconds until `over` of what was used is out of the window; infinite where that is more than all of it."""
@@ -206,8 +208,10 @@ class _Book:
 
     def settle(self, hold: _Hold, tokens: int, nano: int, day: str) -> None:
         """Puts what the call took in the place of what it held."""
-        if hold.second in self.seconds:  # else its minute is over
-            self.add(hold.second, 0, tokens - hold.tokens)
+        second, more = self.seconds.get(hold.second), tokens - hold.tokens
+        if second is not None:  # else its minute is over
+            second.tokens += more
+            self.tokens += more
         self.reserved -= hold.nano
         self.spend(nano, day)
 
@@ -244,9 +248,9 @@ def _day(ordinal: int) -> str:
     return date.fromordinal(ordinal).isoformat()
 
 
-def _wait(usd: float | None, nano: int, left: timedelta) -> float:
+def _wait(usd: float, nano: int, left: timedelta) -> float:
     """Seconds until the day or month is over; a call that alone costs more than its limit never fits."""
-    return math.inf if nano > int((usd or 0.0) * NANO) else max(1.0, left.total_seconds())
+    return math.inf if nano > int(usd * NANO) else max(1.0, left.total_seconds())
 
 
 def _tomorrow(now: datetime) -> datetime:
