@@ -125,7 +125,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         left = request.deadline - (time.perf_counter() - began)
         attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
-    record = watch.noted(_record(request, path, watch.ruled(tuple(attempts)), began, hashed))
+    record = watch.noted(recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
     await keep(without_text(record, path.task), _pending(record, watch.request))
     if record.outcome == "failed":
         raise errors[-1]
@@ -144,7 +144,7 @@ async def broken_off(request: Request, path: Path, keep: Keep, reason: str = STO
     path = chosen(request, path)
     failure = _failure(path, 0, EngineDown(reason)) if path.tiers else _unasked(path)
     attempt = Attempt(decision=msgspec.structs.replace(failure, reason=reason))
-    record = await recorded(request, path, (attempt,), time.perf_counter())
+    record = recorded(request, path, (attempt,), time.perf_counter(), await _hash(request, path.key))
     await keep(without_text(record, path.task), None)
 
 
@@ -171,17 +171,11 @@ async def intended(request: Request, path: Path) -> str:
     return hashed
 
 
-async def recorded(
-    request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str | None = None
-) -> Record:
+def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str) -> Record:
     """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in.
 
-    `hashed` is the hash of its input where that is known.
+    `hashed` is the hash of its input.
     """
-    return _record(request, path, attempts, began, await _hash(request, path.key) if hashed is None else hashed)
-
-
-def _record(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str) -> Record:
     if path.costs:
         attempts = _priced(attempts, path.prices)
     return Record(
