@@ -15,7 +15,6 @@ from insource.route.limits import ANSWER_TOKENS, WINDOW_S, Account, Ledger, Need
 from insource.store import Store
 
 METERED = ("tokens_per_minute", "usd_per_day", "usd_per_month")
-NO_LIMITS = Limits()
 
 
 def utc() -> datetime:
@@ -77,10 +76,12 @@ class Meter:
     def _payers(self, key: Key) -> "_Payers":
         known = self._known.get(key.id)
         if known is None or known.key is not key:
-            limits = (key.limits, self._tenants.get(key.tenant, NO_LIMITS))
+            limits = (key.limits, self._tenants.get(key.tenant))  # a tenant without limits will never have any
             names = _names(key.tenant, key.name)
-            accounts = tuple(Account(name=name, limits=limit) for name, limit in zip(names, limits, strict=True))
-            known = self._known[key.id] = _Payers(key, accounts, metered=any(map(_metered, limits)))
+            both = zip(names, limits, strict=True)
+            accounts = tuple(Account(name=name, limits=limit) for name, limit in both if limit is not None)
+            metered = any(_metered(account.limits) for account in accounts)
+            known = self._known[key.id] = _Payers(key, accounts, metered)
         return known
 
 
