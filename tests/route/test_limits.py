@@ -24,8 +24,8 @@ class Clock:
     def seconds(self) -> float:
         return (self.at - self.began).total_seconds() + 1000.25
 
-    def now(self) -> datetime:
-        return self.at
+    def now(self) -> float:
+        return self.at.timestamp()
 
     def ledger(self) -> Ledger:
         return Ledger(self.seconds, self.now)

@@ -55,7 +55,7 @@ class Races:
         self.engine = Busy("one", RULES)
         self.path = Path(task=None, tiers=(Tier(self.engine, usd_per_million=(0.0, PRICE)),))
         self.seconds, self.day = 0.0, datetime(2026, 11, 26, tzinfo=UTC)
-        self.meter = Meter({"plant": tenant}, clock=lambda: self.seconds, now=lambda: self.day)
+        self.meter = Meter({"plant": tenant}, clock=lambda: self.seconds, now=self.day.timestamp)
         self.records: list[Record] = []
         self.refused = 0
 

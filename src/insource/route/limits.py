@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
 
@@ -17,7 +17,7 @@ import msgspec
 from insource.nouns import Limits, Noun, Request, canonical
 from insource.nouns.request import text_of
 
-WINDOW_S = 60
+WINDOW_S, DAY_S = 60, 86_400
 NANO = 1_000_000_000  # money is counted in whole billionths, so that what is given back is what was taken
 ANSWER_TOKENS = 1024  # what an answer is reckoned with where the call names no max_tokens
 MOST_DAYS = 40
@@ -70,12 +70,12 @@ def need(request: Request, prices: Sequence[tuple[float, float]]) -> Need:
 
 
 class Ledger:
-    """What each account has used. `clock` gives seconds that never go back, `now` the time of UTC.
+    """What each account has used. `clock` gives seconds that never go back, `now` those since 1970.
 
     Not for several threads.
     """
 
-    def __init__(self, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], float], now: Callable[[], float]) -> None:
         self._clock, self._now = clock, now
         self._books: defaultdict[str, _Book] = defaultdict(_Book)
         self._held: dict[str, _Hold] = {}
@@ -106,7 +106,7 @@ class Ledger:
                 book.add(hold.second, 0, 0)
         elif hold.settled:
             return
-        nano, day = _nano(used.usd), _day(self._now().toordinal())
+        nano, day = _nano(used.usd), _day(int(self._now()) // DAY_S)
         for book in hold.books:
             book.settle(hold, used.tokens, nano, day)
         hold.settled = True
@@ -170,7 +170,7 @@ class _Book:
     spent: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     looked: int = 0
 
-    def refuses(self, hold: _Hold, limits: Limits, now: datetime) -> tuple[str, float] | None:
+    def refuses(self, hold: _Hold, limits: Limits, now: float) -> tuple[str, float] | None:
         """The limit that has no room for the call, and the seconds until it has: infinite where it never will."""
         if hold.second > self.looked:
             self.forget(hold.second, now)
@@ -185,18 +185,14 @@ class _Book:
             return "concurrent", 1
         if not hold.nano:  # a call that costs nothing passes
             return None
-        day = _day(now.toordinal())
+        day, wanted = _day(int(now) // DAY_S), self.reserved + hold.nano
         most = limits.usd_per_day
-        if most is not None and self.due(day) + hold.nano > int(most * NANO):
-            return "usd_per_day", _wait(most, hold.nano, _tomorrow(now) - now)
+        if most is not None and self.spent.get(day, 0) + wanted > int(most * NANO):
+            return "usd_per_day", _wait(most, hold.nano, _tomorrow, now)
         most = limits.usd_per_month
-        if most is not None and self.due(day[:MONTH]) + hold.nano > int(most * NANO):
-            return "usd_per_month", _wait(most, hold.nano, _next_month(now) - now)
+        if most is not None and self.spent.get(day[:MONTH], 0) + wanted > int(most * NANO):
+            return "usd_per_month", _wait(most, hold.nano, _next_month, now)
         return None
-
-    def due(self, period: str) -> int:
-        """What was spent on a day or in a month, and what may be spent yet by calls under way."""
-        return self.spent.get(period, 0) + self.reserved
 
     def wait(self, what: Callable[[_Second], int], over: float, now: int) -> float:
         """Seconds until `over` of what was used is out of the window; infinite where that is more than all of it."""
@@ -213,7 +209,8 @@ class _Book:
             second.tokens += more
             self.tokens += more
         self.reserved -= hold.nano
-        self.spend(nano, day)
+        if nano:
+            self.spend(nano, day)
 
     def add(self, second: int, requests: int, tokens: int) -> None:
         """Counts what was used in `second`."""
@@ -227,11 +224,10 @@ class _Book:
 
     def spend(self, nano: int, day: str) -> None:
         """Counts money that was spent on `day`."""
-        if nano:
-            self.spent[day] += nano
-            self.spent[day[:MONTH]] += nano
+        self.spent[day] += nano
+        self.spent[day[:MONTH]] += nano
 
-    def forget(self, second: int, now: datetime) -> None:
+    def forget(self, second: int, now: float) -> None:
         """Leaves out what is older than a minute, and days of other months once there are many."""
         self.looked = second
         while self.seconds and (first := next(iter(self.seconds))) + WINDOW_S < second:
@@ -239,18 +235,20 @@ class _Book:
             self.requests -= old.requests
             self.tokens -= old.tokens
         if len(self.spent) > MOST_DAYS:
-            month = _day(now.toordinal())[:MONTH]
+            month = _day(int(now) // DAY_S)[:MONTH]
             self.spent = defaultdict(int, {day: nano for day, nano in self.spent.items() if day >= month})
 
 
 @lru_cache(maxsize=4)
-def _day(ordinal: int) -> str:
-    return date.fromordinal(ordinal).isoformat()
+def _day(number: int) -> str:
+    """The day, counted from 1970."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()
 
 
-def _wait(usd: float, nano: int, left: timedelta) -> float:
+def _wait(usd: float, nano: int, end: Callable[[datetime], datetime], now: float) -> float:
     """Seconds until the day or month is over; a call that alone costs more than its limit never fits."""
-    return math.inf if nano > int(usd * NANO) else max(1.0, left.total_seconds())
+    at = datetime.fromtimestamp(now, UTC)
+    return math.inf if nano > int(usd * NANO) else max(1.0, (end(at) - at).total_seconds())
 
 
 def _tomorrow(now: datetime) -> datetime:

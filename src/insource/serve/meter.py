@@ -17,11 +17,6 @@ from insource.store import Store
 METERED = ("tokens_per_minute", "usd_per_day", "usd_per_month")
 
 
-def utc() -> datetime:
-    """The time now."""
-    return datetime.now(UTC)
-
-
 class Meter:
     """Lends each call what it may need and takes back what it did not; `tenants` are the limits of insource.toml."""
 
@@ -30,7 +25,7 @@ class Meter:
         tenants: Mapping[str, Limits],
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = utc,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._tenants, self._now = tenants, now
         self.ledger = Ledger(clock, now)
@@ -38,7 +33,7 @@ class Meter:
 
     async def remember(self, store: Store) -> None:
         """Takes over what the store knows of this month's money and of the last minute's calls. Raises `StoreError`."""
-        now = self._now()
+        now = datetime.fromtimestamp(self._now(), UTC)
         for spent in await store.spent(f"{now:%Y-%m}-01"):
             for name in _names(spent.tenant, spent.caller):
                 self.ledger.remember(name, spent.day, spent.usd)
