@@ -29,6 +29,7 @@ RULES = (
     Rule(match="slow", text=WORDS, delay_s=0.002),
     Rule(match="*", text=WORDS),
 )
+NO_LIMITS = Limits()
 PRICE = 1000.0  # USD per million tokens out: the words cost 0.008
 
 
@@ -49,12 +50,12 @@ class Busy(Scripted):
 class Races:
     """Rounds of 64 calls at once, each round in a minute of its own, all of one day."""
 
-    def __init__(self, limits: Limits, tenant: Limits = metering.NO_LIMITS) -> None:
+    def __init__(self, limits: Limits, tenant: Limits = NO_LIMITS) -> None:
         self.key = Key(id="k", name="desk", tenant="plant", limits=limits)
         self.engine = Busy("one", RULES)
         self.path = Path(task=None, tiers=(Tier(self.engine, usd_per_million=(0.0, PRICE)),))
         self.seconds, self.day = 0.0, datetime(2026, 11, 26, tzinfo=UTC)
-        self.meter = Meter({"plant": tenant}, clock=lambda: self.seconds, now=lambda: self.day)
+        self.meter = Meter({"plant": tenant}, clock=lambda: self.seconds, now=self.day.timestamp)
         self.records: list[Record] = []
         self.refused = 0
 
@@ -110,7 +111,7 @@ def tokens(record: Record) -> int:
 )
 @pytest.mark.parametrize("of", ["key", "tenant"])
 async def test_200_races_of_64_calls_never_go_above_a_limit_and_give_all_back(limits, of):
-    races = Races(*((Limits(**limits),) if of == "key" else (metering.NO_LIMITS, Limits(**limits))))
+    races = Races(*((Limits(**limits),) if of == "key" else (NO_LIMITS, Limits(**limits))))
     dice, spent, answered = random.Random(4), 0.0, 0  # noqa: S311 - the same races each time
     for number in range(200):
         records = await races.round(number, dice)

@@ -3,14 +3,15 @@
 The server, the batch, the terminal and every measurement go through here: what is measured is what is served.
 """
 
-import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
+from insource.engines.alarm import Alarm
 from insource.engines.base import Engine
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError, Invalid, Missing, OutputInvalid
 from insource.journeys.again import Answers, Tried, again
@@ -30,6 +31,7 @@ from insource.nouns import (
     canonical,
     stamp,
 )
+from insource.nouns.record import tier_of
 from insource.route import HUMAN, Choice, accept
 from insource.route.limits import need
 
@@ -58,7 +60,8 @@ class Path:
     `refused` are the engines that the task names but may not use. A call has `deadline` seconds. `scans` look at what
     is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
-    `answers` are those that may be given again, None where none may, and `scope` names what they hang on.
+    `answers` are those that may be given again, None where none may, and `scope` names what they hang on. The `alarm`
+    ends what takes an engine too long.
     """
 
     task: Task | None
@@ -74,6 +77,17 @@ class Path:
     rule: str = ""
     scope: str = ""
     answers: Answers | None = None
+    alarm: Alarm = field(default_factory=Alarm, compare=False)
+
+    @cached_property
+    def prices(self) -> tuple[tuple[float, float], ...]:
+        """What each tier asks: US dollars per million tokens in, out."""
+        return tuple([tier.usd_per_million for tier in self.tiers])
+
+    @cached_property
+    def costs(self) -> bool:
+        """Whether one of them asks anything."""
+        return any(map(any, self.prices))
 
 
 def chosen(request: Request, path: Path) -> Path:
@@ -111,7 +125,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         left = request.deadline - (time.perf_counter() - began)
         attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
-    record = watch.noted(await recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
+    record = watch.noted(recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
     await keep(without_text(record, path.task), _pending(record, watch.request))
     if record.outcome == "failed":
         raise errors[-1]
@@ -130,7 +144,7 @@ async def broken_off(request: Request, path: Path, keep: Keep, reason: str = STO
     path = chosen(request, path)
     failure = _failure(path, 0, EngineDown(reason)) if path.tiers else _unasked(path)
     attempt = Attempt(decision=msgspec.structs.replace(failure, reason=reason))
-    record = await recorded(request, path, (attempt,), time.perf_counter())
+    record = recorded(request, path, (attempt,), time.perf_counter(), await _hash(request, path.key))
     await keep(without_text(record, path.task), None)
 
 
@@ -143,7 +157,6 @@ async def intended(request: Request, path: Path) -> str:
     if path.intend is None:
         return hashed
     now = time.time()
-    prices = [tier.usd_per_million for tier in path.tiers]
     intent = Intent(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -152,36 +165,32 @@ async def intended(request: Request, path: Path) -> str:
         created=stamp(now),
         until=stamp(now + request.deadline + GRACE_S),
         caller=request.caller,
-        usd=need(request, prices).usd if any(map(any, prices)) else 0.0,
+        usd=need(request, path.prices).usd if path.costs else 0.0,
     )
     await path.intend(intent)
     return hashed
 
 
-async def recorded(
-    request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str | None = None
-) -> Record:
+def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began: float, hashed: str) -> Record:
     """The record of what was tried, under the request's id; `began` is `time.perf_counter` when the call came in.
 
-    `hashed` is the hash of its input where that is known.
+    `hashed` is the hash of its input.
     """
-    if path.tiers:
-        attempts = tuple([_priced(attempt, tier) for attempt, tier in zip(attempts, path.tiers, strict=False)])
-    record = Record(
+    if path.costs:
+        attempts = _priced(attempts, path.prices)
+    return Record(
         id=request.id,
         task=path.task.name if path.task else None,
-        release=None,
+        release=path.tiers[tier_of(attempts) - 1].release if path.tiers else None,
         tenant=request.tenant,
         attempts=attempts,
         outcome=_outcome(attempts),
-        input_hash=await _hash(request, path.key) if hashed is None else hashed,
+        input_hash=hashed,
         latency_ms=(time.perf_counter() - began) * 1000,
-        usd=sum([attempt.usd for attempt in attempts]),
+        usd=sum([attempt.usd for attempt in attempts]) if path.costs else 0.0,
         created=stamp(time.time()),
         caller=request.caller,
     )
-    release = path.tiers[record.tier - 1].release if path.tiers else None
-    return record if release is None else msgspec.structs.replace(record, release=release)
 
 
 def without_text(record: Record, task: Task | None) -> Record:
@@ -216,9 +225,11 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
 
 async def _tried(path: Path, watch: Watched, began: float) -> Tried:
     """Engine after engine, until an answer is accepted; none where a scan lets none be asked."""
-    attempts: list[Attempt] = [*watch.refusal]
-    errors: list[InsourceError] = [watch.error] if watch.error else []
-    for index in () if watch.error else range(len(path.tiers)):
+    if watch.error is not None:
+        return [*watch.refusal], [watch.error]
+    attempts: list[Attempt] = []
+    errors: list[InsourceError] = []
+    for index in range(len(path.tiers)):
         left = watch.request.deadline - (time.perf_counter() - began)
         asked = await _ask(watch.request, path, index, max(left, 0.0) / (len(path.tiers) - index))
         attempt, error = await watch.heard(*asked)
@@ -233,8 +244,8 @@ async def _ask(request: Request, path: Path, index: int, seconds: float) -> tupl
     engine = path.tiers[index].engine
     error: InsourceError
     try:
-        async with asyncio.timeout(seconds):
-            prediction = await engine.complete(msgspec.structs.replace(request, deadline=seconds))
+        asked = engine.complete(msgspec.structs.replace(request, deadline=seconds))
+        prediction = await path.alarm.wait(asked, seconds)
     except TimeoutError:
         error = EngineSlow(f"{engine.name} did not answer within {seconds:.1f} s")
     except EngineError as raised:
@@ -311,10 +322,12 @@ async def _hash(request: Request, key: Key | None) -> str:
     return input_hash(await key(request.tenant), text)
 
 
-def _priced(attempt: Attempt, tier: Tier) -> Attempt:
-    price_in, price_out = tier.usd_per_million
-    if attempt.prediction is None or attempt.decision.rule == CACHED or not (price_in or price_out):
-        return attempt
-    usage = attempt.prediction.usage
-    usd = (usage.input_tokens * price_in + usage.output_tokens * price_out) / 1_000_000
-    return msgspec.structs.replace(attempt, usd=usd)
+def _priced(attempts: tuple[Attempt, ...], prices: Sequence[tuple[float, float]]) -> tuple[Attempt, ...]:
+    priced = []
+    for attempt, (price_in, price_out) in zip(attempts, prices, strict=False):
+        said = attempt.prediction
+        if said is not None and attempt.decision.rule != CACHED and (price_in or price_out):
+            usd = (said.usage.input_tokens * price_in + said.usage.output_tokens * price_out) / 1_000_000
+            attempt = msgspec.structs.replace(attempt, usd=usd)
+        priced.append(attempt)
+    return tuple(priced)

@@ -20,7 +20,7 @@ async def embed(request: Request, path: Path, keep: Keep, wanted: JsonObject) ->
     engine = path.tiers[0].engine
     if not isinstance(engine, Embeds):
         raise Invalid(f"{engine.name} has no embeddings", hint="name an engine of a server that has", at="model")
-    await intended(request, path)
+    hashed = await intended(request, path)
     watch = await watched(request, path.scans)
     began, vectors = time.perf_counter(), list[JsonObject]()
     error = watch.error
@@ -39,7 +39,7 @@ async def embed(request: Request, path: Path, keep: Keep, wanted: JsonObject) ->
         decision = Decision(engine=engine.name, rule="passthrough", accepted=said is not None,
                             reason=(error or EngineDown(reason)).code if said is None else reason)  # fmt: skip
         attempts = watch.refusal or (Attempt(decision=decision, prediction=said),)
-        record = watch.noted(await recorded(request, path, attempts, began))
+        record = watch.noted(recorded(request, path, attempts, began, hashed))
         await asyncio.shield(keep(without_text(record, None), None))
     if error is not None:
         raise error

@@ -56,8 +56,8 @@ async def relay_bursts(
     piece must come within the engine's share of the request's deadline, each other within the deadline. Raises the last
     `EngineError` when no engine is left, or one fails between pieces.
     """
-    await intended(request, path)
-    call = _Call(request, path, await watched(request, path.scans))
+    hashed = await intended(request, path)
+    call = _Call(request, path, await watched(request, path.scans), hashed)
     try:
         call.check()
         if path.answers is not None:
@@ -88,8 +88,8 @@ async def relay_bursts(
 class _Call:
     """What is known of a call while it is being answered."""
 
-    def __init__(self, request: Request, path: Path, watch: Watched) -> None:
-        self.request, self.path, self.watch = request, path, watch
+    def __init__(self, request: Request, path: Path, watch: Watched, hashed: str) -> None:
+        self.request, self.path, self.watch, self.hashed = request, path, watch, hashed
         self.watching = watch.stream()
         self.began = time.perf_counter()
         self.failed: list[Attempt] = []
@@ -195,7 +195,7 @@ class _Call:
         attempts = self.watch.refusal or (*self.failed, self._attempt(self.error))
         if self.turn is not None:
             self.turn.keep(self.request.id, attempts)
-        record = self.watch.noted(await recorded(self.request, self.path, attempts, self.began))
+        record = self.watch.noted(recorded(self.request, self.path, attempts, self.began, self.hashed))
         if self.prediction is None:  # words that break off wait for nobody's review
             record = msgspec.structs.replace(record, outcome="failed")
         await keep(without_text(record, None), None)

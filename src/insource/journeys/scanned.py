@@ -47,27 +47,74 @@ def open_scans(scan: Scan) -> Scans | None:
 
 async def watched(request: Request, scans: Scans | None) -> "Watched":
     """The call once what is asked has been scanned; what is wrong with it is its `error`, and nothing is raised."""
-    watch = Watched(request, scans)
-    if scans is None or scans.asked is None:
-        return watch
-    await _run(watch.look, len(request.input) if request.task else len(to_json([request.messages, request.tools])))
+    if scans is None:
+        return Watched(request)
+    watch = _Scanned(request, scans)
+    if scans.asked is not None:
+        size = len(request.input) if request.task else len(to_json([request.messages, request.tools]))
+        await _run(watch.look, size)
     return watch
 
 
 class Watched:
-    """A call on its way. `request` is what engines may see, `found` what was found in what the caller sent."""
+    """A call on its way. `request` is what engines may see, `found` what was found in what the caller sent.
 
-    def __init__(self, request: Request, scans: Scans | None) -> None:
+    This is one in which nothing is looked for.
+    """
+
+    found: tuple[Hit, ...] = ()
+    error: InsourceError | None = None
+
+    def __init__(self, request: Request) -> None:
         self.request = request
-        self.found: tuple[Hit, ...] = ()
-        self.error: InsourceError | None = None
+
+    @property
+    def refusal(self) -> tuple[Attempt, ...]:
+        """What is on record where no engine was asked."""
+        return () if self.error is None else (Attempt(decision=_refused(self.error)),)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found in what is asked, and nothing of it was replaced."""
+        return True
+
+    async def heard(self, attempt: Attempt, error: InsourceError | None) -> tuple[Attempt, InsourceError | None]:
+        """The attempt with what may go on of its answer. What may not, or what a person is to see, is not accepted."""
+        return attempt, error
+
+    def hushed(self, error: InsourceError) -> InsourceError:
+        """An engine's complaint, without its words where they hold what no answer may."""
+        return error
+
+    def ruled(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+        """The attempts, of which none is accepted where a person is to see what came in."""
+        return attempts
+
+    def noted(self, record: Record) -> Record:
+        """The record with what was found in what the caller sent."""
+        return record
+
+    def given(self, record: Record) -> Record:
+        """The record as the caller gets it: into the answers goes back what was taken out of the question."""
+        return record
+
+    def stream(self) -> "Watching":
+        """For an answer that comes in pieces."""
+        return Watching(None, Originals(), None)
+
+
+class _Scanned(Watched):
+    """One in which something is looked for, in what is asked or in what is answered."""
+
+    def __init__(self, request: Request, scans: Scans) -> None:
+        super().__init__(request)
         self._scans = scans
         self._originals = Originals()
         self._json = str((request.response_format or {}).get("type")).startswith("json")
 
     def look(self) -> None:
         """Scans what is asked, all of it that an engine would get."""
-        if self._scans is None or self._scans.asked is None:
+        if self._scans.asked is None:
             return
         finder = Finder(self._scans.asked, self._originals)
         try:
@@ -83,19 +130,10 @@ class Watched:
             self.error = Blocked(f"the input holds what may not pass: {blocked}", hint="leave it out", at="messages")
 
     @property
-    def refusal(self) -> tuple[Attempt, ...]:
-        """What is on record where no engine was asked."""
-        return () if self.error is None else (Attempt(decision=_refused(self.error)),)
-
-    @property
     def clean(self) -> bool:
-        """Whether nothing was found in what is asked, and nothing of it was replaced."""
         return self.error is None and not self.found and not len(self._originals)
 
     async def heard(self, attempt: Attempt, error: InsourceError | None) -> tuple[Attempt, InsourceError | None]:
-        """The attempt with what may go on of its answer. What may not, or what a person is to see, is not accepted."""
-        if self._scans is None:
-            return attempt, error
         said, error = attempt.prediction, error and self.hushed(error)
         attempt = msgspec.structs.replace(attempt, decision=self._unquoting(attempt.decision))
         if said is None:
@@ -112,14 +150,12 @@ class Watched:
         return attempt, failed or error
 
     def hushed(self, error: InsourceError) -> InsourceError:
-        """An engine's complaint, without its words where they hold what no answer may."""
-        scanner = self._scans.said if self._scans else None
+        scanner = self._scans.said
         if scanner is None or isinstance(error, Blocked | ScanFailed) or _may_pass(str(error), scanner):
             return error
         return type(error)("the engine's complaint may not be shown", hint=error.hint, at=error.at)
 
     def ruled(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-        """The attempts, of which none is accepted where a person is to see what came in."""
         kinds = _kinds(self.found, "review") if self.request.task else ""
         if not kinds or not attempts[-1].decision.accepted:
             return attempts
@@ -128,12 +164,10 @@ class Watched:
         return (*attempts[:-1], msgspec.structs.replace(attempts[-1], decision=decision))
 
     def noted(self, record: Record) -> Record:
-        """The record with what was found in what the caller sent."""
         return msgspec.structs.replace(record, found=self.found) if self.found else record
 
     def given(self, record: Record) -> Record:
-        """The record as the caller gets it: into the answers goes back what was taken out of the question."""
-        if not len(self._originals) or self._scans is None or not self._scans.restore:
+        if not len(self._originals) or not self._scans.restore:
             return record
         attempts = tuple(
             msgspec.structs.replace(each, prediction=each.prediction and self._restored(each.prediction))
@@ -142,21 +176,20 @@ class Watched:
         return msgspec.structs.replace(record, attempts=attempts)
 
     def stream(self) -> "Watching":
-        """For an answer that comes in pieces."""
-        scanner = self._scans.said if self._scans else None
-        restore = self._scans is not None and self._scans.restore and len(self._originals)
+        scanner = self._scans.said
+        restore = self._scans.restore and len(self._originals)
         return Watching(scanner, self._originals, Back(self._originals, as_json=self._json) if restore else None)
 
     def _unquoting(self, decision: Decision) -> Decision:
         """The decision, without what an engine said where its reason quotes what no answer may hold."""
-        scanner = self._scans.said if self._scans else None
+        scanner = self._scans.said
         if scanner is None or _may_pass(decision.reason, scanner):
             return decision
         code = decision.reason.partition(": ")[0]
         return msgspec.structs.replace(decision, reason=f"{code}: what was said may not be shown")
 
     def _answer(self, said: Prediction) -> tuple[Prediction, tuple[Hit, ...], InsourceError | None]:
-        scanner = self._scans.said if self._scans else None
+        scanner = self._scans.said
         said = shifted(said, self.request.input, self._originals)
         if scanner is None:
             return said, (), None

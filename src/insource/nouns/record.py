@@ -12,6 +12,7 @@ from insource.nouns.prediction import Prediction
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
 Verdict = Literal["right", "wrong", "unsure"]
 CACHED = "cache"
+VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # two bits of a UUID are set, two are chance
 
 
 class Decision(Noun, frozen=True, kw_only=True):
@@ -71,27 +72,32 @@ class Record(Noun, frozen=True, kw_only=True):
     @property
     def answer(self) -> Prediction | None:
         """The answer, or the provisional one under review: the last prediction that has a value, else the last."""
-        attempt = self._answering
-        return None if attempt is None else self.attempts[attempt].prediction
+        if len(self.attempts) == 1:
+            return self.attempts[0].prediction
+        answering = _answering(self.attempts)
+        return None if answering is None else self.attempts[answering].prediction
 
     @property
     def tier(self) -> int:
         """Which engine of the path gave the answer, counted from 1; the last one asked when none did."""
-        attempt = self._answering
-        return len(self.attempts) if attempt is None else attempt + 1
+        return tier_of(self.attempts)
 
     @property
     def cached(self) -> bool:
         """Whether the answer is one that was given before: then no engine was asked."""
         return bool(self.attempts) and self.attempts[0].decision.rule == CACHED
 
-    @property
-    def _answering(self) -> int | None:
-        if len(self.attempts) == 1:
-            return None if self.attempts[0].prediction is None else 0
-        made = [i for i, attempt in enumerate(self.attempts) if attempt.prediction is not None]
-        valid = [i for i in made if (said := self.attempts[i].prediction) is not None and said.value is not None]
-        return max(valid or made, default=None)
+
+def tier_of(attempts: tuple[Attempt, ...]) -> int:
+    """Which of the attempts gave the answer, counted from 1; the last one when none did."""
+    answering = _answering(attempts) if len(attempts) > 1 else None
+    return len(attempts) if answering is None else answering + 1
+
+
+def _answering(attempts: tuple[Attempt, ...]) -> int | None:
+    made = [i for i, attempt in enumerate(attempts) if attempt.prediction is not None]
+    valid = [i for i in made if (said := attempts[i].prediction) is not None and said.value is not None]
+    return max(valid or made, default=None)
 
 
 class Intent(Noun, frozen=True, kw_only=True):

@@ -8,18 +8,22 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 
-from insource.nouns import JsonObject, Limits, Noun, Request, canonical
+import msgspec
+
+from insource.nouns import Limits, Noun, Request, canonical
 from insource.nouns.request import text_of
 
-WINDOW_S = 60
+WINDOW_S, DAY_S = 60, 86_400
 NANO = 1_000_000_000  # money is counted in whole billionths, so that what is given back is what was taken
 ANSWER_TOKENS = 1024  # what an answer is reckoned with where the call names no max_tokens
 MOST_DAYS = 40
 NO_CALLS = 2
-DAY, MONTH = 10, 7  # letters of YYYY-MM-DD that name them
+MONTH = 7  # letters of YYYY-MM-DD that name it
+REQUESTS, TOKENS = attrgetter("requests"), attrgetter("tokens")
 MESSAGE_TOKENS, PART_TOKENS = 16, 2048  # a message's frame; an image or another part that is no text
 
 
@@ -50,55 +54,61 @@ def need(request: Request, prices: Sequence[tuple[float, float]]) -> Need:
 
     A token is a byte at least. An answer has `max_tokens`, else `ANSWER_TOKENS`.
     """
-    into = sum([_tokens(message.content) + _call_tokens(message.tool_calls) for message in request.messages])
-    if request.tools or request.response_format:
-        into += sum(len(canonical(given)) for given in (request.tools, request.response_format) if given)
+    into = 0
+    for message in request.messages:
+        content, calls = message.content, message.tool_calls
+        into += MESSAGE_TOKENS + (len(content.encode()) if isinstance(content, str) else _parts_tokens(content))
+        into += len(canonical(calls)) if calls else NO_CALLS
+    for given in (request.tools, request.response_format):
+        if given:
+            into += len(canonical(given))
     out = request.max_tokens or ANSWER_TOKENS
-    usd = sum([into * price_in + out * price_out for price_in, price_out in prices]) / 1_000_000
-    return Need(tokens=(into + out) * len(prices), usd=usd)
+    usd = 0.0
+    for price_in, price_out in prices:
+        usd += into * price_in + out * price_out
+    return Need(tokens=(into + out) * len(prices), usd=usd / 1_000_000)
 
 
 class Ledger:
-    """What each account has used. `clock` gives seconds that never go back, `now` the time of UTC.
+    """What each account has used. `clock` gives seconds that never go back, `now` those since 1970.
 
     Not for several threads.
     """
 
-    def __init__(self, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], float], now: Callable[[], float]) -> None:
         self._clock, self._now = clock, now
         self._books: defaultdict[str, _Book] = defaultdict(_Book)
         self._held: dict[str, _Hold] = {}
 
     def reserve(self, call: str, accounts: Sequence[Account], wanted: Need) -> Refusal | None:
         """Takes what `call` may need from every account, or nothing and says why. End it with `release`."""
-        second, now = int(self._clock()), self._now()
-        nano = _nano(wanted.usd)
-        ask = _Ask(wanted.tokens, nano, second, now)
-        books = tuple([self._books[account.name] for account in accounts])
+        now, books = self._now(), tuple([self._books[account.name] for account in accounts])
+        hold = _Hold(books, int(self._clock()), wanted.tokens, _nano(wanted.usd))
         for account, book in zip(accounts, books, strict=True):
-            book.forget(second, now)
-            for limit, allowed, wait in _limited(account.limits):
-                seconds = wait(book, ask, allowed)
-                if seconds:
-                    retry = None if seconds == math.inf else math.ceil(seconds)
-                    return Refusal(account=account.name, limit=limit, retry_s=retry)
+            refused = book.refuses(hold, account.limits, now)
+            if refused is not None:
+                limit, seconds = refused
+                retry = None if seconds == math.inf else math.ceil(seconds)
+                return Refusal(account=account.name, limit=limit, retry_s=retry)
         for book in books:
-            book.take(second, wanted.tokens, nano)
-        self._held[call] = _Hold(books, second, wanted.tokens, nano)
+            book.add(hold.second, 1, hold.tokens)
+            book.calls += 1
+            book.reserved += hold.nano
+        self._held[call] = hold
         return None
 
     def settle(self, call: str, names: Sequence[str], used: Need) -> None:
         """Puts what `call` took in the place of what was reserved. One that is held no more is charged to `names`."""
-        hold, day = self._held.get(call), self._now().date().isoformat()
+        hold = self._held.get(call)
         if hold is None:
-            second = int(self._clock())
-            hold = _Hold(tuple(self._books[name] for name in names), second, 0, 0)
+            hold = _Hold(tuple([self._books[name] for name in names]), int(self._clock()), 0, 0)
             for book in hold.books:
-                book.tokens.add(second, 0)
+                book.add(hold.second, 0, 0)
         elif hold.settled:
             return
+        nano, day = _nano(used.usd), _day(int(self._now()) // DAY_S)
         for book in hold.books:
-            book.settle(hold, used.tokens, _nano(used.usd), day)
+            book.settle(hold, used.tokens, nano, day)
         hold.settled = True
 
     def release(self, call: str) -> None:
@@ -114,13 +124,11 @@ class Ledger:
 
     def remember(self, name: str, day: str, usd: float) -> None:
         """What the account spent on `day` before this ledger began."""
-        self._books[name].spent[day] += _nano(usd)
+        self._books[name].spend(_nano(usd), day)
 
     def remember_call(self, name: str, age_s: float, tokens: int) -> None:
         """A call that the account made `age_s` seconds ago. Tell the older ones first."""
-        second = int(self._clock() - age_s)
-        self._books[name].requests.add(second, 1)
-        self._books[name].tokens.add(second, tokens)
+        self._books[name].add(int(self._clock() - age_s), 1, tokens)
 
     @property
     def held(self) -> int:
@@ -128,8 +136,7 @@ class Ledger:
         return len(self._held)
 
 
-@dataclass(slots=True)
-class _Hold:
+class _Hold(msgspec.Struct):
     """What a call holds in its books; the tokens stand in the second in which they were reserved."""
 
     books: tuple["_Book", ...]
@@ -140,104 +147,108 @@ class _Hold:
 
 
 @dataclass(slots=True)
-class _Ask:
-    """Whether `tokens` and `nano` fit into a limit now."""
+class _Second:
+    """What was used within one second."""
 
-    tokens: int
-    nano: int
-    second: int
-    now: datetime
-
-
-@dataclass(slots=True)
-class _Minute:
-    """Amounts of the last 60 seconds, by the second; a second is forgotten when all of it is out of the window."""
-
-    seconds: dict[int, int] = field(default_factory=dict)
-    total: int = 0
-
-    def forget(self, now: int) -> None:
-        while self.seconds and (first := next(iter(self.seconds))) + WINDOW_S < now:
-            self.total -= self.seconds.pop(first)
-
-    def add(self, second: int, amount: int) -> None:
-        self.seconds[second] = self.seconds.get(second, 0) + amount
-        self.total += amount
-
-    def wait(self, amount: int, now: int, allowed: float) -> float:
-        """Seconds until `amount` fits; 0 when it does, infinite when it never will."""
-        if self.total + amount <= allowed:
-            return 0
-        left = self.total
-        for second, used in self.seconds.items():
-            left -= used
-            if left + amount <= allowed:
-                return second + WINDOW_S + 1 - now
-        return math.inf
+    requests: int = 0
+    tokens: int = 0
 
 
 @dataclass(slots=True)
 class _Book:
-    """What one account has used and holds reserved. Money is in billionths of a dollar."""
+    """What one account has used and holds reserved. Money is in billionths of a dollar.
 
-    requests: _Minute = field(default_factory=_Minute)
-    tokens: _Minute = field(default_factory=_Minute)
+    `seconds` are those of the last minute, `requests` and `tokens` their sums. A second is forgotten when all of it is
+    out of the window; that was done up to the second `looked`. `spent` has every day and every month.
+    """
+
+    seconds: dict[int, _Second] = field(default_factory=dict)
+    requests: int = 0
+    tokens: int = 0
     calls: int = 0
     reserved: int = 0
     spent: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    looked: int = 0
 
-    def forget(self, second: int, now: datetime) -> None:
-        self.requests.forget(second)
-        self.tokens.forget(second)
-        if len(self.spent) > MOST_DAYS:
-            month = f"{now:%Y-%m}"
-            self.spent = defaultdict(int, {day: nano for day, nano in self.spent.items() if day >= month})
+    def refuses(self, hold: _Hold, limits: Limits, now: float) -> tuple[str, float] | None:
+        """The limit that has no room for the call, and the seconds until it has: infinite where it never will."""
+        if hold.second > self.looked:
+            self.forget(hold.second, now)
+        most: float | None = limits.requests_per_minute
+        if most is not None and self.requests + 1 > most:
+            return "requests_per_minute", self.wait(REQUESTS, self.requests + 1 - most, hold.second)
+        most = limits.tokens_per_minute
+        if most is not None and self.tokens + hold.tokens > most:
+            return "tokens_per_minute", self.wait(TOKENS, self.tokens + hold.tokens - most, hold.second)
+        most = limits.concurrent
+        if most is not None and self.calls + 1 > most:
+            return "concurrent", 1
+        if not hold.nano:  # a call that costs nothing passes
+            return None
+        day, wanted = _day(int(now) // DAY_S), self.reserved + hold.nano
+        most = limits.usd_per_day
+        if most is not None and self.spent.get(day, 0) + wanted > int(most * NANO):
+            return "usd_per_day", _wait(most, hold.nano, _tomorrow, now)
+        most = limits.usd_per_month
+        if most is not None and self.spent.get(day[:MONTH], 0) + wanted > int(most * NANO):
+            return "usd_per_month", _wait(most, hold.nano, _next_month, now)
+        return None
 
-    def take(self, second: int, tokens: int, nano: int) -> None:
-        self.requests.add(second, 1)
-        self.tokens.add(second, tokens)
-        self.calls += 1
-        self.reserved += nano
+    def wait(self, what: Callable[[_Second], int], over: float, now: int) -> float:
+        """Seconds until `over` of what was used is out of the window; infinite where that is more than all of it."""
+        for second, used in self.seconds.items():
+            over -= what(used)
+            if over <= 0:
+                return second + WINDOW_S + 1 - now
+        return math.inf
 
     def settle(self, hold: _Hold, tokens: int, nano: int, day: str) -> None:
-        if hold.second in self.tokens.seconds:  # else its minute is over
-            self.tokens.add(hold.second, tokens - hold.tokens)
+        """Puts what the call took in the place of what it held."""
+        second, more = self.seconds.get(hold.second), tokens - hold.tokens
+        if second is not None:  # else its minute is over
+            second.tokens += more
+            self.tokens += more
         self.reserved -= hold.nano
+        if nano:
+            self.spend(nano, day)
+
+    def add(self, second: int, requests: int, tokens: int) -> None:
+        """Counts what was used in `second`."""
+        used = self.seconds.get(second)
+        if used is None:
+            used = self.seconds[second] = _Second()
+        used.requests += requests
+        used.tokens += tokens
+        self.requests += requests
+        self.tokens += tokens
+
+    def spend(self, nano: int, day: str) -> None:
+        """Counts money that was spent on `day`."""
         self.spent[day] += nano
+        self.spent[day[:MONTH]] += nano
 
-    def spent_in(self, period: str) -> int:
-        return sum(nano for day, nano in self.spent.items() if day.startswith(period))
-
-
-def _wait_requests(book: _Book, ask: _Ask, allowed: float) -> float:
-    return book.requests.wait(1, ask.second, allowed)
-
-
-def _wait_tokens(book: _Book, ask: _Ask, allowed: float) -> float:
-    return book.tokens.wait(ask.tokens, ask.second, allowed)
-
-
-def _wait_at_once(book: _Book, _: _Ask, allowed: float) -> float:
-    return 1 if book.calls + 1 > allowed else 0
+    def forget(self, second: int, now: float) -> None:
+        """Leaves out what is older than a minute, and days of other months once there are many."""
+        self.looked = second
+        while self.seconds and (first := next(iter(self.seconds))) + WINDOW_S < second:
+            old = self.seconds.pop(first)
+            self.requests -= old.requests
+            self.tokens -= old.tokens
+        if len(self.spent) > MOST_DAYS:
+            month = _day(int(now) // DAY_S)[:MONTH]
+            self.spent = defaultdict(int, {day: nano for day, nano in self.spent.items() if day >= month})
 
 
-def _wait_day(book: _Book, ask: _Ask, allowed: float) -> float:
-    return _wait_money(book, ask, allowed, DAY)
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    """The day, counted from 1970."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()
 
 
-def _wait_month(book: _Book, ask: _Ask, allowed: float) -> float:
-    return _wait_money(book, ask, allowed, MONTH)
-
-
-def _wait_money(book: _Book, ask: _Ask, allowed: float, letters: int) -> float:
-    """A call that costs nothing passes; one that alone costs more than the limit never does."""
-    if not ask.nano:
-        return 0
-    allowed, period = int(allowed * NANO), ask.now.date().isoformat()[:letters]
-    if book.spent_in(period) + book.reserved + ask.nano <= allowed:
-        return 0
-    end = _tomorrow if letters == DAY else _next_month
-    return math.inf if ask.nano > allowed else max(1.0, (end(ask.now) - ask.now).total_seconds())
+def _wait(usd: float, nano: int, end: Callable[[datetime], datetime], now: float) -> float:
+    """Seconds until the day or month is over; a call that alone costs more than its limit never fits."""
+    at = datetime.fromtimestamp(now, UTC)
+    return math.inf if nano > int(usd * NANO) else max(1.0, (end(at) - at).total_seconds())
 
 
 def _tomorrow(now: datetime) -> datetime:
@@ -248,33 +259,11 @@ def _next_month(now: datetime) -> datetime:
     return (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
 
 
-WAITS: dict[str, Callable[[_Book, _Ask, float], float]] = {
-    "requests_per_minute": _wait_requests,
-    "tokens_per_minute": _wait_tokens,
-    "concurrent": _wait_at_once,
-    "usd_per_day": _wait_day,
-    "usd_per_month": _wait_month,
-}
-
-
-@lru_cache(maxsize=1024)
-def _limited(limits: Limits) -> tuple[tuple[str, float, Callable[[_Book, _Ask, float], float]], ...]:
-    """The limits that there are, each with what is allowed and what says how long to wait."""
-    found = [(name, getattr(limits, name), wait) for name, wait in WAITS.items()]
-    return tuple((name, allowed, wait) for name, allowed, wait in found if allowed is not None)
-
-
 def _nano(usd: float) -> int:
     return math.ceil(usd * NANO)
 
 
-def _tokens(content: object) -> int:
-    if isinstance(content, str):
-        return MESSAGE_TOKENS + len(content.encode())
+def _parts_tokens(content: object) -> int:
     parts = content if isinstance(content, list) else []
     others = sum(1 for part in parts if not (isinstance(part, dict) and "text" in part))
-    return MESSAGE_TOKENS + len(text_of(content).encode()) + others * PART_TOKENS
-
-
-def _call_tokens(calls: Sequence[JsonObject] | None) -> int:
-    return len(canonical(calls or "")) if calls else NO_CALLS
+    return len(text_of(content).encode()) + others * PART_TOKENS

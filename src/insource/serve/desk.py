@@ -93,7 +93,7 @@ class Desk:
         """The path of `model`, which stays open until it is given back. Raises as `lend` does."""
         if self.in_flight >= self.settings.serve.queue:
             raise EngineBusy(f"{self.in_flight} calls are waiting, no more are taken", hint="try again in a second")
-        path = self._known(model) or await self._path(model)
+        path = self._at_hand(model) or await self._path(model)
         self._calls[id(path)] += 1
         self.in_flight += 1
         return path
@@ -182,13 +182,15 @@ class Desk:
         path = self._paths.get(task)
         return path.tiers[0].release if path and path.tiers else None
 
-    async def _path(self, model: str) -> Path:
+    def _at_hand(self, model: str) -> Path | None:
+        """The path of `model` where it is open."""
         found = self._known(model)
-        if found is not None:
-            return found
+        if found is None and (engine := self._engine(model)) is not None:
+            found = self._engines.get(engine)
+        return found
+
+    async def _path(self, model: str) -> Path:
         engine = self._engine(model)
-        if engine is not None and engine in self._engines:
-            return self._engines[engine]
         if engine is not None:
             async with self._opening:
                 if engine not in self._engines:  # in a thread: a model's weights may be read

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,12 +15,6 @@ from insource.route.limits import ANSWER_TOKENS, WINDOW_S, Account, Ledger, Need
 from insource.store import Store
 
 METERED = ("tokens_per_minute", "usd_per_day", "usd_per_month")
-NO_LIMITS = Limits()
-
-
-def utc() -> datetime:
-    """The time now."""
-    return datetime.now(UTC)
 
 
 class Meter:
@@ -31,15 +25,15 @@ class Meter:
         tenants: Mapping[str, Limits],
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = utc,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._tenants, self._now = tenants, now
         self.ledger = Ledger(clock, now)
-        self._known: dict[str, tuple[Key | None, tuple[Account, ...]]] = {}
+        self._known: dict[str, _Payers] = {}
 
     async def remember(self, store: Store) -> None:
         """Takes over what the store knows of this month's money and of the last minute's calls. Raises `StoreError`."""
-        now = self._now()
+        now = datetime.fromtimestamp(self._now(), UTC)
         for spent in await store.spent(f"{now:%Y-%m}-01"):
             for name in _names(spent.tenant, spent.caller):
                 self.ledger.remember(name, spent.day, spent.usd)
@@ -55,30 +49,43 @@ class Meter:
         The block is given the request to make: under a limit of tokens or money an answer whose length nobody limited
         is limited to what was reserved for it.
         """
-        accounts = self._accounts(key)
-        if request.max_tokens is None and path.task is None and any(_metered(one.limits) for one in accounts):
+        payers = self._payers(key)
+        if request.max_tokens is None and path.task is None and payers.metered:
             request = msgspec.structs.replace(request, max_tokens=ANSWER_TOKENS)
-        wanted = need(request, [tier.usd_per_million for tier in path.tiers])
-        refusal = self.ledger.reserve(request.id, accounts, wanted)
+        wanted = need(request, path.prices)
+        refusal = self.ledger.reserve(request.id, payers.accounts, wanted)
         if refusal is not None:
-            raise _over(refusal, accounts, wanted)
+            raise _over(refusal, payers.accounts, wanted)
         return Held(self.ledger, request)
 
     def settle(self, record: Record) -> None:
         """Counts what the call took in the place of what was reserved for it."""
-        said = [attempt.prediction for attempt in record.attempts if attempt.prediction is not None]
-        tokens = sum(prediction.usage.input_tokens + prediction.usage.output_tokens for prediction in said)
+        tokens = 0
+        for attempt in record.attempts:
+            if attempt.prediction is not None:
+                usage = attempt.prediction.usage
+                tokens += usage.input_tokens + usage.output_tokens
         names = _names(record.tenant, record.caller)
         self.ledger.settle(record.id, names, Need(tokens=tokens, usd=record.usd))
 
-    def _accounts(self, key: Key) -> tuple[Account, ...]:
-        known, accounts = self._known.get(key.id, (None, ()))
-        if known is not key:
-            limits = (key.limits, self._tenants.get(key.tenant, NO_LIMITS))
+    def _payers(self, key: Key) -> "_Payers":
+        known = self._known.get(key.id)
+        if known is None or known.key is not key:
+            limits = (key.limits, self._tenants.get(key.tenant))  # a tenant without limits will never have any
             names = _names(key.tenant, key.name)
-            accounts = tuple(Account(name=name, limits=limit) for name, limit in zip(names, limits, strict=True))
-            self._known[key.id] = key, accounts
-        return accounts
+            both = zip(names, limits, strict=True)
+            accounts = tuple(Account(name=name, limits=limit) for name, limit in both if limit is not None)
+            metered = any(_metered(account.limits) for account in accounts)
+            known = self._known[key.id] = _Payers(key, accounts, metered)
+        return known
+
+
+class _Payers(NamedTuple):
+    """The accounts of a key, and whether one of them has a limit of tokens or money."""
+
+    key: Key
+    accounts: tuple[Account, ...]
+    metered: bool
 
 
 class Held:
@@ -101,7 +108,6 @@ def _names(tenant: str, caller: str) -> tuple[str, str]:
     return f"{caller} of {tenant}", f"tenant {tenant}"
 
 
-@lru_cache(maxsize=1024)
 def _metered(limits: Limits) -> bool:
     return any(getattr(limits, limit) is not None for limit in METERED)
 

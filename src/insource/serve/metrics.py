@@ -6,7 +6,7 @@ tasks, engines and tenants are ours or the owner's, never a caller's text, and o
 
 import re
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -44,6 +44,9 @@ class Now:
     spool: Seen | None = None
 
 
+Counts = Mapping[tuple[str, ...], float]
+
+
 class _Histogram:
     """Counts by bucket, and the sum."""
 
@@ -66,20 +69,33 @@ class _Histogram:
         return found
 
 
-@dataclass
-class _Names:
-    """The first `MOST` names of a kind; later ones are `OTHERS`."""
+class _Names(dict[str, str]):
+    """The first `MOST` names of a kind, each as it is counted; later ones are `OTHERS`."""
 
-    known: set[str] = field(default_factory=set)
-
-    def of(self, name: str) -> str:
-        """The name, or what it is counted under."""
-        if name in self.known:
-            return name
-        if len(self.known) >= MOST:
+    def __missing__(self, name: str) -> str:
+        if len(self) >= MOST:
             return OTHERS
-        self.known.add(name)
+        self[name] = name
         return name
+
+
+@dataclass(slots=True)
+class _Paid:
+    """Calls on record, and US dollars."""
+
+    calls: int = 0
+    usd: float = 0.0
+
+
+@dataclass(slots=True)
+class _Asked:
+    """How often an engine was asked with one result, how often it `said` something, tokens and US dollars."""
+
+    asked: int = 0
+    said: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
 
 
 class Metrics:
@@ -88,36 +104,31 @@ class Metrics:
     def __init__(self) -> None:
         self._process = ProcessCollector(registry=None)
         self._tasks, self._engines, self._tenants = _Names(), _Names(), _Names()
-        self._calls: Counter[tuple[str, ...]] = Counter()
-        self._seconds: dict[str, _Histogram] = {}
-        self._attempts: Counter[tuple[str, ...]] = Counter()
-        self._tokens: Counter[tuple[str, ...]] = Counter()
-        self._cost: Counter[tuple[str, ...]] = Counter()
-        self._by_tenant: Counter[tuple[str, ...]] = Counter()
-        self._tenant_cost: Counter[tuple[str, ...]] = Counter()
+        self._calls: Counter[tuple[str, int, str, int]] = Counter()
+        self._seconds: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(CALL_S))
+        self._asked: defaultdict[tuple[str, str, str], _Asked] = defaultdict(_Asked)
+        self._paid: defaultdict[str, _Paid] = defaultdict(_Paid)
         self._refused: Counter[tuple[str, ...]] = Counter()
         self._write = _Histogram(WRITE_S)
         self._unwritten = 0
 
     def kept(self, record: Record, write_s: float) -> None:
         """Counts a call whose record is durable; writing it took `write_s` seconds."""
-        task, tenant = self._tasks.of(record.task or NO_TASK), self._tenants.of(record.tenant)
-        self._calls[task, str(record.tier), record.outcome, str(status_of(record))] += 1
-        seconds = self._seconds.get(task)
-        if seconds is None:
-            seconds = self._seconds[task] = _Histogram(CALL_S)
-        seconds.add(record.latency_ms / 1000)
+        task = self._tasks[record.task or NO_TASK]
+        self._calls[task, record.tier, record.outcome, status_of(record)] += 1
+        self._seconds[task].add(record.latency_ms / 1000)
         for attempt in record.attempts:
-            engine = self._engines.of(attempt.decision.engine or NO_TASK)
-            self._attempts[engine, result_of(attempt)] += 1
+            row = self._asked[task, self._engines[attempt.decision.engine or NO_TASK], result_of(attempt)]
+            row.asked += 1
+            row.usd += attempt.usd
             if attempt.prediction is not None:
                 usage = attempt.prediction.usage
-                self._tokens[task, engine, "in"] += usage.input_tokens
-                self._tokens[task, engine, "out"] += usage.output_tokens
-            if attempt.usd:
-                self._cost[task, engine] += attempt.usd  # type: ignore[assignment]  # a Counter of floats
-        self._by_tenant[tenant,] += 1
-        self._tenant_cost[tenant,] += record.usd  # type: ignore[assignment]
+                row.said += 1
+                row.tokens_in += usage.input_tokens
+                row.tokens_out += usage.output_tokens
+        paid = self._paid[self._tenants[record.tenant]]
+        paid.calls += 1
+        paid.usd += record.usd
         self._write.add(write_s)
 
     def unwritten(self) -> None:
@@ -137,13 +148,17 @@ class Metrics:
         return encode(registry), kind
 
     def _counts(self) -> Iterator[Metric]:
+        calls: Counts = {(task, str(tier), *of, str(status)): n for (task, tier, *of, status), n in self._calls.items()}
+        attempts, tokens, cost = self._sums()
+        by_tenant: Counts = {(tenant,): paid.calls for tenant, paid in self._paid.items()}
+        tenant_cost: Counts = {(tenant,): paid.usd for tenant, paid in self._paid.items()}
         for name, words, labels, counts in (
-            ("calls", "Calls on record, by what became of them.", ("task", "tier", "outcome", "status"), self._calls),
-            ("attempts", "Engines asked, by what came of it.", ("engine", "result"), self._attempts),
-            ("tokens", "Tokens of every engine that was asked.", ("task", "engine", "direction"), self._tokens),
-            ("cost_usd", "US dollars at the prices of insource.toml.", ("task", "engine"), self._cost),
-            ("tenant_calls", "Calls on record, by who pays.", ("tenant",), self._by_tenant),
-            ("tenant_cost_usd", "US dollars, by who pays.", ("tenant",), self._tenant_cost),
+            ("calls", "Calls on record, by what became of them.", ("task", "tier", "outcome", "status"), calls),
+            ("attempts", "Engines asked, by what came of it.", ("engine", "result"), attempts),
+            ("tokens", "Tokens of every engine that was asked.", ("task", "engine", "direction"), tokens),
+            ("cost_usd", "US dollars at the prices of insource.toml.", ("task", "engine"), cost),
+            ("tenant_calls", "Calls on record, by who pays.", ("tenant",), by_tenant),
+            ("tenant_cost_usd", "US dollars, by who pays.", ("tenant",), tenant_cost),
             ("refused", "Calls turned away before they were begun.", ("code", "status"), self._refused),
         ):
             yield _counter(f"insource_{name}", words, labels, counts)
@@ -159,6 +174,19 @@ class Metrics:
         failures = CounterMetricFamily("insource_store_write_failures", "Records that the store did not take.")
         failures.add_metric((), self._unwritten)
         yield failures
+
+    def _sums(self) -> tuple[Counts, Counts, Counts]:
+        """Of the engines that were asked: the attempts, the tokens and what they cost."""
+        attempts: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        tokens, cost = attempts.copy(), attempts.copy()
+        for (task, engine, result), row in self._asked.items():
+            attempts[engine, result] += row.asked
+            if row.said:
+                tokens[task, engine, "in"] += row.tokens_in
+                tokens[task, engine, "out"] += row.tokens_out
+            if row.usd:
+                cost[task, engine] += row.usd
+        return attempts, tokens, cost
 
 
 class _Once:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from insource.engines.alarm import Alarm
 from insource.errors import Invalid, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.recover import Refused, added, carry, changed, overtaken, recover, spool_folder
@@ -59,6 +60,7 @@ class Outage:
             raise Invalid("audit.spool names no folder")
         self.spool = Spool(folder, settings.audit.spool_bytes)
         self._store, self._patience_s = store, settings.audit.spool_after_s
+        self._alarm = Alarm()
         self._keys: dict[str, bytes] = {}
         self._lines = Counter[str]()
         self._since = ""  # when calls began to go to the spool; empty while they go to the store
@@ -156,8 +158,7 @@ class Outage:
         Nobody waits for it then, but the store may yet do it: that has an end before the spool is carried in.
         """
         try:
-            async with asyncio.timeout(self._patience_s):
-                return await work
+            return await self._alarm.wait(work, self._patience_s)
         except TimeoutError as error:
             hint = "audit.spool_after_s"
             raise StoreError(f"the store took longer than {self._patience_s:g} s", hint=hint) from error

@@ -113,7 +113,7 @@ def to_request(call: ChatCall, task: Task | None, *, id: str, key: Key, deadline
         id=id,
         task=task,
         model=call.model,
-        messages=tuple(_message(message) for message in call.messages),
+        messages=tuple([_message(message) for message in call.messages]),
         tools=call.tools,
         tool_choice=call.tool_choice,
         response_format=call.response_format,
@@ -208,9 +208,12 @@ def finish_of(said: Prediction | None, call: ChatCall) -> str:
 
 def usage_of(records: Sequence[Record]) -> JsonObject:
     """OpenAI's usage object, of all that was asked: the choices of a task are one answer, told several times."""
-    said = [record.answer for record in {record.id: record for record in records}.values()]
-    tokens_in = sum([one.usage.input_tokens for one in said if one])
-    tokens_out = sum([one.usage.output_tokens for one in said if one])
+    tokens_in = tokens_out = 0
+    for record in records if len(records) == 1 else {record.id: record for record in records}.values():
+        said = record.answer
+        if said is not None:
+            tokens_in += said.usage.input_tokens
+            tokens_out += said.usage.output_tokens
     return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
 
 
