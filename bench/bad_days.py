@@ -1,4 +1,4 @@
-"""Bad days, drilled: python bench/bad_days.py [DATA] [faults outages cuts] [--seconds 60] [--cuts 500] [--rounds 8].
+"""Bad days, drilled: python bench/bad_days.py [DATA] [faults outages cuts] [--seconds 60] [--cuts 500] [--rounds 5].
 
     faults    every fault at every place of an answer, streamed and whole, on three wires (bench/fault_cells.py)
     outages   the first of two engines is out for some seconds: how often it is asked, one probe at a time or more,
@@ -32,6 +32,7 @@ WIRES = ("openai", "anthropic", "ollama")
 PER_S, SOUND_S, BURST = 10, 5.0, 100
 SOON_S = 1.0  # within which the server must see that a caller left
 SILENCE_S = 2.0  # first_byte_s of the gateway in these drills
+ROUNDS = 5  # in each, 648 faults leave it to the next engine; 2,995 of them without a failure show 99.9% (95%)
 
 
 @dataclass
@@ -209,7 +210,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help=f"{', '.join(LEGS)}; all by default. A folder of data is passed over")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--cuts", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=8, help="of every fault at every place on every wire")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of every fault at every place on every wire")
     parser.add_argument("--at-once", type=int, default=16, help="callers that leave side by side")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()

@@ -6,13 +6,17 @@
 wrong key, for a model that is not there, that are no JSON, and calls that fall back since the first server fails.
 The first twenty seconds nobody pauses, so that what all connections at once take is there from the beginning. Meanwhile
 its keys are replaced every few seconds, its audit is signed every second, all but the newest 1,000 records
-are removed every three seconds, and minutes of limits last five seconds. What it holds is read once a second; grown is
-what the last minute has (the middle of it) over the third minute.
+are removed every three seconds, and minutes of limits last five seconds. What it holds is read once a second.
+
+What is kept has a bound and fills up to it; only what comes then is growth. It is full when all that it holds has been
+replaced ten times: the newest 1,000 records after 10,000 calls, keys that are still known after ten times their overlap
+(two minutes). Grown is what the last minute has (the middle of it) over the first whole minute from there on.
 """
 
 import argparse
 import asyncio
 import json
+import math
 import os
 import platform
 import random
@@ -37,6 +41,7 @@ from insource.settings import Settings, load_settings
 from insource.store import Store
 
 READY_S, ROTATE_S, OVERLAP_S, BURST_S = 60, 4.0, 12.0, 20.0
+KEPT, TURNS = 1000, 10  # records; how often what is kept is replaced before it counts as full
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
 WORDS = "Lorem ipsum dolor sit amet. " * 8
 SOONER = """
@@ -53,7 +58,7 @@ TOML = """
 queue = 4096
 [audit]
 checkpoint_s = 1
-keep_calls = 1000
+keep_calls = {kept}
 [tenants.plant]
 requests_per_minute = 900000000
 [engines.hub]
@@ -163,7 +168,9 @@ async def watching(pid: int, seen: Seen, servers: Sequence[ScriptedServer]) -> N
 async def run(given: argparse.Namespace, root: Path, servers: Sequence[ScriptedServer], seen: Seen) -> None:
     """Serves, calls, watches."""
     (root / "tasks").mkdir(parents=True)
-    (root / "insource.toml").write_text(TOML.format(good=servers[0].base_url, bad=servers[1].base_url), "utf-8")
+    (root / "insource.toml").write_text(
+        TOML.format(good=servers[0].base_url, bad=servers[1].base_url, kept=KEPT), "utf-8"
+    )
     sooner = root / "sooner.py"
     sooner.write_text(SOONER, "utf-8")
     settings = load_settings(root)
@@ -214,17 +221,23 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "checkpoints": audit.checkpoints,
         "audit_faults": [fault.what for fault in audit.faults],
         "store_mb": sum(file.stat().st_size for file in settings.state.glob("insource.db*")) / 2**20,
-    } | held(seen.held_mb)
+    } | held(seen.held_mb, given.per_s)
 
 
-def held(held_mb: Sequence[float]) -> dict[str, Any]:
-    """The figures of what was held: by minute, the most, how much it grew and how fast after the first two minutes."""
+def full_minute(per_s: float) -> int:
+    """The number of the first minute, from 0, in which all that is kept was replaced ten times before."""
+    return math.ceil(TURNS * max(KEPT / per_s, OVERLAP_S) / 60)
+
+
+def held(held_mb: Sequence[float], per_s: float) -> dict[str, Any]:
+    """The figures of what was held: by minute, the most, how much it grew and how fast after it was full."""
     minutes = [statistics.median(held_mb[at : at + 60]) for at in range(0, len(held_mb) - 29, 60)]
-    begin = min(2, len(minutes) - 1)
+    begin = min(full_minute(per_s), len(minutes) - 1)
     since = held_mb[60 * begin :]
     slope = statistics.linear_regression(range(len(since)), since).slope * 60 if len(since) > 1 else 0.0
     return {
         "mb_by_minute": minutes,
+        "full_minute": begin,
         "most_mb": max(held_mb),
         "growth": minutes[-1] / minutes[begin] - 1,
         "mb_a_minute": slope,
