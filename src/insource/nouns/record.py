@@ -12,7 +12,6 @@ from insource.nouns.prediction import Prediction
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
 Verdict = Literal["right", "wrong", "unsure"]
 CACHED = "cache"
-VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # two bits of a UUID are set, two are chance
 
 
 class Decision(Noun, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._door: Door = config.app.state.door  # type: ignore[union-attr]
         self._state, self._app_state = server_state, app_state
         self._loop = _loop or asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         # what comes behind the last call of a connection is passed over, and costs that call nothing
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._transport: Any = None
@@ -114,6 +114,7 @@ class Connection(asyncio.Protocol):
                 exchange.leave()
         self._waiting.clear()
         self.resume_writing()
+        self._parser = None  # each holds the other
 
     def pause_writing(self) -> None:
         """The caller does not take what is written."""

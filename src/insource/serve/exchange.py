@@ -87,6 +87,7 @@ class Exchange:
                 await self.send({"type": "http.response.start", "status": 500, "headers": FAILED_HEAD})
                 await self.send({"type": "http.response.body", "body": FAILED})
         finally:
+            del self.scope["extensions"]  # each held the other, and all of the call until the collector came by
             if not self.complete:
                 self._wire.close()
 

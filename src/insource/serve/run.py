@@ -19,6 +19,7 @@ from insource.serve.patience import Patience, Watch
 from insource.serve.tls import options
 
 DRAIN_S, LAST_WORDS_S = 30, 5
+TAKE_S, MOST_COMING = 0.005, 256
 STANDARD = Patience()
 
 
@@ -90,7 +91,9 @@ async def run_server(
     try:
         server = _Server(config, ready, Watch(patience, most_files))
         watching = asyncio.create_task(app.state.door.watch(server.server_state))
+        taking = asyncio.create_task(server.take_all(bound))
         await server.serve(sockets=[bound])
+        taking.cancel()
         watching.cancel()
         left = set(server.server_state.tasks)
         for task in left:
@@ -119,6 +122,36 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None], watch: Watch) -> None:
         super().__init__(config)
         self._ready, self._watch = ready, watch
+        self._coming = set[asyncio.Task[object]]()
+
+    async def take_all(self, bound: socket.socket) -> None:
+        """Takes, until cancelled, the connections that still wait.
+
+        libuv takes one a turn of the loop. Turns are long when there is much to do, and who waits in the system's queue
+        meanwhile is neither answered nor refused.
+        """
+        while not self.should_exit:
+            await asyncio.sleep(TAKE_S)
+            try:
+                while self.started and len(self._coming) < MOST_COMING:
+                    self._take(bound.accept()[0])
+            except OSError:
+                continue  # none waits, or there is no room for one
+
+    def _take(self, taken: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        coming = loop.create_task(loop.connect_accepted_socket(self._protocol, taken, ssl=self.config.ssl))
+        self._coming.add(coming)
+        coming.add_done_callback(self._came)
+
+    def _came(self, coming: asyncio.Task[object]) -> None:
+        self._coming.discard(coming)
+        if not coming.cancelled():
+            coming.exception()  # one that fails to agree on TLS is gone
+
+    def _protocol(self) -> asyncio.Protocol:
+        more = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+        return self.config.http_protocol_class(**more)
 
     async def on_tick(self, counter: int) -> bool:
         """What is to be done ten times a second; true when it is to end."""

@@ -1,0 +1,90 @@
+"""Callers who come all at once while there is much to do, and calls that are over."""
+
+import asyncio
+import gc
+import time
+from pathlib import Path
+
+from serving import path_of, tickets, workspace
+
+from insource.engines.scripted import Scripted
+from insource.serve.app import create_app
+from insource.serve.exchange import Exchange
+from insource.serve.run import event_loop, listen, run_server
+from insource.store import Store
+
+MANY, TURN_S = 150, 0.01
+ASK = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+def test_who_comes_while_the_loop_has_much_to_do_is_taken_within_a_few_turns(tmp_path: Path):
+    async def turning(turns: list[float]) -> None:
+        while True:
+            turns.append(time.monotonic())
+            time.sleep(TURN_S)  # as a turn in which many calls go on
+            await asyncio.sleep(0)
+
+    async def crowd() -> int:
+        settings = workspace(tmp_path)
+        async with await Store.open(settings) as store:
+            app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", ()))})
+            bound, up = listen("127.0.0.1", 0), asyncio.Event()
+            running = asyncio.create_task(run_server(app, bound, up.set))
+            await up.wait()
+            callers = [await asyncio.open_connection(*bound.getsockname()) for _ in range(5)]
+            turns: list[float] = []
+            busy = asyncio.create_task(turning(turns))
+            callers += await asyncio.gather(*[asyncio.open_connection(*bound.getsockname()) for _ in range(MANY)])
+            for _, writer in callers:
+                writer.write(ASK)
+            for reader, _ in callers:
+                assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+            count = len(turns)
+            busy.cancel()
+            for _, writer in callers:
+                writer.close()
+            running.cancel()
+            await asyncio.gather(busy, running, return_exceptions=True)
+            return count
+
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        assert runner.run(crowd()) < MANY / 3
+
+
+class Line:
+    """A connection that keeps nothing."""
+
+    write_paused = False
+
+    def write(self, data: bytes, /) -> None:
+        """Sends."""
+
+    async def drained(self) -> None:
+        """Nothing piles up."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes."""
+
+    def every_head(self) -> bytes:
+        """No lines."""
+        return b""
+
+    def answered(self, exchange: Exchange, /) -> None:
+        """Forgets it."""
+
+    def close(self) -> None:
+        """Ends."""
+
+
+async def test_a_call_that_is_over_is_gone_without_the_collector():
+    async def app(scope, receive, send):
+        await scope["extensions"]["insource"].answer({}, b"{}")
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            await Exchange(Line(), {"type": "http", "method": "POST"}, keeps=True, expects=False).run(app)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
