@@ -18,6 +18,7 @@ from insource.nouns import Record
 from insource.serve.app import create_app
 from insource.serve.desk import Desk
 from insource.serve.run import address, listen
+from insource.serve.tls import options
 from insource.settings import EngineSettings, Settings
 from insource.store import Store
 
@@ -46,7 +47,9 @@ async def gateway(root: Path, *urls: str, **more: Any) -> AsyncIterator[tuple[st
         app = create_app(settings, store, {})
         bound = listen("127.0.0.1", 0)
         server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=600)
+            uvicorn.Config(
+                app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=600, **options(None)
+            )
         )
         running = asyncio.create_task(server.serve(sockets=[bound]))
         while not server.started:  # noqa: ASYNC110 - it has no event to wait for

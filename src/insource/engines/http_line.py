@@ -5,11 +5,15 @@ connection was closed in order, is never taken for a whole one (RFC 9112 section
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 
+from insource.errors import EngineError
+
 MOST_BUFFERED = 256 * 1024  # of an answer's bytes that nobody has read yet; then the server waits
+MOST_POURED = 4 * 1024  # bytes that go on at once; what they are written as cannot be stopped on its way
 MOST_HEAD = 64 * 1024
 INTERIM = range(100, 200)
 
@@ -31,6 +35,7 @@ class Line(asyncio.Protocol):
         self._transport: Any = None
         self._parser: Any = None
         self._waiter: asyncio.Future[None] | None = None
+        self._into: Callable[[bytes], bool] | None = None
         self._body = bytearray()
         self._head = self._asked = self._ended = self._paused = self._framed = self._keeps = False
         self._size = 0
@@ -66,6 +71,24 @@ class Line(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    async def pour(self, into: Callable[[bytes], bool], until: Callable[[], float]) -> None:
+        """Gives the bytes to `into` as they come, until it says no; many at once, and the last, are left to `piece`.
+
+        Raises the `EngineError` that `into` raises, and as `ask` does: `TimeoutError` when `until` has passed, which is
+        asked anew then.
+        """
+        self._into = into
+        try:
+            while self._into is not None and not self._body and not self._ended:
+                by = until()
+                try:
+                    await self._more(by)
+                except TimeoutError:
+                    if until() <= by:
+                        raise
+        finally:
+            self._into = None
 
     def finish(self) -> bool:
         """Ends the call: True when the connection can make another; else it is closed."""
@@ -171,5 +194,16 @@ class Line(asyncio.Protocol):
             self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._into is not None and 0 < len(self._body) <= MOST_POURED and not self._ended and self._lost is None:
+            data = bytes(self._body)
+            self._body.clear()
+            try:
+                if self._into(data):
+                    return
+            except EngineError as error:  # it is who waits that learns of it
+                self._waiter.set_exception(error)
+                return
+            self._into = None
+        self._waiter.set_result(None)

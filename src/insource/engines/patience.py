@@ -53,6 +53,10 @@ class Patience:
             if self._late:
                 self._own(task)
 
+    def more(self, seconds: float) -> None:
+        """From now on it is this long that the wait may go on."""
+        self._until = self._loop.time() + seconds
+
     def _wind(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

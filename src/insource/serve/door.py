@@ -17,6 +17,7 @@ from insource.nouns import to_json
 from insource.route.admission import Admission, Look, Rules
 from insource.serve.faults import NOT_KEPT, RETRY_AFTER_S, error_body
 from insource.serve.metrics import Metrics
+from insource.serve.outlet import OUTLET, Outlet
 from insource.serve.patience import Patient
 
 TICK_S = 0.005
@@ -120,6 +121,7 @@ class Doorkeeper(Patient):
     def on_headers_complete(self) -> None:
         """A call has come but for its body."""
         super().on_headers_complete()
+        self.scope[OUTLET] = Outlet(self.cycle)  # type: ignore[literal-required]
         if not self.pipeline:
             self._reading = True
             self._door.reading += 1
