@@ -30,7 +30,7 @@ def overload(d: dict[str, Any]) -> Iterator[Row]:
     back = mine["recovery_s"]
     yield "… well again", "≤ 10 s", f"{back['median']:.1f} s, most {back['high']:.1f} s", back["high"] <= 10
     found = f"{control['goodput']:.0%} of its peak, p99 {control['over']['answered']['p99_ms']:,.0f} ms"
-    yield "… control: a limit that never falls", "fails", found, control["p99_ratio"] > 2
+    yield "… control: a limit that never falls", "fails", found, control["counts"] and control["p99_ratio"] > 2
     slow = d["slow engine"]["rounds"][0]
     refused_ms = slow["over"]["refused"]["p99_ms"]
     found = f"{slow['goodput']:.0%} of {slow['peak']['per_s']:,.0f}/s, p99 {slow['p99_ratio']:.2f} times, refusals p99 "

@@ -28,7 +28,9 @@
 #define HEAD 4096          /* bytes of a head */
 #define ROOM 65536         /* bytes of FILE, and of what is read at once */
 #define EVENTS 32          /* looked at before the clock is again */
-#define PATIENCE 30000000
+#ifndef PATIENCE
+#define PATIENCE 30000000 /* then a call without a whole answer is given up */
+#endif
 #define SLOT 250000        /* of the time series */
 #define UNTIL_CLOSED (INT64_MAX / 2)
 enum { OK = 200, REFUSED = 429, UNDER_WAY = 0, BROKEN = -1, TIMED_OUT = -2, NO_HTTP = -3 };

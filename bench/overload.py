@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -257,6 +258,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     require("gcc", "taskset")
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     os.sched_setaffinity(0, {1})
     with tempfile.TemporaryDirectory() as folder:
         document = asyncio.run(measure(given, Path(folder).resolve()))
