@@ -7,30 +7,35 @@ Row = tuple[str, str, str, bool]
 
 
 def overload(d: dict[str, Any]) -> Iterator[Row]:
-    """Three times the peak, by the clock."""
+    """Three times the peak, by the clock. A round whose load was late itself does not count."""
     mine, control = d["ours"], d["control"]["rounds"][0]
-    rounds, good = mine["rounds"], mine["goodput"]
+    rounds, good = [one for one in mine["rounds"] if one["counts"]], mine["goodput"]
     what = f"overload: {d['times']:.0f} times the peak by the clock, one core, a server of {d['service_ms']:.0f} ms"
     found = f"{good['median']:.0%} ({good['low']:.0%} to {good['high']:.0%}) of {mine['peak_per_s']['median']:,.0f}/s"
-    yield f"{what}: still answered", "≥ 90% of the peak", f"{found}, {len(rounds)} rounds", good["median"] >= 0.9
+    found += f", {len(rounds)} rounds"
+    if len(rounds) < len(mine["rounds"]):
+        found += f" of {len(mine['rounds'])}: in the others the load was late itself"
+    yield f"{what}: still answered", "≥ 90% of the peak", found, good["median"] >= 0.9
     ratio, p99 = mine["p99_ratio"], mine["over_p99_ms"]
     found = f"{ratio['median']:.2f} times ({ratio['low']:.2f} to {ratio['high']:.2f}): {p99['median']:.0f} ms"
     found += f", {mine['usual_p99_ms']['median']:.0f} ms at three quarters of the peak"
     yield "… p99 of what is answered", "≤ 2 times the usual", found, ratio["median"] <= 2
-    refused, most = mine["refused_p99_ms"], max(one["over"]["refused_most_ms"] for one in rounds)
-    n = sum(one["over"]["refused"] for one in rounds)
+    refused, most = mine["refused_p99_ms"], max((one["over"]["refused"]["most_ms"] for one in rounds), default=0)
+    n = sum(one["over"]["refused"]["n"] for one in rounds)
     found = f"p99 {refused['median']:.1f} ms, most {most:.0f} ms, n {n:,}"
+    found += f"; sent late by {mine['late_p99_ms']['high']:.1f} ms"
     yield "… refusals", "≤ 50 ms", found, refused["high"] <= 50
-    broken = sum(one["over"]["otherwise"] for one in rounds)
-    yield "… neither answered nor refused", "0", f"{broken:,}", not broken
+    broken = sum(one["otherwise"] for one in rounds)
+    yield "… neither answered nor refused", "0", f"{broken:,}", bool(rounds) and not broken
     back = mine["recovery_s"]
-    yield "… well again", "≤ 10 s", f"{back['median']:.0f} s, most {back['high']:.0f} s", back["high"] <= 10
-    found = f"{control['goodput']:.0%} of its peak, p99 {control['over']['p99_ms']:,.0f} ms"
-    yield "… control: a limit that never falls", "fails", found, control["p99_ratio"] > 2
+    yield "… well again", "≤ 10 s", f"{back['median']:.1f} s, most {back['high']:.1f} s", back["high"] <= 10
+    found = f"{control['goodput']:.0%} of its peak, p99 {control['over']['answered']['p99_ms']:,.0f} ms"
+    yield "… control: a limit that never falls", "fails", found, control["counts"] and control["p99_ratio"] > 2
     slow = d["slow engine"]["rounds"][0]
+    refused_ms = slow["over"]["refused"]["p99_ms"]
     found = f"{slow['goodput']:.0%} of {slow['peak']['per_s']:,.0f}/s, p99 {slow['p99_ratio']:.2f} times, refusals p99 "
-    found += f"{slow['over']['refused_p99_ms']:.1f} ms, well again after {slow['recovery_s']:.0f} s"
-    holds = slow["goodput"] >= 0.9 and slow["p99_ratio"] <= 2 and slow["over"]["refused_p99_ms"] <= 50
+    found += f"{refused_ms:.1f} ms, well again after {slow['recovery_s']:.1f} s"
+    holds = slow["counts"] and slow["goodput"] >= 0.9 and slow["p99_ratio"] <= 2 and refused_ms <= 50
     what = "… an engine of eight places, as many wait"
     yield what, "the same", found, holds and slow["recovery_s"] <= 10
 

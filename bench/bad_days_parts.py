@@ -16,9 +16,9 @@ from aiohttp import web
 from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.nouns import Record
 from insource.serve.app import create_app
+from insource.serve.connection import Connection
 from insource.serve.desk import Desk
 from insource.serve.run import address, listen
-from insource.serve.tls import options
 from insource.settings import EngineSettings, Settings
 from insource.store import Store
 
@@ -46,11 +46,7 @@ async def gateway(root: Path, *urls: str, **more: Any) -> AsyncIterator[tuple[st
     async with await Store.open(settings) as store:
         app = create_app(settings, store, {})
         bound = listen("127.0.0.1", 0)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=600, **options(None)
-            )
-        )
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http=Connection))
         running = asyncio.create_task(server.serve(sockets=[bound]))
         while not server.started:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)

@@ -1,6 +1,7 @@
 /* Both ends of bench/gateway_streams.py: an upstream that streams answers, and callers who read them.
 
-   serve PORT                             20 events an answer; "pace=N" in the question: N milliseconds between them
+   serve PORT                             says its port, a free one for 0; 20 events an answer; "pace=N" in the question:
+                                          N milliseconds between them, or before an answer that is no stream
    load PORT SECONDS CALLERS FILE BETWEEN each caller sends FILE (a whole HTTP request), reads the answer, sends again;
                                           they begin BETWEEN milliseconds apart from first to last
 
@@ -22,7 +23,7 @@
 #include <unistd.h>
 
 #define EVENTS 20
-#define MOST 4096        /* descriptors */
+#define MOST 16384       /* descriptors */
 #define ROOM 65536       /* bytes of a question */
 #define SAMPLES 4000000
 
@@ -32,10 +33,12 @@ static const char START[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\
 static const char CHUNK[] = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
                             "\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{%s},\"logprobs\":null,"
                             "\"finish_reason\":%s}]}\n\n";
+#define LOREM "Lorem ipsum dolor sit amet. Lorem ipsum dolor sit amet. "
 static const char PLAIN[] = "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,"
                             "\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                            "\"content\":\"ready\"},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
-                            "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1,\"total_tokens\":4}}";
+                            "\"content\":\"" LOREM LOREM LOREM LOREM "\"},\"logprobs\":null,"
+                            "\"finish_reason\":\"stop\"}],"
+                            "\"usage\":{\"prompt_tokens\":300,\"completion_tokens\":45,\"total_tokens\":345}}";
 
 static int64_t now_us(void) {
     struct timespec t;
@@ -73,8 +76,8 @@ struct answer { /* what one connection asked, and how far its answer is */
 struct due { int fd, number; int64_t at; };
 
 static struct answer *answers[MOST];
-static char frames[EVENTS + 1][1024];
-static int sizes[EVENTS + 1];
+static char frames[EVENTS + 2][1024]; /* events, the end, and the answer that is no stream */
+static int sizes[EVENTS + 2];
 
 static int framed(char *into, const char *data, int size) {
     int at = sprintf(into, "%x\r\n", size);
@@ -93,6 +96,8 @@ static void make_frames(void) {
     end += framed(frames[EVENTS] + end, "data: [DONE]\n\n", 14);
     memcpy(frames[EVENTS] + end, "0\r\n\r\n", 5);
     sizes[EVENTS] = end + 5;
+    sizes[EVENTS + 1] = sprintf(frames[EVENTS + 1], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                                "Content-Length: %d\r\n\r\n%s", (int)strlen(PLAIN), PLAIN);
 }
 
 static int sent(int fd, const char *data, int size) { return send(fd, data, size, MSG_NOSIGNAL) == size; }
@@ -112,17 +117,12 @@ static int whole(struct answer *of) {
     return end ? (int)(end - of->asked) + 7 : 0;
 }
 
-static int answer(int fd, struct answer *of) { /* 1 where a stream has begun, 0 where all is said, -1 on a fault */
+static int answer(int fd, struct answer *of) { /* begins; 1, or -1 on a fault */
     char *stream = strstr(of->asked, "\"stream\""), *pace = strstr(of->asked, "pace=");
-    if (!stream || (strncmp(stream, "\"stream\":true", 13) && strncmp(stream, "\"stream\": true", 14))) {
-        char said[1024];
-        int size = sprintf(said, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-                           (int)strlen(PLAIN), PLAIN);
-        return sent(fd, said, size) ? 0 : -1;
-    }
-    of->next = 0;
+    int plain = !stream || (strncmp(stream, "\"stream\":true", 13) && strncmp(stream, "\"stream\": true", 14));
+    of->next = plain ? EVENTS + 1 : 0;
     of->pace_ms = pace ? atoi(pace + 5) : 0;
-    return sent(fd, START, strlen(START)) ? 1 : -1;
+    return plain || sent(fd, START, strlen(START)) ? 1 : -1;
 }
 
 static int say(int fd, struct answer *of) { /* the next event; 1 where more follow, 0 after the last, -1 on a fault */
@@ -145,6 +145,10 @@ static void serve(int port) {
     struct sockaddr_in at = loopback(port);
     setsockopt(door, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(door, (struct sockaddr *)&at, sizeof at) || listen(door, 4096)) fail("bind");
+    socklen_t length = sizeof at;
+    getsockname(door, (struct sockaddr *)&at, &length);
+    printf("%d\n", ntohs(at.sin_port));
+    fflush(stdout);
     watch(loop, door);
     make_frames();
     /* all wait equally long: the next one due is the one that has waited longest */
@@ -174,7 +178,7 @@ static void serve(int port) {
             if (!size) continue;
             int more = answer(fd, of);
             of->size = 0;
-            if (more > 0) more = say(fd, of);
+            if (more > 0 && (!of->next || !of->pace_ms)) more = say(fd, of);
             if (more < 0) { leave(loop, fd); continue; }
             if (more) queue[tail++ % (MOST * 4)] = (struct due){fd, of->number, now_us() + of->pace_ms * 1000};
         }

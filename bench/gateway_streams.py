@@ -33,10 +33,10 @@ SHAPES = {  # name → milliseconds between events, callers at once
 SLOT_MS = 100.0  # callers begin spread over the length of an answer: else all events of the paced come at once
 
 
-def built(folder: Path) -> Path:
-    """The program of both ends, compiled."""
-    program = folder / "streams"
-    subprocess.run(["gcc", "-O2", "-o", str(program), str(HERE / "gateway_streams.c")], check=True)
+def built(folder: Path, source: str = "gateway_streams.c") -> Path:
+    """A program of this folder, compiled: by default both ends of streams."""
+    program = folder / Path(source).stem
+    subprocess.run(["gcc", "-O2", "-o", str(program), str(HERE / source), "-lm"], check=True)
     return program
 
 

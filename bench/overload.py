@@ -4,10 +4,11 @@
 
 `insource serve` runs on core 0 with a key, all kinds of limits and the durable audit; the load and a server that takes
 a fixed time for each call (a quarter of a second, as for some fifty words) share core 1. A round: the peak (callers
-that wait for their answers, more and more of them); then by the clock, answers or no answers (bench/open_load.py), at
-three quarters of that peak, at three times of it, and at three quarters again. Beside it, a round each: the control,
-which is the same gateway whose limit never falls; and an engine that is slower than the gateway, with eight places and
-as many that wait.
+that wait for their answers, more and more of them); then by the clock, answers or no answers (bench/open_load.c), at
+three quarters of that peak, at three times of it, and at three quarters again, without a pause between. A call's time
+counts from when it was due; a round in which the load itself was late does not count. Beside it, a round each: the
+control, which is the same gateway whose limit never falls; and an engine that is slower than the gateway, with eight
+places and as many that wait.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import asyncio
 import json
 import os
 import platform
-import shutil
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,19 +24,19 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gateway_peers import ANSWER
-from insource.serve.run import event_loop
-from open_load import FULL, OK, Call, Load, served
+from gateway_peers import require
+from gateway_streams import built
 
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
-BODY = json.dumps({"model": "hub", "messages": [{"role": "system", "content": "You are helpful."},
-                                                {"role": "user", "content": TEXT}]}).encode()  # fmt: skip
-CALLERS, FEW = (64, 128, 192, 256, 384, 512, 768, 1024, 1536), (4, 8, 12, 16)
+CALLERS, FEW = (128, 256, 384, 512, 768, 1024, 1536, 2048), (4, 8, 12, 16)
+LINES = 3000  # connections at most: for those that are under way, and for refusals
 MANY_PLACES, FEW_PLACES = 8192, 8
 USUAL, PAUSE_S, READY_S, WARM_S = 0.75, 0.05, 60, 2.0
-CALM_S = 3  # so many seconds without a refusal or a slow call, and it is well again
+CALM_S = 3.0  # so many seconds without a refusal or a slow call, and it is well again
+LATE_MS = 5.0  # a tenth of what a refusal may take: where the load comes later itself (p99), nothing is measured
+OTHERWISE = ("unanswered", "broken", "timed_out", "no_http", "other_status")
 TOML = """
 [serve]
 queue = 4096
@@ -88,51 +89,64 @@ async def gateway(folder: Path, command: Sequence[str]) -> AsyncIterator[int]:
         await process.wait()
 
 
-def request(port: int, key: str) -> bytes:
-    """One call, as it goes over the wire."""
+@asynccontextmanager
+async def served(program: Path) -> AsyncIterator[int]:
+    """The port of the server behind (bench/gateway_streams.c), until the block ends."""
+    process = await asyncio.create_subprocess_exec(str(program), "serve", "0", stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def request(port: int, key: str, service_ms: float) -> bytes:
+    """One call, as it goes over the wire; the server behind takes so many milliseconds for it."""
+    asked = [
+        {"role": "system", "content": "You are helpful."},
+        {"role": "user", "content": f"pace={service_ms:.0f} {TEXT}"},
+    ]
+    body = json.dumps({"model": "hub", "messages": asked}).encode()
     head = [f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}",
-            f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"]  # fmt: skip
-    return "\r\n".join(head).encode() + BODY
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"]  # fmt: skip
+    return "\r\n".join(head).encode() + body
 
 
-def at(values: Sequence[float], share: float) -> float:
-    """A quantile of sorted `values`."""
-    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+class Load(NamedTuple):
+    """Calls to one gateway at `port`, each of them the bytes of `call` (bench/open_load.c)."""
+
+    program: Path
+    port: int
+    call: Path
+
+    async def closed(self, callers: int, seconds: float) -> dict[str, Any]:
+        """So many callers, each with one call after another; one that is refused waits."""
+        return (await self._levels("closed", callers, seconds, PAUSE_S * 1000))[0]
+
+    async def open(self, seed: int, *levels: tuple[float, float]) -> list[dict[str, Any]]:
+        """Calls at random moments: so many a second for so many seconds, one level right after another."""
+        return await self._levels("open", LINES, seed, *[f"{per_s:.3f}:{seconds}" for per_s, seconds in levels])
+
+    async def _levels(self, how: str, lines: int, *more: object) -> list[dict[str, Any]]:
+        words = [self.program, how, self.port, lines, self.call, *more]
+        process = await asyncio.create_subprocess_exec(*map(str, words), stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        levels: list[dict[str, Any]] = json.loads(said)["levels"]
+        return levels
 
 
-def seen(calls: Sequence[Call], seconds: float) -> dict[str, Any]:
-    """What became of calls that were offered over so many seconds."""
-    first = calls[0].due
-    answered = sorted(call.ms for call in calls if call.status == OK)
-    refused = sorted(call.ms for call in calls if call.status == FULL)
-    late = sorted((call.sent - call.due) * 1000 for call in calls if call.sent)
-    return {
-        "offered_per_s": len(calls) / seconds,
-        "answered": len(answered),
-        "answered_per_s": sum(call.status == OK and call.done <= first + seconds for call in calls) / seconds,
-        "p50_ms": at(answered, 0.5),
-        "p99_ms": at(answered, 0.99),
-        "most_ms": at(answered, 1.0),
-        "refused": len(refused),
-        "refused_p50_ms": at(refused, 0.5),
-        "refused_p99_ms": at(refused, 0.99),
-        "refused_most_ms": at(refused, 1.0),
-        "otherwise": sum(call.status not in (OK, FULL) for call in calls),
-        "load_late_p99_ms": at(late, 0.99),
-        "load_late_most_ms": at(late, 1.0),
-    }
+def calm(slot: dict[str, Any], slow_ms: float) -> bool:
+    """Whether every call of a slot was answered, and not too late."""
+    return not slot["offered"] or (slot["answered"] == slot["offered"] and slot["p99_ms"] <= slow_ms)
 
 
-def recovery(calls: Sequence[Call], slow_ms: float) -> float:
-    """Seconds from the first call on until there are three in a row without a refusal and with a p99 up to that."""
-    began = calls[0].due
-    well = 0
-    for second in range(int(calls[-1].due - began)):
-        those = [call for call in calls if second <= call.due - began < second + 1]
-        calm = all(call.status == OK for call in those) and at(sorted(call.ms for call in those), 0.99) <= slow_ms
-        well = well + 1 if calm else 0
-        if well == CALM_S:
-            return float(second + 1 - CALM_S)
+def recovery(level: dict[str, Any], slow_ms: float) -> float:
+    """Seconds from its begin on until all is calm for some seconds in a row; infinite where it never is."""
+    slots, many = level["slots"], int(CALM_S / level["slot_s"])
+    for first in range(len(slots) - many + 1):
+        if all(calm(slot, slow_ms) for slot in slots[first : first + many]):
+            return float(first * level["slot_s"])
     return float("inf")
 
 
@@ -142,8 +156,7 @@ async def peak(load: Load, many: Sequence[int], seconds: float) -> dict[str, Any
     for callers in many:
         if len(found) > 2 and max(list(found.values())[-2:]) < max(found.values()):
             break
-        calls = await load.closed(callers, seconds, PAUSE_S)
-        found[callers] = sum(call.status == OK and call.done <= calls[0].due + seconds for call in calls) / seconds
+        found[callers] = (await load.closed(callers, seconds))["in_time"] / seconds
     most = max(found, key=lambda callers: found[callers])
     return {"per_s": found[most], "callers": most, "by_callers": found}
 
@@ -151,15 +164,26 @@ async def peak(load: Load, many: Sequence[int], seconds: float) -> dict[str, Any
 async def one_round(load: Load, many: Sequence[int], given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The peak, and the load at three levels one after another."""
     top = await peak(load, many, given.peak_seconds)
-    usual = USUAL * top["per_s"]
-    before = seen(await load.open(usual, given.seconds, seed), given.seconds)
-    over = seen(await load.open(given.times * top["per_s"], given.seconds, seed + 1), given.seconds)
-    later = await load.open(usual, max(given.seconds, 10.0 + CALM_S), seed + 2)
-    back = recovery(later, 2 * before["p99_ms"])
-    said = {"peak": top, "usual": before, "over": over, "after": seen(later, given.seconds), "recovery_s": back}
-    return said | {
-        "goodput": over["answered_per_s"] / top["per_s"],
-        "p99_ratio": over["p99_ms"] / before["p99_ms"],
+    usual, over = USUAL * top["per_s"], given.times * top["per_s"]
+    afterwards_s = max(given.seconds, 10.0 + CALM_S)
+    levels = await load.open(seed, (usual, given.seconds), (over, given.seconds), (usual, afterwards_s))
+    return {"peak": top} | weighed(levels, top["per_s"])
+
+
+def weighed(levels: Sequence[dict[str, Any]], peak_per_s: float) -> dict[str, Any]:
+    """A round's figures from its three levels. Of the slots only those are kept in which it became well again."""
+    before, over, after = ({name: of for name, of in level.items() if name != "slots"} for level in levels)
+    back = recovery(levels[2], 2 * before["answered"]["p99_ms"])
+    slots = levels[2]["slots"]
+    return {
+        "usual": before,
+        "over": over,
+        "after": after | {"slots": slots[: 1 + int(min(back, CALM_S) / after["slot_s"])]},
+        "recovery_s": back,
+        "goodput": over["in_time"] / over["seconds"] / peak_per_s,
+        "p99_ratio": over["answered"]["p99_ms"] / before["answered"]["p99_ms"],
+        "otherwise": sum(over[name] for name in OTHERWISE),
+        "counts": over["late"]["p99_ms"] <= LATE_MS,
     }
 
 
@@ -174,14 +198,16 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "slow engine": (ours, FEW, FEW_PLACES, 1),
     }
     document: dict[str, Any] = {}
-    async with served(given.service_ms / 1000, ANSWER.encode()) as upstream:
+    program, call = built(folder, "open_load.c"), folder / "call.http"
+    async with served(built(folder)) as upstream:
         for name, (command, many, places, turns) in legs.items():
             key = workspace(folder / name, upstream, places)
             rounds = []
             for number in range(turns):
                 async with gateway(folder / name, command) as port:
-                    load = Load(port, request(port, key))
-                    await load.closed(many[0], WARM_S, PAUSE_S)
+                    call.write_bytes(request(port, key, given.service_ms))
+                    load = Load(program, port, call)
+                    await load.closed(many[0], WARM_S)
                     rounds.append(await one_round(load, many, given, 10 * number))
                     print(f"  {name}, round {number + 1}: {words(rounds[-1])}", file=sys.stderr)
             document[name] = {"rounds": rounds} | middle(rounds)
@@ -189,29 +215,35 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The medians, and the ranges, of what is held against the bars."""
+    """The medians, and the ranges, of what is held against the bars, over the rounds that count."""
+    counted = [one for one in rounds if one["counts"]]
     figures = {
-        "peak_per_s": [one["peak"]["per_s"] for one in rounds],
-        "goodput": [one["goodput"] for one in rounds],
-        "usual_p99_ms": [one["usual"]["p99_ms"] for one in rounds],
-        "over_p99_ms": [one["over"]["p99_ms"] for one in rounds],
-        "p99_ratio": [one["p99_ratio"] for one in rounds],
-        "refused_p99_ms": [one["over"]["refused_p99_ms"] for one in rounds],
-        "recovery_s": [one["recovery_s"] for one in rounds],
+        "peak_per_s": [one["peak"]["per_s"] for one in counted],
+        "goodput": [one["goodput"] for one in counted],
+        "usual_p99_ms": [one["usual"]["answered"]["p99_ms"] for one in counted],
+        "over_p99_ms": [one["over"]["answered"]["p99_ms"] for one in counted],
+        "p99_ratio": [one["p99_ratio"] for one in counted],
+        "refused_p99_ms": [one["over"]["refused"]["p99_ms"] for one in counted],
+        "late_p99_ms": [one["over"]["late"]["p99_ms"] for one in counted],
+        "recovery_s": [one["recovery_s"] for one in counted],
     }
-    return {name: {"median": statistics.median(of), "low": min(of), "high": max(of)} for name, of in figures.items()}
+    spread = {name: of or [float("nan")] for name, of in figures.items()}
+    return {name: {"median": statistics.median(of), "low": min(of), "high": max(of)} for name, of in spread.items()}
 
 
 def words(one: dict[str, Any]) -> str:
     """A round in a line."""
     usual, over = one["usual"], one["over"]
-    return (
-        f"peak {one['peak']['per_s']:,.0f}/s by {one['peak']['callers']}; usual p99 {usual['p99_ms']:.0f} ms, "
-        f"{usual['refused']} refused; offered {over['offered_per_s']:,.0f}/s: answered {one['goodput']:.0%}, "
-        f"p99 {over['p99_ms']:.0f} ms ({one['p99_ratio']:.2f} times), refused in {over['refused_p99_ms']:.0f} ms (p99; "
-        f"most {over['refused_most_ms']:.0f}), otherwise {over['otherwise']}, "
-        f"load late {over['load_late_p99_ms']:.1f} ms; well after {one['recovery_s']:.0f} s"
+    refused, late = over["refused"], over["late"]
+    said = (
+        f"peak {one['peak']['per_s']:,.0f}/s by {one['peak']['callers']}; usual p99 {usual['answered']['p99_ms']:.0f} "
+        f"ms, {usual['refused']['n']} refused; offered {over['offered'] / over['seconds']:,.0f}/s: answered "
+        f"{one['goodput']:.0%}, p99 {over['answered']['p99_ms']:.0f} ms ({one['p99_ratio']:.2f} times), refused in "
+        f"{refused['p99_ms']:.1f} ms (p99; p50 {refused['p50_ms']:.1f}, most {refused['most_ms']:.0f}), otherwise "
+        f"{one['otherwise']}; sent late by {late['p99_ms']:.1f} ms (p99; most {late['most_ms']:.0f}), without a "
+        f"connection {over['held']['p99_ms']:.1f} ms (p99); well after {one['recovery_s']:.2f} s"
     )
+    return said if one["counts"] else f"DOES NOT COUNT, the load was late itself: {said}"
 
 
 def main() -> None:
@@ -225,11 +257,12 @@ def main() -> None:
     parser.add_argument("--times", type=float, default=3.0, help="the overload, in peaks")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    if not shutil.which("taskset") or (os.cpu_count() or 1) < 2:
-        sys.exit("needs two cores and taskset: apt-get install util-linux")
+    require("gcc", "taskset")
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     os.sched_setaffinity(0, {1})
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=event_loop) as runner:
-        document = runner.run(measure(given, Path(folder).resolve()))
+    with tempfile.TemporaryDirectory() as folder:
+        document = asyncio.run(measure(given, Path(folder).resolve()))
     document |= {"bench": "overload", "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     document |= {"service_ms": given.service_ms, "times": given.times, "seconds": given.seconds}
     if given.json:

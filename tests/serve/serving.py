@@ -12,6 +12,7 @@ from insource.engines.scripted import Rule, Scripted
 from insource.journeys.answer import Path, Tier
 from insource.nouns import Output, Risk, Task
 from insource.serve.app import create_app
+from insource.serve.connection import Connection
 from insource.serve.run import address, listen
 from insource.settings import EngineSettings, ServeSettings, Settings
 from insource.store import Store
@@ -82,7 +83,7 @@ async def gateway(root: FilePath, path: Path | None = None, **serve: int) -> Asy
 @asynccontextmanager
 async def socket_of(app) -> AsyncIterator[str]:
     bound = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http=Connection))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[bound])

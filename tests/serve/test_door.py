@@ -12,7 +12,8 @@ from serving import path_of, tickets, workspace
 from insource.engines.scripted import Scripted
 from insource.serve import door
 from insource.serve.app import create_app
-from insource.serve.door import UNTOLD, Doorkeeper, unread
+from insource.serve.connection import Connection
+from insource.serve.door import UNTOLD, unread
 from insource.serve.run import listen
 from insource.store import Store
 
@@ -28,7 +29,7 @@ async def connected(root: Path):
     async with await Store.open(settings) as store:
         app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", ()))})
         bound = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http=Doorkeeper))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http=Connection))
         running = asyncio.create_task(server.serve(sockets=[bound]))
         while not server.started:
             await asyncio.sleep(0.01)
@@ -83,7 +84,7 @@ async def test_who_has_an_answer_may_ask_again_at_once(tmp_path):
 
         assert await asyncio.gather(*map(caller, [connection, *others])) == [{200}] * 3
         await asyncio.sleep(0.05)
-        assert (app.state.door.answered, app.state.door.reading) == (0, 0)
+        assert app.state.door.under_way == 0
         for one in others:
             one[1].close()
 
@@ -128,7 +129,7 @@ async def test_who_sends_slowly_keeps_nobody_out(tmp_path):
         for _, writer in slow:
             writer.write(CALL[:-5])
         await asyncio.sleep(0.1)
-        assert app.state.door.reading == 5
+        assert app.state.door.under_way == 0
         connection[1].write(CALL)
         assert (await answer(connection))[0] == 200
         for one in slow[:4]:
@@ -137,7 +138,7 @@ async def test_who_sends_slowly_keeps_nobody_out(tmp_path):
         for _, writer in slow:
             writer.close()
         await asyncio.sleep(0.1)
-        assert app.state.door.reading == 0
+        assert app.state.door.under_way == 0
 
 
 async def test_a_body_that_looks_like_a_call_is_none(tmp_path):

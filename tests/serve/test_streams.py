@@ -17,7 +17,7 @@ from insource.journeys.relay import LEFT, relay_bursts
 from insource.journeys.scanned import open_scans
 from insource.nouns import Prediction, Record, Request, Scan, ScanPolicy, Usage
 from insource.serve import wire
-from insource.serve.outlet import Outlet
+from insource.serve.exchange import Exchange
 from insource.serve.stream import GAP, Words, event
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -252,35 +252,34 @@ async def test_words_that_a_scan_looks_at_are_not_put_onward_unseen():
     assert record.answer.text.startswith("ab")
 
 
-class Cycle:
-    """As much of uvicorn's call as an outlet has to do with; `out` is every write."""
+class Caller:
+    """As much of a connection as an answer has to do with; `out` is every write."""
+
+    write_paused = False
 
     def __init__(self):
-        self.disconnected, self.write_paused, self.out = False, False, []
-        self.flow = self.transport = self
+        self.out = []
 
     def write(self, data):
         self.out.append(data)
 
-
-def test_a_chunk_is_one_write_and_not_for_who_left():
-    outlet = Outlet(cycle := Cycle())
-    assert outlet.write(b"data: a\n\n")
-    cycle.write_paused = True
-    assert not outlet.write(b"b"), "the next one is to wait"
-    cycle.disconnected = True
-    assert not outlet.write(b"c")
-    assert cycle.out == [b"9\r\ndata: a\n\n\r\n", b"1\r\nb\r\n"]
+    def every_head(self):
+        return b"date: now\r\n"
 
 
-def test_what_is_sent_together_leaves_in_one_write_even_where_the_rest_fails():
-    cycle = Cycle()
-    with pytest.raises(ValueError, match="bug"), Outlet(cycle).together():
-        cycle.transport.write(b"a")
-        cycle.transport.write(b"b")
-        raise ValueError("bug")
-    assert cycle.transport is cycle
-    assert cycle.out == [b"ab"]
+async def test_a_chunk_is_one_write_with_its_head_where_it_is_the_first_and_none_for_who_left():
+    exchange = Exchange(caller := Caller(), {"method": "POST"}, keeps=True, expects=False)
+    await exchange.begin([(b"content-type", b"text/event-stream")], b"first")
+    assert exchange.begun
+    assert exchange.put(b"data: a\n\n")
+    caller.write_paused = True
+    assert not exchange.put(b"b"), "the next one is to wait"
+    exchange.leave()
+    assert not exchange.put(b"c")
+    head, *rest = caller.out
+    assert head.startswith(b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-type: text/event-stream\r\n")
+    assert head.endswith(b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    assert rest == [b"9\r\ndata: a\n\n\r\n", b"1\r\nb\r\n"]
 
 
 async def test_who_leaves_before_the_record_has_left_whatever_came_with_the_last_word():

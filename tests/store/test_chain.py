@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pysqlite3.dbapi2 as sqlite
 import pytest
+from sqlalchemy import Engine, event
 from test_store import pending, record, release, settings
 
 from insource.errors import Invalid
@@ -319,3 +320,24 @@ def test_a_store_from_before_the_chain_is_vouched_for_as_it_is(place):
     found = verified(place)
     assert found.faults == ()
     assert found.entries == found.rows == CALLS + CALLS // 8 + 1
+
+
+async def test_however_many_go_the_database_reads_the_same_statements(tmp_path):
+    said: list[str] = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def hear(*given: object) -> None:
+        said.append(str(given[2]))
+
+    rounds: list[set[str]] = []
+    try:
+        async with await Store.open(settings(tmp_path)) as store:
+            for i in range(20):
+                await store.append(record(f"r{i:02}"))
+            for most in (17, 12, 1):
+                said.clear()
+                assert (await store.prune("", most)).records
+                rounds.append(set(said))
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+    assert rounds[0] == rounds[1] == rounds[2]

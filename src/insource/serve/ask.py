@@ -6,7 +6,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from starlette.types import Receive
 
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
@@ -14,6 +13,7 @@ from insource.journeys.relay import LEFT, Begins, Telling, relay_bursts
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
 from insource.serve.desk import Desk
+from insource.serve.exchange import Exchange
 from insource.serve.fresh import Headers, as_wished
 from insource.serve.leaving import WhileThere
 
@@ -47,13 +47,13 @@ class Unanswered(Exception):
         self.error, self.record = error, record
 
 
-async def ask(desk: Desk, asked: Asked, receive: Receive) -> Answered:
+async def ask(desk: Desk, asked: Asked, exchange: Exchange) -> Answered:
     """The answer to a call, with as many choices as it wants; those of a task are all the same.
 
     An engine is asked once for each, at the same time, with seeds that follow each other where there is one. Raises
     `Unanswered`, `Gone` when the caller leaves meanwhile, and what refuses a call before any engine is asked.
     """
-    with WhileThere(receive) as there:
+    with WhileThere(exchange) as there:
         async with desk.lend(asked.call.model, asked.why) as path:
             return Answered(await _all(desk, asked, as_wished(path, asked.sent), there), path)
 

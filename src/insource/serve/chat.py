@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive
+from starlette.types import ASGIApp
 
 from insource.errors import Invalid, OutputInvalid
 from insource.journeys.relay import Begins, Begun, Told
@@ -15,6 +15,7 @@ from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
 from insource.serve.desk import Desk
+from insource.serve.exchange import Exchange, exchange_of
 from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
@@ -37,9 +38,9 @@ async def chat(http: HttpRequest) -> ASGIApp:
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
         said = live_headers(name := record_id(), call.model)
         events = events_of(relayed(desk, asked, name, names(said)), _Chunks(call, name, said).events)
-        return await live(events, said, http.receive)
+        return await live(events, said, exchange_of(http.scope))
     try:
-        return _answered(await ask(desk, asked, http.receive), call)
+        return _answered(await ask(desk, asked, exchange_of(http.scope)), call)
     except Unanswered as failed:
         return unanswered(failed)
     except Gone:
@@ -58,6 +59,11 @@ def left() -> Response:
 
 async def read_body(http: HttpRequest, limit: int) -> bytes:
     """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes, `Invalid` if it breaks off."""
+    at_once = exchange_of(http.scope).whole()
+    if at_once is not None:
+        if len(at_once) > limit:
+            raise _too_large(limit)
+        return at_once
     declared = given(http.scope, b"content-length")
     if declared and declared[0].isdecimal() and int(declared[0]) > limit:
         raise _too_large(limit)
@@ -137,10 +143,10 @@ async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Eve
         yield event(wire.usage_chunk(answered.records, call, model, created))
 
 
-async def live(events: Events, said: dict[str, str], receive: Receive) -> ASGIApp:
+async def live(events: Events, said: dict[str, str], exchange: Exchange) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     try:
-        with WhileThere(receive):
+        with WhileThere(exchange):
             first = await anext(events)
     except Gone:
         return left()

@@ -22,6 +22,7 @@ from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, togeth
 from insource.serve.auth import key_of
 from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, names, no_answer, read_body, unanswered
 from insource.serve.desk import Desk
+from insource.serve.exchange import exchange_of
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
 from insource.serve.stream import GAP, Events, EventStream, Words, event, events_of
@@ -57,9 +58,9 @@ async def completions(http: HttpRequest) -> ASGIApp:
     if text.stream and len(calls) == 1 and (text.n or 1) == 1 and desk.passes_through(calls[0].call.model):
         said = live_headers(name := record_id(), calls[0].call.model)
         events = events_of(relayed(desk, calls[0], name, names(said)), _Pieces(calls[0].call, name, said).events)
-        return await live(events, said, http.receive)
+        return await live(events, said, exchange_of(http.scope))
     try:
-        answers = await together([ask(desk, call, http.receive) for call in calls])
+        answers = await together([ask(desk, call, exchange_of(http.scope)) for call in calls])
     except Unanswered as failed:
         return unanswered(failed)
     except Gone:

@@ -16,6 +16,7 @@ from insource.serve.ask import Unanswered
 from insource.serve.auth import key_of
 from insource.serve.chat import headers, left, read_body, unanswered
 from insource.serve.desk import Desk
+from insource.serve.exchange import exchange_of
 from insource.serve.leaving import Gone, WhileThere
 
 MOST_TEXTS = 2048
@@ -46,7 +47,7 @@ async def embeddings(http: HttpRequest) -> ASGIApp:
                           caller=key.name, deadline=path.deadline)  # fmt: skip
         with desk.meter.hold(key, request, path) as request, desk.seeing.call(request, "embeddings") as request:
             try:
-                with WhileThere(http.receive) as there:
+                with WhileThere(exchange_of(http.scope)) as there:
                     record, vectors = await embed(request, desk.seeing.path(path), there.sealing(desk.keep), wanted)
             except Gone:
                 return left()

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from insource.serve.exchange import exchange_of
 from insource.serve.faults import Stopping, error_response
 
 
@@ -14,19 +15,17 @@ class Ends:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes on; `app.state.broken_off` counts the calls that were cancelled."""
-        begun = False
-
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        """Passes on."""
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send)
         except asyncio.CancelledError:
             if scope["type"] != "http":
                 raise
-            scope["app"].state.broken_off += 1
-            if not begun:
-                await error_response(Stopping())(scope, receive, send)
+            await end(scope, receive, send)
+
+
+async def end(scope: Scope, receive: Receive, send: Send) -> None:
+    """Ends a call that was cancelled; `app.state.broken_off` counts them."""
+    scope["app"].state.broken_off += 1
+    if not exchange_of(scope).begun:
+        await error_response(Stopping())(scope, receive, send)

@@ -31,21 +31,26 @@ class OnlyHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers or passes on."""
-        error = self._fault(scope) if scope["type"] == "http" else None
-        if error is not None:
+        try:
+            if scope["type"] == "http":
+                check(scope, network=self.network)
+        except Denied as error:
             scope["app"].state.desk.seeing.refused(error)
-        await (self.app if error is None else error_response(error))(scope, receive, send)
+            await error_response(error)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
-    def _fault(self, scope: Scope) -> Denied | None:
-        hosts = given(scope, b"host")
-        host = host_of(hosts[0][:LONGEST]) if len(hosts) == 1 else ""
-        if not self.network and not is_loopback(host):
-            return Denied("this gateway answers this machine only", hint="call it as 127.0.0.1 or localhost")
-        for origin in given(scope, b"origin"):
-            page = host_of(origin.partition("://")[2][:LONGEST])
-            if not page or (page != host and not is_loopback(page)):
-                return Denied("this gateway answers no page of another host", hint="call it from a program")
-        return None
+
+def check(scope: Scope, *, network: bool) -> None:
+    """Raises `Denied` for a call that a foreign page can have sent."""
+    hosts = given(scope, b"host")
+    host = host_of(hosts[0][:LONGEST]) if len(hosts) == 1 else ""
+    if not network and not is_loopback(host):
+        raise Denied("this gateway answers this machine only", hint="call it as 127.0.0.1 or localhost")
+    for origin in given(scope, b"origin"):
+        page = host_of(origin.partition("://")[2][:LONGEST])
+        if not page or (page != host and not is_loopback(page)):
+            raise Denied("this gateway answers no page of another host", hint="call it from a program")
 
 
 def given(scope: Scope, name: bytes) -> list[str]:

@@ -55,10 +55,15 @@ class Keyring:
         self._texts |= {key.digest: key for key in changed}
         self._looked = began
 
+    def known(self, text: str) -> Key | None:
+        """The key that `text` is, where it is a valid one that was seen already."""
+        known = self._texts.get(digest(text.encode())) if text else None
+        return known if known is not None and known.state(moment() if known.expires else "") == "active" else None
+
     async def holder(self, text: str) -> Key:
         """The key that `text` is. Raises `Unauthorized`, in the same words whatever was wrong with it."""
-        known = self._texts.get(digest(text.encode())) if text else None
-        if known is not None and known.state(moment() if known.expires else "") == "active":
+        known = self.known(text)
+        if known is not None:
             return known
         name = key_id(text)
         if name is not None and name not in self._keys:

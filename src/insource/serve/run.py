@@ -81,7 +81,6 @@ async def run_server(
         lifespan="on",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
         ws="none",
         **options(tls),

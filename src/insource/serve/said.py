@@ -1,8 +1,10 @@
-"""An answer as it goes out: JSON, in two messages, with nothing worked out that is known already."""
+"""An answer as it goes out: JSON, whole, past what ASGI takes apart and puts together again."""
 
 from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
+
+from insource.serve.exchange import exchange_of
 
 
 class Said:
@@ -13,9 +15,6 @@ class Said:
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
         self._body, self._headers = body, headers
 
-    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, __: Send) -> None:
         """Says it."""
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers.items()]
-        raw += ((b"content-length", b"%d" % len(self._body)), (b"content-type", b"application/json"))
-        await send({"type": "http.response.start", "status": 200, "headers": raw})
-        await send({"type": "http.response.body", "body": self._body})
+        await exchange_of(scope).answer(self._headers, self._body)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -11,9 +11,9 @@ from insource.engines.bursts import after
 from insource.errors import InsourceError
 from insource.journeys.relay import Onward, Telling, Told
 from insource.nouns import Record, to_json
+from insource.serve.exchange import exchange_of
 from insource.serve.faults import Stopping, error_body
 from insource.serve.leaving import Gone, WhileThere
-from insource.serve.outlet import Outlet
 
 DONE = b"data: [DONE]\n\n"
 BREAK = b"\n"
@@ -67,7 +67,7 @@ def _onward(write: Callable[[bytes], bool] | None, said: Callable[[list[Told]], 
 class EventStream:
     """An ASGI answer that sends `first` and then what `events` yields, each as soon as it is there.
 
-    Where `first` is what `events` began with (`begun`), and the server lets us, the rest may go out as it comes.
+    Where `first` is what `events` began with (`begun`), the rest may go out as it comes, without a turn of the loop.
 
     When the caller leaves, `events` is closed and waited for. One of our errors ends the stream with an error event and
     without [DONE], so that no client takes the answer for whole. A caller who reads slowly stops `events` meanwhile.
@@ -79,17 +79,15 @@ class EventStream:
         self._begun = begun
         self._headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"} | headers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Sends the answer."""
-        outlet = Outlet.of(scope)
+        exchange = exchange_of(scope)
         async with aclosing(self._events):
-            with nullcontext() if outlet is None else outlet.together():
-                raw = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
-                await send({"type": "http.response.start", "status": 200, "headers": raw})
-                await send({"type": "http.response.body", "body": self._first, "more_body": True})
+            raw = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
+            await exchange.begin(raw, self._first)
             try:
-                with WhileThere(receive):
-                    await self._send(send, outlet.write if outlet is not None and self._begun else None)
+                with WhileThere(exchange):
+                    await self._send(send, exchange.put if self._begun else None)
             except Gone:
                 return
             except asyncio.CancelledError:

@@ -1,5 +1,6 @@
 """TLS, and callers that are known by their certificate."""
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from insource.errors import Invalid
-from insource.serve.door import Doorkeeper
+from insource.serve.connection import Connection
 
 PEER = "peer"  # where in a call's scope the common name of the client's certificate stands
 
@@ -33,7 +34,7 @@ def context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLCont
 def options(tls: ssl.SSLContext | None) -> dict[str, Any]:
     """What uvicorn is to be told."""
     if tls is None:
-        return {"http": Doorkeeper}
+        return {"http": Connection}
     factory: Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext] = lambda *_: tls  # noqa: E731
     return {"ssl_context_factory": factory, "http": Known}
 
@@ -45,13 +46,13 @@ def common_name(certificate: dict[str, Any] | None) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-class Known(Doorkeeper):
+class Known(Connection):
     """HTTP, with the client's common name in each call's scope."""
 
-    def on_message_begin(self) -> None:
-        """A call begins."""
-        super().on_message_begin()
-        self.scope[PEER] = common_name(self.transport.get_extra_info("peercert"))  # type: ignore[literal-required]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        super().connection_made(transport)
+        self.about[PEER] = common_name(transport.get_extra_info("peercert"))
 
 
 def _no_password() -> str:

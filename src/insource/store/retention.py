@@ -6,7 +6,7 @@ A record that waits for a person stays, and so does every change of stage: they 
 
 from sqlalchemy import Connection, delete, func, select
 
-from insource.nouns import Noun
+from insource.nouns import Noun, to_json
 from insource.store import chain
 from insource.store.bulk import driver
 from insource.store.chain import VOUCHED
@@ -37,7 +37,9 @@ def prune(connection: Connection, before: str, most: int) -> Pruned:
     going, more = over[:MOST], len(over) > MOST
     if not going:
         return Pruned()
-    last = select(func.max(ENTRY.c.seq)).where(ENTRY.c.kind == "record", ENTRY.c.about.in_(going))
+    # one value, however many go: a statement of its own for each number would be kept, read and planned, by SQLite
+    those = select(func.json_each(to_json(going).decode()).table_valued("value").c.value)
+    last = select(func.max(ENTRY.c.seq)).where(ENTRY.c.kind == "record", ENTRY.c.about.in_(those))
     through = int(connection.execute(last).scalar() or 0)
     return Pruned(records=_remove(connection, through), through=through, more=more)
 
