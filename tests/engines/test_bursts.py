@@ -273,7 +273,7 @@ async def test_what_comes_behind_the_first_burst_is_put_where_it_is_to_go_and_th
 async def test_it_goes_there_without_a_turn_of_the_loop():
     line, went = Line(), []
     line.connection_made(Silent())
-    asking = asyncio.create_task(line.ask(b"", asyncio.get_running_loop().time() + 5))
+    asking = asyncio.ensure_future(line.ask(b"", asyncio.get_running_loop().time() + 5))
     await asyncio.sleep(0)
     line.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     await asking

@@ -1,6 +1,7 @@
 """What stands before a server: so many calls at once, few retries, one probe while it is down; and what it costs."""
 
 import asyncio
+import random
 import time
 
 import pytest
@@ -17,6 +18,17 @@ from insource.route.retries import Allowance, Retries
 from insource.settings import EngineSettings
 
 RULES = Rules(row=5, pause_s=0.3, longest_s=0.3)
+
+
+class Calls:
+    """A budget that is never used up."""
+
+    def called(self):
+        """There was a call."""
+
+    def take(self):
+        """Leave to try again."""
+        return True
 
 
 def passed(text="hello", deadline=20.0):
@@ -196,6 +208,58 @@ async def test_a_place_that_comes_too_late_is_no_failure_of_the_server():
         assert await first == "ok"
         assert not engine.turnstile.rests
         await engine.close()
+
+
+async def test_no_place_is_lost_or_given_twice_whoever_leaves_whenever():
+    """Callers are let in, wait, give up and leave in every order, also in the same turn of the loop."""
+    dice = random.Random(3)  # noqa: S311 - chance, no secret
+    before = Turnstile("r", EngineSettings(kind="openai", max_concurrent=3, max_waiting=50), None, Calls())
+    inside, most = 0, 0
+
+    async def call():
+        nonlocal inside, most
+        await before.enter(dice.choice([0.004, 5.0]))
+        inside += 1
+        most = max(most, inside)
+        try:
+            await asyncio.sleep(dice.choice([0, 0, 0.002]))
+        finally:
+            inside -= 1
+            before.leave()
+
+    calls = []
+    for _ in range(600):
+        calls.append(asyncio.create_task(call()))
+        if dice.random() < 0.4:
+            dice.choice(calls).cancel()
+        if dice.random() < 0.1:
+            await asyncio.sleep(dice.choice([0, 0.001]))
+    await asyncio.sleep(0.001)
+    for one in calls[::2]:
+        one.cancel()
+    ends = {type(one) for one in await asyncio.gather(*calls, return_exceptions=True)}
+    assert ends == {type(None), asyncio.CancelledError, EngineSlow, EngineBusy}
+    assert (most, before.under_way) == (3, 0)
+    for _ in range(3):
+        await before.enter(1.0)
+    with pytest.raises(EngineSlow):
+        await before.enter(0.01)
+    before.leave()
+    await before.enter(0.01)
+
+
+@pytest.mark.parametrize("first", ["given", "gone"])
+async def test_who_leaves_in_the_moment_they_get_a_place_passes_it_on(first):
+    before = Turnstile("r", EngineSettings(kind="openai", max_concurrent=1), None, Calls())
+    await before.enter(5.0)
+    second, third = [asyncio.create_task(before.enter(5.0)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for what in (before.leave, second.cancel)[:: 1 if first == "given" else -1]:
+        what()
+    await asyncio.wait_for(third, 1.0)
+    assert second.cancelled()
+    before.leave()
+    assert before.under_way == 0
 
 
 async def test_all_calls_together_are_tried_again_only_as_often_as_the_budget_says():

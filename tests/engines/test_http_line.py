@@ -146,6 +146,44 @@ async def test_nobody_waits_beyond_their_time():
         assert lines._idle == []
 
 
+async def test_a_call_has_its_whole_time_whatever_time_those_before_it_had():
+    hello = OK[:-1]  # its last byte does not come
+    async with served(OK, OK, hello) as (lines, start, _):
+        line = await lines.take(soon())
+        for wait_s in (0.1, 30.0):
+            await line.ask(framed(start, b"{}"), soon(wait_s))
+            assert await line.piece(soon(wait_s)) == b"hello"
+            lines.give(line)
+            assert await lines.take(soon()) is line
+            await asyncio.sleep(0.15)
+        began = asyncio.get_running_loop().time()
+        await line.ask(framed(start, b"{}"), soon(0.3))
+        assert await line.piece(soon(0.3)) == b"hell"
+        with pytest.raises(TimeoutError):
+            await line.piece(soon(0.3))
+        assert 0.25 < asyncio.get_running_loop().time() - began < 3
+        lines.give(line)
+
+
+def test_hundreds_of_calls_over_a_line_take_a_few_timers():
+    class Counting(asyncio.SelectorEventLoop):
+        timers = 0
+
+        def call_at(self, when, callback, *args, context=None):
+            self.timers += 1
+            return super().call_at(when, callback, *args, context=context)
+
+    async def story():
+        async with served(*[OK] * 300) as (lines, start, _):
+            for _ in range(300):
+                assert await whole(lines, start) == (200, b"hello")
+
+    loop = Counting()
+    loop.run_until_complete(story())
+    loop.close()
+    assert loop.timers < 20
+
+
 async def test_a_server_that_says_more_than_is_read_waits(monkeypatch):
     monkeypatch.setattr(http_line, "MOST_BUFFERED", 10_000)
     size = 3_000_000

@@ -6,9 +6,11 @@ that lead to it share one `Turnstile`. The rules (`Breaker`, `Budget`) are in `r
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Literal, Protocol, TypeVar
+from time import monotonic
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -74,26 +76,18 @@ class Turnstile:
     def __init__(self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget) -> None:
         self.name, self.breaker, self._budget = name, breaker, budget
         self._settings = settings
-        self._seats = asyncio.Semaphore(settings.max_concurrent)
-        self.under_way = self._waiting = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self.under_way = 0
 
     @property
     def rests(self) -> bool:
         """True when the server would not be asked now, because it failed lately."""
         return self.breaker is not None and self.breaker.refuses
 
-    def seat(self, deadline: float) -> "_Seat":
-        """A place among the calls at once: a context that gives the loop's time at which nobody waits any more.
-
-        It raises at once `EngineDown` while the server rests, and `EngineBusy` when too many wait already;
-        `EngineSlow` when no place came free within `deadline` seconds.
-        """
-        return _Seat(self, deadline)
-
     def trial(self, until: float) -> "_Trial":
         """One try of a call, a context that tells the breaker how it went. Raises `EngineDown` while the server rests.
 
-        The call has until the loop's time `until`.
+        The call has until the time `until` of `monotonic`.
         """
         permit = self.breaker.admit() if self.breaker else None
         if permit is None and self.breaker:
@@ -101,42 +95,55 @@ class Turnstile:
         return _Trial(permit, until, self._settings.slow_s)
 
     async def enter(self, deadline: float) -> float:
-        """Takes a seat, as `seat` says."""
+        """Takes a place among the calls at once, and gives the time of `monotonic` at which nobody waits any more.
+
+        It raises at once `EngineDown` while the server rests, and `EngineBusy` when too many wait already;
+        `EngineSlow` when no place came free within `deadline` seconds.
+        """
         if self.rests:
             raise self.resting()
-        until = asyncio.get_running_loop().time() + deadline
-        if self._seats.locked():
-            await self._queue(until, deadline)
+        until = monotonic() + deadline
+        if self.under_way < self._settings.max_concurrent:
+            self.under_way += 1
         else:
-            await self._seats.acquire()
-        self.under_way += 1
+            await self._given(deadline)
         self._budget.called()
         return until
 
     def leave(self) -> None:
-        """Gives the seat back."""
+        """Gives the place back: to who waits longest, where anyone does."""
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
         self.under_way -= 1
-        self._seats.release()
 
-    async def _queue(self, until: float, deadline: float) -> None:
-        if self._waiting >= self._settings.max_waiting:
-            held = f"{self._settings.max_concurrent} calls are with it and {self._waiting} wait"
+    async def _given(self, deadline: float) -> None:
+        """Waits for a place that somebody leaves."""
+        if len(self._queue) >= self._settings.max_waiting:
+            held = f"{self.under_way} calls are with it and {len(self._queue)} wait"
             raise EngineBusy(f"{self.name} is full: {held}", hint="try again in a second")
-        self._waiting += 1
+        place = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
         try:
-            async with asyncio.timeout_at(until):
-                await self._seats.acquire()
-        except TimeoutError as error:
-            raise EngineSlow(f"{self.name} had no place free within {deadline:g} s") from error
-        finally:
-            self._waiting -= 1
+            async with asyncio.timeout(deadline):
+                await place
+        except BaseException as error:
+            if place in self._queue:
+                self._queue.remove(place)
+            elif not place.cancelled():
+                self.leave()  # it was given in the same moment
+            if isinstance(error, TimeoutError):
+                raise EngineSlow(f"{self.name} had no place free within {deadline:g} s") from error
+            raise
 
     async def pause(self, error: EngineError, number: int, until: float) -> None:
         """Waits until another try may help, after the try with this `number`. Raises `error` when none would."""
         if error.again_s is None or number >= TRIES or self.rests:
             raise error
         pause = max(error.again_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        late = asyncio.get_running_loop().time() + pause >= until
+        late = monotonic() + pause >= until
         if late or pause > LONGEST_PAUSE_S or not self._budget.take():
             raise error
         await asyncio.sleep(pause)
@@ -149,29 +156,13 @@ class Turnstile:
         return EngineDown(f"{self.name} rests after failures", hint=f"it is tried again in {wait:.0f} s")
 
 
-class _Seat:
-    """A place among the calls at once, from the beginning to the end of the block."""
-
-    __slots__ = ("_deadline", "_turnstile")
-
-    def __init__(self, turnstile: Turnstile, deadline: float) -> None:
-        self._turnstile, self._deadline = turnstile, deadline
-
-    async def __aenter__(self) -> float:
-        return await self._turnstile.enter(self._deadline)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._turnstile.leave()
-
-
 class _Trial:
     """One try: how long it was given, and how long the server took to say something."""
 
-    __slots__ = ("_began", "_heard", "_loop", "_permit", "_slow_s", "given")
+    __slots__ = ("_began", "_heard", "_permit", "_slow_s", "given")
 
     def __init__(self, permit: Permit | None, until: float, slow_s: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = monotonic()
         self.given = max(until - self._began, 0.0)
         self._permit, self._slow_s = permit, slow_s
         self._heard: float | None = None
@@ -194,11 +185,11 @@ class _Trial:
 
     def heard(self) -> None:
         """The server said something: from here on it is not slow."""
-        self._heard = self._heard or self._loop.time()
+        self._heard = self._heard or monotonic()
 
     @property
     def took(self) -> float:
-        return (self._heard or self._loop.time()) - self._began
+        return (self._heard or monotonic()) - self._began
 
     @property
     def gave_up(self) -> bool:
@@ -212,9 +203,9 @@ class Deployment:
     def __init__(self, engine: Engine, turnstile: Turnstile) -> None:
         self.name, self.engine, self.turnstile = engine.name, engine, turnstile
 
-    async def complete(self, request: Request) -> Prediction:
-        """The engine's answer. Raises what the engine raises, and what `Turnstile.seat` does."""
-        return await self._tried(request, self.engine.complete)
+    def complete(self, request: Request) -> Coroutine[Any, Any, Prediction]:
+        """The engine's answer. Raises what the engine raises, and what `Turnstile.enter` does."""
+        return self._tried(request, self.engine.complete)
 
     async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
         """The engine's vectors, tried as an answer is. Raises `EngineError` for an engine that has none, too."""
@@ -224,8 +215,8 @@ class Deployment:
         return await self._tried(request, lambda request: engine.embed(request, wanted))
 
     async def _tried(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
-        async with self.turnstile.seat(request.deadline) as until:
-            number = 0
+        until, number = await self.turnstile.enter(request.deadline), 0
+        try:
             while True:
                 number += 1
                 try:
@@ -233,6 +224,8 @@ class Deployment:
                         return await ask(_within(request, trial))
                 except EngineError as error:
                     await self.turnstile.pause(error, number, until)
+        finally:
+            self.turnstile.leave()
 
     def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
@@ -240,9 +233,9 @@ class Deployment:
 
     async def bursts(self, request: Request) -> Coming:
         """What `stream` gives, together what came together."""
-        async with self.turnstile.seat(request.deadline) as until:
-            number, said = 0, False
-            into: Into | None = None
+        until, number, said = await self.turnstile.enter(request.deadline), 0, False
+        into: Into | None = None
+        try:
             while True:
                 number += 1
                 try:
@@ -257,6 +250,8 @@ class Deployment:
                     if said:
                         raise
                     await self.turnstile.pause(error, number, until)
+        finally:
+            self.turnstile.leave()
 
     async def close(self) -> None:
         """Closes the engine."""

@@ -90,6 +90,8 @@ def needed(form: JsonValue) -> set[str]:
 def joined(one: JsonObject, other: JsonObject) -> JsonObject:
     """Both objects as one; what both hold is the other's, but for objects, which are joined in turn."""
     both = one | other
+    if len(both) == len(one) + len(other):
+        return both
     for key in one.keys() & other.keys():
         if isinstance(one[key], dict) and isinstance(other[key], dict):
             both[key] = joined(one[key], other[key])
@@ -98,6 +100,6 @@ def joined(one: JsonObject, other: JsonObject) -> JsonObject:
 
 def found(data: JsonValue, path: str) -> JsonValue:
     """What stands in `data` at a dotted path; None where nothing does."""
-    for step in path.split("."):
-        data = data.get(step) if isinstance(data, dict) else None
-    return data
+    step, _, further = path.partition(".")
+    inside = data.get(step) if isinstance(data, dict) else None
+    return found(inside, further) if further else inside

@@ -10,12 +10,14 @@ from typing import Any
 
 import httptools
 
+from insource.engines.patience import Timer
 from insource.errors import EngineError
 
 MOST_BUFFERED = 256 * 1024  # of an answer's bytes that nobody has read yet; then the server waits
 MOST_POURED = 4 * 1024  # bytes that go on at once; what they are written as cannot be stopped on its way
 MOST_HEAD = 64 * 1024
 INTERIM = range(100, 200)
+FRAMES = (b"content-length", b"transfer-encoding")
 
 
 class Broken(ConnectionError):
@@ -25,19 +27,23 @@ class Broken(ConnectionError):
 class Line(asyncio.Protocol):
     """A connection. `ask` sends a call and returns with the head of the answer; `piece` gives its body.
 
-    `fresh` says that it has made no call yet: one that has may have been closed by the server meanwhile.
+    `fresh` says that it has made no call yet: one that has may have been closed by the server meanwhile. `ended` says
+    that all of the answer has come: what is left of it is `taken` without waiting.
     """
 
     def __init__(self) -> None:
         self.fresh = True
+        self.ended = False
         self.status, self.reason = 0, ""
-        self.headers: dict[str, str] = {}
+        self._fields: list[tuple[bytes, bytes]] = []
         self._transport: Any = None
         self._parser: Any = None
+        self._loop = asyncio.get_running_loop()
+        self._timer = Timer(self._loop, self._late)
         self._waiter: asyncio.Future[None] | None = None
         self._into: Callable[[bytes], bool] | None = None
         self._body = bytearray()
-        self._head = self._asked = self._ended = self._paused = self._framed = self._keeps = False
+        self._head = self._for_head = self._asked = self._paused = self._keeps = False
         self._size = 0
         self._lost: Exception | None = None
 
@@ -46,31 +52,37 @@ class Line(asyncio.Protocol):
         """Whether another call can be made: the last answer came whole, and nothing behind it."""
         return self._lost is None and not self._asked
 
-    async def ask(self, call: bytes, until: float) -> None:
-        """Sends `call`, head and body, and waits for the head of the answer. Raises `Broken`.
+    def ask(self, call: bytes, until: float) -> "asyncio.Future[None]":
+        """Sends `call`, head and body; await the head of the answer. Raises `Broken`, be it while that is awaited.
 
-        Raises `TimeoutError` at the loop's time `until`.
+        Raises `TimeoutError` at the loop's time `until`. One call or piece is awaited at a time.
         """
         if self._lost is not None:
             raise self._lost
-        self._parser = self._parser or httptools.HttpResponseParser(self)
         self._begin()
-        self._asked, self._ended = True, False
-        self._body.clear()
+        self._asked, self.ended = True, False
         self._transport.write(call)
-        while not self._head:
-            await self._more(until)
+        return self._wait(until)
 
     async def piece(self, until: float) -> bytes:
         """The bytes that have come, or the next that come until then; b"" at the end. Raises as `ask` does."""
-        while not self._body and not self._ended:
-            await self._more(until)
+        if not self._body and not self.ended:
+            await self._wait(until)
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """The bytes that have come."""
         data = bytes(self._body)
         self._body.clear()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    def header(self, name: str) -> str:
+        """The field of the head with this name; "" where there is none."""
+        wanted = name.encode()
+        return next((value.decode("latin-1") for key, value in reversed(self._fields) if key.lower() == wanted), "")
 
     async def pour(self, into: Callable[[bytes], bool], until: Callable[[], float]) -> None:
         """Gives the bytes to `into` as they come, until it says no; many at once, and the last, are left to `piece`.
@@ -80,10 +92,10 @@ class Line(asyncio.Protocol):
         """
         self._into = into
         try:
-            while self._into is not None and not self._body and not self._ended:
+            while self._into is not None and not self._body and not self.ended:
                 by = until()
                 try:
-                    await self._more(by)
+                    await self._wait(by)
                 except TimeoutError:
                     if until() <= by:
                         raise
@@ -93,7 +105,7 @@ class Line(asyncio.Protocol):
     def finish(self) -> bool:
         """Ends the call: True when the connection can make another; else it is closed."""
         self.fresh = False
-        whole = self._ended and not self._body and self._keeps and self._lost is None
+        whole = self.ended and not self._body and self._keeps and self._lost is None
         if whole and not self._transport.get_write_buffer_size():
             self._asked = False
             return True
@@ -111,10 +123,11 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
         self._transport = transport
+        self._parser = httptools.HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
-        if not self._asked or self._ended:
+        if not self._asked or self.ended:
             self.abort()  # nobody asked for this: whose answer the next bytes are could not be told
             return
         try:
@@ -122,16 +135,18 @@ class Line(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Broken) as error:
             self._lost = Broken(f"what it says is no HTTP: {error}")
             self._transport.abort()
-        if not self._ended and len(self._body) > MOST_BUFFERED and not self._paused:
+        if not self.ended and len(self._body) > MOST_BUFFERED and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: in order, which ends a body that has no length, or not."""
-        if self._asked and self._head and not self._framed and exc is None and self._lost is None:
-            self._ended = True
+        framed = any(name.lower() in FRAMES for name, _ in self._fields)
+        if self._asked and self._head and not framed and exc is None and self._lost is None:
+            self.ended = True
         self._keeps = False
+        self._timer.stop()
         self._lost = self._lost or Broken(str(exc) if exc else "it closed the connection")
         self._wake()
 
@@ -139,7 +154,7 @@ class Line(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """An answer begins. One behind the one that was asked for is nobody's."""
-        if self._ended:
+        if self.ended:
             raise Broken("it says more than was asked")
 
     def on_status(self, reason: bytes) -> None:
@@ -152,13 +167,12 @@ class Line(asyncio.Protocol):
         if self._size > MOST_HEAD:
             raise Broken(f"its head has more than {MOST_HEAD:,} bytes")
         if not self._head:
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self.status = self._parser.get_status_code()
         self._keeps = self._parser.should_keep_alive()
-        self._framed = "content-length" in self.headers or "transfer-encoding" in self.headers
         self._head = self.status not in INTERIM
 
     def on_body(self, data: bytes) -> None:
@@ -168,26 +182,22 @@ class Line(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is whole, or was only an interim one."""
         if self._head:
-            self._ended = True
+            self.ended = True
         else:
             self._begin()
 
     def _begin(self) -> None:
-        self.status, self.reason, self.headers = 0, "", {}
+        self.status, self.reason, self._fields = 0, "", []
         self._head, self._size = False, 0
 
-    async def _more(self, until: float) -> None:
-        """Waits until something happened. Raises what ended the connection."""
+    def _wait(self, until: float) -> "asyncio.Future[None]":
+        """Done when the head has come; once it has, when more has. Raises what ended the connection."""
         if self._lost is not None:
             raise self._lost
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        late = loop.call_at(until, self._late)
-        try:
-            await self._waiter
-        finally:
-            late.cancel()
-            self._waiter = None
+        self._for_head = not self._head
+        self._waiter = self._loop.create_future()
+        self._timer.move(until)
+        return self._waiter
 
     def _late(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -196,14 +206,19 @@ class Line(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is None or self._waiter.done():
             return
-        if self._into is not None and 0 < len(self._body) <= MOST_POURED and not self._ended and self._lost is None:
-            data = bytes(self._body)
-            self._body.clear()
-            try:
-                if self._into(data):
-                    return
-            except EngineError as error:  # it is who waits that learns of it
-                self._waiter.set_exception(error)
-                return
-            self._into = None
-        self._waiter.set_result(None)
+        if self._into is not None and 0 < len(self._body) <= MOST_POURED and not self.ended and self._lost is None:
+            self._pour(self._into, self._waiter)
+        elif self._body or self.ended or (self._for_head and self._head):
+            self._waiter.set_result(None)
+        elif self._lost is not None:
+            self._waiter.set_exception(self._lost)
+
+    def _pour(self, into: Callable[[bytes], bool], waiter: "asyncio.Future[None]") -> None:
+        try:
+            more = into(self.taken())
+        except EngineError as error:  # it is who waits that learns of it
+            waiter.set_exception(error)
+        else:
+            if not more:
+                self._into = None
+                waiter.set_result(None)

@@ -97,11 +97,19 @@ class Lines:
 
         Raises `TimeoutError` at the loop's time `until`.
         """
+        return self.kept() or await self.made(until)
+
+    def kept(self) -> Line | None:
+        """A connection that made a call before and is free, where there is one."""
         while self._idle:
             line, _ = self._idle.pop()
             if line.usable:
                 self._taken.add(line)
                 return line
+        return None
+
+    async def made(self, until: float) -> Line:
+        """A new connection; raises as `take` does."""
         by = self._loop.time() + self._connect_s
         try:
             async with asyncio.timeout_at(min(by, until)):

@@ -6,9 +6,10 @@ server lets through that breaks the task's contract is asked for again, a few ti
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -40,7 +41,7 @@ MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer 
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Call:
     """One call under way: what is said to the server, and by when an answer is due."""
 
@@ -93,7 +94,7 @@ class Remote:
         self._levels: dict[str, Levels] = {}
         self._known_wishes: dict[tuple[object, ...], dict[str, Asked]] = {}
 
-    async def complete(self, request: Request) -> Prediction:
+    def complete(self, request: Request) -> Coroutine[Any, Any, Prediction]:
         """The server's answer, held to the task. Raises `EngineBusy`, `EngineDown`, `EngineSlow` or `EngineError`.
 
         Nothing but an invalid answer is asked for again here: `deployment` tries again what may pass.
@@ -102,17 +103,7 @@ class Remote:
         allows; usage and latency are those of all tries. What stays invalid says so and has no value.
         """
         call = self._call(request)
-        prediction = await self._once(call)
-        for _ in range(self._retries):
-            if request.task is None or prediction.finish != "invalid" or not call.has_time:
-                break
-            call.ask_again(request.task, prediction.text)
-            try:
-                next_one = await self._once(call)
-            except EngineError:
-                break  # the answer at hand is invalid: that is told, with what it cost
-            prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
-        return msgspec.structs.replace(prediction, latency_ms=call.ms)
+        return self._once(call) if request.task is None else self._held(call, request.task)
 
     def stream(self, request: Request) -> AsyncGenerator[Piece]:
         """Text and calls as they come, then the whole Prediction; `bursts`, each piece by itself."""
@@ -127,7 +118,7 @@ class Remote:
         call, heard = self._call(request), self._heard(request)
         events = Events(lines=self._wire.lines)
         try:
-            async with await self._answer(call, stream=True) as incoming:
+            with await self._answer(call, stream=True) as incoming:
                 into: Into | None = None
                 while not heard.ended:
                     if into is not None:
@@ -153,7 +144,7 @@ class Remote:
         sent = {name: value for name, value in wanted.items() if value is not None}
         asked = {"model": self._model or request.model, "input": texts} | sent
         try:
-            async with await self._upstream.post(asked, call.waits, EMBEDDINGS, request.trace) as incoming:
+            with await self._upstream.post(asked, call.waits, EMBEDDINGS, request.trace) as incoming:
                 data = decoded(await incoming.read(LARGEST_ANSWER * 4))
         except (Rejected, Spoiled) as error:
             raise EngineError(f"{self.name} rejects the request: {error}") from error
@@ -163,11 +154,25 @@ class Remote:
         """Closes the connections; calls under way and later ones get `EngineDown`."""
         await self._upstream.close()
 
+    async def _held(self, call: _Call, task: Task) -> Prediction:
+        """The answer to a task; asked for again while it is invalid."""
+        prediction = await self._once(call)
+        for _ in range(self._retries):
+            if prediction.finish != "invalid" or not call.has_time:
+                break
+            call.ask_again(task, prediction.text)
+            try:
+                next_one = await self._once(call)
+            except EngineError:
+                break  # the answer at hand is invalid: that is told, with what it cost
+            prediction = msgspec.structs.replace(next_one, usage=_sum(prediction.usage, next_one.usage))
+        return msgspec.structs.replace(prediction, latency_ms=call.ms)
+
     async def _once(self, call: _Call) -> Prediction:
         """One answer, valid or not."""
         heard = self._heard(call.request)
         try:
-            async with await self._answer(call, stream=False) as incoming:
+            with await self._answer(call, stream=False) as incoming:
                 data = decoded(await incoming.read(LARGEST_ANSWER))
         except Spoiled:
             heard.reason = SPOILED

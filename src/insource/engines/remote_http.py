@@ -39,25 +39,27 @@ class Spoiled(Exception):
 class Waits:
     """How long a server is waited for: for the whole call, for the first byte of an answer, and between its bytes.
 
-    `until` is the loop's time at which nobody waits any more. Begin it anew with each try.
+    `until` is the time of `loop`, the running one, at which nobody waits any more. Begin it with each try.
     """
+
+    __slots__ = ("_by", "_name", "_settings", "_silence_s", "_whole_s", "loop", "until")
 
     def __init__(self, name: str, settings: EngineSettings, deadline: float) -> None:
         self._name, self._settings = name, settings
         self._whole_s = min(deadline, settings.timeout_s)
-        self._loop = asyncio.get_running_loop()
-        self.until = self._loop.time() + self._whole_s
-        self.begin()
+        self.loop = asyncio.get_running_loop()
+        self.until = self.loop.time() + self._whole_s
+        self._silence_s = self._by = 0.0
 
     def begin(self) -> None:
         """From now on the first byte is waited for."""
         self._silence_s = self._settings.first_byte_s
-        self._by = self._loop.time() + self._silence_s
+        self._by = self.loop.time() + self._silence_s
 
     def heard(self) -> None:
         """Some bytes came: from now on the next ones are waited for."""
         self._silence_s = self._settings.idle_s
-        self._by = self._loop.time() + self._silence_s
+        self._by = self.loop.time() + self._silence_s
 
     @property
     def by(self) -> float:
@@ -74,13 +76,15 @@ class Waits:
 class Incoming:
     """An answer that was opened. Use it as a context: leaving it before its end closes the connection."""
 
+    __slots__ = ("_line", "_lines", "_name", "_waits")
+
     def __init__(self, name: str, line: Line, lines: Lines, waits: Waits) -> None:
         self._name, self._line, self._lines, self._waits = name, line, lines, waits
 
-    async def __aenter__(self) -> "Incoming":
+    def __enter__(self) -> "Incoming":
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lines.give(self._line)
@@ -115,11 +119,16 @@ class Incoming:
 
     async def read(self, most: int) -> bytes:
         """The whole body. Raises `EngineDown` when it breaks off or is longer than `most` bytes, `EngineSlow`."""
+        whole = self._line.taken() if self._line.ended else await self._gathered(most)
+        if len(whole) > most:
+            raise EngineDown(f"{self._name}: the answer has more than {most:,} bytes")
+        return whole
+
+    async def _gathered(self, most: int) -> bytes:
+        """The body as it comes, until it is longer than `most` bytes."""
         whole = bytearray()
-        while piece := await self.piece():
+        while len(whole) <= most and (piece := await self.piece()):
             whole += piece
-            if len(whole) > most:
-                raise EngineDown(f"{self._name}: the answer has more than {most:,} bytes")
         return bytes(whole)
 
 
@@ -135,7 +144,7 @@ class Upstream:
         self._name, self._settings, self._key, self._dialect = name, settings, key, dialect
         self._proxy = Proxy.of(name, settings)
         outward.via = self._proxy.place.destination if self._proxy else ""
-        self._base, self._path = settings.base_url.rstrip("/"), dialect.path
+        self._base = settings.base_url.rstrip("/")
         self._outward = outward
         self._heads: dict[str, bytes] = {}
         self._lines: Lines | None = None
@@ -149,13 +158,22 @@ class Upstream:
         `Outside` for an address that may not be called.
         """
         waits.begin()
-        lines, data = self._open_lines(), to_json(sent)
-        call = framed(self._head(path or self._path), data, f"traceparent: {trace}" if trace else "")
-        line = await self._opened(lines, call, len(data), waits)
+        lines, data = self._open_lines(waits.loop), to_json(sent)
+        call = framed(self._heads.get(path) or self._head(path), data, f"traceparent: {trace}" if trace else "")
+        try:
+            line = lines.kept() or await lines.made(waits.by)
+            try:
+                self._outward.sent(self._place.destination, len(data))
+                await line.ask(call, waits.by)
+            except BaseException:
+                lines.drop(line)
+                raise
+        except OSError as error:
+            raise self._unreached(error, waits) from error
         incoming = Incoming(self._name, line, lines, waits)
         if line.status == 200:
             return incoming
-        async with incoming:
+        with incoming:
             raise await self._fault(incoming, line)
 
     async def close(self) -> None:
@@ -173,44 +191,32 @@ class Upstream:
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    async def _opened(self, lines: Lines, call: bytes, size: int, waits: Waits) -> Line:
-        """The connection on which the head of the answer has come. `size` bytes of body are counted as sent."""
-        try:
-            line = await lines.take(waits.by)
-            try:
-                self._outward.sent(self._place.destination, size)
-                await line.ask(call, waits.by)
-            except BaseException:
-                lines.drop(line)
-                raise
-        except ssl.SSLError as error:
+    def _unreached(self, error: OSError, waits: Waits) -> EngineError:
+        """The error where no head of an answer came."""
+        if isinstance(error, ssl.SSLError):
             words = f"{self._name}: no safe connection to {self._place.host}: {self.clean(str(error))}"
-            raise EngineDown(words, hint="is base_url right, and its certificate known here?") from error
-        except TimeoutError as error:
-            raise waits.slow() from error
-        except (ConnectionError, OSError) as error:
-            late = isinstance(error, NoLine) and error.late  # the next try would only wait as long again
-            what = f"{self._name}: {self._place.destination} cannot be reached"
-            raise EngineDown(what, hint="is it running?", again_s=None if late else 0.0) from error
-        return line
+            return EngineDown(words, hint="is base_url right, and its certificate known here?")
+        if isinstance(error, TimeoutError):
+            return waits.slow()
+        late = isinstance(error, NoLine) and error.late  # the next try would only wait as long again
+        what = f"{self._name}: {self._place.destination} cannot be reached"
+        return EngineDown(what, hint="is it running?", again_s=None if late else 0.0)
 
     def _head(self, path: str) -> bytes:
-        """What every call to `path` begins with."""
-        if path not in self._heads:
-            key = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-            headers = {"Content-Type": "application/json", **self._dialect.headers, **key}
-            try:
-                whole = self._proxy is not None and not self._place.secure
-                headers |= self._proxy.headers if self._proxy and whole else {}
-                self._heads[path] = head(self._place, self._base + path, headers, whole=whole)
-            except ValueError as error:
-                raise EngineDown(f"{self._name}: its key cannot be sent: {error}", hint=self._key_from()) from error
+        """What every call to `path`, or to the dialect's, begins with."""
+        key = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"Content-Type": "application/json", **self._dialect.headers, **key}
+        try:
+            whole = self._proxy is not None and not self._place.secure
+            headers |= self._proxy.headers if self._proxy and whole else {}
+            self._heads[path] = head(self._place, self._base + (path or self._dialect.path), headers, whole=whole)
+        except ValueError as error:
+            raise EngineDown(f"{self._name}: its key cannot be sent: {error}", hint=self._key_from()) from error
         return self._heads[path]
 
-    def _open_lines(self) -> Lines:
+    def _open_lines(self, loop: asyncio.AbstractEventLoop) -> Lines:
         if self._closed:
             raise EngineDown(f"{self._name} is closed")
-        loop = asyncio.get_running_loop()
         if self._lines is None or self._loop is not loop:
             self._lines = Lines(self._place, self._outward, self._settings.connect_s, self._proxy)
             self._loop = loop
@@ -225,7 +231,7 @@ class Upstream:
             return Spoiled(said)
         if status in dialect.rejects:
             return Rejected(said)
-        pause = _pause(line.headers.get("retry-after", ""))
+        pause = _pause(line.header("retry-after"))
         if status in dialect.busy:
             return EngineBusy(what, again_s=pause)
         if status in dialect.down:

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from insource.engines.dialects import found
 from insource.engines.remote_chunk import quick
@@ -12,12 +15,24 @@ from insource.nouns import JsonObject, JsonValue, Message, Request
 ROUNDED = 0.01
 
 
+class Turn(msgspec.Struct, omit_defaults=True, gc=False):
+    """A message, in JSON without what it does not have."""
+
+    role: str
+    content: Any
+    name: str | None = None
+    tool_calls: list[JsonObject] | None = None
+    tool_call_id: str | None = None
+
+
 def said(messages: Sequence[Message], request: Request) -> JsonObject:
     """The messages, and the caller's tools where no task is answered."""
-    whole: JsonObject = {"messages": [turn(message) for message in messages]}
-    if request.task is None:
-        tools = {"tools": request.tools, "tool_choice": request.tool_choice}
-        whole |= {key: value for key, value in tools.items() if value is not None}
+    turns = [Turn(one.role, one.content, one.name, one.tool_calls, one.tool_call_id) for one in messages]
+    whole: JsonObject = {"messages": turns}
+    if request.task is None and request.tools is not None:
+        whole["tools"] = request.tools
+    if request.task is None and request.tool_choice is not None:
+        whole["tool_choice"] = request.tool_choice
     return whole
 
 
@@ -26,19 +41,33 @@ def take(heard: Heard, data: JsonObject, part: str) -> str:
     for path in heard.dialect.usage:
         if used := found(data, path):
             heard.spent(used.get("prompt_tokens"), used.get("completion_tokens"))
-    choices = [choice for choice in data["choices"] if (choice.get("index") or 0) == 0]
+    choices = [choice for choice in data["choices"] if not choice.get("index")]
     if not choices:
         if part == "message":
             raise KeyError("choices")
         return ""
-    message = choices[0].get(part) or {}
+    first = choices[0]
+    message = first.get(part) or {}
     content = message.get("content") or ""
     if not isinstance(content, str):
         raise TypeError("content is no text")
     heard.say(content)
     heard.refusal += message.get("refusal") or ""
-    heard.reason = choices[0].get("finish_reason") or heard.reason
-    calls = message.get("tool_calls") or []
+    heard.reason = first.get("finish_reason") or heard.reason
+    if calls := message.get("tool_calls"):
+        _call(heard, calls)
+    if (logprobs := first.get("logprobs")) is not None:
+        heard.tokens += TOKENS[heard.dialect.tokens](logprobs, content)
+    return content
+
+
+def token(data: JsonObject) -> Token:
+    """One token of `logprobs.content`, with the likeliest others in its place. Raises ValueError for what is none."""
+    others = data.get("top_logprobs") or []
+    return Token(_raw(data), _log(data["logprob"]), tuple((_raw(one), _log(one["logprob"])) for one in others))
+
+
+def _call(heard: Heard, calls: JsonValue) -> None:
     for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
         function = call.get("function") or {}
         heard.call(
@@ -47,21 +76,6 @@ def take(heard: Heard, data: JsonObject, part: str) -> str:
             name=function.get("name") or "",
             arguments=function.get("arguments") or "",
         )
-    heard.tokens += TOKENS[heard.dialect.tokens](choices[0].get("logprobs"), content)
-    return content
-
-
-def turn(message: Message) -> JsonObject:
-    """The message without what it does not have."""
-    whole: JsonObject = {"role": message.role, "content": message.content}
-    more = {"name": message.name, "tool_calls": message.tool_calls, "tool_call_id": message.tool_call_id}
-    return whole | {key: value for key, value in more.items() if value is not None}
-
-
-def token(data: JsonObject) -> Token:
-    """One token of `logprobs.content`, with the likeliest others in its place. Raises ValueError for what is none."""
-    others = data.get("top_logprobs") or []
-    return Token(_raw(data), _log(data["logprob"]), tuple((_raw(one), _log(one["logprob"])) for one in others))
 
 
 def _content(logprobs: JsonValue, _: str) -> list[Token]:

@@ -12,7 +12,7 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -34,13 +34,12 @@ class Token:
     others: tuple[tuple[bytes, float], ...] = ()
 
 
-@dataclass(frozen=True)
-class Sure:
+class Sure(msgspec.Struct, frozen=True):
     """The confidence of the whole answer and of each field, and the likeliest labels of each output."""
 
     whole: float | None = None
-    fields: dict[str, float] = field(default_factory=dict)
-    alternatives: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    fields: dict[str, float] = {}
+    alternatives: dict[str, tuple[tuple[str, float], ...]] = {}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ HTML section 9.2 for event streams.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -34,8 +34,7 @@ PLAIN = b"data: "
 FIELDS = (b"", b"event", b"id", b"retry")  # beside data; "" is a comment, or the end of an event
 
 
-@dataclass
-class Heard:
+class Heard(msgspec.Struct):
     """What a server has said so far: filled from one answer or from the pieces of a stream, by the wire's `take`.
 
     `bound` is true when a task is answered: a call of the tool that stands for its schema is then the answer.
@@ -43,13 +42,13 @@ class Heard:
 
     dialect: Dialect
     bound: bool = False
-    words: list[str] = field(default_factory=list)
+    words: list[str] = []
     refusal: str = ""
     reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
-    tokens: list[Token] = field(default_factory=list)
-    calls: dict[int, JsonObject] = field(default_factory=dict)
-    fresh: list[CallPiece] = field(default_factory=list)  # what came of calls since somebody looked
+    usage: Usage = Usage()
+    tokens: list[Token] = []
+    calls: dict[int, JsonObject] = {}
+    fresh: list[CallPiece] = []  # what came of calls since somebody looked
     ended: bool = False
 
     @property
@@ -105,7 +104,7 @@ class Heard:
         return Prediction(
             text=text or self.refusal,
             value=value,
-            tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
+            tool_calls=tuple([self.calls[index] for index in sorted(self.calls)]),
             engine=engine,
             confidence=sure.whole,
             fields=sure.fields,
@@ -134,7 +133,7 @@ class Wire:
 
 def counted(said: JsonValue) -> int | None:
     """A count of tokens as a server gives it, brought into 0 to `MOST_TOKENS`; None for what is no number."""
-    if not isinstance(said, int | float) or isinstance(said, bool):
+    if type(said) not in (int, float):  # a bool is a kind of int
         return None
     return int(min(max(said, 0), MOST_TOKENS))
 
