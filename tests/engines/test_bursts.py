@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -10,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from talking import deployed, passed
 
-from insource.engines.bursts import bursts
+from insource.engines.bursts import after, bursts
 from insource.engines.dialects import dialect, dialects
+from insource.engines.http_line import Line
 from insource.engines.remote import MOST_AT_ONCE, Remote
 from insource.engines.remote_chunk import Chunk, quick
 from insource.engines.remote_openai import OPENAI
 from insource.engines.remote_wire import Events, Heard, taken
-from insource.errors import EngineDown
+from insource.errors import EngineDown, EngineSlow
 from insource.nouns import Prediction, to_json
 from insource.settings import EngineSettings
 
@@ -245,3 +247,95 @@ async def test_who_takes_pieces_one_by_one_gets_them_so():
         *said, last = [piece async for piece in engine.stream(passed())]
         await engine.close()
     assert (said, last.text) == (["one", " two"], "one two")
+
+
+async def poured(url: str, into, **more) -> list[list[str | Prediction]]:
+    """What is given out by an engine that may put into `into` what comes behind the first burst."""
+    engine = deployed(EngineSettings(kind="openai", base_url=url, model="m", timeout_s=10.0, **more))
+    coming, given_out = engine.bursts(passed()), []
+    try:
+        while (burst := await after(coming, into if given_out else None)) is not None:
+            given_out.append(burst)
+        return given_out
+    finally:
+        await coming.aclose()
+        await engine.close()
+
+
+async def test_what_comes_behind_the_first_burst_is_put_where_it_is_to_go_and_the_last_is_given_out():
+    went: list[list[str]] = []
+    async with writing(chunk("one"), chunk(" two") + chunk(" three"), chunk(" 🦊"), END) as url:
+        first, last = await poured(url, lambda burst: went.append(burst) or True)
+    assert (first, went) == (["one"], [[" two", " three"], [" 🦊"]])
+    assert last[0].text == "one two three 🦊"
+
+
+async def test_it_goes_there_without_a_turn_of_the_loop():
+    line, went = Line(), []
+    line.connection_made(Silent())
+    asking = asyncio.ensure_future(line.ask(b"", asyncio.get_running_loop().time() + 5))
+    await asyncio.sleep(0)
+    line.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    await asking
+    pouring = asyncio.create_task(line.pour(lambda data: went.append(data) or True, lambda: time.monotonic() + 5))
+    await asyncio.sleep(0)
+    line.data_received(b"3\r\none\r\n")
+    line.data_received(b"3\r\ntwo\r\n")
+    assert went == [b"one", b"two"]
+    line.data_received(b"5\r\nthree\r\n0\r\n\r\n")
+    await pouring
+    assert await line.piece(0.0) == b"three", "the end is left to who reads"
+
+
+class Silent(asyncio.Transport):
+    def write(self, data):
+        pass
+
+
+async def test_who_takes_no_more_for_now_is_given_the_next_in_order():
+    went: list[list[str]] = []
+
+    def into(burst):
+        went.append(burst)
+        return len(went) != 2  # full, once
+
+    words = [f" {number}" for number in range(6)]
+    async with writing(*map(chunk, words), END) as url:
+        *said, last = await poured(url, into)
+    assert said == [[" 0"], [" 3"]]
+    assert went == [[" 1"], [" 2"], [" 4"], [" 5"]]
+    assert last[0].text == "".join(words)
+
+
+async def test_a_flood_is_given_out_and_waited_for_even_where_some_would_take_it():
+    went: list[list[str]] = []
+    words = [f" {number}" for number in range(MOST_AT_ONCE * 3 + 7)]
+    async with writing(chunk("one"), b"".join(map(chunk, words)), END) as url:
+        _, *said, last = await poured(url, lambda burst: went.append(burst) or True)
+    assert said
+    assert max(map(len, [*said, *went])) <= MOST_AT_ONCE
+    assert last[0].text == "".join(["one", *words])
+
+
+async def test_of_a_read_with_a_fault_in_it_nothing_is_put_anywhere():
+    went: list[list[str]] = []
+    async with writing(chunk("one"), chunk(" two") + b'data: {"error": {"message": "broken"}}\n\n') as url:
+        with pytest.raises(EngineDown, match="broken"):
+            await poured(url, lambda burst: went.append(burst) or True)
+    assert not went
+
+
+async def test_a_stream_that_ends_without_its_mark_is_told_of_however_its_words_went():
+    async with writing(chunk("one"), chunk(" two")) as url:
+        with pytest.raises(EngineDown, match="not whole"):
+            await poured(url, lambda _: True)
+
+
+async def test_silence_is_measured_from_the_last_words_wherever_they_went():
+    words = [chunk(f" {number}") for number in range(6)]
+    async with writing(*words, END, pause_s=0.15) as url:
+        *_, last = await poured(url, lambda _: True, idle_s=0.4)
+    assert last[0].text == " 0 1 2 3 4 5"
+    async with writing(*words[:3], END, pause_s=0.6) as url:
+        with pytest.raises(EngineSlow, match=r"said nothing for 0\.4 s"):
+            await poured(url, lambda _: True, idle_s=0.4)

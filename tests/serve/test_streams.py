@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from serving import say
 
+from insource.engines.bursts import after
 from insource.journeys.answer import Path as Way
 from insource.journeys.answer import Tier, discard
 from insource.journeys.relay import LEFT, relay_bursts
-from insource.nouns import Prediction, Record, Request, Usage
+from insource.journeys.scanned import open_scans
+from insource.nouns import Prediction, Record, Request, Scan, ScanPolicy, Usage
 from insource.serve import wire
+from insource.serve.exchange import Exchange
 from insource.serve.stream import GAP, Words, event
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -91,7 +94,7 @@ async def test_what_came_at_once_goes_out_at_once_as_the_events_it_was(tmp_path)
         assert words(await piece(reader)) == [" two", ' "three"\n', " 🦊"]
         last = await piece(reader)
         assert b'"finish_reason":"stop"' in last
-        rest = await reader.readuntil(b"\r\n0\r\n\r\n")
+        rest = await reader.readuntil(b"0\r\n\r\n")
         assert (last + rest).count(b"data: [DONE]\n\n") == 1
         assert [record.outcome for record in await store.records()] == ["answered"]
 
@@ -110,12 +113,16 @@ async def test_no_event_waits_for_the_next(tmp_path):
             assert [words(await piece(reader)) for _ in range(3)] == [["one"], [" two"], [" three"]]
 
 
-async def test_a_caller_who_reads_slowly_slows_the_engine_down_and_loses_nothing(tmp_path):
-    text, many = "w" * 8000 + "!", 4000  # more than all buffers between them take
+@pytest.mark.parametrize(("letters", "at_once"), [(8000, 10), (1500, 1)])  # given out, and put onward as they come
+async def test_a_caller_who_reads_slowly_slows_the_engine_down_and_loses_nothing(tmp_path, letters, at_once):
+    text, many = "w" * letters + "!", 32_000_000 // letters  # more than all buffers between them take
 
     async def plan(upstream, writer):
-        for _ in range(many // 10):
-            await upstream.write(writer, chunk(text) * 10)
+        await upstream.write(writer, chunk(text))
+        await asyncio.sleep(0.1)
+        for _ in range(many // at_once):
+            await upstream.write(writer, chunk(text) * at_once)
+            await asyncio.sleep(0)
         await upstream.write(writer, END)
 
     async with between(tmp_path, plan, idle_s=30.0) as (reader, _, upstream, store):
@@ -131,7 +138,7 @@ async def test_a_caller_who_reads_slowly_slows_the_engine_down_and_loses_nothing
             data = await reader.read(1 << 18)
             assert data
             got, tail = got + data.count(b"!"), tail[-7:] + data
-        assert got == many
+        assert got == many // at_once * at_once + 1
         assert [record.outcome for record in await store.records()] == ["answered"]
 
 
@@ -208,6 +215,71 @@ async def test_bursts_pass_as_they_are_and_the_record_comes_alone():
     assert isinstance(last[0], Record)
     assert len(last) == 1
     assert last[0].answer.text == "abc"
+
+
+class Putting(Bursting):
+    """Puts its bursts where they are to go, where that is known, a while after each other."""
+
+    async def bursts(self, request):
+        into = None
+        for burst in self.said:
+            await asyncio.sleep(0.1)
+            if into is None or not into(burst):
+                into = yield burst
+        yield [Prediction(text="".join(word for burst in self.said for word in burst), engine=self.name)]
+
+
+async def heard(way, request, went):
+    coming, given_out = relay_bursts(request, way, discard), []
+    while (told := await after(coming, went if given_out else None)) is not None:
+        given_out.append(told)
+    return given_out
+
+
+async def test_words_that_are_put_onward_are_each_waited_for_as_long_as_others():
+    way, went = Way(task=None, tiers=(Tier(Putting("one", *[[word] for word in "abcdef"])),)), []
+    first, (record,) = await heard(way, Request(id="r", deadline=0.3), lambda told: went.append(told) or True)
+    assert [first, *went] == [[word] for word in "abcdef"]
+    assert (record.outcome, record.answer.text) == ("answered", "abcdef")
+
+
+async def test_words_that_a_scan_looks_at_are_not_put_onward_unseen():
+    scans = open_scans(Scan(output=ScanPolicy(actions={"email": "redact"})))
+    way, went = Way(task=None, tiers=(Tier(Putting("one", ["a"], ["b ann@example.com"], [" c"])),), scans=scans), []
+    *said, (record,) = await heard(way, Request(id="r"), lambda told: went.append(told) or True)
+    assert not went
+    assert "ann@example.com" not in "".join(word for told in said for word in told)
+    assert record.answer.text.startswith("ab")
+
+
+class Caller:
+    """As much of a connection as an answer has to do with; `out` is every write."""
+
+    write_paused = False
+
+    def __init__(self):
+        self.out = []
+
+    def write(self, data):
+        self.out.append(data)
+
+    def every_head(self):
+        return b"date: now\r\n"
+
+
+async def test_a_chunk_is_one_write_with_its_head_where_it_is_the_first_and_none_for_who_left():
+    exchange = Exchange(caller := Caller(), {"method": "POST"}, keeps=True, expects=False)
+    await exchange.begin([(b"content-type", b"text/event-stream")], b"first")
+    assert exchange.begun
+    assert exchange.put(b"data: a\n\n")
+    caller.write_paused = True
+    assert not exchange.put(b"b"), "the next one is to wait"
+    exchange.leave()
+    assert not exchange.put(b"c")
+    head, *rest = caller.out
+    assert head.startswith(b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-type: text/event-stream\r\n")
+    assert head.endswith(b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    assert rest == [b"9\r\ndata: a\n\n\r\n", b"1\r\nb\r\n"]
 
 
 async def test_who_leaves_before_the_record_has_left_whatever_came_with_the_last_word():

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from insource.engines.base import Embeds, Engine, Piece
-from insource.engines.bursts import Burst, bursts, one_by_one, streams
+from insource.engines.bursts import Coming, Into, after, bursts, one_by_one, streams
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -231,19 +231,20 @@ class Deployment:
         """The engine's words as they come, then the whole Prediction. From an engine that cannot stream only that."""
         return one_by_one(self.bursts(request))
 
-    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
+    async def bursts(self, request: Request) -> Coming:
         """What `stream` gives, together what came together."""
         until, number, said = await self.turnstile.enter(request.deadline), 0, False
+        into: Into | None = None
         try:
             while True:
                 number += 1
                 try:
                     with self.turnstile.trial(until) as trial:
                         async with aclosing(self._pieces(_within(request, trial))) as coming:
-                            async for burst in coming:
+                            while burst := await after(coming, into):
                                 trial.heard()
                                 said = True
-                                yield burst
+                                into = yield burst
                     return
                 except EngineError as error:
                     if said:
@@ -256,10 +257,10 @@ class Deployment:
         """Closes the engine."""
         await self.engine.close()
 
-    def _pieces(self, request: Request) -> AsyncGenerator[Burst]:
+    def _pieces(self, request: Request) -> Coming:
         return bursts(self.engine, request) if streams(type(self.engine)) else self._alone(request)
 
-    async def _alone(self, request: Request) -> AsyncGenerator[Burst]:
+    async def _alone(self, request: Request) -> Coming:
         yield [await self.engine.complete(request)]
 
 

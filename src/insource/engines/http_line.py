@@ -5,13 +5,16 @@ connection was closed in order, is never taken for a whole one (RFC 9112 section
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 
 from insource.engines.patience import Timer
+from insource.errors import EngineError
 
 MOST_BUFFERED = 256 * 1024  # of an answer's bytes that nobody has read yet; then the server waits
+MOST_POURED = 4 * 1024  # bytes that go on at once; what they are written as cannot be stopped on its way
 MOST_HEAD = 64 * 1024
 INTERIM = range(100, 200)
 FRAMES = (b"content-length", b"transfer-encoding")
@@ -38,6 +41,7 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._timer = Timer(self._loop, self._late)
         self._waiter: asyncio.Future[None] | None = None
+        self._into: Callable[[bytes], bool] | None = None
         self._body = bytearray()
         self._head = self._for_head = self._asked = self._paused = self._keeps = False
         self._size = 0
@@ -79,6 +83,24 @@ class Line(asyncio.Protocol):
         """The field of the head with this name; "" where there is none."""
         wanted = name.encode()
         return next((value.decode("latin-1") for key, value in reversed(self._fields) if key.lower() == wanted), "")
+
+    async def pour(self, into: Callable[[bytes], bool], until: Callable[[], float]) -> None:
+        """Gives the bytes to `into` as they come, until it says no; many at once, and the last, are left to `piece`.
+
+        Raises the `EngineError` that `into` raises, and as `ask` does: `TimeoutError` when `until` has passed, which is
+        asked anew then.
+        """
+        self._into = into
+        try:
+            while self._into is not None and not self._body and not self.ended:
+                by = until()
+                try:
+                    await self._wait(by)
+                except TimeoutError:
+                    if until() <= by:
+                        raise
+        finally:
+            self._into = None
 
     def finish(self) -> bool:
         """Ends the call: True when the connection can make another; else it is closed."""
@@ -184,7 +206,19 @@ class Line(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is None or self._waiter.done():
             return
-        if self._body or self.ended or (self._for_head and self._head):
+        if self._into is not None and 0 < len(self._body) <= MOST_POURED and not self.ended and self._lost is None:
+            self._pour(self._into, self._waiter)
+        elif self._body or self.ended or (self._for_head and self._head):
             self._waiter.set_result(None)
         elif self._lost is not None:
             self._waiter.set_exception(self._lost)
+
+    def _pour(self, into: Callable[[bytes], bool], waiter: "asyncio.Future[None]") -> None:
+        try:
+            more = into(self.taken())
+        except EngineError as error:  # it is who waits that learns of it
+            waiter.set_exception(error)
+        else:
+            if not more:
+                self._into = None
+                waiter.set_result(None)

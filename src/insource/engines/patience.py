@@ -86,6 +86,10 @@ class Patience:
             if self._late:
                 self._own(task)
 
+    def more(self, seconds: float) -> None:
+        """From now on it is this long that the wait may go on."""
+        self._timer.move(self._loop.time() + seconds)
+
     def _ring(self) -> None:
         if self._task is not None:  # else nobody waits now; the next wait winds it up
             self._late = True

@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from insource.decode.prompt import again, messages
 from insource.engines.base import Piece
-from insource.engines.bursts import Burst, one_by_one
+from insource.engines.bursts import Burst, Coming, Into, one_by_one
 from insource.engines.dialects import dialect
 from insource.engines.neutral import neutral_turns
 from insource.engines.outward import Outward
@@ -108,7 +109,7 @@ class Remote:
         """Text and calls as they come, then the whole Prediction; `bursts`, each piece by itself."""
         return one_by_one(self.bursts(request))
 
-    async def bursts(self, request: Request) -> AsyncGenerator[Burst]:
+    async def bursts(self, request: Request) -> Coming:
         """Text and calls as they come, then the whole Prediction. A stream without its end mark raises `EngineDown`.
 
         What was sent cannot be asked for again: an invalid answer to a task is marked, and that is all. Pieces that
@@ -118,12 +119,17 @@ class Remote:
         events = Events(lines=self._wire.lines)
         try:
             with await self._answer(call, stream=True) as incoming:
+                into: Into | None = None
                 while not heard.ended:
+                    if into is not None:
+                        await incoming.pour(partial(self._passed, heard, events, into))
+                        if heard.ended:
+                            break
                     piece = await incoming.piece()
                     # the end of the connection ends the last event too
                     texts = self._listen(heard, events.feed(piece or b"\n\n"))
                     for at in range(0, len(texts), MOST_AT_ONCE):
-                        yield texts[at : at + MOST_AT_ONCE]
+                        into = yield texts[at : at + MOST_AT_ONCE]
                     if not piece and not heard.ended:
                         raise EngineDown(f"{self.name}: the stream ended before its end mark; the answer is not whole")
         except Spoiled:
@@ -224,6 +230,11 @@ class Remote:
             if heard.ended:
                 break
         return brought
+
+    def _passed(self, heard: Heard, events: Events, into: Into, piece: bytes) -> bool:
+        """Puts into `into` what the bytes bring; whether that goes for the next ones too."""
+        texts = self._listen(heard, events.feed(piece))
+        return (not texts or into(texts)) and not heard.ended
 
     def _text(self, heard: Heard, data: bytes) -> str:
         quick = self._wire.quick

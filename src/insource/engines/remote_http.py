@@ -8,6 +8,7 @@ whatever the server says is cleaned of the key before it is repeated.
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 
@@ -98,6 +99,23 @@ class Incoming:
             raise EngineDown(f"{self._name} broke off in the middle of its answer") from error
         self._waits.heard()
         return data
+
+    async def pour(self, into: Callable[[bytes], bool]) -> None:
+        """Gives the bytes to `into` as they come, until it says no; many at once, and the last, are left to `piece`.
+
+        Raises the `EngineError` that `into` raises, and as `piece` does.
+        """
+
+        def heard(data: bytes) -> bool:
+            self._waits.heard()
+            return into(data)
+
+        try:
+            await self._line.pour(heard, lambda: self._waits.by)
+        except TimeoutError as error:
+            raise self._waits.slow() from error
+        except Broken as error:
+            raise EngineDown(f"{self._name} broke off in the middle of its answer") from error
 
     async def read(self, most: int) -> bytes:
         """The whole body. Raises `EngineDown` when it breaks off or is longer than `most` bytes, `EngineSlow`."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from insource.engines.base import Engine
-from insource.engines.bursts import Burst, bursts, one_by_one
+from insource.engines.bursts import Burst, Coming, Into, after, bursts, one_by_one
 from insource.engines.patience import Patience
 from insource.errors import Blocked, EngineError, EngineSlow, InsourceError, OutputInvalid, ScanFailed
 from insource.journeys.again import Turn
@@ -30,6 +30,8 @@ class Begun(NamedTuple):
 
 
 Told = str | CallPiece | Record
+Onward = Callable[[list[Told]], bool]
+Telling = AsyncGenerator[list[Told], Onward | None]
 Begins = Callable[[Begun], None]
 
 
@@ -42,14 +44,13 @@ def relay(request: Request, path: Path, keep: Keep, begins: Begins = unheard) ->
     return one_by_one(relay_bursts(request, path, keep, begins))
 
 
-async def relay_bursts(
-    request: Request, path: Path, keep: Keep, begins: Begins = unheard
-) -> AsyncGenerator[list[Told]]:
+async def relay_bursts(request: Request, path: Path, keep: Keep, begins: Begins = unheard) -> Telling:
     """Pieces of text and of calls, then the Record, which is durable by then. Close it (`aclosing`) to stop the engine.
 
     What came from the engine at once is one list, and goes on at once; the Record is alone in the last. `begins` hears
     who answers before the first piece. Calls of functions come in pieces where no scan is to look at them first; else
-    the Record alone has them.
+    the Record alone has them. A list that was given out may be answered with where the next ones are to go at once, as
+    `engines.bursts` has it; where a scan looks at them they are given out nevertheless.
 
     An engine that fails before its first piece passes the call to the next of the path; after it nothing can be taken
     back. A call that breaks off, by the engine or by the caller, is kept too, with what was said until then. The first
@@ -66,13 +67,14 @@ async def relay_bursts(
             while call.prediction is None:
                 try:
                     async with aclosing(call.source()) as coming:
-                        while burst := await call.hear(coming, patience):
+                        into: Into | None = None
+                        while burst := await call.hear(coming, patience, into):
                             said = call.passing(burst)
                             if said:
                                 if not call.sent:
                                     call.sent = True
                                     begins(call.who)
-                                yield said
+                                into = call.into((yield said), patience)
                             call.go_on()
                 except InsourceError as raised:
                     error = call.watch.hushed(raised)
@@ -123,7 +125,7 @@ class _Call:
         """Who answers now."""
         return Begun(len(self.failed) + 1, self._tier.release or self.engine.name, self.hit is not None)
 
-    def source(self) -> AsyncGenerator[Burst]:
+    def source(self) -> Coming:
         """What is said, by the engine or once more."""
         if self.hit is not None and self.hit.prediction is not None:
             return _once_more(self.hit.prediction)
@@ -138,20 +140,21 @@ class _Call:
         if self.watch.error is not None:
             raise self.watch.error
 
-    async def hear(self, coming: AsyncGenerator[Burst], patience: Patience) -> Burst | None:
+    async def hear(self, coming: Coming, patience: Patience, into: Into | None) -> Burst | None:
         """What the engine says next, None at its end. Raises `EngineSlow` when it says nothing for too long."""
         seconds = self.request.deadline if self.begun else self.share
         try:
-            burst = await patience.wait(anext(coming), seconds)
-        except StopAsyncIteration:
-            return None
+            burst = await patience.wait(after(coming, into), seconds)
         except TimeoutError as error:
             raise EngineSlow(f"the engine said nothing for {seconds:.0f} s") from error
-        self.begun = True
+        self.begun = self.begun or burst is not None
         return burst
 
     def passing(self, burst: Burst) -> list[Told]:
         """What may go on now that an engine has said this; `go_on` says what becomes of the rest."""
+        if self.watching.plain and not isinstance(burst[-1], Prediction):
+            self.pieces += len(burst)
+            return [piece for piece in burst if piece and not isinstance(piece, Prediction)]
         gone: list[Told] = []
         try:
             for piece in burst:
@@ -166,6 +169,18 @@ class _Call:
         except InsourceError as error:
             self.stop = error
         return gone
+
+    def into(self, onward: Onward | None, patience: Patience) -> Into | None:
+        """Where the engine is to put what it says next, if it goes on to `onward` as it is."""
+        if onward is None or not self.watching.plain:
+            return None
+
+        def heard(burst: Burst) -> bool:
+            patience.more(self.request.deadline)
+            said = self.passing(burst)
+            return not said or onward(said)
+
+        return heard
 
     def go_on(self) -> None:
         """The last burst has gone out: the call is answered if that was its end. Raises what a scan had against it."""
@@ -218,5 +233,5 @@ class _Call:
         return Attempt(decision=decision, prediction=said, found=self.watching.found, withheld=withheld)
 
 
-async def _once_more(said: Prediction) -> AsyncGenerator[Burst]:
+async def _once_more(said: Prediction) -> Coming:
     yield [said.text, said] if said.text else [said]

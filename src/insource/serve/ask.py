@@ -1,7 +1,7 @@
 """A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -9,7 +9,7 @@ import msgspec
 
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
-from insource.journeys.relay import LEFT, Begins, Told, relay_bursts
+from insource.journeys.relay import LEFT, Begins, Telling, relay_bursts
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
 from insource.serve.desk import Desk
@@ -92,7 +92,7 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
 
 
 @asynccontextmanager
-async def relayed(desk: Desk, asked: Asked, id: str, begins: Begins) -> AsyncIterator[AsyncGenerator[list[Told]]]:
+async def relayed(desk: Desk, asked: Asked, id: str, begins: Begins) -> AsyncIterator[Telling]:
     """The words of an engine, together those that came together; then the record of the call, which is called `id`."""
     async with desk.lend(asked.call.model, asked.why) as path:
         request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)

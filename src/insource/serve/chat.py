@@ -1,7 +1,6 @@
 """POST /v1/chat/completions: read the call, answer it through the journey, say it as OpenAI does."""
 
 import time
-from collections.abc import AsyncGenerator, Iterator
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -10,8 +9,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from insource.errors import Invalid, OutputInvalid
-from insource.journeys.relay import Begins, Begun
-from insource.nouns import CallPiece, JsonObject, Record, record_id, to_json
+from insource.journeys.relay import Begins, Begun, Told
+from insource.nouns import JsonObject, Record, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed
 from insource.serve.auth import key_of
@@ -21,7 +20,7 @@ from insource.serve.faults import NOT_KEPT, TooLarge, error_response
 from insource.serve.hosts import given
 from insource.serve.leaving import Gone, WhileThere
 from insource.serve.said import Said
-from insource.serve.stream import GAP, EventStream, Words, event
+from insource.serve.stream import GAP, Events, EventStream, Words, event, events_of
 
 BEGUN: JsonObject = {"role": "assistant", "content": ""}
 NO_RETRY = {"x-should-retry": "false"}  # what waits for a person is not asked again
@@ -38,7 +37,8 @@ async def chat(http: HttpRequest) -> ASGIApp:
     asked = Asked(call, key, await desk.name(call, key), http.scope["headers"])
     if call.stream and (call.n or 1) == 1 and desk.passes_through(call.model):
         said = live_headers(name := record_id(), call.model)
-        return await live(_passed_on(desk, asked, name, said), said, exchange_of(http.scope))
+        events = events_of(relayed(desk, asked, name, names(said)), _Chunks(call, name, said).events)
+        return await live(events, said, exchange_of(http.scope))
     try:
         return _answered(await ask(desk, asked, exchange_of(http.scope)), call)
     except Unanswered as failed:
@@ -128,7 +128,7 @@ def no_answer(answered: Answered) -> OutputInvalid | None:
     return OutputInvalid(f"no engine gave a valid answer: {reason}", hint=f"it waits for a person as {record.id}")
 
 
-async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> AsyncGenerator[bytes]:
+async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Events:
     task, first = answered.path.task, answered.records[0]
     model = first.release or call.model
     for index, record in enumerate(answered.records):
@@ -143,14 +143,14 @@ async def _decided(answered: Answered, call: wire.ChatCall, created: int) -> Asy
         yield event(wire.usage_chunk(answered.records, call, model, created))
 
 
-async def live(events: AsyncGenerator[bytes], said: dict[str, str], exchange: Exchange) -> ASGIApp:
+async def live(events: Events, said: dict[str, str], exchange: Exchange) -> ASGIApp:
     """Streams an engine's words as they come; an error before the first of them is a plain error answer."""
     try:
         with WhileThere(exchange):
             first = await anext(events)
     except Gone:
         return left()
-    return EventStream(first, events, said)
+    return EventStream(first, events, said, begun=True)
 
 
 def live_headers(name: str, model: str) -> dict[str, str]:
@@ -173,35 +173,35 @@ def names(said: dict[str, str]) -> Begins:
     return name
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
-    """The events of an engine's words; before the first of them, `said` has the headers that tell whose they are."""
-    call, created, begun, in_pieces = asked.call, int(time.time()), BEGUN, False
-    words = Words(wire.chunk(id, call, call.model, created, {"content": GAP}))
-    async with relayed(desk, asked, id, names(said)) as coming:
-        async for burst in coming:
-            events: list[bytes] = []
-            for piece in burst:
-                if isinstance(piece, Record):
-                    said |= headers(piece)
-                    events += _ended(piece, call, created, begun, in_pieces=in_pieces)
-                elif isinstance(piece, CallPiece):
-                    delta = (begun | {"content": None} if begun else {}) | wire.call_delta(piece)
-                    events.append(event(wire.chunk(id, call, call.model, created, delta)))
-                    in_pieces = True
-                elif begun:
-                    events.append(event(wire.chunk(id, call, call.model, created, begun | {"content": piece})))
-                else:
-                    events.append(words.event(piece))
-                begun = {}
-            yield b"".join(events)
+class _Chunks:
+    """What becomes of an engine's words and of the record behind them. `said` is told what the record says of them."""
 
+    def __init__(self, call: wire.ChatCall, id: str, said: dict[str, str]) -> None:
+        self._call, self._id, self._said = call, id, said
+        self._created, self._begun, self._in_pieces = int(time.time()), BEGUN, False
+        self._words = Words(self._chunk({"content": GAP}))
 
-def _ended(record: Record, call: wire.ChatCall, created: int, begun: JsonObject, *, in_pieces: bool) -> Iterator[bytes]:
-    if begun:
-        yield event(wire.chunk(record.id, call, call.model, created, begun))
-    last = wire.last_chunk(record, call, None, call.model, created)
-    if in_pieces:  # what it calls is told already
-        last["choices"][0]["delta"] = {}
-    yield event(last)
-    if call.usage_chunk:
-        yield event(wire.usage_chunk((record,), call, call.model, created))
+    def events(self, told: list[Told]) -> bytes:
+        """The events of what was told at once."""
+        return b"".join([self._event(piece) for piece in told])
+
+    def _event(self, piece: Told) -> bytes:
+        begun, self._begun = self._begun, {}
+        if isinstance(piece, str):
+            return event(self._chunk(begun | {"content": piece})) if begun else self._words.event(piece)
+        if isinstance(piece, Record):
+            self._said |= headers(piece)
+            return (event(self._chunk(begun)) if begun else b"") + self._ended(piece)
+        self._in_pieces = True
+        return event(self._chunk((begun | {"content": None} if begun else {}) | wire.call_delta(piece)))
+
+    def _ended(self, record: Record) -> bytes:
+        last = wire.last_chunk(record, self._call, None, self._call.model, self._created)
+        if self._in_pieces:  # what it calls is told already
+            last["choices"][0]["delta"] = {}
+        if not self._call.usage_chunk:
+            return event(last)
+        return event(last) + event(wire.usage_chunk((record,), self._call, self._call.model, self._created))
+
+    def _chunk(self, delta: JsonObject) -> JsonObject:
+        return wire.chunk(self._id, self._call, self._call.model, self._created, delta)

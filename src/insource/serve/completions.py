@@ -5,7 +5,7 @@ form of one stands around it, as around any other call.
 """
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from insource.errors import Invalid
+from insource.journeys.relay import Told
 from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_json
 from insource.serve import wire
 from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
@@ -24,7 +25,7 @@ from insource.serve.desk import Desk
 from insource.serve.exchange import exchange_of
 from insource.serve.faults import error_response
 from insource.serve.leaving import Gone
-from insource.serve.stream import GAP, EventStream, Words, event
+from insource.serve.stream import GAP, Events, EventStream, Words, event, events_of
 
 MOST_PROMPTS = 128
 MOST_CHOICES = 128  # of all prompts together: each costs a call of its own
@@ -56,7 +57,8 @@ async def completions(http: HttpRequest) -> ASGIApp:
     calls = [Asked(call, key, await desk.name(call, key), http.scope["headers"]) for call in as_chats(text)]
     if text.stream and len(calls) == 1 and (text.n or 1) == 1 and desk.passes_through(calls[0].call.model):
         said = live_headers(name := record_id(), calls[0].call.model)
-        return await live(_passed_on(desk, calls[0], name, said), said, exchange_of(http.scope))
+        events = events_of(relayed(desk, calls[0], name, names(said)), _Pieces(calls[0].call, name, said).events)
+        return await live(events, said, exchange_of(http.scope))
     try:
         answers = await together([ask(desk, call, exchange_of(http.scope)) for call in calls])
     except Unanswered as failed:
@@ -119,25 +121,29 @@ def _answered(answers: Sequence[Answered], call: wire.ChatCall) -> ASGIApp:
     return EventStream(events[0], _each(events[1:]), headers(first))
 
 
-async def _each(events: Sequence[bytes]) -> AsyncGenerator[bytes]:
+async def _each(events: Sequence[bytes]) -> Events:
     for one in events:
         yield one
 
 
-async def _passed_on(desk: Desk, asked: Asked, id: str, said: dict[str, str]) -> AsyncGenerator[bytes]:
-    call, created = asked.call, int(time.time())
-    words = Words(_body(id, call, created, [_piece("") | {"text": GAP}]))
-    async with relayed(desk, asked, id, names(said)) as coming:
-        async for burst in coming:
-            events: list[bytes] = []
-            for piece in burst:
-                if isinstance(piece, str):
-                    events.append(words.event(piece))
-                elif isinstance(piece, Record):
-                    said |= headers(piece)
-                    events.append(_ended(piece, call, created))
-            if events:  # of calls alone there is nothing to tell: this API has no functions
-                yield b"".join(events)
+class _Pieces:
+    """What becomes of an engine's words and of the record behind them. `said` is told what the record says of them."""
+
+    def __init__(self, call: wire.ChatCall, id: str, said: dict[str, str]) -> None:
+        self._call, self._said, self._created = call, said, int(time.time())
+        self._words = Words(_body(id, call, self._created, [_piece("") | {"text": GAP}]))
+
+    def events(self, told: list[Told]) -> bytes:
+        """The events of what was told at once. Of calls there is nothing to tell: this API has no functions."""
+        return b"".join([self._event(piece) for piece in told])
+
+    def _event(self, piece: Told) -> bytes:
+        if isinstance(piece, str):
+            return self._words.event(piece)
+        if not isinstance(piece, Record):
+            return b""
+        self._said |= headers(piece)
+        return _ended(piece, self._call, self._created)
 
 
 def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:

@@ -179,7 +179,27 @@ class Exchange:
         self._wire.write(b"".join(whole))
         self._finish()
 
-    def _begin(self, status: int, headers: Headers) -> None:
+    async def begin(self, headers: Headers, first: bytes) -> None:
+        """The head of an answer in chunks, with status 200, and the first of them; `send` and `put` say the rest.
+
+        Raises `RuntimeError` as `answer` does.
+        """
+        if self._wire.write_paused and not self.gone:
+            await self._wire.drained()
+        if not self.gone:
+            self._begin(200, headers, _chunk(first))
+
+    def put(self, data: bytes) -> bool:
+        """A chunk of an answer that goes on, at once. Says whether the next may be put too, and need not be sent.
+
+        It may not where the caller left, or takes nothing more for now.
+        """
+        if self.gone:
+            return False
+        self._wire.write(_chunk(data))
+        return not self._wire.write_paused
+
+    def _begin(self, status: int, headers: Headers, first: bytes = b"") -> None:
         self._expects, self.begun = False, True
         said = {name.lower(): value for name, value in headers}
         closes = b"close" in said.get(b"connection", b"").lower()
@@ -195,12 +215,12 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         head = b"".join(lines)
         _check(head, len(lines))
-        self._wire.write(_status_line(status) + self._wire.every_head() + head + b"\r\n")
+        self._wire.write(b"".join((_status_line(status), self._wire.every_head(), head, b"\r\n", first)))
 
     def _go_on(self, body: bytes, *, more: bool) -> None:
         if self._chunked:
             last = b"" if more else b"0\r\n\r\n"
-            self._wire.write(b"%x\r\n%b\r\n%b" % (len(body), body, last) if body else last)
+            self._wire.write(_chunk(body) + last if body else last)
         elif self.scope["method"] != "HEAD":
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
@@ -225,6 +245,10 @@ def exchange_of(scope: Scope) -> Exchange:
     """The call that the scope is of."""
     found: Exchange = scope["extensions"][NAME]
     return found
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _check(head: bytes, lines: int) -> None:
