@@ -51,6 +51,37 @@ def test_nobody_waits_for_a_timer_however_many_come(tmp_path, monkeypatch):
     asyncio.run(story())
 
 
+def test_what_is_ready_goes_on_before_a_commit_and_is_in_it(tmp_path, monkeypatch):
+    commits, transact = [], group.GroupCommit._transact
+
+    def counted(self, taken):
+        commits.append(len(taken))
+        return transact(self, taken)
+
+    monkeypatch.setattr(group.GroupCommit, "_transact", counted)
+
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+
+            async def later(turns: int) -> None:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await store.append(record(f"r{turns}"))
+
+            await asyncio.gather(*map(later, range(9)))
+            assert commits == [9]
+
+            never_done = []
+            for number in range(2000):
+                never_done.append(asyncio.ensure_future(store.append(record(f"n{number}"))))
+                time.sleep(0.0001)
+                await asyncio.sleep(0)
+            assert 2 < len(commits) < 200
+            await asyncio.gather(*never_done)
+
+    asyncio.run(story())
+
+
 def test_a_worker_does_one_thing_after_the_other_and_says_what_was_raised():
     done = []
 

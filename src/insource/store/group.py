@@ -20,6 +20,7 @@ from insource.store.worker import Why, Worker
 Write = Callable[[Sql, list[Any]], None]
 AGAIN_S = 0.001  # another connection writes: it is over soon
 RELAXED_S = 1.0
+GATHER_S = 0.004  # a loop that is never done with what is ready commits after so long
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
 
@@ -72,7 +73,7 @@ class GroupCommit:
         self._waiting.append(_Waiting(write, item, durable))
         if not self._busy:  # else what is under way is followed by one more
             self._busy = True
-            loop.call_soon(self._commit)
+            loop.call_soon(self._gather)
         await durable
 
     async def close(self) -> None:
@@ -89,6 +90,18 @@ class GroupCommit:
             with translated(self._thread.path):
                 self._connection.close()
             self._connection = None
+
+    def _gather(self, before: int = 0, until: float = 0.0) -> None:
+        """Commits once a turn of the loop, in which all that is ready goes on, brings nothing more to write.
+
+        `before` waited a turn ago, and `until` the loop's time at which it commits whatever comes.
+        """
+        loop = asyncio.get_running_loop()
+        until, count = until or loop.time() + GATHER_S, len(self._waiting)
+        if count == before or loop.time() > until:
+            self._commit()
+        else:
+            loop.call_soon(self._gather, count, until)
 
     def _commit(self) -> None:
         """Writes what waits, and has it synced."""
@@ -191,7 +204,7 @@ class GroupCommit:
             self._due = False
             self._emptying = asyncio.get_running_loop().create_task(self._empty_rest())
         elif self._waiting:
-            self._commit()
+            asyncio.get_running_loop().call_soon(self._gather)
         else:
             self._busy = False
 
