@@ -31,7 +31,7 @@ from gateway_streams import built
 
 TEXT = "The spindle chatters at twelve thousand turns a minute. " * 25
 CALLERS, FEW = (128, 256, 384, 512, 768, 1024, 1536, 2048), (4, 8, 12, 16)
-LINES = 3000  # connections at most: for those that are under way, and for refusals
+LINES = 8000  # connections at most: for those that are under way, and for refusals
 MANY_PLACES, FEW_PLACES = 8192, 8
 USUAL, PAUSE_S, READY_S, WARM_S = 0.75, 0.05, 60, 2.0
 CALM_S = 3.0  # so many seconds without a refusal or a slow call, and it is well again
