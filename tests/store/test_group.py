@@ -51,6 +51,29 @@ def test_nobody_waits_for_a_timer_however_many_come(tmp_path, monkeypatch):
     asyncio.run(story())
 
 
+def test_a_relaxed_store_closes_its_log_after_the_sync_that_is_under_way(tmp_path, monkeypatch):
+    done, still = [], threading.Event()
+
+    def slow(log):
+        still.set()
+        time.sleep(0.3)
+        os.fstat(log)  # raises where it was closed meanwhile
+        done.append(log)
+
+    monkeypatch.setattr(group, "sync", slow)
+    monkeypatch.setattr(group, "RELAXED_S", 0.01)
+
+    async def story():
+        store = await Store.open(relaxed(tmp_path))
+        await store.append(record("a"))
+        while not still.is_set():
+            await asyncio.sleep(0.005)
+        await store.close()
+        assert len(done) == 1
+
+    asyncio.run(story())
+
+
 def test_what_is_ready_goes_on_before_a_commit_and_is_in_it(tmp_path, monkeypatch):
     commits, transact = [], group.GroupCommit._transact
 

@@ -129,7 +129,7 @@ class Exchange:
         """The call's whole body, where it has come and nobody took any of it; else None."""
         if self.more_body or len(self._pieces) != 1 or self._taken:
             return None
-        self._news = False
+        self._news, self.waiting_bytes, self._taken = False, 0, True
         return self._pieces.pop()
 
     async def receive(self) -> Message:

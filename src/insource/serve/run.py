@@ -166,7 +166,7 @@ class _Server(uvicorn.Server):
             gc.collect()
             gc.freeze()  # what was loaded stays: looking through it again and again is what delays a call in a hundred
             # A call leaves no cycles: what it made goes when it ends. Looking through a thousand calls under way for
-            # cycles took up to 100 ms at a time, in which nobody was answered or refused.
+            # cycles took more than 100 ms at a time, in which nobody was answered or refused.
             gc.set_threshold(200_000, 50, 1000)
             self._ready()
 

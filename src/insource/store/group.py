@@ -83,6 +83,8 @@ class GroupCommit:
         if self._syncing is not None:
             self._syncing.cancel()
             await self._worker.done(partial(sync, self._log))
+        elif self._connection is not None:
+            await self._worker.done(_at_rest)  # a sync may be under way, and the log must be open until then
         self._closed = True
         self._worker.close()
         if self._connection is not None:
@@ -256,6 +258,10 @@ class GroupCommit:
 def _itself(value: None) -> None:
     """How None is written: as it is."""
     return value
+
+
+def _at_rest() -> None:
+    """What the worker comes to when all before it is done."""
 
 
 def _nothing(_: Sql, __: list[Any]) -> None:
