@@ -74,6 +74,23 @@ def test_a_relaxed_store_closes_its_log_after_the_sync_that_is_under_way(tmp_pat
     asyncio.run(story())
 
 
+def test_a_relaxed_store_that_cannot_sync_its_last_rows_says_so_and_is_closed(tmp_path, monkeypatch):
+    def fails(_):
+        raise OSError(5, "Input/output error")
+
+    async def story():
+        store = await Store.open(relaxed(tmp_path))
+        await store.append(record("a"))
+        monkeypatch.setattr(group, "sync", fails)
+        with pytest.raises(StoreError, match="could not be synced"):
+            await store.close()
+        with pytest.raises(StoreError, match="closed"):
+            await store.record("a")
+        await store.close()
+
+    asyncio.run(story())
+
+
 def test_what_is_ready_goes_on_before_a_commit_and_is_in_it(tmp_path, monkeypatch):
     commits, transact = [], group.GroupCommit._transact
 

@@ -77,14 +77,15 @@ class GroupCommit:
         await durable
 
     async def close(self) -> None:
-        """Commits what waits and closes. Closing twice is fine."""
+        """Commits what waits and closes. Closing twice is fine. Raises `StoreError` where the last sync fails."""
         while self._busy or self._emptying is not None:
             await (self._emptying or self.join(_nothing, None))
+        before = self._broken
         if self._syncing is not None:
             self._syncing.cancel()
-            await self._worker.done(partial(sync, self._log))
-        elif self._connection is not None:
-            await self._worker.done(_at_rest)  # a sync may be under way, and the log must be open until then
+            self._sync_soon()
+        if self._connection is not None:
+            await self._worker.done(_at_rest)  # the log must be open until the syncs under way have ended
         self._closed = True
         self._worker.close()
         if self._connection is not None:
@@ -92,6 +93,8 @@ class GroupCommit:
             with translated(self._thread.path):
                 self._connection.close()
             self._connection = None
+        if self._broken != before:
+            raise StoreError(self._broken, hint="check the disk")
 
     def _gather(self, before: int = 0, until: float = 0.0) -> None:
         """Commits once a turn of the loop, in which all that is ready goes on, brings nothing more to write.

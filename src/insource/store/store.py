@@ -62,8 +62,10 @@ class Store:
 
     async def close(self) -> None:
         """Commits what waits and closes the file."""
-        await self._group.close()
-        await self._thread.close()
+        try:
+            await self._group.close()
+        finally:
+            await self._thread.close()
 
     async def __aenter__(self) -> Self:
         return self
