@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "timed.h"
+
 #define EVENTS 20
 #define MOST 16384       /* descriptors */
 #define ROOM 65536       /* bytes of a question */
@@ -39,17 +41,6 @@ static const char PLAIN[] = "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion
                             "\"content\":\"" LOREM LOREM LOREM LOREM "\"},\"logprobs\":null,"
                             "\"finish_reason\":\"stop\"}],"
                             "\"usage\":{\"prompt_tokens\":300,\"completion_tokens\":45,\"total_tokens\":345}}";
-
-static int64_t now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static void quick(int fd) {
     int one = 1;

@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "timed.h"
+
 #define HEAD 4096          /* bytes of a head */
 #define ROOM 65536         /* bytes of FILE, and of what is read at once */
 #define EVENTS 32          /* looked at before the clock is again */
@@ -34,17 +36,6 @@
 #define SLOT 250000        /* of the time series */
 #define UNTIL_CLOSED (INT64_MAX / 2)
 enum { OK = 200, REFUSED = 429, UNDER_WAY = 0, BROKEN = -1, TIMED_OUT = -2, NO_HTTP = -3 };
-
-static int64_t now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static void *room(size_t count, size_t size) {
     void *made = calloc(count, size);
