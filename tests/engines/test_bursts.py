@@ -14,6 +14,7 @@ from talking import deployed, passed
 from insource.engines.bursts import after, bursts
 from insource.engines.dialects import dialect, dialects
 from insource.engines.http_line import Line
+from insource.engines.outbox import Outbox
 from insource.engines.remote import MOST_AT_ONCE, Remote
 from insource.engines.remote_chunk import Chunk, quick
 from insource.engines.remote_openai import OPENAI
@@ -271,7 +272,7 @@ async def test_what_comes_behind_the_first_burst_is_put_where_it_is_to_go_and_th
 
 
 async def test_it_goes_there_without_a_turn_of_the_loop():
-    line, went = Line(), []
+    line, went = Line(Outbox()), []
     line.connection_made(Silent())
     asking = asyncio.ensure_future(line.ask(b"", asyncio.get_running_loop().time() + 5))
     await asyncio.sleep(0)
@@ -290,6 +291,9 @@ async def test_it_goes_there_without_a_turn_of_the_loop():
 class Silent(asyncio.Transport):
     def write(self, data):
         pass
+
+    def is_closing(self):
+        return False
 
 
 async def test_who_takes_no_more_for_now_is_given_the_next_in_order():

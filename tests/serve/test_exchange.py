@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from insource.engines.outbox import Outbox
 from insource.serve.connection import Connection
 from insource.serve.door import Door
 from insource.serve.exchange import exchange_of
@@ -47,7 +48,7 @@ class Line(asyncio.Transport):
 def connected(app) -> tuple[Connection, Line]:
     config = uvicorn.Config(app, log_config=None, lifespan="off", proxy_headers=False)
     config.app = app
-    app.state = SimpleNamespace(door=Door(9, Metrics()))
+    app.state = SimpleNamespace(door=Door(9, Metrics()), outbox=Outbox())
     state = ServerState()
     state.default_headers = [(b"date", b"today")]
     connection, line = Connection(config, state, {}), Line()

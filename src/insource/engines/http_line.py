@@ -10,6 +10,7 @@ from typing import Any
 
 import httptools
 
+from insource.engines.outbox import Outbox
 from insource.engines.patience import Timer
 from insource.errors import EngineError
 
@@ -28,10 +29,12 @@ class Line(asyncio.Protocol):
     """A connection. `ask` sends a call and returns with the head of the answer; `piece` gives its body.
 
     `fresh` says that it has made no call yet: one that has may have been closed by the server meanwhile. `ended` says
-    that all of the answer has come: what is left of it is `taken` without waiting.
+    that all of the answer has come: what is left of it is `taken` without waiting. Calls leave together with those of
+    the other connections that have the same `outbox`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox, self._unsent = outbox, b""
         self.fresh = True
         self.ended = False
         self.status, self.reason = 0, ""
@@ -60,9 +63,15 @@ class Line(asyncio.Protocol):
         if self._lost is not None:
             raise self._lost
         self._begin()
-        self._asked, self.ended = True, False
-        self._transport.write(call)
+        self._asked, self.ended, self._unsent = True, False, call
+        self._outbox.put(self)
         return self._wait(until)
+
+    def send(self) -> None:
+        """Sends the call that was asked for last, unless the connection has ended."""
+        if self._lost is None and not self._transport.is_closing():
+            self._transport.write(self._unsent)
+        self._unsent = b""
 
     async def piece(self, until: float) -> bytes:
         """The bytes that have come, or the next that come until then; b"" at the end. Raises as `ask` does."""
@@ -127,7 +136,7 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
-        if not self._asked or self.ended:
+        if not self._asked or self.ended or self._unsent:
             self.abort()  # nobody asked for this: whose answer the next bytes are could not be told
             return
         try:

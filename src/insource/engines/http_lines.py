@@ -8,11 +8,13 @@ import ipaddress
 import socket
 import ssl
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from insource import __version__
 from insource.engines.http_line import Line
+from insource.engines.outbox import Outbox
 from insource.engines.outward import PORTS, Outward, destination_of
 
 KEPT_S = 15.0  # servers close what is idle for longer; 5 s are usual behind Node, 75 s behind nginx
@@ -88,7 +90,7 @@ class Lines:
         self._place, self._outward, self._connect_s = place, outward, connect_s
         self._idle: list[tuple[Line, float]] = []
         self._taken: set[Line] = set()
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._outbox = asyncio.get_running_loop(), Outbox()
         self._ageing: asyncio.TimerHandle | None = None
         self._context = ssl.create_default_context() if place.secure else None
 
@@ -197,7 +199,8 @@ class Lines:
             if self._proxy and self._context:
                 await self._proxy.tunnel(sock, self._place)
             name = self._place.host if self._context else None
-            _, line = await self._loop.create_connection(Line, sock=sock, ssl=self._context, server_hostname=name)
+            made = partial(Line, self._outbox)
+            _, line = await self._loop.create_connection(made, sock=sock, ssl=self._context, server_hostname=name)
         except BaseException:
             sock.close()
             raise

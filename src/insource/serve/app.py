@@ -13,6 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from insource import __version__
+from insource.engines.outbox import Outbox
 from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
@@ -82,6 +83,7 @@ def create_app(
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths, bases=bases)
+    app.state.outbox = Outbox()
     app.state.door = Door(settings.serve.queue, app.state.desk.seeing.metrics)
     app.state.readiness = Readiness(app.state.desk.faults)
     app.state.keyring = Keyring(store, network=network)

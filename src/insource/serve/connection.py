@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
+from insource.engines.outbox import Outbox
 from insource.errors import InsourceError
 from insource.nouns import to_json
 from insource.serve.door import UNTOLD, Door, unread
@@ -50,6 +51,8 @@ class Connection(asyncio.Protocol):
             config.load()
         self._app = cast("ASGIApp", config.loaded_app)
         self._door: Door = config.app.state.door  # type: ignore[union-attr]
+        self._outbox: Outbox = config.app.state.outbox  # type: ignore[union-attr]
+        self._unsent: list[bytes] = []
         self._state, self._app_state = server_state, app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -93,6 +96,7 @@ class Connection(asyncio.Protocol):
         if self._door.full_now and self._between and self._free and (rest := unread(data)) != UNTOLD:
             self._pass_over = rest
             self.write(self._door.refusal(self.every_head()))
+            self.send()
             return
         before = self._newest
         between = before is None or not before.more_body
@@ -189,8 +193,16 @@ class Connection(asyncio.Protocol):
     # what a call asks
 
     def write(self, data: bytes) -> None:
-        """Sends."""
-        self._transport.write(data)
+        """Sends with the end of this turn of the loop."""
+        if not self._unsent:
+            self._outbox.put(self)
+        self._unsent.append(data)
+
+    def send(self) -> None:
+        """Sends what was written, now."""
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self._transport.is_closing():
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     async def drained(self) -> None:
         """Returns when the caller has taken what had piled up, or is gone."""
@@ -222,7 +234,7 @@ class Connection(asyncio.Protocol):
         self._state.total_requests += 1
         self._count(exchange, under_way=False)
         if not exchange.keeps:
-            self._transport.close()
+            self.close()
         if self._transport.is_closing():
             return
         self.resume_reading()
@@ -232,7 +244,8 @@ class Connection(asyncio.Protocol):
             self.idle = True
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection, behind what was written."""
+        self.send()
         self._transport.close()
 
     # what the server asks

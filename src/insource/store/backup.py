@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import shutil
 import tarfile
 import uuid
@@ -91,16 +92,39 @@ def check(database: Path) -> None:
 
 
 def _extract(file: Path, folder: Path) -> None:
+    """Unpacks the backup. `TarFile.extractall` is safe with a filter only, which Debian 12's Python does not have."""
     try:
         with tarfile.open(file, "r:") as tar:
-            odd = [name for name in tar.getnames() if name.split("/")[0] not in (DATABASE, egress.FILE, *FOLDERS)]
+            members = tar.getmembers()
+            odd = [member.name for member in members if not _ours(member)]
             if odd:
                 raise Invalid(f"{file} is no backup of ours: it holds {odd[0]}")
-            if any(member.issparse() for member in tar) or sum(m.size for m in tar) > file.stat().st_size:
+            if sum(member.size for member in members) > file.stat().st_size:
                 raise Invalid(f"{file} is no backup of ours: it holds more than its own size")
-            tar.extractall(folder, filter="data")
+            folder.mkdir(parents=True)
+            for member in members:
+                _put(tar, member, folder / member.name)
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise Invalid(f"{file} is no whole backup: {error}") from error
+
+
+def _ours(member: tarfile.TarInfo) -> bool:
+    """Whether it is a plain file or folder, at a place where we put some."""
+    parts = member.name.split("/")
+    plain = (member.isreg() or member.isdir()) and not member.issparse()
+    return plain and parts[0] in (DATABASE, egress.FILE, *FOLDERS) and {"", ".", ".."}.isdisjoint(parts)
+
+
+def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = tar.extractfile(member)
+    if data is None:
+        path.mkdir(exist_ok=True)
+    else:
+        with data, path.open("wb") as file:
+            shutil.copyfileobj(data, file)
+    path.chmod(member.mode & 0o755 | (0o700 if member.isdir() else 0o600))
+    os.utime(path, (member.mtime, member.mtime))
 
 
 def _swap(fresh: Path, state: Path) -> Path | None:

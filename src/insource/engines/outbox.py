@@ -1,0 +1,36 @@
+"""What many connections have to send, sent at the end of a turn of the loop, one right behind the other.
+
+A write wakes who reads, be it on a processor that went to sleep meanwhile, and that takes longer than the write. Between
+two writes a call's work lies, in which the reader is done and asleep again; behind each other they find it awake.
+"""
+
+import asyncio
+from typing import Protocol
+
+
+class Sender(Protocol):
+    """A connection that has something to send."""
+
+    def send(self) -> None:
+        """Sends what there is; nothing is fine."""
+        ...
+
+
+class Outbox:
+    """The connections of one loop that have something to send."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[Sender] = []
+
+    def put(self, sender: Sender) -> None:
+        """Has it send when all that is ready now has run."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.append(sender)
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for sender in waiting:
+            sender.send()
