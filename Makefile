@@ -2,6 +2,8 @@
 VENV ?= .venv
 DATA ?= ../shared/data
 BIN := $(abspath $(VENV))/bin
+# the tests of what a call passes through, which are run on its machine code too
+CALLS := tests/engines tests/journeys tests/route tests/serve tests/store
 export VENV DATA
 
 .PHONY: setup demo check test test-full bench
@@ -20,7 +22,8 @@ test: setup  ## everything that takes seconds
 
 test-full: setup  ## real weights, real servers, minutes; under an hour on 2 cores
 	@$(BIN)/python -m pytest -m slow --timeout 1500 --durations 15
+	@tools/compiled && PYTHONPATH=$(CURDIR)/.compiled $(BIN)/python -m pytest -n 2 --dist loadfile $(CALLS)
 
 bench: setup  ## the figures in the README; DATA is the folder of data sets, BENCH="banking77 format" picks some
-	@$(BIN)/python bench/run.py $(DATA) $(BENCH)
+	@tools/compiled && PYTHONPATH=$(CURDIR)/.compiled $(BIN)/python bench/run.py $(DATA) $(BENCH)
 	@$(BIN)/python tools/readme_figures.py --write

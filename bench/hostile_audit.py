@@ -25,7 +25,7 @@ from insource.nouns import Attempt, Decision, Intent, Pending, Prediction, Recor
 from insource.settings import Settings, load_settings
 from insource.stats import clopper_pearson_upper
 from insource.store import Store
-from insource.store.chain import entry_hash
+from insource.store.links import entry_hash
 
 TABLES = {"record": "id", "review": "record", "stage_change": "seq"}
 ROWS = {"record": "record", "review": "review", "stage": "stage_change"}

@@ -28,6 +28,15 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture
+def interpreted() -> None:
+    """For tests that put something in the place of a method: skipped where the package is machine code."""
+    from insource.store import group
+
+    if not str(group.__file__).endswith(".py"):
+        pytest.skip("methods of machine code cannot be replaced")
+
+
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of base models that goes with the tests; the user's own takes no models made for a test."""

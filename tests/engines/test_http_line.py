@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from insource.engines import http_line, http_lines
-from insource.engines.http_line import Broken
-from insource.engines.http_lines import Lines, NoLine, Place, framed, head
+from insource.engines.http_faults import Broken, NoLine
+from insource.engines.http_lines import Lines, Place, framed, head
 from insource.engines.outward import Outward
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from insource.nouns import Limits, Message, Request
-from insource.route.limits import ANSWER_TOKENS, NANO, Account, Ledger, Need, need
+from insource.route.limits import NANO, Ledger
+from insource.route.need import ANSWER_TOKENS, Account, Need, need
 
 START = datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from insource.engines.scripted import Rule, Scripted
 from insource.errors import EngineError, OverLimit
 from insource.journeys.answer import Path, Tier, answer
 from insource.nouns import Key, Limits, Message, Record, Request
-from insource.route.limits import Need
+from insource.route.need import Need
 from insource.serve import meter as metering
 from insource.serve.app import create_app
 from insource.serve.meter import Meter

@@ -147,6 +147,7 @@ async def test_a_record_that_the_store_does_not_take_is_counted_and_no_call(tmp_
     assert [line["event"] for line in lines] == ["call", "refused"]
 
 
+@pytest.mark.usefixtures("interpreted")
 async def test_a_fault_of_ours_is_counted_as_one(tmp_path, monkeypatch):
     async with watched(tmp_path) as (url, _, desk, lines), client(url) as ai:
 

@@ -19,9 +19,10 @@ from test_store import pending, record, release, settings
 from insource.errors import Invalid
 from insource.nouns import Intent, Review, StageChange
 from insource.store import Store, checkpoints
-from insource.store.chain import Head, Verified, entry_hash
+from insource.store.links import entry_hash
 from insource.store.process import is_gone, this_process
 from insource.store.retention import Pruned
+from insource.store.verified import Head, Verified
 
 CALLS = 40
 

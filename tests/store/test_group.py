@@ -91,6 +91,7 @@ def test_a_relaxed_store_that_cannot_sync_its_last_rows_says_so_and_is_closed(tm
     asyncio.run(story())
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_what_is_ready_goes_on_before_a_commit_and_is_in_it(tmp_path, monkeypatch):
     commits, transact = [], group.GroupCommit._transact
 

@@ -195,6 +195,7 @@ def test_a_tenants_key_is_made_once_and_stays(tmp_path):
     assert first[0] != first[1]
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_concurrent_appends_share_commits_and_lose_nothing(tmp_path):
     async def story():
         async with await Store.open(settings(tmp_path)) as store:

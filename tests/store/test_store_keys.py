@@ -12,7 +12,7 @@ from insource.errors import Conflict, Missing
 from insource.nouns import Key, Limits
 from insource.store import Store
 from insource.store.migrations import migrate
-from insource.store.spending import Spent
+from insource.store.spent import Spent
 
 FORM_1 = Path(__file__).parent / "form_1.sql"  # what insource wrote before there were keys
 T0, T1, T2 = (f"2026-11-26T0{hour}:00:00+00:00" for hour in range(3))

@@ -5,19 +5,18 @@ import math
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import msgspec
-
 T = TypeVar("T")
 NEAR_S = 0.001  # a loop counts milliseconds: a timer may ring so much early
 
 
-class _Wait(msgspec.Struct, eq=False):
+class _Wait:
     """One wait: whose, until when by the loop's clock, and how often its task was cancelled before by others."""
 
-    task: asyncio.Task[Any]
-    until: float
-    cancelled: int
-    late: bool = False
+    __slots__ = ("cancelled", "late", "task", "until")
+
+    def __init__(self, task: asyncio.Task[Any], until: float, cancelled: int) -> None:
+        self.task, self.until, self.cancelled = task, until, cancelled
+        self.late = False
 
     def end(self) -> int:
         """Takes our cancellation back; how many by others are left."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import httptools
 
+from insource.engines.http_faults import Broken
 from insource.engines.outbox import Outbox
 from insource.engines.patience import Timer
 from insource.errors import EngineError
@@ -19,10 +20,6 @@ MOST_POURED = 4 * 1024  # bytes that go on at once; what they are written as can
 MOST_HEAD = 64 * 1024
 INTERIM = range(100, 200)
 FRAMES = (b"content-length", b"transfer-encoding")
-
-
-class Broken(ConnectionError):
-    """The connection ended, or what came over it is no HTTP."""
 
 
 class Line(asyncio.Protocol):

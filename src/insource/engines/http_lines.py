@@ -13,20 +13,13 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from insource import __version__
+from insource.engines.http_faults import NoLine
 from insource.engines.http_line import Line
 from insource.engines.outbox import Outbox
 from insource.engines.outward import PORTS, Outward, destination_of
 
 KEPT_S = 15.0  # servers close what is idle for longer; 5 s are usual behind Node, 75 s behind nginx
 UNQUOTED = "/%:@!$&'()*+,;=~-._"
-
-
-class NoLine(ConnectionError):
-    """There is no connection: nobody answers there, or nobody in time (`late`)."""
-
-    def __init__(self, words: str, *, late: bool = False) -> None:
-        super().__init__(words)
-        self.late = late
 
 
 class Place(NamedTuple):

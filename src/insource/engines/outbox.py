@@ -1,7 +1,7 @@
 """What many connections have to send, sent at the end of a turn of the loop, one right behind the other.
 
-A write wakes who reads, be it on a processor that went to sleep meanwhile, and that takes longer than the write. Between
-two writes a call's work lies, in which the reader is done and asleep again; behind each other they find it awake.
+A write wakes who reads, and to wake a processor that sleeps takes longer than the write. Between two writes lies the
+work of a call, in which the reader is done and asleep again; right behind each other they find it awake.
 """
 
 import asyncio

@@ -15,8 +15,9 @@ from types import TracebackType
 import msgspec
 
 from insource.engines.dialects import Dialect
-from insource.engines.http_line import Broken, Line
-from insource.engines.http_lines import Lines, NoLine, Place, framed, head
+from insource.engines.http_faults import Broken, NoLine
+from insource.engines.http_line import Line
+from insource.engines.http_lines import Lines, Place, framed, head
 from insource.engines.outward import Outward
 from insource.engines.proxied import ASKS, Proxy
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Invalid

@@ -2,27 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 
 from insource.engines.dialects import found
 from insource.engines.remote_chunk import quick
 from insource.engines.remote_sure import Token
+from insource.engines.remote_turn import Turn
 from insource.engines.remote_wire import Heard, Wire
 from insource.nouns import JsonObject, JsonValue, Message, Request
 
 ROUNDED = 0.01
-
-
-class Turn(msgspec.Struct, omit_defaults=True, gc=False):
-    """A message, in JSON without what it does not have."""
-
-    role: str
-    content: Any
-    name: str | None = None
-    tool_calls: list[JsonObject] | None = None
-    tool_call_id: str | None = None
 
 
 def said(messages: Sequence[Message], request: Request) -> JsonObject:

@@ -33,7 +33,7 @@ from insource.nouns import (
 )
 from insource.nouns.record import tier_of
 from insource.route import HUMAN, Choice, accept
-from insource.route.limits import need
+from insource.route.need import need
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]

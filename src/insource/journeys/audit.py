@@ -12,9 +12,9 @@ from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Noun, Record, to_json
 from insource.settings import Settings
 from insource.store import Store, checkpoints
-from insource.store.chain import Fault, Head
 from insource.store.checkpoints import Checkpoint
 from insource.store.files import new_file
+from insource.store.verified import Fault, Head
 
 BY = ("task", "tenant", "release", "engine", "day")
 

@@ -1,17 +1,17 @@
 """A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
-from insource.journeys.relay import LEFT, Begins, Telling, relay_bursts
+from insource.journeys.relay import LEFT
 from insource.nouns import Key, Record, record_id
 from insource.serve import wire
+from insource.serve.chat_call import ChatCall
 from insource.serve.desk import Desk
 from insource.serve.exchange import Exchange
 from insource.serve.fresh import Headers, as_wished
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     `sent` are the headers that it came with.
     """
 
-    call: wire.ChatCall
+    call: ChatCall
     key: Key
     why: str = ""
     sent: Headers = ()
@@ -89,14 +89,3 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
         except asyncio.CancelledError:
             await broken_off(request, path, desk.keep, LEFT if there.gone else STOPPED)
             raise
-
-
-@asynccontextmanager
-async def relayed(desk: Desk, asked: Asked, id: str, begins: Begins) -> AsyncIterator[Telling]:
-    """The words of an engine, together those that came together; then the record of the call, which is called `id`."""
-    async with desk.lend(asked.call.model, asked.why) as path:
-        request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
-        with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
-            path = as_wished(desk.seeing.path(path), asked.sent)
-            async with aclosing(relay_bursts(request, path, desk.keep, begins)) as coming:
-                yield coming

@@ -9,7 +9,7 @@ from insource.journeys.auto import router_folder
 from insource.journeys.plan import policy_of
 from insource.nouns.request import text_of
 from insource.route import AUTO, HUMAN, Facts, Guess, choose, recognised
-from insource.serve.wire import ChatCall
+from insource.serve.chat_call import ChatCall
 from insource.settings import Settings
 
 SHOWN = 5

@@ -18,13 +18,16 @@ from insource.errors import Invalid
 from insource.journeys.relay import Told
 from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_json
 from insource.serve import wire
-from insource.serve.ask import Answered, Asked, Unanswered, ask, relayed, together
+from insource.serve.answered import NO_RETRY, left, live, no_answer, read_body, unanswered
+from insource.serve.ask import Answered, Asked, Unanswered, ask, together
 from insource.serve.auth import key_of
-from insource.serve.chat import NO_RETRY, headers, left, live, live_headers, names, no_answer, read_body, unanswered
+from insource.serve.chat_call import ChatCall, StreamOptions, WireMessage
 from insource.serve.desk import Desk
 from insource.serve.exchange import exchange_of
 from insource.serve.faults import error_response
+from insource.serve.headers import headers, live_headers, names
 from insource.serve.leaving import Gone
+from insource.serve.relayed import relayed
 from insource.serve.stream import GAP, Events, EventStream, Words, event, events_of
 
 MOST_PROMPTS = 128
@@ -37,7 +40,7 @@ class TextCall(msgspec.Struct, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     prompt: JsonValue
     stream: bool | None = None
-    stream_options: wire.StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -83,7 +86,7 @@ def read_text(body: bytes) -> TextCall:
     return call
 
 
-def as_chats(said: TextCall) -> list[wire.ChatCall]:
+def as_chats(said: TextCall) -> list[ChatCall]:
     """A chat call for each prompt. Raises `Invalid` for prompts that are no texts, and for more than 128 choices."""
     prompts = said.prompt if isinstance(said.prompt, list) else [said.prompt]
     if not 1 <= len(prompts) <= MOST_PROMPTS or not all(isinstance(prompt, str) for prompt in prompts):
@@ -93,9 +96,9 @@ def as_chats(said: TextCall) -> list[wire.ChatCall]:
         words = f"{len(prompts)} prompts with {said.n} choices each are more than {MOST_CHOICES} choices"
         raise Invalid(words, hint="send fewer prompts, or ask for fewer choices", at="n")
     return [
-        wire.ChatCall(
+        ChatCall(
             model=said.model,
-            messages=[wire.WireMessage(role="user", content=prompt)],
+            messages=[WireMessage(role="user", content=prompt)],
             stream=said.stream,
             stream_options=said.stream_options,
             n=said.n,
@@ -108,7 +111,7 @@ def as_chats(said: TextCall) -> list[wire.ChatCall]:
     ]
 
 
-def _answered(answers: Sequence[Answered], call: wire.ChatCall) -> ASGIApp:
+def _answered(answers: Sequence[Answered], call: ChatCall) -> ASGIApp:
     task, records = answers[0].path.task, [record for one in answers for record in one.records]
     first, created = records[0], int(time.time())
     choices = [_choice(record, call, task, index) for index, record in enumerate(records)]
@@ -129,7 +132,7 @@ async def _each(events: Sequence[bytes]) -> Events:
 class _Pieces:
     """What becomes of an engine's words and of the record behind them. `said` is told what the record says of them."""
 
-    def __init__(self, call: wire.ChatCall, id: str, said: dict[str, str]) -> None:
+    def __init__(self, call: ChatCall, id: str, said: dict[str, str]) -> None:
         self._call, self._said, self._created = call, said, int(time.time())
         self._words = Words(_body(id, call, self._created, [_piece("") | {"text": GAP}]))
 
@@ -146,7 +149,7 @@ class _Pieces:
         return _ended(piece, self._call, self._created)
 
 
-def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:
+def _ended(record: Record, call: ChatCall, created: int) -> bytes:
     end = _piece("") | {"finish_reason": wire.finish_of(record.answer, call)}
     last = event(_body(record.id, call, created, [end]) | {"insource": wire.facts(record)})
     if not call.usage_chunk:
@@ -154,7 +157,7 @@ def _ended(record: Record, call: wire.ChatCall, created: int) -> bytes:
     return last + event(_body(record.id, call, created, []) | {"usage": wire.usage_of((record,))})
 
 
-def _choice(record: Record, call: wire.ChatCall, task: Task | None, index: int) -> JsonObject:
+def _choice(record: Record, call: ChatCall, task: Task | None, index: int) -> JsonObject:
     ended = {"finish_reason": wire.finish_of(record.answer, call)}
     return _piece(wire.content_of(record, task)) | {"index": index} | ended
 
@@ -163,6 +166,6 @@ def _piece(text: str) -> JsonObject:
     return {"text": text, "index": 0, "logprobs": None, "finish_reason": None}
 
 
-def _body(id: str, call: wire.ChatCall, created: int, choices: list[JsonObject]) -> JsonObject:
+def _body(id: str, call: ChatCall, created: int, choices: list[JsonObject]) -> JsonObject:
     model = call.model
     return {"id": f"cmpl-{id}", "object": "text_completion", "created": created, "model": model, "choices": choices}

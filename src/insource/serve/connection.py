@@ -329,6 +329,6 @@ class _Rest:
 
 def _place(url: bytes) -> dict[str, Any]:
     """Where a call goes. Raises `UnicodeDecodeError` or an error of the parser for what is no address."""
-    parts = httptools.parse_url(url)
+    parts: Any = httptools.parse_url(url)  # its types know no None
     path = parts.path.decode("ascii")
     return {"path": unquote(path), "raw_path": parts.path, "query_string": parts.query or b""}

@@ -14,9 +14,9 @@ import msgspec
 from insource import __version__
 from insource.nouns import JsonObject
 from insource.serve.auth import Guarded
+from insource.serve.chat_call import ChatCall
 from insource.serve.completions import MOST_PROMPTS, TextCall
 from insource.serve.embeddings import MOST_TEXTS, EmbeddingCall
-from insource.serve.wire import ChatCall
 
 BODIES: Mapping[str, type] = {
     "/v1/chat/completions": ChatCall,

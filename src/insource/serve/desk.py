@@ -17,11 +17,11 @@ from insource.nouns import Key, Pending, Record
 from insource.route import AUTO
 from insource.serve.auth import may_call
 from insource.serve.auto import Auto
+from insource.serve.chat_call import ChatCall
 from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
 from insource.serve.outage import Outage
 from insource.serve.seeing import Seeing
-from insource.serve.wire import ChatCall
 from insource.settings import Settings, task_names
 from insource.store import Store
 

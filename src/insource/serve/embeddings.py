@@ -12,11 +12,12 @@ from insource.errors import Blocked, EngineError, Invalid, ScanFailed
 from insource.journeys.embed import embed
 from insource.nouns import JsonObject, JsonValue, Message, Request, record_id, to_json
 from insource.serve import wire
+from insource.serve.answered import left, read_body, unanswered
 from insource.serve.ask import Unanswered
 from insource.serve.auth import key_of
-from insource.serve.chat import headers, left, read_body, unanswered
 from insource.serve.desk import Desk
 from insource.serve.exchange import exchange_of
+from insource.serve.headers import headers
 from insource.serve.leaving import Gone, WhileThere
 
 MOST_TEXTS = 2048

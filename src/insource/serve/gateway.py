@@ -48,7 +48,7 @@ class Gateway(Starlette):
                 answer = await on_ours(http, error)
             except Exception as error:  # a bug costs its own call, which is told of it; the server puts it into its log
                 await (await on_bug(http, error))(scope, receive, send)
-                raise
+                raise error  # by name: see tests/test_compiled.py
             await answer(scope, receive, send)
         except asyncio.CancelledError:
             await end(scope, receive, send)

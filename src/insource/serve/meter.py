@@ -11,7 +11,8 @@ from insource.errors import OverLimit
 from insource.journeys.answer import Path
 from insource.nouns import Key, Limits, Record, Request
 from insource.nouns.key import LIMIT_WORDS
-from insource.route.limits import ANSWER_TOKENS, WINDOW_S, Account, Ledger, Need, Refusal, need
+from insource.route.limits import WINDOW_S, Ledger
+from insource.route.need import ANSWER_TOKENS, Account, Need, Refusal, need
 from insource.store import Store
 
 METERED = ("tokens_per_minute", "usd_per_day", "usd_per_month")

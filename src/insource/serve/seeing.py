@@ -9,15 +9,13 @@ from types import TracebackType
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 from starlette.types import Scope
 
-from insource.errors import InsourceError, StoreError
+from insource.errors import InsourceError
 from insource.journeys.answer import Path
 from insource.nouns import Record, Request
 from insource.serve.log import line_of, log_as_json, refusal
-from insource.serve.metrics import Metrics, Now
+from insource.serve.metrics import Metrics
 from insource.serve.traces import Traces
 from insource.settings import Settings
 
@@ -97,29 +95,6 @@ class Watched:
             self._traces.drop(self._request.id, error)
         if self.on_record and isinstance(error, InsourceError):
             error.add_note(ON_RECORD)
-
-
-async def metrics(http: HttpRequest) -> Response:
-    """GET /metrics: the numbers, for Prometheus."""
-    desk = http.app.state.desk
-    spool = desk.outage.seen() if desk.outage is not None else None
-    try:
-        waiting: dict[str, int] | None = None if spool and spool.away else await desk.store.queues()
-    except StoreError:
-        waiting = None  # the numbers of calls matter most when the store is down
-    limit = http.app.state.door.admission.limit
-    now = Now(
-        desk.in_flight,
-        limit,
-        live=desk.live(),
-        servers=desk.servers(),
-        waiting=waiting,
-        cache=desk.answers.counts,
-        kept=desk.answers.kept,
-        spool=spool,
-    )
-    body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
-    return Response(body, 200, {"cache-control": "no-store", "content-type": kind})
 
 
 def watched(settings: Settings, *, log_json: bool) -> Settings:

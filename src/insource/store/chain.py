@@ -5,29 +5,23 @@ SHA-256 of the row it vouches for. Its hash is SHA-256 over the hash before it a
 file can make a new chain from any place on; only a checkpoint kept elsewhere (`store.checkpoints`) shows that.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
-from insource.nouns import Noun, Record, Review, StageChange, to_json
-from insource.store import bulk
-from insource.store.bulk import Sql, driver
+from insource.nouns import Record, Review, StageChange
+from insource.store import links
+from insource.store.bulk import driver
+from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
 from insource.store.stored import stored
 from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.verified import Fault, Head, Verified
 
-Kind = Literal["intent", "record", "review", "stage", "pruned"]
-FIRST = "0" * 64
 PAGE = 2_000
 MOST = 1_000
 NUMBER = re.compile("[0-9]{1,18}")  # what a row may be called that is called by its number
-ENTRY_NAMES = ("seq", "kind", "about", "body", "hash")
-RECORD_COLUMNS = (
-    "id", "task", "release", "tenant", "outcome", "input_hash", "confidence", "input_tokens", "output_tokens", "created"
-)  # fmt: skip
-HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 # where the rows lie that entries of a kind vouch for, and by what they are called there
 VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "record": (RECORD, RECORD.c.id),
@@ -36,60 +30,15 @@ VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
 }
 
 
-class Fault(Noun, frozen=True, kw_only=True):
-    """What is not as it was written: an entry (`seq`, 0 for a row without one), the row it is about, and how."""
-
-    seq: int
-    kind: str
-    about: str
-    what: str
-
-
-class Head(Noun, frozen=True, kw_only=True):
-    """The last entry; `seq` 0 and a hash of zeros where there is none."""
-
-    seq: int = 0
-    hash: str = FIRST
-
-
-class Verified(Noun, frozen=True, kw_only=True):
-    """What a look at the whole chain found, from `foot` on, which is no more there. `faults` are the first 1,000."""
-
-    entries: int
-    rows: int
-    foot: Head
-    head: Head
-    faults: tuple[Fault, ...] = ()
-
-
-def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
-    """Adds entries (kind, about, body), in the transaction of what they are about; for a row, `body` is the row's own.
-
-    That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
-    """
-    last = _last(sql)
-    before, rows = last.hash, []
-    for seq, (kind, about, body) in enumerate(said, last.seq + 1):
-        entry = (seq, kind, str(about), row_hash(body) if kind in VOUCHED else body)
-        before = _bound(before, *entry)
-        rows.append((*entry, before))
-    bulk.insert(sql, ENTRY, ENTRY_NAMES, rows)
-
-
 def head(connection: Connection) -> Head:
     """The last entry."""
-    return _last(driver(connection))
-
-
-def _last(sql: Sql) -> Head:
-    row = sql.execute(HEAD).fetchone()
-    return Head(seq=row[0], hash=row[1]) if row else Head()
+    return links.last(driver(connection))
 
 
 def foot(connection: Connection) -> Head:
     """The entry before the first that is kept: the last of those that went by age, else none."""
     found = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq.desc()).limit(1)
-    row = connection.execute(found).first()
+    row: Any = connection.execute(found).first()  # no tuple, whatever its type says
     return Head(seq=int(row.about), hash=str(row.body)) if row and NUMBER.fullmatch(str(row.about)) else Head()
 
 
@@ -99,21 +48,6 @@ def at(connection: Connection, seq: int) -> str:
     if seq == first.seq:
         return first.hash
     return str(connection.execute(select(ENTRY.c.hash).where(ENTRY.c.seq == seq)).scalar() or "")
-
-
-def row_hash(body: str) -> str:
-    """SHA-256 of a row's body."""
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
-def entry_hash(before: str, entry: Mapping[str, object]) -> str:
-    """The hash of an entry behind the one with the hash `before`."""
-    return _bound(before, entry["seq"], entry["kind"], entry["about"], entry["body"])
-
-
-def _bound(*words: object) -> str:
-    """SHA-256 over the hash before an entry, and its number, kind, about and body."""
-    return hashlib.sha256(to_json(words)).hexdigest()
 
 
 def begin(connection: Connection) -> None:
@@ -232,24 +166,6 @@ def _some(connection: Connection, wanted: Select[Any]) -> list[Any]:
 
 def _count(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
-
-
-def record_columns(record: Record) -> tuple[Any, ...]:
-    """What stands of a record beside its body, to look it up by, as `RECORD_COLUMNS` names it."""
-    answer = record.answer
-    used = [attempt.prediction.usage for attempt in record.attempts if attempt.prediction is not None]
-    return (
-        record.id,
-        record.task,
-        record.release,
-        record.tenant,
-        record.outcome,
-        record.input_hash,
-        answer.confidence if answer else None,
-        sum([usage.input_tokens for usage in used]),
-        sum([usage.output_tokens for usage in used]),
-        record.created,
-    )
 
 
 def _record(body: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from insource.errors import Invalid, StoreError
 from insource.nouns import Noun, from_json, to_json
-from insource.store.chain import Head
+from insource.store.verified import Head
 
 KEY = "audit.key"
 LONGEST_LINE = 4096  # bytes; a checkpoint has some 250

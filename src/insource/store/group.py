@@ -49,7 +49,7 @@ class GroupCommit:
     """
 
     def __init__(self, thread: StoreThread, *, relaxed: bool = False, first: Write | None = None) -> None:
-        self._thread, self._relaxed, self._first = thread, relaxed, first
+        self._store_thread, self._relaxed, self._first = thread, relaxed, first
         self._syncing: asyncio.TimerHandle | None = None
         self._worker = Worker("insource-sync")
         self._waiting: list[_Waiting] = []
@@ -90,7 +90,7 @@ class GroupCommit:
         self._worker.close()
         if self._connection is not None:
             self._held.close()
-            with translated(self._thread.path):
+            with translated(self._store_thread.path):
                 self._connection.close()
             self._connection = None
         if self._broken != before:
@@ -160,7 +160,7 @@ class GroupCommit:
         for waiting in taken:
             by_kind.setdefault(waiting.write, []).append(waiting.item)
         sql = self._cursor
-        with translated(self._thread.path):
+        with translated(self._store_thread.path):
             sql.execute("BEGIN IMMEDIATE")
             try:
                 for write, items in by_kind.items():
@@ -180,7 +180,7 @@ class GroupCommit:
     def _heard(self, failed: Why) -> None:
         if failed is not None:
             # What an fsync could not write may be marked as written: the next one would wrongly succeed.
-            self._broken = f"the store {self._thread.path} could not be synced: {failed}"
+            self._broken = f"the store {self._store_thread.path} could not be synced: {failed}"
 
     def _synced(self, taken: list[_Waiting], errors: list[Why], failed: Why) -> None:
         self._heard(failed)
@@ -216,7 +216,7 @@ class GroupCommit:
     async def _empty_most(self) -> None:
         """Puts most of the log into the database, while calls go on."""
         with suppress(StoreError):
-            await self._thread.checkpoint()
+            await self._store_thread.checkpoint()
         self._due = True
         if not self._busy:
             self._busy = True
@@ -231,7 +231,7 @@ class GroupCommit:
 
     def _checkpoint(self) -> None:
         """On the connection of the loop, which does not use it meanwhile: the other may be busy for long."""
-        with translated(self._thread.path):
+        with translated(self._store_thread.path):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _check(self) -> None:
@@ -239,7 +239,7 @@ class GroupCommit:
             raise StoreError("the store is closed")
         if self._broken:
             raise StoreError(self._broken, hint="check the disk, then start again")
-        self._thread.check_there()
+        self._store_thread.check_there()
 
     def _open(self) -> None:
         if self._connection is not None:
@@ -247,13 +247,13 @@ class GroupCommit:
         import pysqlite3.dbapi2 as sqlite
 
         sqlite.register_adapter(type(None), _itself)  # a type with none is searched for one, 0.8 µs for each None
-        path = str(self._thread.path)
-        with translated(self._thread.path):
+        path = str(self._store_thread.path)
+        with translated(self._store_thread.path):
             connection = sqlite.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
             for pragma in PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.execute("SELECT count(*) FROM migration").fetchall()  # from here on the log is there
-        self._log = self._held.enter_context(open_log(self._thread.path))
+        self._log = self._held.enter_context(open_log(self._store_thread.path))
         self._worker.start()
         self._connection, self._cursor = connection, connection.cursor()
 

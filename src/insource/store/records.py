@@ -9,14 +9,14 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Intent, Pending, Record, Review, to_json
-from insource.store import bulk, chain
+from insource.store import bulk, links
 from insource.store.bulk import Sql, driver
 from insource.store.spending import spend
 from insource.store.stored import stored
 from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
-RECORD_NAMES = (*chain.RECORD_COLUMNS, "body")
+RECORD_NAMES = (*links.RECORD_COLUMNS, "body")
 PENDING_NAMES = ("record", "task", "settled", "body")
 
 
@@ -52,9 +52,9 @@ def begun(intent: Intent, process: str) -> Begun:
 
 def append(sql: Sql, calls: Sequence[Kept]) -> None:
     """Adds calls, what they cost, and what a person should see of them."""
-    rows = [(*chain.record_columns(call.record), call.body) for call in calls]
+    rows = [(*links.record_columns(call.record), call.body) for call in calls]
     bulk.insert(sql, RECORD, RECORD_NAMES, rows)
-    chain.enter(sql, [("record", call.record.id, call.body) for call in calls])
+    links.enter(sql, [("record", call.record.id, call.body) for call in calls])
     bulk.delete(sql, OPEN_CALL, "id", [call.record.id for call in calls])
     spend(sql, [call.record for call in calls])
     bulk.insert(sql, PENDING, PENDING_NAMES, [call.pending for call in calls if call.pending is not None])
@@ -63,7 +63,7 @@ def append(sql: Sql, calls: Sequence[Kept]) -> None:
 def intend(sql: Sql, calls: Sequence[Begun]) -> None:
     """Notes calls before anyone is asked."""
     bulk.insert(sql, OPEN_CALL, Begun._fields, calls)
-    chain.enter(sql, [("intent", call.id, call.body) for call in calls])
+    links.enter(sql, [("intent", call.id, call.body) for call in calls])
 
 
 def interrupt(
@@ -146,7 +146,7 @@ def settle(connection: Connection, review: Review) -> None:
     row = waiting(connection, review.record)
     body = to_json(review).decode()
     connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=body))
-    chain.enter(driver(connection), [("review", review.record, body)])
+    links.enter(driver(connection), [("review", review.record, body)])
     connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing
 from insource.nouns import Gate, Release, Stage, StageChange, to_json
-from insource.store import chain
+from insource.store import links
 from insource.store.bulk import driver
 from insource.store.stored import stored
 from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
@@ -66,7 +66,7 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
     body = to_json(change).decode()
     noted = STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body)
     seq = connection.execute(noted.returning(STAGE_CHANGE.c.seq)).scalar_one()
-    chain.enter(driver(connection), [("stage", seq, body)])
+    links.enter(driver(connection), [("stage", seq, body)])
 
 
 def stage_changes(connection: Connection, task: str) -> list[StageChange]:

@@ -7,7 +7,7 @@ A record that waits for a person stays, and so does every change of stage: they 
 from sqlalchemy import Connection, delete, func, select
 
 from insource.nouns import Noun, to_json
-from insource.store import chain
+from insource.store import chain, links
 from insource.store.bulk import driver
 from insource.store.chain import VOUCHED
 from insource.store.tables import ENTRY, PENDING, RECORD, REVIEW, STAGE_CHANGE
@@ -56,12 +56,12 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
-    chain.enter(driver(connection), [("pruned", through, at)])
+    links.enter(driver(connection), [("pruned", through, at)])
     connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
     for kind, about in kept:
         table, name = VOUCHED[kind]
         wanted = int(about) if table is STAGE_CHANGE else about
         body = connection.execute(select(table.c.body).where(name == wanted)).scalar()
         if body is not None:
-            chain.enter(driver(connection), [(kind, about, body)])
+            links.enter(driver(connection), [(kind, about, body)])
     return int(removed)

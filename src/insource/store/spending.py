@@ -5,32 +5,15 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from insource.nouns import Noun, Record
+from insource.nouns import Record
 from insource.store import bulk
 from insource.store.bulk import Sql, driver
+from insource.store.spent import Spent, Used
 from insource.store.stored import stored
 from insource.store.tables import RECORD, SPENT
 
 PAGE = 1000
 ADDED = "ON CONFLICT (day, tenant, caller) DO UPDATE SET usd = usd + excluded.usd"
-
-
-class Spent(Noun, frozen=True, kw_only=True):
-    """US dollars spent on a day of UTC (YYYY-MM-DD) by a tenant and the caller its keys name."""
-
-    day: str
-    tenant: str
-    caller: str
-    usd: float
-
-
-class Used(Noun, frozen=True, kw_only=True):
-    """One call just made: when (UTC), by whom, and the tokens it took, in and out."""
-
-    created: str
-    tenant: str
-    caller: str
-    tokens: int
 
 
 def spend(sql: Sql, records: Sequence[Record]) -> None:

@@ -15,16 +15,16 @@ from insource.settings import Settings
 from insource.store import backup, carried, chain, datasets, keys, records, registry, retention, spending, spooled
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
-from insource.store.chain import Head, Verified
 from insource.store.group import GroupCommit
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.retention import Pruned
-from insource.store.spending import Spent, Used
+from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
+from insource.store.verified import Head, Verified
 
 FILE = "insource.db"
 

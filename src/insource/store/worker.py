@@ -20,11 +20,11 @@ class Worker:
     def __init__(self, name: str) -> None:
         self._todo: SimpleQueue[tuple[asyncio.AbstractEventLoop, Work, Callable[[Why], None]] | None] = SimpleQueue()
         # nobody waits for what it does when the interpreter ends
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._its_thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Starts the thread. Raises `RuntimeError` where there can be no more of them."""
-        self._thread.start()
+        self._its_thread.start()
 
     def close(self) -> None:
         """Ends the thread after what it was given. Closing twice is fine."""
