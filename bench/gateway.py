@@ -116,10 +116,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         behind = upstream(folder)
         stack.enter_context(running(behind, 1, folder / "upstream.out"))
         wait_ready(behind, folder / "upstream.out")
-        peers = [
-            PEERS[name](folder if name in ("nginx", "insource", "relaxed") else cache)
-            for name in given.peers.split(",")
-        ]
+        peers = [PEERS[name](cache if name in ("portkey", "litellm") else folder) for name in given.peers.split(",")]
         processes: dict[str, subprocess.Popen[bytes]] = {}
         for peer in peers:
             log = folder / f"{peer.name}.out"

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from insource.settings import inherited_environment
 
 PACKAGES = {"taskset": "util-linux"}
-UPSTREAM, OURS, NGINX, PORTKEY, LITELLM, RELAXED = 9100, 9101, 9102, 9103, 9104, 9105
+UPSTREAM, OURS, NGINX, PORTKEY, LITELLM, RELAXED, SOURCES = 9100, 9101, 9102, 9103, 9104, 9105, 9106
 ANSWER = json.dumps(
     {
         "id": "chatcmpl-1",
@@ -113,6 +113,11 @@ def relaxed(folder: Path) -> Peer:
     return _ours("relaxed", folder / "relaxed", RELAXED, '[audit]\nsync = "second"\n')
 
 
+def sources(folder: Path) -> Peer:
+    """Ours, without the machine code that PYTHONPATH may lead to."""
+    return replace(_ours("sources", folder / "sources", SOURCES), environment=environment())
+
+
 def _ours(name: str, workspace: Path, port: int, more: str = "") -> Peer:
     insource = [sys.executable, "-m", "insource"]
     if not workspace.exists():
@@ -162,6 +167,7 @@ PEERS: dict[str, Callable[[Path], Peer]] = {
     "nginx": proxied,
     "insource": ours,
     "relaxed": relaxed,
+    "sources": sources,
     "portkey": portkey,
     "litellm": litellm,
 }

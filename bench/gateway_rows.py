@@ -16,6 +16,9 @@ def gateway(d: dict[str, Any]) -> Iterator[Row]:
     what = "gateway, requests/s on one core, 32 connections, key, limits, durable audit"
     yield what, "≥ 12% of nginx passing on", f"{found} {results['nginx']['32']['rps']:,.0f}", ratios["nginx"] >= 0.12
     yield "… calls that failed", "0", f"{failed:.0f}", not failed
+    if "sources" in ratios:
+        its = results["sources"]["32"]["rps"]
+        yield "… not compiled", "shown", f"{its:,.0f}, {its / results['nginx']['32']['rps']:.1%} of nginx's", True
     if "portkey" in ratios:
         found = f"{ratios['portkey']:.1f} times its {results['portkey']['32']['rps']:,.0f}"
         yield "… beside Portkey", "≥ 6 times", found, ratios["portkey"] >= 6

@@ -5,11 +5,13 @@ was found, whether it holds, and the whole document as evidence.
 """
 
 import datetime as dt
+import importlib.util
 import json
 import os
 import platform
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +38,19 @@ def machine() -> str:
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
     kind = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {kind}, no GPU"
+    python = f"Python {platform.python_version()}{'' if _optimised() else ', not optimised'}"
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {kind}, no GPU, {python}, {_build()}"
+
+
+def _optimised() -> bool:
+    """Whether this Python was built with profile-guided optimisation: a distribution's is, or it says so."""
+    return sys.base_prefix == "/usr" or "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+
+
+def _build() -> str:
+    """Whether what is measured is machine code (tools/compiled) or the sources."""
+    found = importlib.util.find_spec("insource.store.group")
+    return "sources" if found is None or str(found.origin).endswith(".py") else "compiled"
 
 
 def _lines(path: str) -> list[str]:
