@@ -35,7 +35,7 @@ from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
 from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Route, Task, When
-from insource.serve import app, chat, faults
+from insource.serve import app, faults, headers
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -208,7 +208,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_header_of_an_answer_is_documented() -> None:
-    source = Path(chat.__file__).read_text("utf-8")
+    source = Path(headers.__file__).read_text("utf-8")
     named = set(re.findall(r'"(x-[a-z-]+)"', source))
     assert len(named) > 4
     assert all(f"`{name}`" in reference("http") for name in named)

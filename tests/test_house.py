@@ -92,7 +92,8 @@ def test_nothing_catches_every_exception_unless_it_passes_it_on() -> None:
                 continue
             caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
             names = {getattr(kind, "id", "everything") for kind in caught if not isinstance(kind, ast.Attribute)}
-            passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+            last = node.body[-1]
+            passed_on = isinstance(last, ast.Raise) and (last.exc is None or getattr(last.exc, "id", "") == node.name)
             if names & {"everything", "Exception", "BaseException"} and not passed_on:
                 around = [one.name for one in functions(path) if one.lineno < node.lineno <= (one.end_lineno or 0)]
                 found.append((relative(path, *around[-1:]), f"line {node.lineno}"))

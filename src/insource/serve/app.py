@@ -83,8 +83,7 @@ def create_app(
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
     app.state.desk = Desk(settings, store, paths, bases=bases)
-    app.state.outbox = Outbox()
-    app.state.door = Door(settings.serve.queue, app.state.desk.seeing.metrics)
+    app.state.door, app.state.outbox = Door(settings.serve.queue, app.state.desk.seeing.metrics), Outbox()
     app.state.readiness = Readiness(app.state.desk.faults)
     app.state.keyring = Keyring(store, network=network)
     app.state.began = int(time.time())
