@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from insource.engines.outbox import Outbox
+from insource.engines.outbox import MOST, Outbox
 from insource.serve.connection import Connection
 from insource.serve.door import Door
 from insource.serve.exchange import exchange_of
@@ -247,3 +247,17 @@ async def test_a_connection_without_calls_ends_after_a_time():
         assert not line.closed, "there was a call meanwhile"
     watch.look([connection], 10.0)
     assert line.closed
+
+
+async def test_of_a_full_outbox_each_connection_says_what_it_has():
+    app = says(start(200, (b"content-length", b"2")), body(b"ok"))
+    made = [connected(app) for _ in range(3)]
+    outbox = made[0][0]._outbox
+    for connection, _ in made:
+        connection._outbox = outbox
+    for _ in range(MOST - 1):
+        outbox.put(SimpleNamespace(send=lambda: None))
+    for connection, _ in made:
+        connection.write(b"said")
+    await turns()
+    assert [line.said for _, line in made] == [b"said"] * 3

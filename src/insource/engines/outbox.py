@@ -7,6 +7,8 @@ work of a call, in which the reader is done and asleep again; right behind each 
 import asyncio
 from typing import Protocol
 
+MOST = 32  # who is first does not wait until a long turn of the loop is over
+
 
 class Sender(Protocol):
     """A connection that has something to send."""
@@ -25,10 +27,12 @@ class Outbox:
         self._waiting: list[Sender] = []
 
     def put(self, sender: Sender) -> None:
-        """Has it send when all that is ready now has run."""
+        """Has it send when all that is ready now has run, or as soon as `MOST` have something to send."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._send)
         self._waiting.append(sender)
+        if len(self._waiting) >= MOST:
+            self._send()
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -194,9 +194,9 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Sends with the end of this turn of the loop."""
-        if not self._unsent:
-            self._outbox.put(self)
         self._unsent.append(data)
+        if len(self._unsent) == 1:
+            self._outbox.put(self)
 
     def send(self) -> None:
         """Sends what was written, now."""
