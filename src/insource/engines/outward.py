@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ class Outward:
     ) -> None:  # fmt: skip
         self.via = ""
         self.purpose, self.region, self.networks, self.look_up = purpose, region, networks, look_up
+        self._refusal = lru_cache(maxsize=256)(networks.refusal)  # asked twice for every connection, a crowd of them
         self._journal, self._bytes, self._told = Journal(journal), Counter[str](), time.monotonic()
 
     def admitted(self, destination: str, addresses: Iterable[str]) -> set[str]:
@@ -42,7 +44,7 @@ class Outward:
         if self.via and (why := self.networks.beyond(self.region, host_of(destination))):
             raise self.refused(destination, "", why)
         host = host_of(self.via or destination)
-        whys = {address: self.networks.refusal(self.region, host, address) for address in addresses}
+        whys = {address: self._refusal(self.region, host, address) for address in addresses}
         there = {address for address, why in whys.items() if not why}
         if whys and not there:
             raise self.refused(destination, *next(iter(whys.items())))
