@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import time
+import weakref
 from pathlib import Path
 
 from serving import path_of, tickets, workspace
 
 from insource.engines.scripted import Scripted
+from insource.serve import run
 from insource.serve.app import create_app
 from insource.serve.exchange import Exchange
 from insource.serve.run import event_loop, listen, run_server
@@ -88,3 +90,30 @@ async def test_a_call_that_is_over_is_gone_without_the_collector():
         assert gc.collect() < 100
     finally:
         gc.enable()
+
+
+class Knot:
+    """Something that only the collector can remove."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_what_errors_leave_behind_goes_when_few_calls_are_under_way(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(run, "TIDY_TICKS", 1)
+    settings = workspace(tmp_path)
+    async with await Store.open(settings) as store:
+        app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", ()))})
+        bound, up = listen("127.0.0.1", 0), asyncio.Event()
+        running = asyncio.create_task(run_server(app, bound, up.set))
+        await up.wait()
+        app.state.door.under_way = run.FEW_CALLS
+        left = weakref.ref(Knot())
+        await asyncio.sleep(0.3)
+        assert left() is not None, "with many calls under way there is too much to look at"
+        app.state.door.under_way = 0
+        async with asyncio.timeout(5):
+            while left() is not None:
+                await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -20,6 +20,7 @@ from insource.serve.tls import options
 
 DRAIN_S, LAST_WORDS_S = 30, 5
 TAKE_S, MOST_COMING = 0.005, 1024
+TIDY_TICKS, FEW_CALLS = 100, 64  # of a tenth of a second
 STANDARD = Patience()
 
 
@@ -157,6 +158,8 @@ class _Server(uvicorn.Server):
         """What is to be done ten times a second; true when it is to end."""
         if counter % 10 == 0:
             self._watch.look(self.server_state.connections, time.monotonic())
+        if counter % TIDY_TICKS == 0 and self.config.app.state.door.under_way < FEW_CALLS:  # type: ignore[union-attr]
+            gc.collect(1)  # what errors leave, a few cycles each; with few calls under way there is little to look at
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
