@@ -191,7 +191,7 @@ async def test_the_looks_are_taken_while_a_server_runs():
     looked = []
     keeper = door.Door(5, Metrics())
     keeper.admission.hear = looked.append
-    watching = asyncio.create_task(keeper.watch(ServerState()))
+    watching = asyncio.create_task(keeper.watch(ServerState(), lambda: 0.0))
     await asyncio.sleep(0.1)
     watching.cancel()
     assert len(looked) > 2

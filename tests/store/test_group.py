@@ -341,3 +341,26 @@ def test_what_was_left_open_with_its_record_is_let_go_of(tmp_path):
             assert [one.outcome for one in await store.records()] == ["interrupted", "answered"]
 
     asyncio.run(story())
+
+
+async def test_of_a_crowd_some_are_told_in_each_turn_and_how_long_the_rest_waits_is_known(tmp_path):
+    told, waits = [], []
+
+    async def keep(store, name):
+        await store.append(record(name))
+        told.append(name)
+
+    async with await Store.open(settings(tmp_path)) as store:
+        await store.append(record("first"))
+        names = [f"{number:03d}" for number in range(2 * group.TOLD_AT_ONCE + 5)]
+        calls = [asyncio.ensure_future(keep(store, name)) for name in names]
+        counts = set()
+        while len(told) < len(names):
+            counts.add(len(told))
+            waits.append(store.behind_s)
+            await asyncio.sleep(0)
+        await asyncio.gather(*calls)
+        assert told == names, "in the order in which they came"
+        assert {group.TOLD_AT_ONCE, 2 * group.TOLD_AT_ONCE} <= counts
+        assert max(waits) > 0
+        assert store.behind_s == 0.0

@@ -8,6 +8,7 @@ Everything else goes the usual way, where the same limit is looked at before the
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from uvicorn.server import ServerState
 
@@ -59,14 +60,14 @@ class Door:
         self._refused += 1
         return self._begin + every_head + self._end
 
-    async def watch(self, server: ServerState) -> None:
-        """Looks, until cancelled, how long ready work of this server's loop waits."""
+    async def watch(self, server: ServerState, behind: Callable[[], float]) -> None:
+        """Looks, until cancelled, how long ready work waits: in the loop, and for `behind` seconds before that."""
         while True:
             await asyncio.sleep(TICK_S)
             began = time.perf_counter()
             await asyncio.sleep(0)  # twice round the loop: once behind what is ready, once behind what comes in
             await asyncio.sleep(0)
-            waited_s, busy_s = time.perf_counter() - began, time.thread_time()
+            waited_s, busy_s = time.perf_counter() - began + behind(), time.thread_time()
             self.admission.hear(Look(waited_s, self.under_way, server.total_requests, self._refused, busy_s))
             if self._refused > self._told and time.monotonic() > self._told_at + SAY_S:
                 count = self._refused - self._told

@@ -91,7 +91,7 @@ async def run_server(
     before = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server = _Server(config, ready, Watch(patience, most_files))
-        watching = asyncio.create_task(app.state.door.watch(server.server_state))
+        watching = asyncio.create_task(app.state.door.watch(server.server_state, lambda: app.state.desk.store.behind_s))
         taking = asyncio.create_task(server.take_all(bound))
         await server.serve(sockets=[bound])
         taking.cancel()

@@ -7,6 +7,7 @@ each commit, and at a checkpoint before the database is written (sqlite.org/wal.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -21,6 +22,7 @@ Write = Callable[[Sql, list[Any]], None]
 AGAIN_S = 0.001  # another connection writes: it is over soon
 RELAXED_S = 1.0
 GATHER_S = 0.004  # a loop that is never done with what is ready commits after so long
+TOLD_AT_ONCE = 64
 CHECKPOINT_COMMITS = 500  # a commit is about ten pages of 4 KB
 PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "mmap_size=0")
 
@@ -56,12 +58,18 @@ class GroupCommit:
         self._connection: Any = None
         self._cursor: Any = None  # one for all: to make one takes as long as to write a row
         self._held, self._log = ExitStack(), -1
+        self._telling: deque[tuple[_Waiting, Why, float]] = deque()
         self._busy = self._closed = False
         self._since: float | None = None
         self._broken = ""
         self._commits = 0
         self._due = False
         self._emptying: asyncio.Task[None] | None = None
+
+    @property
+    def behind_s(self) -> float:
+        """For how many seconds the first has waited to be told of those whose items are durable."""
+        return asyncio.get_running_loop().time() - self._telling[0][2] if self._telling else 0.0
 
     async def join(self, write: Write, item: Any) -> None:
         """Returns when `item` is durable, committed together with whatever else waits. Raises `StoreError`.
@@ -192,17 +200,27 @@ class GroupCommit:
 
     def _told(self, taken: list[_Waiting], errors: Sequence[Why]) -> None:
         """Tells who waited, and goes on."""
-        for waiting, error in zip(taken, errors, strict=True):
+        since, telling = asyncio.get_running_loop().time(), bool(self._telling)
+        self._telling.extend([(waiting, error, since) for waiting, error in zip(taken, errors, strict=True)])
+        if not telling:
+            self._tell()
+        self._commits += 1
+        if self._commits == CHECKPOINT_COMMITS:
+            self._emptying = asyncio.get_running_loop().create_task(self._empty_most())
+        self._go_on()
+
+    def _tell(self) -> None:
+        """Tells some, the rest in the next turns of the loop: in between it hears who comes."""
+        for _ in range(min(TOLD_AT_ONCE, len(self._telling))):
+            waiting, error, _ = self._telling.popleft()
             if waiting.durable.done():
                 continue  # who waited was cancelled
             if error is None:
                 waiting.durable.set_result(None)
             else:
                 waiting.durable.set_exception(error)
-        self._commits += 1
-        if self._commits == CHECKPOINT_COMMITS:
-            self._emptying = asyncio.get_running_loop().create_task(self._empty_most())
-        self._go_on()
+        if self._telling:
+            asyncio.get_running_loop().call_soon(self._tell)
 
     def _go_on(self) -> None:
         if self._due:

@@ -60,6 +60,11 @@ class Store:
             raise
         return cls(thread, settings.state, relaxed=settings.audit.sync == "second")
 
+    @property
+    def behind_s(self) -> float:
+        """For how many seconds the first has waited to be told of those whose rows are durable."""
+        return self._group.behind_s
+
     async def close(self) -> None:
         """Commits what waits and closes the file."""
         try:
