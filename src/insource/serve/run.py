@@ -20,7 +20,7 @@ from insource.serve.tls import options
 
 DRAIN_S, LAST_WORDS_S = 30, 5
 TAKE_S, MOST_COMING = 0.005, 1024
-TIDY_TICKS, FEW_CALLS = 100, 64  # of a tenth of a second
+TIDY_TICKS, FEW_CALLS = 100, 256  # of a tenth of a second
 STANDARD = Patience()
 
 
@@ -168,9 +168,10 @@ class _Server(uvicorn.Server):
         if self.started:
             gc.collect()
             gc.freeze()  # what was loaded stays: looking through it again and again is what delays a call in a hundred
-            # A call leaves no cycles: what it made goes when it ends. Looking through a thousand calls under way for
-            # cycles took more than 100 ms at a time, in which nobody was answered or refused.
-            gc.set_threshold(200_000, 50, 1000)
+            # A call leaves no cycles: what it made goes when it ends. Looking through two thousand calls under way for
+            # cycles took 170 ms at a time, in which nobody was answered or refused. So that waits for a quiet moment
+            # (`on_tick`), but for a million things at most: what thousands of calls and their connections take.
+            gc.set_threshold(1_000_000, 50, 1000)
             self._ready()
 
 
