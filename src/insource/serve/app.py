@@ -31,7 +31,7 @@ from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
 from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
-from insource.serve.numbers import metrics
+from insource.serve.metrics_page import metrics
 from insource.serve.readiness import Readiness
 from insource.settings import Settings
 from insource.store import Store
