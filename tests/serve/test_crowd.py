@@ -2,11 +2,15 @@
 
 import asyncio
 import gc
+import socket
 import time
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from serving import path_of, tickets, workspace
+from starlette.applications import Starlette
 
 from insource.engines.scripted import Scripted
 from insource.serve import run
@@ -19,6 +23,21 @@ MANY, TURN_S = 150, 0.01
 ASK = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[tuple[Starlette, socket.socket]]:
+    settings = workspace(folder)
+    async with await Store.open(settings) as store:
+        app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", ()))})
+        bound, up = listen("127.0.0.1", 0), asyncio.Event()
+        running = asyncio.create_task(run_server(app, bound, up.set))
+        await up.wait()
+        try:
+            yield app, bound
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
 def test_who_comes_while_the_loop_has_much_to_do_is_taken_within_a_few_turns(tmp_path: Path):
     async def turning(turns: list[float]) -> None:
         while True:
@@ -27,12 +46,7 @@ def test_who_comes_while_the_loop_has_much_to_do_is_taken_within_a_few_turns(tmp
             await asyncio.sleep(0)
 
     async def crowd() -> int:
-        settings = workspace(tmp_path)
-        async with await Store.open(settings) as store:
-            app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", ()))})
-            bound, up = listen("127.0.0.1", 0), asyncio.Event()
-            running = asyncio.create_task(run_server(app, bound, up.set))
-            await up.wait()
+        async with serving(tmp_path) as (_, bound):
             callers = [await asyncio.open_connection(*bound.getsockname()) for _ in range(5)]
             turns: list[float] = []
             busy = asyncio.create_task(turning(turns))
@@ -45,8 +59,7 @@ def test_who_comes_while_the_loop_has_much_to_do_is_taken_within_a_few_turns(tmp
             busy.cancel()
             for _, writer in callers:
                 writer.close()
-            running.cancel()
-            await asyncio.gather(busy, running, return_exceptions=True)
+            await asyncio.gather(busy, return_exceptions=True)
             return count
 
     with asyncio.Runner(loop_factory=event_loop) as runner:
@@ -101,12 +114,7 @@ class Knot:
 
 async def test_what_errors_leave_behind_goes_when_few_calls_are_under_way(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(run, "TIDY_TICKS", 1)
-    settings = workspace(tmp_path)
-    async with await Store.open(settings) as store:
-        app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", ()))})
-        bound, up = listen("127.0.0.1", 0), asyncio.Event()
-        running = asyncio.create_task(run_server(app, bound, up.set))
-        await up.wait()
+    async with serving(tmp_path) as (app, _):
         app.state.door.under_way = run.FEW_CALLS
         left = weakref.ref(Knot())
         await asyncio.sleep(0.3)
@@ -115,5 +123,3 @@ async def test_what_errors_leave_behind_goes_when_few_calls_are_under_way(tmp_pa
         async with asyncio.timeout(5):
             while left() is not None:
                 await asyncio.sleep(0.05)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
