@@ -111,7 +111,8 @@ async def test_a_stream_begun_on_one_side_of_an_outage_ends_on_the_other(tmp_pat
 
     async with gateway(tmp_path) as (store, http, _):
         before = asyncio.create_task(name(http))
-        await asyncio.sleep(0.3)
+        while not await store.open_calls():
+            await asyncio.sleep(0.01)
         with down(tmp_path):
             await status(http, "degraded")
             within = asyncio.create_task(name(http))
