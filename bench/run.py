@@ -27,6 +27,7 @@ import route_rows
 import scan_rows
 import schema_rows
 import spool_rows
+import train_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -183,6 +184,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "soak": (["soak.py", "."], bad_day_rows.soak),
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
+    "canary": (["canary.py", "."], train_rows.canary),
+    "rollback": (["rollback.py", "."], train_rows.rollback),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

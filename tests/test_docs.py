@@ -34,7 +34,7 @@ from insource.engines.dialects import dialects
 from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
-from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Route, Task, When
+from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Rollout, Route, Task, When
 from insource.serve import app, faults, headers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +111,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[[route]]`", Route),
         ("`when`", When),
         ("`[levels]`", Levels),
+        ("`[rollout]`", Rollout),
     ],
 )
 def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msgspec.Struct]) -> None:

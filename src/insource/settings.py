@@ -25,6 +25,7 @@ from insource.nouns import (
     Observe,
     Output,
     Risk,
+    Rollout,
     Route,
     Scan,
     Task,
@@ -129,6 +130,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     owner: str = ""
     cache: bool | None = None
     levels: Levels = Levels()
+    rollout: Rollout = Rollout()
     scan: _ScanFile = _ScanFile()
 
 
@@ -207,6 +209,11 @@ def inherited_environment() -> dict[str, str]:
 def task_names(settings: Settings) -> list[str]:
     """The names of the workspace's tasks, sorted."""
     return sorted(path.stem for path in (settings.root / "tasks").glob("*.toml") if path.is_file())
+
+
+def load_rollout(settings: Settings, name: str) -> Rollout:
+    """How releases of the task called `name` come to answer all traffic. Raises as `load_task` does."""
+    return task_file(settings, name)[1].rollout
 
 
 def load_task(settings: Settings, name: str) -> Task:

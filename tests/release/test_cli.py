@@ -68,12 +68,45 @@ def test_what_is_not_there_ends_with_2_and_a_hint(settings, words, said):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("stage", ["shadow", "canary", "staging", "prod"])
-def test_a_stage_of_a_later_step_says_which_exist(settings, stage):
+def test_what_is_no_stage_says_which_there_are(settings):
     registered(settings, "1.0.0")
-    done = insource(settings, "promote", "defects", "--to", stage)
+    done = insource(settings, "promote", "defects", "--to", "prod")
     assert done.exit_code == 2
-    assert "stages: candidate, live, retired" in done.stderr
+    assert "stages: candidate, staging, shadow, canary, live, retired" in done.stderr
+
+
+def test_a_release_on_its_way_shows_what_it_waits_for_and_who_answered_when(settings):
+    registered(settings, "1.0.0", "1.1.0")
+    assert insource(settings, "promote", "defects@1.0.0").exit_code == 0
+    done = insource(settings, "promote", "defects@1.1.0", "--to", "canary", "--share", "25", "--why", "quicker")
+    assert "candidate → canary 25% by" in done.output
+    assert "next: insource release show defects@1.1.0 says what it waits for" in done.output
+    said = insource(settings, "show", "defects@1.1.0").output
+    assert "on its way: canary 25%" in said
+    assert "before canary 50%: 2.0 days to wait; 200 calls more that both answer" in said
+    assert "not worse" in said
+    assert "canary 25%" in insource(settings, "list", "defects").output
+    standing = json.loads(insource(settings, "show", "defects@1.1.0", "--json").stdout)["standing"]
+    assert standing["ruling"]["verdict"] == "hold"
+    assert [check["name"] for check in standing["ruling"]["checks"]] == ["quality", "failures", "speed", "not worse"]
+    found = json.loads(insource(settings, "list", "defects", "--at", "2999-01-01T00:00", "--json").stdout)["releases"]
+    assert found == [
+        {"release": "defects@1.0.0", "stage": "live", "share": 0},
+        {"release": "defects@1.1.0", "stage": "canary", "share": 25},
+    ]
+    assert "no release answered anything" in insource(settings, "list", "defects", "--at", "2020-01-01").output
+    assert "canary → retired" in insource(settings, "rollback", "defects").output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--to", "canary", "--share", "101"), "not in the range"), (("--share", "10"), "nothing else has a share")],
+)
+def test_a_share_is_a_canarys_and_a_percentage(settings, words, said):
+    registered(settings, "1.0.0")
+    done = insource(settings, "promote", "defects@1.0.0", *words)
+    assert done.exit_code == 2
+    assert said in done.stderr
 
 
 def test_promote_takes_the_newest_candidate_and_rollback_what_is_live(settings):

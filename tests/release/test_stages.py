@@ -15,9 +15,9 @@ from insource.engines.artefact import read_manifest, write_manifest
 from insource.engines.models import resolve
 from insource.errors import Conflict, InsourceError, Invalid, Refused
 from insource.journeys.promote import promote, rollback, verify
-from insource.nouns import Check, Gate, Release, StageChange
+from insource.nouns import Check, Gate, Release, Rollout, StageChange
 from insource.release.register import next_version
-from insource.release.stages import former, has_passed, line_of_live, stage_called
+from insource.release.stages import MOVES, TRIAL, at, former, has_passed, line_of_live, next_stop, stage_called, stops
 from insource.settings import load_task
 from insource.store import Store
 
@@ -153,11 +153,40 @@ async def test_two_who_promote_at_once_never_leave_two_live(settings, task):
         assert stages.count("live") == 1
 
 
-@pytest.mark.parametrize("name", ["staging", "shadow", "canary", "production", ""])
-def test_a_stage_of_a_later_step_names_those_that_exist(name):
+@pytest.mark.parametrize("name", ["production", "", "Live"])
+def test_what_is_no_stage_names_those_that_are(name):
     with pytest.raises(Invalid) as caught:
         stage_called(name)
-    assert caught.value.hint == "stages: candidate, live, retired"
+    assert caught.value.hint == "stages: candidate, staging, shadow, canary, live, retired"
+
+
+def test_the_way_of_a_release_is_what_the_policy_lays_out():
+    policy = Rollout(canary=(100, 1, 10))
+    made = Release(task="t", version="1.0.0", engine="linear", base="", dataset="", recipe="", artefact="", folder="")
+    way = ["candidate"]
+    while (stop := next_stop(made, policy)) is not None:
+        way.append(stop.words)
+        made = replace(made, stage=stop.stage, share=stop.share)
+    assert way == ["candidate", "staging", "shadow", "canary 1%", "canary 10%", "canary 100%", "live"]
+    assert [stop.words for stop in stops(policy)] == way
+
+
+def test_who_answered_when_is_told_from_the_changes():
+    moves = [("a", "candidate", "live", 0), ("b", "candidate", "shadow", 0), ("b", "shadow", "canary", 10),
+             ("b", "canary", "live", 0), ("a", "live", "retired", 0)]  # fmt: skip
+    changes = [
+        replace(change(name, before, after, "r"), share=share, created=f"2026-11-0{day}T12:00:00.000+00:00")
+        for day, (name, before, after, share) in enumerate(moves[:4], 1)
+    ]
+
+    def told(day):
+        return {name: stop.words for name, stop in at(changes, f"2026-11-0{day}T13:00:00").items()}
+
+    assert at(changes, "2026-10-31T00:00:00+00:00") == {}
+    assert [told(day) for day in (1, 2, 3, 4)] == [
+        {"a": "live"}, {"a": "live", "b": "shadow"}, {"a": "live", "b": "canary 10%"}, {"b": "live"}]  # fmt: skip
+    with pytest.raises(Invalid, match="is no time"):
+        at(changes, "noon")
 
 
 def change(release: str, before: str, after: str, evidence: str = "") -> StageChange:
@@ -231,14 +260,20 @@ class Stages(RuleBasedStateMachine):
         self.history.append(release.name)
 
     @precondition(lambda self: self.stages)
-    @rule(pick=st.integers(0, 9), to=st.sampled_from(["retired", "candidate"]))
+    @rule(pick=st.integers(0, 9), to=st.sampled_from(["retired", "candidate", "staging", "shadow", "canary"]))
     def move(self, pick: int, to: str) -> None:
         release = self.one(pick)
-        try:
-            self.do(promote(release, self.settings, self.store, to=to))
-        except InsourceError:
-            assert release.stage == to or (release.stage, to) == ("live", "candidate")
+        passed = has_passed(release, self.do(self.store.gates(release.name)))
+        alone = all(stage not in TRIAL or name == release.name for name, stage in self.stages.items())
+        tried = alone and "live" in self.stages.values()
+        free = to in ("retired", "candidate") or (passed and (to == "staging" or tried))
+        there = to in MOVES[release.stage] and (release.stage != "canary" or to != "canary" or release.share < 100)
+        if not (free and there):
+            with pytest.raises(InsourceError):
+                self.do(promote(release, self.settings, self.store, to=to))
             return
+        change = self.do(promote(release, self.settings, self.store, to=to))
+        assert (change.share > release.share * (release.stage == to)) == (to == "canary")
         if release.stage == "live":
             self.history.pop()
         self.stages[release.name] = to
@@ -248,6 +283,12 @@ class Stages(RuleBasedStateMachine):
     @rule()
     def rollback(self) -> None:
         live = "live" in self.stages.values()
+        canary = next((name for name, stage in self.stages.items() if stage == "canary"), "")
+        if canary:
+            assert self.do(rollback("defects", self.settings, self.store, why="drill")).release == canary
+            self.stages[canary] = "retired"
+            self.changes += 1
+            return
         former = self.history[-2:-1] if live else self.history[-1:]
         if not former:
             with pytest.raises(Conflict):
@@ -268,6 +309,7 @@ class Stages(RuleBasedStateMachine):
         found = {release.name: release.stage for release in self.releases()}
         assert found == self.stages
         assert list(found.values()).count("live") <= 1
+        assert sum(stage in TRIAL for stage in found.values()) <= 1
         changes = self.do(self.store.stage_changes("defects"))
         assert len(changes) == self.changes
         assert all(change.who for change in changes)

@@ -20,8 +20,10 @@ from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.copies import Copy, Order, copy
 from insource.journeys.forms import form_of
 from insource.journeys.gate import gate as ask_gate
+from insource.journeys.trial import Standing, standing
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange, Task
 from insource.release.export import COPIES, MERGED
+from insource.release.stages import ON_ITS_WAY, STAGES, Stop, at
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -41,10 +43,15 @@ Examples:
 """
 
 
-@verb("list", epilog="\b\nExample:\n  insource release list tickets")
+@verb("list", epilog="\b\nExample:\n  insource release list tickets\n"
+      "  insource release list tickets --at 2026-11-27T09:30")  # fmt: skip
 @click.argument("task", required=False, default="")
-def list_releases(door: Door, task: str) -> None:
+@click.option("--at", "moment", metavar="TIME", default="", help="Which had to do with the traffic then (UTC).")
+def list_releases(door: Door, task: str, moment: str) -> None:
     """Every release of TASK, or of each task, oldest first."""
+    if moment:
+        _at(door, task, moment)
+        return
 
     async def work(settings: Settings, store: Store) -> list[tuple[Release, Gate | None]]:
         names = [load_task(settings, task).name] if task else task_names(settings)
@@ -59,22 +66,36 @@ def list_releases(door: Door, task: str) -> None:
     )  # fmt: skip
 
 
+def _at(door: Door, task: str, moment: str) -> None:
+    async def work(settings: Settings, store: Store) -> dict[str, Stop]:
+        names = [load_task(settings, task).name] if task else task_names(settings)
+        return {name: stop for one in names for name, stop in at(await store.stage_changes(one), moment).items()}
+
+    found = with_store(door, work)
+    document = [{"release": name, "stage": stop.stage, "share": stop.share} for name, stop in found.items()]
+    door.show({"at": moment, "releases": document}, words.at_words(found, moment))
+
+
 @verb("show", epilog="\b\nExample:\n  insource release show tickets@1.0.0")
 @click.argument("name", metavar="TASK[@VERSION]")
 def show(door: Door, name: str) -> None:
-    """One release: rows, recipe, digests, changelog, gate and stages."""
+    """One release: rows, recipe, digests, changelog, gate and stages; on its way, what its trial came to."""
 
-    async def work(settings: Settings, store: Store) -> tuple[Release, Manifest | None, Gate | None, list[StageChange]]:
+    async def work(settings: Settings, store: Store) -> tuple[words.Card, Standing | None]:
         release = await _pick(name, settings, store, _newest)
         changes = [c for c in await store.stage_changes(release.task) if c.release == release.name]
-        return release, _manifest(release, settings), await _newest_gate(release, store), changes
+        stands = await standing(release, settings, store) if release.stage in ON_ITS_WAY else None
+        card = words.Card(release, _manifest(release, settings), await _newest_gate(release, store), changes)
+        return card, stands
 
-    release, manifest, gate, changes = with_store(door, work)
+    card, stands = with_store(door, work)
+    release, manifest, gate, changes = card
     made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev} if manifest else None
     door.show(
         {"release": _plain(release) | {"name": release.name}, "trained": made,
-         "gate": _gate_document(gate) if gate else None, "changes": [_plain(change) for change in changes]},
-        words.show_words(release, manifest, gate, changes),
+         "gate": _gate_document(gate) if gate else None, "changes": [_plain(change) for change in changes],
+         "standing": _plain(stands) if stands else None},
+        words.show_words(card) + (words.standing_words(stands) if stands else ""),
     )  # fmt: skip
 
 
@@ -99,29 +120,42 @@ def gate(door: Door, name: str) -> None:
         _end(door, Refused(f"the gate said no to {answer.release}: {failed}", hint=_next_step(answer)))
 
 
-@verb("promote", epilog='\b\nExample:\n  insource release promote tickets@1.1.0 --why "33% fewer errors on urgency"')
+@verb(
+    "promote",
+    epilog='\b\nExamples:\n  insource release promote tickets@1.1.0 --why "33% fewer errors on urgency"\n'
+    "  insource release promote tickets@1.1.0 --to staging\n"
+    "  insource release promote tickets@1.1.0 --to canary --share 10",
+)
 @click.argument("name", metavar="TASK[@VERSION]")
-@click.option("--to", metavar="STAGE", default="live", show_default=True, help="live, candidate or retired.")
+@click.option("--to", metavar="STAGE", default="live", show_default=True, help=", ".join(STAGES) + ".")
+@click.option("--share", type=click.IntRange(1, 100), help="Per cent of the calls that a canary answers.")
 @WHY
-def promote(door: Door, name: str, to: str, why: str) -> None:
-    """Let a release answer traffic; the one that did is retired. Needs a passed gate on the same artefact."""
+def promote(door: Door, name: str, to: str, share: int | None, why: str) -> None:
+    """Let a release answer traffic, all of it or as the task's [rollout] says. Needs a passed gate on the artefact.
+
+    From staging on it goes its way by itself, in the shadow of what is live and then as a canary, or back: the gateway
+    and insource nightly move it. insource release show says what it waits for. What was live is retired at the end.
+    """
 
     async def work(settings: Settings, store: Store) -> tuple[StageChange, str]:
         release = await _pick(name, settings, store, _candidate)
-        change = await journey.promote(release, settings, store, to=to, why=why)
+        change = await journey.promote(release, settings, store, to=to, why=why, share=share or 0)
         return change, _promise(load_task(settings, release.task), _manifest(release, settings))
 
     change, said = with_store(door, work)
     promise = f"\nits promise: {said}" if said else ""
-    hint = f"\nnext: insource serve, or insource answer {change.release.partition('@')[0]} --input TEXT"
-    door.show(change, words.change_words(change) + (promise + hint if change.after == "live" else ""))
+    task = change.release.partition("@")[0]
+    hint = f"\nnext: insource serve, or insource answer {task} --input TEXT"
+    if change.after in ON_ITS_WAY:
+        promise, hint = "", f"\nnext: insource release show {change.release} says what it waits for"
+    door.show(change, words.change_words(change) + (promise + hint if change.after in (*ON_ITS_WAY, "live") else ""))
 
 
 @verb("rollback", epilog='\b\nExample:\n  insource release rollback tickets --why "urgency is wrong since noon"')
 @click.argument("name", metavar="TASK[@VERSION]")
 @WHY
 def rollback(door: Door, name: str, why: str) -> None:
-    """Go back to the release that was live before; the present one is retired."""
+    """Take the canary out; without one, go back to the release that was live before. What leaves is retired."""
 
     async def work(settings: Settings, store: Store) -> StageChange:
         task, _, version = name.partition("@")
@@ -251,7 +285,9 @@ async def _newest(task: str, store: Store) -> Release:
 
 async def _candidate(task: str, store: Store) -> Release:
     await _newest(task, store)
-    candidates = [release for release in await store.releases(task) if release.stage == "candidate"]
+    releases = await store.releases(task)
+    candidates = [release for release in releases if release.stage == "candidate"]
+    candidates = candidates or [release for release in releases if release.stage in ON_ITS_WAY]
     if not candidates:
         raise Missing(f"{task} has no candidate", hint=f"name a release of insource release list {task}, or train one")
     return candidates[-1]

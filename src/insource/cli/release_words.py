@@ -1,6 +1,7 @@
 """What `insource release` says to people. Values in, text out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from insource.cli.words import NO, YES, bold, dim, mark, short, table
 from insource.engines.artefact import Manifest
@@ -10,7 +11,18 @@ from insource.journeys.copies import Copy
 from insource.journeys.edge import Bundled
 from insource.journeys.forms import Compared, form_of
 from insource.journeys.promote import Verified
+from insource.journeys.trial import Standing
 from insource.nouns import Check, Gate, Pair, Release, Report, StageChange
+from insource.release.stages import Stop
+
+
+class Card(NamedTuple):
+    """What there is to say of a release."""
+
+    release: Release
+    manifest: Manifest | None
+    gate: Gate | None
+    changes: Sequence[StageChange]
 
 
 def gate_words(gate: Gate) -> str:
@@ -30,7 +42,7 @@ def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> st
     rows = [
         (
             r.name,
-            r.stage,
+            Stop(stage=r.stage, share=r.share).words,
             form_of(r),
             r.base,
             _gated(gates.get(r.name)),
@@ -42,10 +54,11 @@ def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> st
     return table(head, rows)
 
 
-def show_words(release: Release, manifest: Manifest | None, gate: Gate | None, changes: Sequence[StageChange]) -> str:
+def show_words(card: Card) -> str:
     """A release's card: what it is, where it came from, what it promises, how it got where it is."""
+    release, manifest, gate, changes = card
     facts = [
-        ("stage", release.stage),
+        ("stage", Stop(stage=release.stage, share=release.share).words),
         ("form", f"{form_of(release)}, base {release.base}"),
         ("made", release.created),
         ("dataset", short(release.dataset)),
@@ -67,7 +80,28 @@ def change_words(change: StageChange) -> str:
     """One change of stage in a line."""
     why = f": {change.why}" if change.why else ""
     when = change.created[:16].replace("T", " ")
-    return f"{when}  {change.release} {change.before} → {change.after} by {change.who}{why}"
+    after = Stop(stage=change.after, share=change.share).words
+    return f"{when}  {change.release} {change.before} → {after} by {change.who}{why}"
+
+
+def standing_words(found: Standing) -> str:
+    """Where a release is on its way, what its trial came to, and what it waits for."""
+    ruling = found.ruling
+    days = f"{found.days:.1f} of {found.wanted_days:g} days" if found.wanted_days else f"{found.days:.1f} days"
+    lines = ["", "", f"  on its way: {bold(found.stop.words)} for {days}"]
+    if ruling.checks:
+        lines += ["", _checks(ruling.checks)]
+    following = found.following.words if found.following else "nowhere"
+    verdict = {"on": f"it may go on to {following}", "hold": f"before {following}", "back": "it goes back"}
+    lines += ["", f"  {verdict[ruling.verdict]}: {ruling.why}"]
+    return "\n".join(lines)
+
+
+def at_words(found: Mapping[str, Stop], moment: str) -> str:
+    """Who had to do with the traffic then."""
+    if not found:
+        return f"no release answered anything at {moment}"
+    return table(("release", "stage"), [(name, stop.words) for name, stop in found.items()])
 
 
 def verify_words(found: Verified) -> str:

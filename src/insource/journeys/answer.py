@@ -44,11 +44,15 @@ STOPPED = "the server stopped before the end"
 
 @dataclass(frozen=True)
 class Tier:
-    """An engine that may be asked. `release` is what it serves; prices are US dollars per million tokens in, out."""
+    """An engine that may be asked. `release` is what it serves; prices are US dollars per million tokens in, out.
+
+    `threshold` is the confidence demanded of this one; None: the path's.
+    """
 
     engine: Engine
     release: str | None = None
     usd_per_million: tuple[float, float] = (0.0, 0.0)
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -261,14 +265,16 @@ async def _ask(request: Request, path: Path, index: int, seconds: float) -> tupl
 
 
 def _decide(prediction: Prediction, path: Path, index: int) -> Decision:
-    accepted, reason = (True, "passed through") if path.task is None else accept(prediction, path.threshold)
+    tier = path.tiers[index]
+    threshold = path.threshold if tier.threshold is None else tier.threshold
+    accepted, reason = (True, "passed through") if path.task is None else accept(prediction, threshold)
     return Decision(
-        engine=path.tiers[index].engine.name,
+        engine=tier.engine.name,
         rule=_rule(path, index),
         accepted=accepted,
         reason=reason,
         confidence=prediction.confidence,
-        threshold=path.threshold,
+        threshold=threshold,
     )
 
 

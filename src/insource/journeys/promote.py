@@ -5,17 +5,19 @@ Each change is one transaction in the store, with who, why and the gate's report
 
 import asyncio
 import getpass
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 
 from insource.engines.artefact import Manifest, read_manifest
 from insource.engines.models import find, kept_models, model_faults
 from insource.errors import Conflict, InsourceError, Refused
-from insource.nouns import Noun, Release, Stage, StageChange
+from insource.nouns import JsonObject, Noun, Release, Stage, StageChange, stamp
 from insource.release.integrity import damage
-from insource.release.stages import check_move, evidence, former, stage_called
-from insource.settings import Settings
+from insource.release.stages import ON_ITS_WAY, TRIAL, Stop, check_move, check_order, evidence, former, stage_called
+from insource.settings import Settings, load_rollout
 from insource.store import Store
+
+UPWARD: tuple[Stage, ...] = (*ON_ITS_WAY, "live")
 
 
 class Verified(Noun, frozen=True, kw_only=True):
@@ -33,33 +35,60 @@ class Verified(Noun, frozen=True, kw_only=True):
         return not self.faults
 
 
-async def promote(
-    release: Release, settings: Settings, store: Store, *, to: str = "live", why: str = ""
-) -> StageChange:
-    """Moves `release` to the stage `to`; whatever was live before is retired by the same change.
+class Move(Noun, frozen=True, kw_only=True):
+    """Where a release is to go, why, who says so, and the figures on which that was decided without a person."""
 
-    Going live needs a passed gate on this very artefact and an artefact that is whole. Raises `Invalid` for an
-    unknown stage, `Conflict` when the table of stages or the lack of a gate forbids it, `Refused` when the gate said
-    no or the files were changed.
+    to: Stop
+    why: str = ""
+    who: str = ""
+    found: JsonObject = {}
+
+
+async def promote(
+    release: Release, settings: Settings, store: Store, *, to: str = "live", why: str = "", share: int = 0
+) -> StageChange:
+    """Moves `release` to the stage `to`, as a canary to `share` per cent; going live retires what was.
+
+    A canary without a share gets the first of the task's `[rollout]` that is above its present one. Going to staging
+    or on needs a passed gate on this very artefact and an artefact that is whole. Raises `Invalid` for an unknown
+    stage, `Conflict` when the table of stages or the lack of a gate forbids it, `Refused` when the gate said no, the
+    files were changed, or the policy lets no stage be left out.
     """
-    after = stage_called(to)
-    check_move(release, after)
-    if after != "live":
-        return await _change(store, release, after, why=why)
-    report = evidence(release, await store.gates(release.name))
-    _check_whole(release, settings)
+    policy = load_rollout(settings, release.task)
+    stage = stage_called(to)
+    if stage == "canary" and not share:
+        share = next((one for one in sorted(policy.canary) if one > release.share), 100)
+    stop = Stop(stage=stage, share=share)
+    check_move(release, stop)
     now_live = await store.live(release.task)
-    retire = now_live.name if now_live else ""
-    return await _change(store, release, after, why=why, report=report, retire=retire)
+    if stage in TRIAL and now_live is None:
+        raise Conflict(f"nothing of {release.task} is live beside which {release.name} could be tried",
+                       hint=f"insource release promote {release.name}")  # fmt: skip
+    check_order(release, stop, policy, first=now_live is None)
+    return await move(release, settings, store, Move(to=stop, why=why, who=who()))
+
+
+async def move(release: Release, settings: Settings, store: Store, asked: Move) -> StageChange:
+    """Makes a move that may be made. Raises `Conflict` and `Refused` as `promote` does."""
+    report, retire = "", ""
+    if asked.to.stage in UPWARD:
+        report = evidence(release, await store.gates(release.name))
+        await _check_whole(release, settings)
+    if asked.to.stage == "live":
+        now_live = await store.live(release.task)
+        retire = now_live.name if now_live else ""
+    return await _change(store, release, asked, report=report, retire=retire)
 
 
 async def rollback(task: str, settings: Settings, store: Store, *, version: str = "", why: str = "") -> StageChange:
-    """Makes the release live that was live before the present one, and retires the present one.
+    """Takes the canary out of the traffic; without one, makes the release live that was live before the present one.
 
-    With `version`, that one must be live. Raises `Conflict` when there is no release to go back to, `Refused` when
-    its files were changed.
+    What is taken out or was live is retired. With `version`, that one must be the canary or live. Raises `Conflict`
+    when there is no release to go back to, `Refused` when its files were changed.
     """
-    now_live = await store.live(task)
+    now_live, tried = await store.live(task), await store.on_trial(task)
+    if tried is not None and tried.stage == "canary" and version in ("", tried.version):
+        return await _change(store, tried, Move(to=Stop(stage="retired"), why=why, who=who()))
     if version and (now_live is None or now_live.version != version):
         there = f"{now_live.name} is" if now_live else "nothing is"
         raise Conflict(
@@ -68,8 +97,9 @@ async def rollback(task: str, settings: Settings, store: Store, *, version: str 
         )
     name = former(await store.stage_changes(task), now_live.name if now_live else None)
     back = await store.release(task, name.partition("@")[2])
-    _check_whole(back, settings)
-    return await _change(store, back, "live", why=why, retire=now_live.name if now_live else "")
+    await _check_whole(back, settings)
+    asked = Move(to=Stop(stage="live"), why=why, who=who())
+    return await _change(store, back, asked, retire=now_live.name if now_live else "")
 
 
 async def verify(release: Release, settings: Settings) -> Verified:
@@ -122,24 +152,24 @@ def _absent(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
     return f"{manifest.base} is not on this machine; the release does not need it to answer", []
 
 
-def _check_whole(release: Release, settings: Settings) -> None:
-    said = damage(settings.state / release.folder, release.artefact, release.left)
+async def _check_whole(release: Release, settings: Settings) -> None:
+    said = await asyncio.to_thread(damage, settings.state / release.folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}",
                       hint=f"restore its files, then insource release verify {release.name}")  # fmt: skip
 
 
-async def _change(
-    store: Store, release: Release, after: Stage, *, why: str, report: str = "", retire: str = ""
-) -> StageChange:
+async def _change(store: Store, release: Release, asked: Move, *, report: str = "", retire: str = "") -> StageChange:
     change = StageChange(
         release=release.name,
         before=release.stage,
-        after=after,
-        who=who(),
-        why=why,
+        after=asked.to.stage,
+        who=asked.who,
+        why=asked.why,
         evidence=report,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=stamp(time.time()),
+        share=asked.to.share,
+        found=asked.found,
     )
     await store.change_stage(change, retire=retire)
     return change

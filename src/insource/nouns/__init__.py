@@ -36,6 +36,7 @@ from insource.nouns.record import (
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
+from insource.nouns.rollout import Rollout, Side, Trial
 from insource.nouns.task import Kind, Output, Risk, Route, Task, When
 from insource.nouns.visible import visible
 
@@ -84,14 +85,17 @@ __all__ = [
     "Review",
     "Risk",
     "Role",
+    "Rollout",
     "Route",
     "Scan",
     "ScanPolicy",
     "Score",
     "Shape",
+    "Side",
     "Stage",
     "StageChange",
     "Task",
+    "Trial",
     "Usage",
     "Verdict",
     "When",

@@ -12,6 +12,7 @@ class Release(Noun, frozen=True, kw_only=True):
 
     `artefact` is the SHA-256 of the manifest (which lists the digest of every file); `folder` is where the files
     lie, relative to the state folder. `engine` says what serves it: "torch", "openvino", "llamacpp" or "linear".
+    A canary answers `share` per cent of its task's calls.
     """
 
     task: str
@@ -25,6 +26,7 @@ class Release(Noun, frozen=True, kw_only=True):
     changelog: str = ""
     report: str = ""
     stage: Stage = "candidate"
+    share: int = 0
     approved_by: str = ""
     created: str = ""
     left: tuple[str, ...] = ()  # files of the artefact that stayed where it was made, when this came in a bundle
@@ -36,7 +38,10 @@ class Release(Noun, frozen=True, kw_only=True):
 
 
 class StageChange(Noun, frozen=True, kw_only=True):
-    """One change of stage: who, when, why, on what evidence (a gate's report id or "")."""
+    """One change of stage: who, when, why, on what evidence (a gate's report id or "").
+
+    `share` is the canary's after it, in per cent; `found` are the figures on which it was decided without a person.
+    """
 
     release: str
     before: Stage
@@ -45,6 +50,8 @@ class StageChange(Noun, frozen=True, kw_only=True):
     why: str
     evidence: str = ""
     created: str = ""
+    share: int = 0
+    found: JsonObject = {}
 
 
 class Check(Noun, frozen=True, kw_only=True):

@@ -1,24 +1,44 @@
 """Stages as a table: which moves exist, what each needs, and which release was live before.
 
-    candidate ──gate──▶ live ──▶ retired ──gate or rollback──▶ live
-        ▲  └──────────────────────▶ │
-        └────────────────────────────┘
+    candidate ──gate──▶ staging ──▶ shadow ──▶ canary 10, 50, 100% ──▶ live ──▶ retired
+        ▲  └──────────────── whatever the policy lets be left out ───────▲         │
+        └──────────────────────────────────────────────────────────────────────────┘  gate or rollback: live again
 
-Exactly one release of a task is live, or none. Knows nothing of the store: it decides, a journey does.
+Exactly one release of a task is live, or none; one at most is on trial, in the shadow or as a canary. Knows nothing of
+the store: it decides, a journey does.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from insource.errors import Conflict, Invalid, Refused
-from insource.nouns import Gate, Release, Stage, StageChange
+from insource.nouns import Gate, Noun, Release, Rollout, Stage, StageChange
 
 MOVES: dict[Stage, tuple[Stage, ...]] = {
-    "candidate": ("live", "retired"),
+    "candidate": ("staging", "shadow", "canary", "live", "retired"),
+    "staging": ("shadow", "canary", "live", "candidate", "retired"),
+    "shadow": ("canary", "live", "staging", "candidate", "retired"),
+    "canary": ("canary", "live", "shadow", "staging", "candidate", "retired"),
     "live": ("retired",),
-    "retired": ("candidate", "live"),
+    "retired": ("candidate", "staging", "shadow", "canary", "live"),
 }
 STAGES: tuple[Stage, ...] = tuple(MOVES)
-LATER = ("staging", "shadow", "canary")
+TRAIN: tuple[Stage, ...] = ("candidate", "staging", "shadow", "canary", "live")
+TRIAL: tuple[Stage, ...] = ("shadow", "canary")
+ON_ITS_WAY: tuple[Stage, ...] = ("staging", *TRIAL)
+DAY_S = 86_400.0
+
+
+class Stop(Noun, frozen=True, kw_only=True):
+    """A place on the way to all traffic: a stage, and of a canary its share in per cent."""
+
+    stage: Stage
+    share: int = 0
+
+    @property
+    def words(self) -> str:
+        """For people: "canary 10%"."""
+        return f"{self.stage} {self.share}%" if self.share else self.stage
 
 
 def stage_called(name: str) -> Stage:
@@ -26,20 +46,87 @@ def stage_called(name: str) -> Stage:
     for stage in STAGES:
         if stage == name:
             return stage
-    word = "is not built yet" if name in LATER else "is no stage"
-    raise Invalid(f"{name!r} {word}", hint=f"stages: {', '.join(STAGES)}")
+    raise Invalid(f"{name!r} is no stage", hint=f"stages: {', '.join(STAGES)}")
 
 
-def check_move(release: Release, after: Stage) -> None:
-    """Passes when the table has the move. Raises `Conflict`, naming the moves there are."""
+def check_move(release: Release, to: Stop) -> None:
+    """Passes when the table has the move. Raises `Conflict`, naming the moves there are; `Invalid` for the share."""
     possible = MOVES.get(release.stage, ())
-    if after == release.stage:
-        raise Conflict(f"{release.name} is {after} already")
-    if after not in possible:
+    if Stop(stage=release.stage, share=release.share) == to:
+        raise Conflict(f"{release.name} is {to.words} already")
+    if to.stage not in possible:
         raise Conflict(
-            f"{release.name} is {release.stage} and cannot become {after}",
+            f"{release.name} is {release.stage} and cannot become {to.stage}",
             hint=f"from {release.stage} it can become {' or '.join(possible)}" if possible else "",
         )
+    if (to.stage == "canary") != (1 <= to.share <= 100):
+        raise Invalid("a canary answers 1 to 100 per cent, and nothing else has a share", hint="--to canary --share 10")
+
+
+def stops(policy: Rollout) -> list[Stop]:
+    """The way that the policy lays out, from candidate to live."""
+    steps = [Stop(stage="canary", share=share) for share in sorted(set(policy.canary))]
+    return [*[Stop(stage=stage) for stage in TRAIN[:3]], *steps, Stop(stage="live")]
+
+
+def next_stop(release: Release, policy: Rollout) -> Stop | None:
+    """Where the release goes from here; None where it is not on the way."""
+    if release.stage == "canary":
+        return next((stop for stop in stops(policy) if stop.share > release.share), Stop(stage="live"))
+    after = {"candidate": "staging", "staging": "shadow"}.get(release.stage)
+    if release.stage == "shadow":
+        return stops(policy)[3]
+    return next((stop for stop in stops(policy) if stop.stage == after), None)
+
+
+def days_here(release: Release, changes: Sequence[StageChange], now: datetime) -> float:
+    """For how many days the release is where it is. `changes` are oldest first."""
+    moved = [change.created for change in changes if change.release == release.name]
+    since = datetime.fromisoformat(moved[-1] if moved else release.created or now.isoformat())
+    return (now - (since if since.tzinfo else since.replace(tzinfo=UTC))).total_seconds() / DAY_S
+
+
+def days_wanted(release: Release, policy: Rollout) -> float:
+    """For how many days the policy wants it there."""
+    wanted = {"staging": policy.staging_days, "shadow": policy.shadow_days, "canary": policy.canary_days}
+    return wanted.get(release.stage, 0.0)
+
+
+def check_order(release: Release, to: Stop, policy: Rollout, *, first: bool) -> None:
+    """Passes unless the policy is `required` and the move leaves a stage out, other than for the `first` release.
+
+    The first has nothing beside which it could be tried. Raises `Refused`.
+    """
+    upward = to.stage in TRAIN and (release.stage == "retired" or TRAIN.index(to.stage) >= TRAIN.index(release.stage))
+    following = Stop(stage="staging") if release.stage == "retired" else next_stop(release, policy)
+    if not policy.required or first or not upward or to == following or to.stage == "candidate":
+        return
+    where = following.words if following else "nowhere"
+    raise Refused(
+        f"{release.name} is {release.stage}, and the task's [rollout] lets no stage be left out: next is {where}",
+        hint=f"insource release promote {release.name} --to {following.stage if following else 'candidate'}",
+    )
+
+
+def at(changes: Sequence[StageChange], time: str) -> dict[str, Stop]:
+    """Which releases had to do with the traffic at `time` (ISO 8601, UTC), and how. `changes` are oldest first."""
+    standing: dict[str, Stop] = {}
+    moment = _moment(time)
+    for change in changes:
+        if _moment(change.created) > moment:
+            break
+        if change.after == "live":
+            standing = {name: stop for name, stop in standing.items() if stop.stage != "live"}
+        standing[change.release] = Stop(stage=change.after, share=change.share)
+    return {name: stop for name, stop in standing.items() if stop.stage in (*TRIAL, "live")}
+
+
+def _moment(time: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(time)
+    except ValueError as error:
+        raise Invalid(f"{time!r} is no time", hint="for example 2026-11-27T09:30:00+00:00") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def evidence(release: Release, gates: Sequence[Gate]) -> str:

@@ -17,6 +17,7 @@ from insource.engines.outbox import Outbox
 from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
+from insource.journeys.trial import advance
 from insource.nouns import to_json
 from insource.serve.auth import ANY_KEY, ANYONE, CALLER, OPERATOR, Guarded, all_guarded, key_of, may_call
 from insource.serve.books import close_books, keep_books
@@ -36,7 +37,7 @@ from insource.serve.readiness import Readiness
 from insource.settings import Settings
 from insource.store import Store
 
-FOLLOW_S = 2.0
+FOLLOW_S, ADVANCE_S = 0.5, 5.0
 
 
 def create_app(
@@ -63,7 +64,7 @@ def create_app(
         if desk.outage is not None:
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         await desk.meter.remember(store)
-        beside = (_follow(desk), keep_books(settings, store)) if follow else ()
+        beside = (_follow(desk), _advance(desk), desk.trying.work(), keep_books(settings, store)) if follow else ()
         running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *beside)]
         try:
             yield
@@ -157,6 +158,26 @@ async def _follow(desk: Desk) -> None:
             for problem in problems if problems != said else ():
                 log.warning("not loaded: %s", problem)
             said = problems
+
+
+async def _advance(desk: Desk) -> None:
+    """Moves releases on their way when that is due: as a trial tells more, else every few seconds."""
+    log, said = logging.getLogger("insource.serve"), list[str]()
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(desk.trying.noted.wait(), ADVANCE_S)
+        desk.trying.noted.clear()
+        problems = []
+        for task in desk.live():
+            try:
+                for change in await advance(task, desk.settings, desk.store):
+                    log.warning("%s: %s to %s: %s", change.release, change.before, change.after, change.why)
+                    await desk.follow()
+            except InsourceError as error:
+                problems.append(f"{task}: {error}")
+        for problem in problems if problems != said else ():
+            log.warning("not moved: %s", problem)
+        said = problems
 
 
 async def _follow_keys(keyring: Keyring) -> None:

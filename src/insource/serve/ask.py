@@ -9,13 +9,14 @@ import msgspec
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
 from insource.journeys.relay import LEFT
-from insource.nouns import Key, Record, record_id
+from insource.nouns import Key, Record, Request, record_id
 from insource.serve import wire
 from insource.serve.chat_call import ChatCall
 from insource.serve.desk import Desk
 from insource.serve.exchange import Exchange
 from insource.serve.fresh import Headers, as_wished
 from insource.serve.leaving import WhileThere
+from insource.serve.trying import Turn
 
 T = TypeVar("T")
 
@@ -80,10 +81,17 @@ async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Record:
     request = wire.to_request(asked.call, path.task, id=record_id(), key=asked.key, deadline=path.deadline)
-    path = desk.seeing.path(chosen(request, path))
-    with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
+    with desk.trying.call(request, chosen(request, path)) as turn:
+        return await _answered(desk, request, asked.key, turn, there)
+
+
+async def _answered(desk: Desk, request: Request, key: Key, turn: Turn, there: WhileThere) -> Record:
+    path = desk.seeing.path(turn.path)
+    with desk.meter.hold(key, request, path) as request, desk.seeing.call(request) as request:
         try:
-            return await answer(request, path, there.sealing(desk.keep))
+            record = await answer(request, path, there.sealing(desk.keep))
+            turn.answered(record)
+            return record
         except (EngineError, Blocked, ScanFailed) as error:
             raise Unanswered(error, request.id) from error
         except asyncio.CancelledError:

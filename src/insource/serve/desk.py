@@ -11,9 +11,10 @@ from insource.engines.shared_base import Bases
 from insource.errors import Conflict, Denied, EngineBusy, InsourceError, Missing, StoreError
 from insource.journeys.again import Answers
 from insource.journeys.answer import Path
+from insource.journeys.beside import Pair
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.journeys.turnstiles import none_left, resting
-from insource.nouns import Key, Pending, Record
+from insource.nouns import Key, Pending, Record, Release
 from insource.route import AUTO
 from insource.serve.auth import may_call
 from insource.serve.auto import Auto
@@ -22,7 +23,8 @@ from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
 from insource.serve.outage import Outage
 from insource.serve.seeing import Seeing
-from insource.settings import Settings, task_names
+from insource.serve.trying import OnTrial, Trying
+from insource.settings import Settings, load_rollout, task_names
 from insource.store import Store
 
 
@@ -39,6 +41,7 @@ class Desk:
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
         self.seeing = Seeing(settings)
+        self.trying = Trying(store)
         self.outage = Outage(settings, store) if settings.audit.spool else None
         self.answers = Answers(settings.answers)
         self._paths = {name: self._given(path) for name, path in paths.items()}
@@ -46,6 +49,7 @@ class Desk:
         self._engines: dict[str, Path] = {}
         self._calls: Counter[int] = Counter()
         self._leaving: dict[int, Path] = {}
+        self._standby: dict[str, Path] = {}  # what answered a task before, open for a way back
         self._opening = asyncio.Lock()
         self.in_flight = 0  # calls that are being answered
 
@@ -132,21 +136,43 @@ class Desk:
         return resting(self._bases.turnstiles)
 
     async def follow(self) -> list[str]:
-        """Opens what became live and lets go of what no longer is. Returns what could not be opened, in words."""
+        """Opens what became live or is on trial, and lets go of what no longer is. Returns what could not be opened."""
         problems = []
         self._tasks = await asyncio.to_thread(task_names, self.settings)
         for task in self._tasks:
-            release = await self.store.live(task)
+            release, tried = await self.store.live(task), await self.store.on_trial(task)
             name = release.name if release else None
-            if name == self._serves(task):
-                continue
-            try:
-                path = await open_path(task, self.settings, self.store, bases=self._bases) if name else None
-            except InsourceError as error:
-                problems.append(f"{name}: {error}")
-                continue
-            await self._replace(task, path)
+            for wanted, step in ((name, self._go_live(task, name)), (tried and tried.name, self._try(task, tried))):
+                try:
+                    await step
+                except InsourceError as error:
+                    problems.append(f"{wanted}: {error}")
+        for path in list(self._leaving.values()):
+            await self._let_go(path)
         return problems
+
+    async def _go_live(self, task: str, name: str | None) -> None:
+        """Has the release called `name` answer the task. Raises what keeps it from being opened."""
+        if name == self._serves(task):
+            return
+        standing_by = self._paths.get(name or "")
+        path = standing_by or (
+            self._given(await open_path(name, self.settings, self.store, bases=self._bases)) if name else None
+        )
+        self._replace(task, path)
+
+    async def _try(self, task: str, tried: Release | None) -> None:
+        """Has the release tried beside the live one; None: none is. Raises what keeps it from being opened."""
+        now, live = self.trying.of(task), self._paths.get(task)
+        if now is not None and (tried is None or tried.name != now.release):
+            self.trying.put(task, None)
+            self._leave(now.release)
+        if tried is None or live is None or tried.name == self._serves(task):
+            self.trying.put(task, None)
+        elif now is None or (now.release, now.share) != (tried.name, tried.share) or now.pair.live is not live:
+            policy = await asyncio.to_thread(load_rollout, self.settings, task)
+            pair = Pair(await self._path(tried.name), live, policy)
+            self.trying.put(task, OnTrial(tried.name, pair, tried.share))
 
     async def close(self) -> None:
         """Closes every engine."""
@@ -239,16 +265,26 @@ class Desk:
             return model
         return next((name for name, engine in self.settings.engines.items() if engine.model == model), None)
 
-    async def _replace(self, task: str, path: Path | None) -> None:
-        old = self._paths.pop(task, None)
+    def _replace(self, task: str, path: Path | None) -> None:
+        """Another path answers the task. The one that did stands by under its release's name, for a way back."""
+        old, former = self._paths.pop(task, None), self._standby.pop(task, None)
         if path is not None:
-            self._paths[task] = self._given(path)
+            self._paths[task] = path
+            self._paths.pop(path.tiers[0].release or "", None)
+        if former is not None and former is not path:
+            self._paths = {name: one for name, one in self._paths.items() if one is not former}
+            self._leaving[id(former)] = former
         if old is not None:
-            self._leaving[id(old)] = old
-            await self._let_go(old)
+            self._paths[old.tiers[0].release or task] = self._standby[task] = old
+
+    def _leave(self, name: str) -> None:
+        """Nothing is to be asked of this release any more, unless it answers its task or stands by."""
+        path = self._paths.get(name)
+        if path is not None and all(path is not one for one in self._standby.values()):
+            self._leaving[id(self._paths.pop(name))] = path
 
     async def _let_go(self, path: Path) -> None:
-        if id(path) in self._leaving and not self._calls[id(path)]:
+        if id(path) in self._leaving and not self._calls[id(path)] and not self.trying.holds(path):
             del self._leaving[id(path)]
             await close_path(path)
 

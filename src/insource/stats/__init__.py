@@ -4,6 +4,7 @@ Knows nothing of tasks, engines or reports. Every interval is two-sided 95% unle
 called upper or lower is one-sided.
 """
 
+from insource.stats.betting import e_value, mean_interval
 from insource.stats.calibration import (
     Bin,
     brier,
@@ -44,10 +45,12 @@ __all__ = [
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "coverage_at_risk",
+    "e_value",
     "expected_calibration_error",
     "fit_scale",
     "fit_temperature",
     "mcnemar",
+    "mean_interval",
     "paired_bootstrap",
     "paired_proportions",
     "quantile",

@@ -9,7 +9,7 @@ from insource.errors import StoreError
 from insource.nouns import Noun
 from insource.store import chain
 from insource.store.spending import sum_up
-from insource.store.tables import API_KEY, ENTRY, METADATA, MIGRATION, OPEN_CALL, RECORD, SPENT
+from insource.store.tables import API_KEY, ENTRY, METADATA, MIGRATION, OPEN_CALL, RECORD, SPENT, TRIAL
 
 Step = Callable[[Connection], None]
 
@@ -46,11 +46,16 @@ def _fewer_pages(connection: Connection) -> None:
         connection.execute(OPEN_CALL.insert(), begun)
 
 
+def _trials(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[TRIAL])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
     Migration(number=3, name="audit chain", apply=_audit_chain),
     Migration(number=4, name="fewer pages a commit", apply=_fewer_pages),
+    Migration(number=5, name="releases on trial", apply=_trials),
 )
 
 

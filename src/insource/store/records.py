@@ -135,6 +135,12 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
     return [stored(body, Pending) for body in connection.execute(found).scalars()]
 
 
+def put_up(connection: Connection, pending: Pending) -> None:
+    """Adds an answer that was given to what waits for a person. One that is there already stays as it is."""
+    row = (pending.record, pending.task, False, to_json(pending).decode())
+    bulk.insert(driver(connection), PENDING, PENDING_NAMES, [row], "ON CONFLICT DO NOTHING")
+
+
 def queues(connection: Connection) -> dict[str, int]:
     """Task → how many of its answers wait for a person."""
     found = select(PENDING.c.task, func.count()).where(PENDING.c.settled.is_(False)).group_by(PENDING.c.task)

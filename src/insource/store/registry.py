@@ -4,11 +4,13 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing
-from insource.nouns import Gate, Release, Stage, StageChange, to_json
+from insource.nouns import Gate, Release, StageChange, to_json
 from insource.store import links
 from insource.store.bulk import driver
 from insource.store.stored import stored
 from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
+
+ON_TRIAL = ("shadow", "canary")
 
 
 def add_release(connection: Connection, release: Release) -> None:
@@ -46,11 +48,18 @@ def live(connection: Connection, task: str) -> Release | None:
     return stored(body, Release) if body else None
 
 
+def on_trial(connection: Connection, task: str) -> Release | None:
+    """The release of the task that is tried beside the live one."""
+    found = select(RELEASE.c.body).where(RELEASE.c.task == task, RELEASE.c.stage.in_(ON_TRIAL))
+    body = connection.execute(found.order_by(RELEASE.c.seq.desc()).limit(1)).scalar()
+    return stored(body, Release) if body else None
+
+
 def change_stage(connection: Connection, change: StageChange, retire: str) -> None:
     """Sets the stage, retires the other release and notes the change, all or nothing.
 
-    Raises `Missing` for an unknown release, `Conflict` when its stage is no longer `change.before`, or when another
-    release is live that `retire` does not name.
+    Raises `Missing` for an unknown release, `Conflict` when its stage is no longer `change.before`, when another
+    release is live that `retire` does not name, or when another is on trial.
     """
     changed = release(connection, change.release)
     if changed.stage != change.before:
@@ -60,9 +69,14 @@ def change_stage(connection: Connection, change: StageChange, retire: str) -> No
     other = live(connection, changed.task)
     if change.after == "live" and other is not None and other.name not in (retire, change.release):
         raise Conflict(f"{other.name} went live meanwhile", hint="look again: insource release list")
-    _set_stage(connection, changed, change.after, change.who)
+    tried = on_trial(connection, changed.task)
+    if change.after in ON_TRIAL and tried is not None and tried.name != change.release:
+        hint = f"insource release promote {tried.name} --to candidate takes it out"
+        raise Conflict(f"{tried.name} is on trial, and one is at a time", hint=hint)
+    _set_stage(connection, changed, change)
     if retire and retire != change.release:
-        _set_stage(connection, release(connection, retire), "retired", "")
+        left = release(connection, retire)
+        _set_stage(connection, left, msgspec.structs.replace(change, after="retired", who="", share=0))
     body = to_json(change).decode()
     noted = STAGE_CHANGE.insert().values(release=change.release, task=changed.task, body=body)
     seq = connection.execute(noted.returning(STAGE_CHANGE.c.seq)).scalar_one()
@@ -86,9 +100,9 @@ def gates(connection: Connection, release_name: str) -> list[Gate]:
     return [stored(body, Gate) for body in connection.execute(found).scalars()]
 
 
-def _set_stage(connection: Connection, found: Release, stage: Stage, who: str) -> None:
-    approved = who if stage == "live" else found.approved_by
-    now = msgspec.structs.replace(found, stage=stage, approved_by=approved)
+def _set_stage(connection: Connection, found: Release, change: StageChange) -> None:
+    approved = change.who if change.after == "live" else found.approved_by
+    now = msgspec.structs.replace(found, stage=change.after, share=change.share, approved_by=approved)
     connection.execute(
-        update(RELEASE).where(RELEASE.c.name == found.name).values(stage=stage, body=to_json(now).decode())
+        update(RELEASE).where(RELEASE.c.name == found.name).values(stage=change.after, body=to_json(now).decode())
     )

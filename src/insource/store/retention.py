@@ -7,7 +7,7 @@ A record that waits for a person stays, and so does every change of stage: they 
 from sqlalchemy import Connection, delete, func, select
 
 from insource.nouns import Noun, to_json
-from insource.store import chain, links
+from insource.store import chain, links, trials
 from insource.store.bulk import driver
 from insource.store.chain import VOUCHED
 from insource.store.tables import ENTRY, PENDING, RECORD, REVIEW, STAGE_CHANGE
@@ -56,6 +56,7 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
+    trials.forget(connection)
     links.enter(driver(connection), [("pruned", through, at)])
     connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
     for kind, about in kept:

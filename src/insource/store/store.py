@@ -10,9 +10,34 @@ from typing import Any, Self
 from sqlalchemy import Connection, delete
 
 from insource.errors import Invalid
-from insource.nouns import Dataset, Example, Gate, Intent, Key, Pending, Record, Release, Report, Review, StageChange
+from insource.nouns import (
+    Dataset,
+    Example,
+    Gate,
+    Intent,
+    Key,
+    Pending,
+    Record,
+    Release,
+    Report,
+    Review,
+    StageChange,
+    Trial,
+)
 from insource.settings import Settings
-from insource.store import backup, carried, chain, datasets, keys, records, registry, retention, spending, spooled
+from insource.store import (
+    backup,
+    carried,
+    chain,
+    datasets,
+    keys,
+    records,
+    registry,
+    retention,
+    spending,
+    spooled,
+    trials,
+)
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.group import GroupCommit
@@ -24,6 +49,7 @@ from insource.store.spool_file import Line
 from insource.store.spooled import Came
 from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
+from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
 
 FILE = "insource.db"
@@ -140,6 +166,23 @@ class Store:
         """The release that answers the task's traffic."""
         return await self._thread.look(lambda c: registry.live(c, task))
 
+    async def on_trial(self, task: str) -> Release | None:
+        """The release of the task that is tried beside the live one."""
+        return await self._thread.look(lambda c: registry.on_trial(c, task))
+
+    async def add_trials(self, tried: Sequence[Tried]) -> None:
+        """Keeps calls that two releases answered."""
+        await self._thread.run(lambda c: trials.add(c, tried))
+
+    async def trials(self, release: str, since: str, here: str) -> tuple[Counted, list[Seen]]:
+        """What was counted of `release` on trial since a time, `here` since its stop, and what people said of it."""
+        counted = await self._thread.look(lambda c: trials.count(c, release, since, here))
+        return counted, await self._thread.look(lambda c: trials.judged(c, release, since))
+
+    async def trial(self, record: str) -> Trial | None:
+        """What another release answered to the call, None where none was asked."""
+        return await self._thread.look(lambda c: trials.of_record(c, record))
+
     async def change_stage(self, change: StageChange, *, retire: str = "") -> None:
         """Sets a stage, retires the release called `retire` and notes the change: all or nothing.
 
@@ -236,6 +279,10 @@ class Store:
     async def input_hashes(self, ids: list[str]) -> dict[str, str]:
         """Record → keyed hash of its input, for those of `ids` that there are."""
         return await self._thread.look(lambda c: records.input_hashes(c, ids))
+
+    async def put_up(self, pending: Pending) -> None:
+        """Has a person look at an answer that was given. One that waits or was looked at stays as it is."""
+        await self._thread.run(lambda c: records.put_up(c, pending))
 
     async def settle(self, review: Review) -> None:
         """Notes a verdict. Raises `Conflict` when there is one already, `Missing` for an unknown record."""

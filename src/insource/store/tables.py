@@ -69,6 +69,20 @@ GATE = Table(
     Column("body", Text, nullable=False),
 )
 
+TRIAL = Table(
+    "trial",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("record", String, nullable=False, unique=True),
+    Column("release", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("agrees", Boolean),
+    Column("worse", Integer, nullable=False),
+    Column("slower", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("trial_by_release", "release", "created"),
+)
+
 RECORD = Table(
     "record",
     METADATA,

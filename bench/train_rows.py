@@ -1,0 +1,41 @@
+"""The README's rows of the release train: bench/canary.py and bench/rollback.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Row = tuple[str, str, str, bool]
+
+
+def _within(found: dict[str, Any], of: str = "") -> str:
+    low, high = found[f"{of}interval"]
+    return f"{found[f'{of}share']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def canary(d: dict[str, Any]) -> Iterator[Row]:
+    """False stops and caught rises, beside a z-test on the same calls."""
+    same, paired = (d["worlds"][name] for name in ("the same", "the same calls"))
+    runs, worst = same["runs"], max(same["ours"]["share"], paired["ours"]["share"])
+    found = f"{_within(same['ours'])}, of paired errors {_within(paired['ours'])}, n {runs:,} each"
+    what = f"canary, looked at after each of {d['calls']:,} calls: stopped though no worse, 5% errors both"
+    yield what, "≤ 5%", found, worst <= 0.05
+    worse, nested = (d["worlds"][name]["ours"] for name in ("worse", "worse, paired"))
+    found = f"{_within(worse, 'within_')}, of paired errors {_within(nested, 'within_')}; half of them after"
+    found += f" {worse['median_calls']:,} and {nested['median_calls']:,} calls"
+    held = min(worse["within_share"], nested["within_share"])
+    yield f"… errors 5% → 10%, stopped within {d['within']:,} labelled calls", "≥ 90%", found, held >= 0.9
+    found = f"{_within(same['naive'])} and {_within(paired['naive'])} stopped though no worse"
+    yield "… control: a z-test at every look", "cries wolf", found, same["naive"]["share"] > 0.05
+    failing, slow = (d["worlds"][name]["ours"] for name in ("failing", "slow"))
+    found = f"{_within(failing, 'within_')} and {_within(slow, 'within_')}, half of them after"
+    found += f" {failing['median_calls']:,} and {slow['median_calls']:,} calls"
+    yield f"… failures 0.5% → 3%, and twice as slow, within {d['within']:,} calls", "shown", found, True
+
+
+def rollback(d: dict[str, Any]) -> Iterator[Row]:
+    """How soon nothing of a release is left, and what callers noticed."""
+    found = f"p95 {d['p95_s']:.2f} s, p50 {d['p50_s']:.2f}, most {d['most_s']:.2f}; canaries and live ones in turn"
+    what = f"rollback under load, {d['times']} times, {d['callers']} callers: to the last answer of what left"
+    yield what, "p95 ≤ 2 s", found, d["p95_s"] <= 2 and d["alive"] and d["same_as_before"]
+    found = f"{d['failed']} of {d['calls']:,} (below {d['failed_upper95']:.4%})"
+    found += f", {d['chain_faults']} faults of the audit"
+    yield "… calls that failed meanwhile", "0", found, not (d["failed"] or d["chain_faults"])
