@@ -1,17 +1,24 @@
 """What waits for a person, and what the person says of it."""
 
+import hmac
 from collections.abc import Sequence
 
-from insource.nouns import Noun, Pending, Review, Task, Verdict
+from insource.errors import Conflict, Invalid
+from insource.journeys.answer import input_hash
+from insource.journeys.scanned import Scans, watched
+from insource.nouns import JsonObject, Noun, Pending, Record, Review, Task, Verdict, ask
 from insource.review import corrected, verdict
 from insource.store import Store
 
 
 class Said(Noun, frozen=True, kw_only=True):
-    """A person's word: the verdict, the correction as typed (`LABEL` or `output=label`), a note, and who."""
+    """A person's word: the verdict, a note, and who.
+
+    The correction is as typed (`LABEL` or `output=label`), or a value for each field that it is of.
+    """
 
     verdict: Verdict
-    correct: tuple[str, ...] = ()
+    correct: tuple[str, ...] | JsonObject = ()
     note: str = ""
     reviewer: str = ""
 
@@ -32,9 +39,49 @@ async def settle(task: Task, store: Store, record: str, said: Said) -> Review:
     return review
 
 
+async def feedback(
+    task: Task, store: Store, record: Record, said: Said, *, text: str = "", scans: Scans | None = None
+) -> Review:
+    """Settles an answer on what an application says of it, be it one that waits for a person or one that was given.
+
+    `text` is the input again, which no record holds; what scans take out of a call is taken out of it. Raises
+    `Invalid` where it is another than the record's, or the correction is none; `Conflict` where it is settled.
+    """
+    try:
+        pending = await store.waiting(record.id)
+    except Conflict:
+        pending = await _given(task, record, store, text, scans)
+    review = judge(task, pending, said)
+    await store.settle_given(pending, review)
+    return review
+
+
+async def _given(task: Task, record: Record, store: Store, text: str, scans: Scans | None) -> Pending:
+    """An answer that was given, as what a person sees."""
+    if text:
+        hashed = input_hash(await store.tenant_key(record.tenant), text.encode(errors="surrogatepass"))
+        if not hmac.compare_digest(hashed, record.input_hash):
+            raise Invalid("the input is another than the one of the record", hint="leave it out", at="input")
+        watch = await watched(ask(task, text, id=record.id), scans)
+        text = "" if watch.error is not None else watch.request.input
+    said = record.answer
+    return Pending(
+        record=record.id,
+        task=record.task or "",
+        input=text,
+        value=said.value if said else None,
+        confidence=said.confidence if said else None,
+        reason="feedback",
+        created=record.created,
+    )
+
+
 def judge(task: Task, pending: Pending, said: Said) -> Review:
     """The review that a person's word makes of a waiting answer. Raises `Invalid`."""
-    right = corrected(task, pending, words) if (words := _words(said.correct)) else None
+    if isinstance(said.correct, dict):
+        right: JsonObject | None = {**(pending.value or {}), **said.correct} or None
+    else:
+        right = corrected(task, pending, words) if (words := _words(said.correct)) else None
     return verdict(task, pending, said.verdict, right, note=said.note, reviewer=said.reviewer)
 
 

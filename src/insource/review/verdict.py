@@ -53,9 +53,12 @@ def corrected(task: Task, pending: Pending, words: Sequence[str]) -> JsonObject:
 
 
 def to_example(task: Task, pending: Pending, review: Review) -> Example | None:
-    """The labelled row that a verdict gives: the proposal when right, the correction when wrong, else None."""
+    """The labelled row that a verdict gives: the proposal when right, the correction when wrong.
+
+    None where nobody said what is right, or the text is not known.
+    """
     target = pending.value if review.verdict == "right" else review.corrected
-    if target is None:
+    if target is None or not pending.input.strip():
         return None
     identity = Example.identity(task.name, pending.input, target)
     return Example(id=identity, task=task.name, input=pending.input, target=target, origin="human")

@@ -19,7 +19,7 @@ from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.trial import advance
 from insource.nouns import to_json
-from insource.serve.auth import ANY_KEY, ANYONE, CALLER, OPERATOR, Guarded, all_guarded, key_of, may_call
+from insource.serve.auth import ANY_KEY, ANYONE, CALLER, FEEDBACK, OPERATOR, Guarded, all_guarded, key_of, may_call
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.completions import completions
@@ -29,6 +29,7 @@ from insource.serve.door import Door
 from insource.serve.embeddings import embeddings
 from insource.serve.ends import Ends
 from insource.serve.faults import NOT_KEPT, on_bug, on_http, on_ours
+from insource.serve.feedback import take_feedback
 from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
@@ -146,6 +147,7 @@ ROUTES = [
     Guarded(CHAT, chat, CALLER, methods=["POST"]),
     Guarded("/v1/completions", completions, CALLER, methods=["POST"]),
     Guarded("/v1/embeddings", embeddings, CALLER, methods=["POST"]),
+    Guarded("/v1/feedback", take_feedback, FEEDBACK, methods=["POST"]),
 ]
 
 

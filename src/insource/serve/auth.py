@@ -15,6 +15,7 @@ from insource.serve.tls import PEER
 
 ANYONE: tuple[Role, ...] = ()
 CALLER: tuple[Role, ...] = ("caller",)
+FEEDBACK: tuple[Role, ...] = ("caller", "reviewer")
 OPERATOR: tuple[Role, ...] = ("operator", "admin")
 ANY_KEY: tuple[Role, ...] = ("caller", "reviewer", "operator", "admin")
 

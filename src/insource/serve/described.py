@@ -17,12 +17,15 @@ from insource.serve.auth import Guarded
 from insource.serve.chat_call import ChatCall
 from insource.serve.completions import MOST_PROMPTS, TextCall
 from insource.serve.embeddings import MOST_TEXTS, EmbeddingCall
+from insource.serve.feedback import FeedbackCall
 
 BODIES: Mapping[str, type] = {
     "/v1/chat/completions": ChatCall,
     "/v1/completions": TextCall,
     "/v1/embeddings": EmbeddingCall,
+    "/v1/feedback": FeedbackCall,
 }
+ANSWERS_CALLS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 STREAMED = ("/v1/chat/completions", "/v1/completions")
 TEXTS = {"/metrics"}
 EVERYWHERE = (400, 403, 405, 408, 431)  # no HTTP, another host's page, another method, too slow a head, too large a one
@@ -70,7 +73,7 @@ def _ends(route: Guarded) -> list[int]:
 def _answer(path: str) -> JsonObject:
     if path in TEXTS:
         return {"description": "The numbers, in a form that Prometheus asks for.", "content": {"*/*": {}}}
-    schema = {"$ref": "#/components/schemas/Answer"} if path in BODIES else {"type": "object"}
+    schema = {"$ref": "#/components/schemas/Answer"} if path in ANSWERS_CALLS else {"type": "object"}
     content: JsonObject = {"application/json": {"schema": schema}}
     if path in STREAMED:
         content["text/event-stream"] = {}

@@ -156,6 +156,12 @@ def settle(connection: Connection, review: Review) -> None:
     connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
 
 
+def settle_given(connection: Connection, pending: Pending, review: Review) -> None:
+    """Notes a verdict on an answer that was given, or on one that waits. Raises `Conflict` when there is one."""
+    put_up(connection, pending)
+    settle(connection, review)
+
+
 def reviews(connection: Connection, task: str) -> list[tuple[Pending, Review]]:
     """Every verdict on the task's answers, oldest first, with what it was about."""
     found = (

@@ -288,6 +288,10 @@ class Store:
         """Notes a verdict. Raises `Conflict` when there is one already, `Missing` for an unknown record."""
         await self._thread.run(lambda c: records.settle(c, review))
 
+    async def settle_given(self, pending: Pending, review: Review) -> None:
+        """Notes a verdict on an answer that was given, or on one that waits. Raises `Conflict` when there is one."""
+        await self._thread.run(lambda c: records.settle_given(c, pending, review))
+
     async def reviews(self, task: str) -> list[tuple[Pending, Review]]:
         """Every verdict on the task's answers, oldest first, with what it was about."""
         return await self._thread.look(lambda c: records.reviews(c, task))

@@ -1,0 +1,96 @@
+"""POST /v1/feedback: a verdict by record, on what waits and on what was given, from whom it concerns."""
+
+import httpx2 as httpx
+import pytest
+from serving import gateway, tickets
+
+from insource.journeys import keys
+from insource.nouns import Key
+from insource.review import to_example
+
+SURE, UNSURE = "refund please", "unsure what this is"
+
+
+async def asked(http, text: str, key: str = "") -> str:
+    body = {"model": "tickets", "messages": [{"role": "user", "content": text}]}
+    said = await http.post("/v1/chat/completions", json=body, headers=bearer(key))
+    assert said.status_code == 200, said.text
+    return said.headers["x-insource-record"]
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+async def tell(http, key: str = "", **body):
+    return await http.post("/v1/feedback", json=body, headers=bearer(key))
+
+
+async def test_a_verdict_settles_what_waits_and_what_was_given(tmp_path):
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url) as http:
+        waits, given = await asked(http, UNSURE), await asked(http, SURE)
+        said = await tell(http, record=waits, verdict="wrong", correct="refund", note="asks for money")
+        assert said.json() == {
+            "object": "feedback", "record": waits, "verdict": "wrong", "corrected": {"intent": "refund"}}  # fmt: skip
+        assert (await tell(http, record=given, verdict="right", input=SURE)).status_code == 200
+        assert await store.pending("tickets") == []
+        (first, one), (second, other) = await store.reviews("tickets")
+        assert (one.note, one.corrected, first.input) == ("asks for money", {"intent": "refund"}, UNSURE)
+        assert (other.verdict, second.input, second.reason) == ("right", SURE, "feedback")
+        again = await tell(http, record=given, verdict="wrong", correct="other")
+        assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
+        assert (await store.verify_chain()).faults == ()
+
+
+async def test_without_the_text_a_verdict_counts_and_makes_no_row(tmp_path):
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url) as http:
+        given = await asked(http, SURE)
+        assert (await tell(http, record=given, verdict="wrong", correct={"intent": "status"})).status_code == 200
+        ((pending, review),) = await store.reviews("tickets")
+        assert (pending.input, review.corrected) == ("", {"intent": "status"})
+        assert to_example(tickets(), pending, review) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "at"),
+    [
+        ({"verdict": "right"}, 422, ""),
+        ({"record": "0" * 32, "verdict": "right"}, 404, "record"),
+        ({"verdict": "splendid"}, 422, ""),
+        ({"verdict": "wrong", "correct": "no such label"}, 422, ""),
+        ({"verdict": "wrong", "correct": {"intent": 7}}, 422, ""),
+        ({"verdict": "wrong", "correct": {"colour": "red"}}, 422, ""),
+        ({"verdict": "right", "correct": "status"}, 422, ""),
+        ({"verdict": "wrong", "correct": "refund"}, 422, ""),
+        ({"verdict": "right", "input": "another text"}, 422, "input"),
+        ({"verdict": "right", "note": "x" * 20_000}, 422, "note"),
+    ],
+)
+async def test_what_is_no_feedback_is_told_and_settles_nothing(tmp_path, body, status, at):
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url) as http:
+        record = await asked(http, SURE)
+        full = body if body == {"verdict": "right"} else {"record": record} | body
+        said = await tell(http, **full)
+        assert said.status_code == status, said.text
+        assert (said.json()["error"]["param"] or "") == at or not at
+        assert await store.reviews("tickets") == []
+
+
+async def test_nobody_says_anything_of_another_tenants_answers(tmp_path):
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url) as http:
+        texts = {}
+        for name, tenant, roles, scopes in [
+            ("mine", "a", ("caller",), ()), ("desk", "a", ("reviewer",), ()), ("other", "b", ("caller",), ()),
+            ("narrow", "a", ("caller",), ("elsewhere",)), ("ops", "a", ("operator",), ()),
+        ]:  # fmt: skip
+            key = Key(id="", name=name, tenant=tenant, roles=roles, scopes=scopes)
+            texts[name] = (await keys.create(store, key))[1]
+        record = await asked(http, SURE, texts["mine"])
+        unknown = await tell(http, texts["other"], record="0" * 32, verdict="right")
+        for name, status in [("other", 404), ("narrow", 404), ("ops", 403), ("desk", 200), ("mine", 409)]:
+            said = await tell(http, texts[name], record=record, verdict="right")
+            assert said.status_code == status, (name, said.text)
+            if status == 404:
+                assert said.text.replace(record, "0" * 32) == unknown.text
+        ((_, review),) = await store.reviews("tickets")
+        assert review.reviewer == "desk"
