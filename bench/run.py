@@ -28,6 +28,7 @@ import scan_rows
 import schema_rows
 import spool_rows
 import train_rows
+import watch_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -186,6 +187,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "canary": (["canary.py", "."], train_rows.canary),
     "rollback": (["rollback.py", "."], train_rows.rollback),
+    "drift": (["drift.py", "banking77"], watch_rows.drift),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

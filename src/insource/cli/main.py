@@ -26,6 +26,7 @@ VERBS = {
     "answer": "Put one input to a task and see the decision explained.",
     "batch": "Answer a file of inputs; a second run does only what is missing.",
     "review": "See and settle what waits for a person.",
+    "improve": "Reviewed rows in, retrained release out, tried beside what is live.",
     "keys": "Make, list, replace and end API keys, with roles, limits and budgets.",
     "models": "List, pull and verify base models.",
     "audit": "Verify what was recorded, export it, see what was spent.",

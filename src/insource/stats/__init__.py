@@ -29,12 +29,14 @@ from insource.stats.intervals import (
 from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
 from insource.stats.quantiles import quantile, quantile_interval
 from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
+from insource.stats.shift import Shift, shifts
 
 __all__ = [
     "Bin",
     "CurvePoint",
     "Difference",
     "Floats",
+    "Shift",
     "aurc",
     "binomial_cdf",
     "bootstrap",
@@ -58,6 +60,7 @@ __all__ = [
     "resample",
     "risk_coverage",
     "scaled",
+    "shifts",
     "threshold_for_risk",
     "wilson",
     "zero_failures_upper",
