@@ -29,7 +29,7 @@ AT_ONCE = 64
 PATIENCE_S = 600.0
 
 
-class _TrainerRow(Noun, frozen=True, kw_only=True):
+class TrainerRow(Noun, frozen=True, kw_only=True):
     """A line of trainer.jsonl: what the trainer's own evaluation answered to one dev row."""
 
     id: str
@@ -75,7 +75,7 @@ async def _before(
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
     test = [row.input for row in await store.examples(dataset.id, SPLIT)]
     trained_on = [row.input for row in await store.examples(release.dataset) if row.split != SPLIT]
-    rows = _trainer_rows(settings.state / release.folder)
+    rows = trainer_rows(settings.state / release.folder)
     served = await _served(as_served(manifest.task, task), release, rows, settings, store, progress=progress)
     return [
         checks.made_for(manifest, task),
@@ -101,15 +101,15 @@ def _after(task: Task, release: Release, report: Report) -> list[Check]:
     ]
 
 
-def _trainer_rows(folder: Path) -> list[_TrainerRow]:
+def trainer_rows(folder: Path) -> list[TrainerRow]:
     """The trainer's answers; none when the artefact has no trainer.jsonl."""
     path = folder / "trainer.jsonl"
     lines = path.read_bytes().splitlines() if path.is_file() else []
-    return [from_json(line, _TrainerRow) for line in lines]
+    return [from_json(line, TrainerRow) for line in lines]
 
 
 async def _served(
-    task: Task, release: Release, rows: Sequence[_TrainerRow], settings: Settings, store: Store, *, progress: Progress
+    task: Task, release: Release, rows: Sequence[TrainerRow], settings: Settings, store: Store, *, progress: Progress
 ) -> list[JsonObject | None]:
     """What the artefact answers to the trainer's rows, one value a row; None where it failed."""
     engine = await asyncio.to_thread(Lineup(settings, store, task).release, release)
@@ -117,7 +117,7 @@ async def _served(
     seats = asyncio.Semaphore(AT_ONCE)
     done = 0
 
-    async def one(row: _TrainerRow) -> JsonObject | None:
+    async def one(row: TrainerRow) -> JsonObject | None:
         nonlocal done
         request = msgspec.structs.replace(ask(task, row.input, id=row.id), deadline=PATIENCE_S)
         async with seats:

@@ -1,0 +1,93 @@
+"""Is traffic still what the release was made for? The newest calls beside its dev rows and beside what came before."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from insource.engines.artefact import read_manifest
+from insource.errors import Conflict
+from insource.journeys.gate import trainer_rows
+from insource.nouns import Noun, Record, Review, Task
+from insource.settings import Settings
+from insource.store import Store
+from insource.watch.triage import Triage, triage
+from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, share
+
+WINDOW, MOST_BEFORE, DAYS = 500, 2_000, 31
+TRAINING, BEFORE = "training", "the month before"
+BLIND = "an estimate from confidences: it cannot see that what is right has changed; reviewed answers can"
+
+
+class Watched(Noun, frozen=True, kw_only=True):
+    """What the newest calls are like. `shifts` are p-values and distances of every feature that was looked at.
+
+    `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
+    looked at, which are the doubtful ones unless given ones were drawn for it.
+    """
+
+    task: str
+    release: str
+    calls: int
+    since: str
+    until: str
+    moved: tuple[Moved, ...]
+    looked_at: tuple[str, ...]
+    estimate: Estimate | None
+    people: Estimate | None
+    triage: Triage
+    blind_spot: str = BLIND
+
+
+async def watch(task: Task, settings: Settings, store: Store, *, window: int = WINDOW) -> Watched:
+    """Holds the newest `window` calls of the live release against its dev rows and the month before them.
+
+    Raises `Conflict` when nothing is live.
+    """
+    live = await store.live(task.name)
+    if live is None:
+        raise Conflict(f"nothing of {task.name} is live, so there is nothing to watch",
+                       hint=f"insource release promote {task.name}")  # fmt: skip
+    records = [one for one in await store.records(task.name, window + MOST_BEFORE) if one.release == live.name]
+    newest, older = records[:window], _month(records[window:])
+    now = of_records(task, newest)
+    references: dict[str, Columns] = {}
+    folder = settings.state / live.folder
+    rows = await asyncio.to_thread(trainer_rows, folder)
+    if rows:
+        trained = (await asyncio.to_thread(read_manifest, folder)).task
+        references[TRAINING] = of_answers(trained, [(row.value, row.confidence) for row in rows])
+    if len(older) >= window:
+        references[BEFORE] = of_records(task, older)
+    people = await _people(task, store, {one.id for one in newest})
+    found: list[Moved] = []
+    looked: list[str] = []
+    if len(newest) >= window and references:
+        found, _ = await asyncio.to_thread(moved, now, references)
+        looked = [f"{feature} against {name}" for name, columns in references.items() for feature in columns]
+    few = Triage(state="too few", why=f"{len(newest):,} calls of {live.name}, {window:,} are wanted")
+    return Watched(
+        task=task.name,
+        release=live.name,
+        calls=len(newest),
+        since=newest[-1].created if newest else "",
+        until=newest[0].created if newest else "",
+        moved=tuple(found),
+        looked_at=tuple(looked),
+        estimate=estimated(now),
+        people=people,
+        triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
+    )
+
+
+def _month(records: list[Record]) -> list[Record]:
+    """Those of the month before the newest of them."""
+    if not records:
+        return []
+    start = datetime.fromisoformat(records[0].created).astimezone(UTC) - timedelta(days=DAYS)
+    return [one for one in records if datetime.fromisoformat(one.created) >= start]
+
+
+async def _people(task: Task, store: Store, among: set[str]) -> Estimate | None:
+    """How many of these answers people found right."""
+    said: list[Review] = [review for _, review in await store.reviews(task.name)]
+    found = [review.verdict == "right" for review in said if review.record in among and review.verdict != "unsure"]
+    return share(sum(found), len(found))

@@ -1,0 +1,86 @@
+"""What is due is done once, a failing job stops no other, and a person hears what to look at."""
+
+import asyncio
+import json
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+from click.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
+from live_workspace import folder, go_live, release
+
+from insource.cli.main import main
+from insource.journeys.nightly import nightly
+from insource.journeys.promote import promote
+from insource.nouns import Check, Gate, Intent, Record, stamp
+from insource.store import Store
+
+
+async def gated(settings, store):
+    made = await release(settings, store)
+    check = Check(name="accuracy", demanded="≥ 0.8", found="0.9", passed=True)
+    await store.save_gate(Gate(release=made.name, artefact=made.artefact, checks=(check,), report="report"))
+    return made
+
+
+def states(night) -> dict[str, str]:
+    return {f"{job.task} {job.name}".strip(): job.state for job in night.jobs}
+
+
+async def test_what_is_due_is_done_once(tmp_path):
+    settings = folder(tmp_path)
+    file = tmp_path / "tasks" / "tickets.toml"
+    file.write_text(file.read_text() + "[rollout]\nstaging_days = 0\n")
+    async with await Store.open(settings) as store:
+        first = await release(settings, store)
+        await go_live(store, first.name)
+        second = await gated(settings, store)
+        await promote(second, settings, store, to="staging")
+        await store.intend(Intent(id="a" * 32, task="tickets", tenant="local", input_hash="", until="2026-01-01",
+                                  created="2025-12-31T00:00:00.000+00:00"))  # fmt: skip
+        night = await nightly(settings, store)
+        assert states(night) == {
+            "recover": "done", "retention": "nothing to do", "checkpoint": "done", "audit": "done",
+            "tickets rollout": "done", "tickets watch": "nothing to do",
+        }  # fmt: skip
+        assert (await store.release("tickets", "1.1.0")).stage == "shadow"
+        again = states(await nightly(settings, store))
+        assert (again["recover"], again["tickets rollout"]) == ("nothing to do", "nothing to do")
+
+
+async def test_a_broken_task_stops_nothing_else(tmp_path):
+    settings = folder(tmp_path)
+    (tmp_path / "tasks" / "broken.toml").write_text("name = 7")
+    async with await Store.open(settings) as store:
+        await go_live(store, (await release(settings, store)).name)
+        night = await nightly(settings, store)
+    assert {job.task for job in night.failed} == {"broken"}
+    assert states(night)["tickets watch"] == "nothing to do"
+    assert states(night)["audit"] == "done"
+
+
+def test_the_verb_says_what_it_did_and_ends_with_one_where_the_audit_is_not_whole(tmp_path):
+    settings = folder(tmp_path)
+
+    async def made() -> None:
+        async with await Store.open(settings) as store:
+            await go_live(store, (await release(settings, store)).name)
+            now = stamp(time.time())
+            await store.append(Record(id="b" * 32, task="tickets", release=None, tenant="local", attempts=(),
+                                      outcome="failed", input_hash="", latency_ms=1.0, created=now))  # fmt: skip
+
+    asyncio.run(made())
+    runner = CliRunner()
+    done = runner.invoke(main, ["-C", str(tmp_path), "nightly"])
+    assert done.exit_code == 0
+    assert "audit: the audit chain is whole" in done.output
+    with sqlite3.connect(settings.state / "insource.db") as database:
+        database.execute("UPDATE record SET body = replace(body, 'failed', 'answered')")
+    done = runner.invoke(main, ["-C", str(tmp_path), "nightly", "--json"])
+    assert done.exit_code == 1, done.output
+    jobs = {job["name"]: job for job in json.loads(done.stdout)["jobs"] if not job["task"]}
+    assert jobs["audit"]["state"] == "failed"
+    assert jobs["checkpoint"]["state"] in ("done", "failed")
