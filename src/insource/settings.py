@@ -109,6 +109,7 @@ class _RiskFile(Noun, frozen=True, kw_only=True):
     max_error: float | None = None
     threshold: float | None = None
     otherwise: tuple[str, ...] | str = msgspec.field(name="else", default=("review",))
+    audit: float = 0.0
 
 
 class _OutputFile(Noun, frozen=True, kw_only=True):
@@ -241,7 +242,8 @@ def _task(path: Path, file: _TaskFile) -> Task:
     if file.kind == "extract" and schema is None:
         raise Invalid(f"{path}: an extract task needs a [schema] (JSON Schema, type object)", at=str(path))
     otherwise = (file.risk.otherwise,) if isinstance(file.risk.otherwise, str) else file.risk.otherwise
-    risk = {"max_error": file.risk.max_error, "threshold": file.risk.threshold, "otherwise": otherwise}
+    risk = {"max_error": file.risk.max_error, "threshold": file.risk.threshold, "otherwise": otherwise,
+            "audit": file.risk.audit}  # fmt: skip
     sensitivity = file.sensitivity if isinstance(file.sensitivity, str) else tuple(file.sensitivity)
     metric = file.metric or {"classify": "accuracy", "extract": "f1", "generate": "exact"}[file.kind]
     return Task(

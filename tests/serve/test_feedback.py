@@ -2,11 +2,15 @@
 
 import httpx2 as httpx
 import pytest
-from serving import gateway, tickets
+from msgspec.structs import replace
+from serving import RULES, gateway, path_of, socket_of, tickets, workspace
 
+from insource.engines.scripted import Scripted
 from insource.journeys import keys
 from insource.nouns import Key
 from insource.review import to_example
+from insource.serve.app import create_app
+from insource.store import Store
 
 SURE, UNSURE = "refund please", "unsure what this is"
 
@@ -94,3 +98,23 @@ async def test_nobody_says_anything_of_another_tenants_answers(tmp_path):
                 assert said.text.replace(record, "0" * 32) == unknown.text
         ((_, review),) = await store.reviews("tickets")
         assert review.reviewer == "desk"
+
+
+async def test_of_the_given_answers_a_share_drawn_by_chance_waits_for_a_person_too(tmp_path):
+    task = replace(tickets(), risk=replace(tickets().risk, audit=0.5))
+    async with await Store.open(workspace(tmp_path)) as store:
+        path = path_of(store, task, Scripted("one", RULES))
+        settings = workspace(tmp_path)
+        async with (
+            socket_of(create_app(settings, store, {"tickets": path})) as url,
+            httpx.AsyncClient(base_url=url) as http,
+        ):
+            for i in range(60):
+                await asked(http, f"{SURE} {i}")
+            waits = await asked(http, UNSURE)
+            drawn = [one for one in await store.pending("tickets", 100) if one.record != waits]
+            assert 15 <= len(drawn) <= 45
+            assert {(one.reason, one.worth) for one in drawn} == {("drawn by chance", 1.0)}
+            assert all(one.input.startswith(SURE) for one in drawn)
+            assert (await store.pending("tickets", 100))[-1].record == waits, "sure ones drawn by chance come first"
+            assert (await store.record(drawn[0].record)).outcome == "answered"

@@ -92,12 +92,26 @@ def test_what_people_found_wrong_is_degradation_before_it_is_drift(tmp_path):
             return await watch(load_task(settings, "tickets"), settings, store, window=300)
 
     found = asyncio.run(work())
-    assert (found.people.value, found.people.n) == (0.5, 60)
+    assert (found.people.value, found.people.n, found.people_of) == (0.5, 60, "those that were looked at")
     assert found.triage.state == "degradation"
     assert "90.0% is demanded" in found.triage.why
     said = CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--window", "300"]).output
     assert "degradation: people find 50.0% right" in said
     assert "next: insource improve tickets, or insource release rollback tickets" in said
+
+
+async def test_answers_drawn_by_chance_tell_more_than_the_doubtful_ones(tmp_path):
+    settings, store, task = await place(tmp_path)
+    async with store:
+        await calls(store, 100, 0)
+        for i in range(40):
+            reason = "drawn by chance" if i < 20 else "confidence 0.4 is below 0.5"
+            given = Pending(
+                record=f"{i:032x}", task="tickets", input=f"t {i}", value={"intent": "status"}, reason=reason
+            )
+            await store.settle_given(given, Review(record=given.record, verdict="right" if i < 19 else "wrong"))
+        found = await watch(task, settings, store, window=100)
+    assert (found.people.value, found.people.n, found.people_of) == (0.95, 20, "given, drawn by chance")
 
 
 def test_an_estimate_has_its_n_and_none_is_made_of_nothing():

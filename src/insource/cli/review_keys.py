@@ -11,11 +11,13 @@ from insource.review import frequent_labels
 from insource.store import Store
 
 LEGEND = "1-9 choose · t type it · x wrong, but I cannot say · ? unsure · s skip · u undo · q quit"
-AHEAD = 200
+AHEAD, HELD_S = 25, 900.0
 
 
 class Desk:
-    """Goes through the queue of `task`. `key` gives one key, `line` asks for a line, `say` shows text.
+    """Goes through the queue of `task`, some items at a time that are this person's alone meanwhile.
+
+    `key` gives one key, `line` asks for a line, `say` shows text.
 
     A decision is written when the next one is made or the desk is left, so that `u` can take back the last.
     """
@@ -31,19 +33,30 @@ class Desk:
 
     async def work(self) -> int:
         """Shows answer after answer until the queue or the person's patience ends. Returns how many were settled."""
-        waiting = await self.store.pending(self.task.name, AHEAD)
+        waiting = await self._more([])
         settled = await self.store.reviews(self.task.name)
-        at = 0
-        self._say(f"{len(waiting)} wait. {LEGEND}" if waiting else f"nothing of {self.task.name} waits for a person")
+        at, total = 0, (await self.store.queues()).get(self.task.name, 0)
+        nothing = f"nothing of {self.task.name} waits for a person"
+        self._say(f"{total} wait. {LEGEND}" if waiting else f"{nothing}: others look at {total}" if total else nothing)
         try:
-            while at < len(waiting) or self._held:
+            while True:
+                waiting += await self._more(waiting) if at == len(waiting) else []
+                if at == len(waiting) and not self._held:
+                    break
                 step = await self._turn(waiting, at, settled)
                 if step is None:
                     break
                 at = step
         finally:
             await self._write()
+            await self.store.let_go(self.reviewer)
         return self._settled
+
+    async def _more(self, seen: list[Pending]) -> list[Pending]:
+        """Items that were not seen yet, held for this person; what was skipped is held as well, and not shown again."""
+        known = {pending.record for pending in seen}
+        found = await self.store.lease(self.task.name, self.reviewer, AHEAD + len(known) - self._settled, HELD_S)
+        return [pending for pending in found if pending.record not in known]
 
     async def _turn(self, waiting: list[Pending], at: int, settled: list[tuple[Pending, Review]]) -> int | None:
         """One answer, or after the last the chance to take it back. Returns which to show next, None to leave."""

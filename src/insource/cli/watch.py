@@ -44,7 +44,7 @@ def _words(found: Watched) -> str:
         rows = [(m.feature, m.against, f"{m.distance:.3f}", f"{m.p:.3f}", m.words) for m in found.moved]
         lines += ["", table(("what moved", "against", "distance", "p", "most"), rows)]
     lines += ["", f"  accuracy foretold   {_share(found.estimate)}  {dim(found.blind_spot)}"]
-    lines += [f"  found by people     {_share(found.people)}"]
+    lines += [f"  found by people     {_share(found.people)}  {dim(found.people_of)}"]
     return "\n".join([*lines, *([f"\nnext: {state.next}"] if state.next else [])])
 
 

@@ -32,6 +32,7 @@ from insource.nouns import (
     stamp,
 )
 from insource.nouns.record import tier_of
+from insource.review import ANY, worth
 from insource.route import HUMAN, Choice, accept
 from insource.route.need import need
 
@@ -39,6 +40,8 @@ Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
 Intend = Callable[[Intent], Awaitable[None]]
 GRACE_S = 60.0  # after a call's deadline, within which its end is on record unless the process is gone
+DRAWN = "drawn by chance"
+GIVEN = ("answered", "escalated")
 STOPPED = "the server stopped before the end"
 
 
@@ -130,7 +133,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
     record = watch.noted(recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
-    await keep(without_text(record, path.task), _pending(record, watch.request))
+    await keep(without_text(record, path.task), _pending(record, watch.request, path.task))
     if record.outcome == "failed":
         raise errors[-1]
     return watch.given(record)
@@ -305,8 +308,12 @@ def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
     return "review" if waits else "failed"
 
 
-def _pending(record: Record, request: Request) -> Pending | None:
-    if record.outcome != "review" or record.task is None:
+def _pending(record: Record, request: Request, task: Task | None) -> Pending | None:
+    """What a person is to see: an answer that nobody is sure of, or one that was given and drawn by chance."""
+    if task is None or record.task is None:
+        return None
+    drawn = record.outcome in GIVEN and not record.cached and _drawn(record.id, task.risk.audit)
+    if record.outcome != "review" and not drawn:
         return None
     said = record.answer
     return Pending(
@@ -316,9 +323,15 @@ def _pending(record: Record, request: Request) -> Pending | None:
         value=said.value if said else None,
         confidence=said.confidence if said else None,
         alternatives=said.alternatives if said else {},
-        reason=record.attempts[-1].decision.reason,
+        reason=DRAWN if drawn else record.attempts[-1].decision.reason,
         created=record.created,
+        worth=ANY if drawn else worth(said.confidence if said else None),
     )
+
+
+def _drawn(record: str, share: float) -> bool:
+    """Whether a call is among a `share` of all, by the chance in its name."""
+    return share > 0.0 and int(record[-12:], 16) < share * 2**48
 
 
 async def _hash(request: Request, key: Key | None) -> str:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
+from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
-from insource.nouns import Noun, Record, Review, Task
+from insource.nouns import Noun, Record, Task
 from insource.settings import Settings
 from insource.store import Store
 from insource.watch.triage import Triage, triage
@@ -21,7 +22,8 @@ class Watched(Noun, frozen=True, kw_only=True):
     """What the newest calls are like. `shifts` are p-values and distances of every feature that was looked at.
 
     `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
-    looked at, which are the doubtful ones unless given ones were drawn for it.
+    looked at: of the given ones that were drawn by chance where there are some, else of all, which are the doubtful
+    ones. `people_of` says which.
     """
 
     task: str
@@ -33,6 +35,7 @@ class Watched(Noun, frozen=True, kw_only=True):
     looked_at: tuple[str, ...]
     estimate: Estimate | None
     people: Estimate | None
+    people_of: str
     triage: Triage
     blind_spot: str = BLIND
 
@@ -57,7 +60,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         references[TRAINING] = of_answers(trained, [(row.value, row.confidence) for row in rows])
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
-    people = await _people(task, store, {one.id for one in newest})
+    people, people_of = await _people(task, store, {one.id for one in newest})
     found: list[Moved] = []
     looked: list[str] = []
     if len(newest) >= window and references:
@@ -74,6 +77,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         looked_at=tuple(looked),
         estimate=estimated(now),
         people=people,
+        people_of=people_of,
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
     )
 
@@ -86,8 +90,12 @@ def _month(records: list[Record]) -> list[Record]:
     return [one for one in records if datetime.fromisoformat(one.created) >= start]
 
 
-async def _people(task: Task, store: Store, among: set[str]) -> Estimate | None:
-    """How many of these answers people found right."""
-    said: list[Review] = [review for _, review in await store.reviews(task.name)]
-    found = [review.verdict == "right" for review in said if review.record in among and review.verdict != "unsure"]
-    return share(sum(found), len(found))
+async def _people(task: Task, store: Store, among: set[str]) -> tuple[Estimate | None, str]:
+    """How many of these answers people found right, and of which: those drawn by chance, where some were."""
+    said = [(pending, review) for pending, review in await store.reviews(task.name) if review.record in among]
+    told = [
+        (pending.reason == DRAWN, review.verdict == "right") for pending, review in said if review.verdict != "unsure"
+    ]
+    drawn = [right for by_chance, right in told if by_chance]
+    found = drawn or [right for _, right in told]
+    return share(sum(found), len(found)), f"given, {DRAWN}" if drawn else "those that were looked at"

@@ -161,7 +161,10 @@ class Review(Noun, frozen=True, kw_only=True):
 
 
 class Pending(Noun, frozen=True, kw_only=True):
-    """An answer that waits for a person: the record, the text it was about, and what the engines proposed."""
+    """An answer that waits for a person: the record, the text it was about, and what the engines proposed.
+
+    What is `worth` more is seen first.
+    """
 
     record: str
     task: str
@@ -171,3 +174,4 @@ class Pending(Noun, frozen=True, kw_only=True):
     alternatives: dict[str, tuple[tuple[str, float], ...]] = {}
     reason: str = ""
     created: str = ""
+    worth: float = 0.0

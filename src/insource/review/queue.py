@@ -4,6 +4,18 @@ from collections import Counter
 
 from insource.nouns import Output, Pending, Review
 
+ANY = 1.0
+
+
+def worth(confidence: float | None) -> float:
+    """What a person's look at a doubtful answer is worth, 0 to 1: the chance that it is wrong, as the engine sees it.
+
+    1 for one without an answer or a confidence, and for those that are looked at whatever the confidence (`ANY`): drawn
+    by chance, or answered otherwise by a release on trial. Among those the order must not hang on the answers, for they
+    are counted.
+    """
+    return 1.0 if confidence is None else 1.0 - confidence
+
 
 def frequent_labels(
     output: Output, pending: Pending, settled: list[tuple[Pending, Review]], count: int = 9

@@ -9,7 +9,7 @@ from insource.errors import StoreError
 from insource.nouns import Noun
 from insource.store import chain
 from insource.store.spending import sum_up
-from insource.store.tables import API_KEY, ENTRY, METADATA, MIGRATION, OPEN_CALL, RECORD, SPENT, TRIAL
+from insource.store.tables import API_KEY, ENTRY, LEASE, METADATA, MIGRATION, OPEN_CALL, PENDING, RECORD, SPENT, TRIAL
 
 Step = Callable[[Connection], None]
 
@@ -50,12 +50,24 @@ def _trials(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[TRIAL])
 
 
+def _review_queue(connection: Connection) -> None:
+    """What waits is ordered by what it is worth, and held by one person at a time."""
+    names = {column["name"] for column in inspect(connection).get_columns(PENDING.name)}
+    if "worth" not in names:
+        connection.exec_driver_sql("ALTER TABLE pending ADD COLUMN worth FLOAT NOT NULL DEFAULT 0")
+    connection.exec_driver_sql("DROP INDEX IF EXISTS pending_by_task")
+    for index in PENDING.indexes:
+        index.create(connection, checkfirst=True)
+    METADATA.create_all(connection, tables=[LEASE])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
     Migration(number=3, name="audit chain", apply=_audit_chain),
     Migration(number=4, name="fewer pages a commit", apply=_fewer_pages),
     Migration(number=5, name="releases on trial", apply=_trials),
+    Migration(number=6, name="review queue", apply=_review_queue),
 )
 
 

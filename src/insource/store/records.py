@@ -17,7 +17,7 @@ from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
 RECORD_NAMES = (*links.RECORD_COLUMNS, "body")
-PENDING_NAMES = ("record", "task", "settled", "body")
+PENDING_NAMES = ("record", "task", "settled", "body", "worth")
 
 
 class Kept(NamedTuple):
@@ -42,7 +42,7 @@ def kept(record: Record, pending: Pending | None = None) -> Kept:
     body = to_json(record).decode()
     if pending is None:
         return Kept(record, body, None)
-    return Kept(record, body, (pending.record, pending.task, False, to_json(pending).decode()))
+    return Kept(record, body, (pending.record, pending.task, False, to_json(pending).decode(), pending.worth))
 
 
 def begun(intent: Intent, process: str) -> Begun:
@@ -128,8 +128,9 @@ def waiting(connection: Connection, id: str) -> Pending:
 
 
 def pending(connection: Connection, task: str | None, limit: int) -> list[Pending]:
-    """What waits for a person, oldest first."""
-    found = select(PENDING.c.body).where(PENDING.c.settled.is_(False)).order_by(PENDING.c.seq).limit(limit)
+    """What waits for a person, what is worth most first, the oldest of those that are worth the same."""
+    order = (PENDING.c.worth.desc(), PENDING.c.seq)
+    found = select(PENDING.c.body).where(PENDING.c.settled.is_(False)).order_by(*order).limit(limit)
     if task is not None:
         found = found.where(PENDING.c.task == task)
     return [stored(body, Pending) for body in connection.execute(found).scalars()]
@@ -137,7 +138,7 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
 
 def put_up(connection: Connection, pending: Pending) -> None:
     """Adds an answer that was given to what waits for a person. One that is there already stays as it is."""
-    row = (pending.record, pending.task, False, to_json(pending).decode())
+    row = (pending.record, pending.task, False, to_json(pending).decode(), pending.worth)
     bulk.insert(driver(connection), PENDING, PENDING_NAMES, [row], "ON CONFLICT DO NOTHING")
 
 

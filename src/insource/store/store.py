@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from insource.nouns import (
     Review,
     StageChange,
     Trial,
+    stamp,
 )
 from insource.settings import Settings
 from insource.store import (
@@ -31,6 +33,7 @@ from insource.store import (
     chain,
     datasets,
     keys,
+    leases,
     records,
     registry,
     retention,
@@ -276,6 +279,16 @@ class Store:
         """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""
         return await self._thread.look(lambda c: records.waiting(c, record))
 
+    async def lease(self, task: str, holder: str, count: int, seconds: float) -> list[Pending]:
+        """Up to `count` items of the queue that are `holder`'s to look at for so many seconds, and nobody else's."""
+        now = time.time()
+        times = stamp(now), stamp(now + seconds)
+        return await self._thread.run(lambda c: leases.lease(c, task, holder, count, times))
+
+    async def let_go(self, holder: str) -> None:
+        """What `holder` holds of the queue is free."""
+        await self._thread.run(lambda c: leases.let_go(c, holder))
+
     async def input_hashes(self, ids: list[str]) -> dict[str, str]:
         """Record → keyed hash of its input, for those of `ids` that there are."""
         return await self._thread.look(lambda c: records.input_hashes(c, ids))
@@ -285,8 +298,14 @@ class Store:
         await self._thread.run(lambda c: records.put_up(c, pending))
 
     async def settle(self, review: Review) -> None:
-        """Notes a verdict. Raises `Conflict` when there is one already, `Missing` for an unknown record."""
-        await self._thread.run(lambda c: records.settle(c, review))
+        """Notes a verdict. Raises `Conflict` when there is one already or another looks at it, `Missing` for none."""
+
+        def write(connection: Connection) -> None:
+            leases.check(connection, review.record, review.reviewer, stamp(time.time()))
+            records.settle(connection, review)
+            leases.end(connection, review.record)
+
+        await self._thread.run(write)
 
     async def settle_given(self, pending: Pending, review: Review) -> None:
         """Notes a verdict on an answer that was given, or on one that waits. Raises `Conflict` when there is one."""

@@ -129,7 +129,16 @@ PENDING = Table(
     Column("task", String, nullable=False),
     Column("settled", Boolean, nullable=False),
     Column("body", Text, nullable=False),
-    Index("pending_by_task", "task", "settled", "seq"),
+    Column("worth", Float, nullable=False, server_default=text("0")),
+    Index("pending_by_worth", "task", "settled", "worth", "seq"),
+)
+
+LEASE = Table(
+    "lease",
+    METADATA,
+    Column("record", String, primary_key=True),
+    Column("holder", String, nullable=False, index=True),
+    Column("until", String, nullable=False),
 )
 
 REVIEW = Table(

@@ -1,0 +1,49 @@
+"""Who looks at what of the queue, in SQL: an item is held by one person at a time, until a time."""
+
+from sqlalchemy import Connection, delete, or_, select
+
+from insource.errors import Conflict
+from insource.nouns import Pending
+from insource.store.bulk import driver, insert
+from insource.store.stored import stored
+from insource.store.tables import LEASE, PENDING
+
+NAMES = ("record", "holder", "until")
+AGAIN = "ON CONFLICT (record) DO UPDATE SET holder = excluded.holder, until = excluded.until"
+
+
+def lease(connection: Connection, task: str, holder: str, count: int, times: tuple[str, str]) -> list[Pending]:
+    """Up to `count` items that wait and that nobody else holds, what is worth most first; now held by `holder`.
+
+    `times` are now and until when (ISO 8601, UTC). What the holder held already comes first and is held on.
+    """
+    now, until = times
+    free = or_(LEASE.c.record.is_(None), LEASE.c.until < now, LEASE.c.holder == holder)
+    mine = (LEASE.c.holder == holder) & (LEASE.c.until >= now)
+    found = (
+        select(PENDING.c.record, PENDING.c.body)
+        .outerjoin(LEASE, LEASE.c.record == PENDING.c.record)
+        .where(PENDING.c.task == task, PENDING.c.settled.is_(False), free)
+        .order_by(mine.is_not(True), PENDING.c.worth.desc(), PENDING.c.seq)
+        .limit(count)
+    )
+    rows = connection.execute(found).all()
+    insert(driver(connection), LEASE, NAMES, [(row.record, holder, until) for row in rows], AGAIN)
+    return [stored(row.body, Pending) for row in rows]
+
+
+def let_go(connection: Connection, holder: str) -> None:
+    """What `holder` holds is free."""
+    connection.execute(delete(LEASE).where(LEASE.c.holder == holder))
+
+
+def check(connection: Connection, record: str, reviewer: str, now: str) -> None:
+    """Passes unless somebody else holds the item. Raises `Conflict`, naming who."""
+    held = connection.execute(select(LEASE.c.holder, LEASE.c.until).where(LEASE.c.record == record)).first()
+    if held is not None and held.holder != reviewer and held.until >= now:
+        raise Conflict(f"{held.holder} looks at {record} until {held.until[11:16]} UTC", hint="take another")
+
+
+def end(connection: Connection, record: str) -> None:
+    """Nobody holds the item any more."""
+    connection.execute(delete(LEASE).where(LEASE.c.record == record))
