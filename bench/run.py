@@ -19,6 +19,7 @@ from typing import Any
 
 import bad_day_rows
 import call_rows
+import contract_rows
 import engine_rows
 import extract_rows
 import gateway_rows
@@ -185,8 +186,11 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "soak": (["soak.py", "."], bad_day_rows.soak),
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
+    "contract": (["contract.py", "."], contract_rows.contract),
     "canary": (["canary.py", "."], train_rows.canary),
     "rollback": (["rollback.py", "."], train_rows.rollback),
+    "reviewers": (["reviewers.py", "."], train_rows.reviewers),
+    "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),

@@ -1,4 +1,4 @@
-"""The README's rows of the release train: bench/canary.py and bench/rollback.py."""
+"""The README's rows of the release train and of review: bench/canary.py, rollback.py and reviewers.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -39,3 +39,25 @@ def rollback(d: dict[str, Any]) -> Iterator[Row]:
     found = f"{d['failed']} of {d['calls']:,} (below {d['failed_upper95']:.4%})"
     found += f", {d['chain_faults']} faults of the audit"
     yield "… calls that failed meanwhile", "0", found, not (d["failed"] or d["chain_faults"])
+
+
+def reviewers(d: dict[str, Any]) -> Iterator[Row]:
+    """Items settled once, whoever was killed, and the control without leases."""
+    kept, control = d["kept"], d["control"]
+    found = f"{kept['settled']:,} settled, {kept['lost']} lost, {kept['twice']} twice (below {d['upper95']:.3%}), "
+    found += f"{kept['seen_by_two']} seen by two who lived, {kept['told_and_not_on_record']} told and not on record"
+    bad = kept["lost"] + kept["twice"] + kept["seen_by_two"] + kept["told_and_not_on_record"] + kept["chain_faults"]
+    what = f"review queue, {kept['people']} people at {kept['items']:,} items, {kept['killed']} of them killed"
+    yield what, "each once, none lost, none held twice", found, not bad
+    found = f"{control['seen_by_two']} of {control['items']} seen by two, {control['late']:,} verdicts too late"
+    yield "… control: no leases", "held twice", found, control["seen_by_two"] > 0
+
+
+def kill_steps(d: dict[str, Any]) -> Iterator[Row]:
+    """What is amiss after kills of improve, nightly, promote and rollback."""
+    by = ", ".join(f"{kind} {n}" for kind, n in d["by_verb"].items())
+    found = (
+        f"{d['faults']} amiss (below {d['upper95']:.1%} of the kills), {by}; then run to the end {d['rounds']} times"
+    )
+    what = f"improve, nightly, promote, rollback killed {d['kills']} times, linear engine"
+    yield what, "state consistent, work resumes", found, not d["faults"]
