@@ -1,7 +1,9 @@
 """The review queue: what is worth most first, held by one person at a time, through a kill."""
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -140,3 +142,18 @@ async def _settled(settings) -> list[str]:
     async with await Store.open(settings) as store:
         assert (await store.verify_chain()).faults == ()
         return [review.record for _, review in await store.reviews("t")]
+
+
+async def test_a_store_from_before_keeps_what_waits_and_takes_leases(settings):
+    async with await Store.open(settings) as store:
+        await fill(store, 3)
+    with contextlib.closing(sqlite3.connect(settings.state / "insource.db")) as database:
+        database.executescript(
+            "DROP TABLE trial; DROP TABLE lease; DROP INDEX pending_by_worth; ALTER TABLE pending DROP COLUMN worth;"
+            "CREATE INDEX pending_by_task ON pending (task, settled, seq); DELETE FROM migration WHERE number > 4;"
+        )
+    async with await Store.open(settings) as store:
+        assert [one.input for one in await store.lease("t", "ann", 9, 60)] == ["text 0", "text 1", "text 2"]
+        await store.append(record(3), item(3, 0.9))
+        assert (await store.pending("t"))[0].input == "text 3"
+        assert (await store.verify_chain()).faults == ()
