@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,9 @@ async def killed(words: list[str], root: Path, after: float) -> bool:
     try:
         await asyncio.wait_for(process.wait(), after)
     except TimeoutError:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-        return True
+        with suppress(ProcessLookupError):  # it ended at that very moment
+            process.send_signal(signal.SIGKILL)
+        return await process.wait() == -signal.SIGKILL
     return False
 
 
