@@ -64,10 +64,10 @@ async def place(root, *, bad: bool = False, policy: str = ROLLOUT):
             yield settings, store, second, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
 
 
-async def ask(client, i: int) -> str:
+async def ask(client, i: int, model: str = "tickets") -> str:
     text = ("i want my money back", "where is my order", "cancel my order")[i % 3] + f" number {i}"
     said = await client.chat.completions.with_raw_response.create(
-        model="tickets", messages=[{"role": "user", "content": text}]
+        model=model, messages=[{"role": "user", "content": text}]
     )
     return said.headers["x-insource-release"]
 
@@ -131,6 +131,8 @@ async def test_a_canary_gets_its_share_the_same_text_the_same_release_and_goes_o
     ):  # fmt: skip
         await promote(second, settings, store, to="canary", share=50)
         assert 15 <= (await followed(client)).count("tickets@1.1.0") <= 45
+        for named in ("tickets@1.0.0", "tickets@1.1.0"):
+            assert {await ask(client, i, named) for i in range(30)} == {named}, "who names a version gets that one"
         change = await rollback("tickets", settings, store, why="drill")
         assert (change.before, change.after) == ("canary", "retired")
         assert set(await followed(client)) == {"tickets@1.0.0"}

@@ -81,7 +81,7 @@ async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Record:
     request = wire.to_request(asked.call, path.task, id=record_id(), key=asked.key, deadline=path.deadline)
-    with desk.trying.call(request, chosen(request, path)) as turn:
+    with desk.trying.call(request, chosen(request, path), asked.call.model) as turn:
         return await _answered(desk, request, asked.key, turn, there)
 
 

@@ -55,9 +55,9 @@ class Trying:
         """What is on trial for the task."""
         return self._tried.get(task)
 
-    def call(self, request: Request, path: Path) -> "Turn":
-        """One call that goes by `path`, which was chosen for it."""
-        tried = self._tried.get(path.task.name) if path.task is not None and path.tiers else None
+    def call(self, request: Request, path: Path, model: str) -> "Turn":
+        """One call to `model` that goes by `path`, which was chosen for it. Who names a version gets that one."""
+        tried = self._tried.get(model) if path.task is not None and path.tiers else None
         if tried is None or path.tiers[0].release != tried.pair.live.tiers[0].release:
             tried = None
         return Turn(self, request, path, tried)
