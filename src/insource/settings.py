@@ -41,6 +41,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.task import Probability
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
     "AuditSettings",
@@ -109,7 +110,7 @@ class _RiskFile(Noun, frozen=True, kw_only=True):
     max_error: float | None = None
     threshold: float | None = None
     otherwise: tuple[str, ...] | str = msgspec.field(name="else", default=("review",))
-    audit: float = 0.0
+    audit: Probability = 0.0
 
 
 class _OutputFile(Noun, frozen=True, kw_only=True):
@@ -242,8 +243,7 @@ def _task(path: Path, file: _TaskFile) -> Task:
     if file.kind == "extract" and schema is None:
         raise Invalid(f"{path}: an extract task needs a [schema] (JSON Schema, type object)", at=str(path))
     otherwise = (file.risk.otherwise,) if isinstance(file.risk.otherwise, str) else file.risk.otherwise
-    risk = {"max_error": file.risk.max_error, "threshold": file.risk.threshold, "otherwise": otherwise,
-            "audit": file.risk.audit}  # fmt: skip
+    risk = {"max_error": file.risk.max_error, "threshold": file.risk.threshold, "otherwise": otherwise}
     sensitivity = file.sensitivity if isinstance(file.sensitivity, str) else tuple(file.sensitivity)
     metric = file.metric or {"classify": "accuracy", "extract": "f1", "generate": "exact"}[file.kind]
     return Task(

@@ -1,8 +1,9 @@
 """POST /v1/feedback: a verdict by record, on what waits and on what was given, from whom it concerns."""
 
+import dataclasses
+
 import httpx2 as httpx
 import pytest
-from msgspec.structs import replace
 from serving import RULES, gateway, path_of, socket_of, tickets, workspace
 
 from insource.engines.scripted import Scripted
@@ -101,9 +102,8 @@ async def test_nobody_says_anything_of_another_tenants_answers(tmp_path):
 
 
 async def test_of_the_given_answers_a_share_drawn_by_chance_waits_for_a_person_too(tmp_path):
-    task = replace(tickets(), risk=replace(tickets().risk, audit=0.5))
     async with await Store.open(workspace(tmp_path)) as store:
-        path = path_of(store, task, Scripted("one", RULES))
+        path = dataclasses.replace(path_of(store, tickets(), Scripted("one", RULES)), audit=0.5)
         settings = workspace(tmp_path)
         async with (
             socket_of(create_app(settings, store, {"tickets": path})) as url,

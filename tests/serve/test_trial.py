@@ -12,7 +12,7 @@ from serving import socket_of
 
 from insource.errors import Conflict, Refused
 from insource.journeys.promote import promote, rollback
-from insource.journeys.serve import open_live
+from insource.journeys.serve import close_path, open_live, open_path
 from insource.journeys.train import train
 from insource.nouns import Check, Dataset, Gate, Review, digest
 from insource.serve.app import create_app
@@ -185,3 +185,14 @@ async def test_a_policy_that_is_required_lets_no_stage_be_left_out(tmp_path):
         second = await store.release("tickets", "1.1.0")
         with pytest.raises(Refused, match="next is shadow"):
             await promote(second, settings, store, to="canary")
+
+
+async def test_the_share_of_given_answers_that_a_person_looks_at_stands_in_the_tasks_file(tmp_path):
+    settings = folder(tmp_path)
+    file = tmp_path / "tasks" / "tickets.toml"
+    file.write_text(file.read_text().replace("threshold = 0.5", "threshold = 0.5\naudit = 0.25"))
+    async with await Store.open(settings) as store:
+        await go_live(store, (await release(settings, store)).name)
+        path = await open_path("tickets", settings, store)
+        assert path.audit == 0.25
+        await close_path(path)

@@ -68,7 +68,8 @@ class Path:
     is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
     `answers` are those that may be given again, None where none may, and `scope` names what they hang on. The `alarm`
-    ends what takes an engine too long.
+    ends what takes an engine too long. Of the answers given automatically a person looks at the share `audit`, drawn by
+    chance: who looks only at doubtful ones never sees a sure one that is wrong.
     """
 
     task: Task | None
@@ -84,6 +85,7 @@ class Path:
     rule: str = ""
     scope: str = ""
     answers: Answers | None = None
+    audit: float = 0.0
     alarm: Alarm = field(default_factory=Alarm, compare=False)
 
     @cached_property
@@ -133,7 +135,7 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
         attempts, errors = await again(request, path, watch, left, lambda: _tried(path, watch, began))
     attempts = attempts or [Attempt(decision=_unasked(path))]
     record = watch.noted(recorded(request, path, watch.ruled(tuple(attempts)), began, hashed))
-    await keep(without_text(record, path.task), _pending(record, watch.request, path.task))
+    await keep(without_text(record, path.task), _pending(record, watch.request, path))
     if record.outcome == "failed":
         raise errors[-1]
     return watch.given(record)
@@ -308,11 +310,11 @@ def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
     return "review" if waits else "failed"
 
 
-def _pending(record: Record, request: Request, task: Task | None) -> Pending | None:
+def _pending(record: Record, request: Request, path: Path) -> Pending | None:
     """What a person is to see: an answer that nobody is sure of, or one that was given and drawn by chance."""
-    if task is None or record.task is None:
+    if record.task is None:
         return None
-    drawn = record.outcome in GIVEN and not record.cached and _drawn(record.id, task.risk.audit)
+    drawn = record.outcome in GIVEN and not record.cached and _drawn(record.id, path.audit)
     if record.outcome != "review" and not drawn:
         return None
     said = record.answer

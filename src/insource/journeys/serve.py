@@ -50,6 +50,7 @@ async def open_path(
         spare=tuple(tier for tier in tiers.values() if tier not in usual),
         scans=scans,
         scope=_scope(served, release, settings, manifest),
+        audit=task_file(settings, name)[1].risk.audit,
     )
 
 

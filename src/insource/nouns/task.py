@@ -29,14 +29,11 @@ class Risk(Noun, frozen=True, kw_only=True):
     `max_error` is the share of wrong answers tolerated among those given automatically; the threshold on
     confidence is fitted to it on the dev split. `threshold` fixes the confidence by hand instead. With neither,
     every valid answer is given. `otherwise` is the order of help for the rest: names of engines, then "review".
-    Of the answers given automatically a person looks at the share `audit`, drawn by chance: who looks only at doubtful
-    ones never sees a sure one that is wrong.
     """
 
     max_error: Probability | None = None
     threshold: Probability | None = None
     otherwise: tuple[str, ...] = ("review",)
-    audit: Probability = 0.0
 
 
 class When(Noun, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ def _tables(task: Task) -> list[str]:
     lines = [line for output in task.outputs for line in _output(output)]
     if task.acceptance:
         lines += ["", "[acceptance]", *[f"{_value(key)} = {demand!r}" for key, demand in task.acceptance.items()]]
-    bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold, "audit": task.risk.audit or None}
+    bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold}
     lines += ["", "[risk]", *[f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]]
     lines.append(f"else = {_value(list(task.risk.otherwise))}")
     rules = [line for route in task.routes for line in _route(route)]
