@@ -57,11 +57,16 @@ async def beside(request: Request, record: Record, pair: Pair) -> Tried | None:
 
 
 async def _to_see(request: Request, record: Record, pair: Pair) -> Pending | None:
-    """What a person sees of a call at which the two differ: its text as engines may see it, and the given answer."""
+    """What a person sees of a call at which the two differ: its text as engines may see it, and the given answer.
+
+    Into that, what a scan took out of the question was put back for the caller. Of a scanned task so only labels stay.
+    """
     watch = await watched(request, pair.live.scans)
     if watch.error is not None or record.task is None:
         return None
-    said = record.answer
+    task = pair.live.task
+    clean = pair.live.scans is None or (task is not None and task.kind == "classify")
+    said = record.answer if clean else None
     return Pending(
         record=record.id,
         task=record.task,

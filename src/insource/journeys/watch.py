@@ -64,7 +64,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     found: list[Moved] = []
     looked: list[str] = []
     if len(newest) >= window and references:
-        found, _ = await asyncio.to_thread(moved, now, references)
+        found = await asyncio.to_thread(moved, now, references)
         looked = [f"{feature} against {name}" for name, columns in references.items() for feature in columns]
     few = Triage(state="too few", why=f"{len(newest):,} calls of {live.name}, {window:,} are wanted")
     return Watched(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insource.nouns import JsonObject, Noun, Record, Task
-from insource.stats import Shift, shifts, wilson
+from insource.stats import shifts, wilson
 
 Columns = dict[str, list[Any]]
 ALPHA = 0.01
@@ -55,20 +55,17 @@ def of_answers(task: Task, answers: Sequence[tuple[JsonObject | None, float | No
     return columns | {output.name: [_label(value, output.name) for value, _ in answers] for output in task.outputs}
 
 
-def moved(window: Columns, references: Mapping[str, Columns]) -> tuple[list[Moved], list[Shift]]:
+def moved(window: Columns, references: Mapping[str, Columns]) -> list[Moved]:
     """What is not as it was in one of the references, at the level of 1% for all features of all of them together."""
-    found, every = [], []
+    found = []
     for name, reference in references.items():
         shared = [feature for feature in reference if feature in window]
-        told = shifts({f: reference[f] for f in shared}, {f: window[f] for f in shared})
-        every += told
-        for shift in told:
+        for shift in shifts({f: reference[f] for f in shared}, {f: window[f] for f in shared}):
             p = min(1.0, shift.p * len(references))  # Bonferroni over the references
             if p <= ALPHA:
                 words = _words(reference[shift.feature], window[shift.feature])
-                moved_ = Moved(feature=shift.feature, against=name, distance=shift.distance, p=p, words=words)
-                found.append(moved_)
-    return found, every
+                found.append(Moved(feature=shift.feature, against=name, distance=shift.distance, p=p, words=words))
+    return found
 
 
 def estimated(window: Columns) -> Estimate | None:
