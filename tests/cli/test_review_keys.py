@@ -76,6 +76,7 @@ A, B = {"label": "alpha"}, {"label": "beta"}
         ("11", {"r1": ("right", None), "r2": ("right", None)}),
         ("1u2q", {"r1": ("wrong", {"label": "beta"})}),
         ("11u2", {"r1": ("right", None), "r2": ("wrong", {"label": "alpha"})}),
+        ("11uu2q", {"r1": ("wrong", {"label": "beta"})}),
         ("s1", {"r2": ("right", None)}),
         ("u1q", {"r1": ("right", None)}),
         ("9z1q", {"r1": ("right", None)}),

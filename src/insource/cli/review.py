@@ -9,7 +9,7 @@ from insource.cli.door import Door, run, verb
 from insource.cli.review_keys import Desk
 from insource.cli.words import dim
 from insource.errors import Invalid
-from insource.journeys.review import Said, queue, settle
+from insource.journeys.review import Said, queue, settle, undo
 from insource.nouns import Pending, Review, Task, Verdict, visible
 from insource.settings import load_task
 from insource.store import Store
@@ -20,18 +20,24 @@ Examples:
   insource review tickets                  on a terminal: one key settles one answer
   insource review tickets --json           the queue
   insource review tickets --settle RECORD --verdict wrong --correct refund
+  insource review tickets --undo RECORD    take back what you said last of it
 """
 
 
 @verb("review", epilog=EXAMPLE)
 @click.argument("task")
 @click.option("--settle", "record", metavar="RECORD", help="Settle one answer.")
+@click.option(
+    "--undo", "back", metavar="RECORD", help="Take back what you said of an answer in the last quarter of an hour."
+)
 @click.option("--verdict", type=click.Choice(["right", "wrong", "unsure"]), help="What you say of it.")
 @click.option("--correct", multiple=True, metavar="LABEL|FIELD=VALUE", help="What is right; once for each field.")
 @click.option("--note", default="", help="Why.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many to show.")
-def command(door: Door, task: str, limit: int, record: str | None, **said: object) -> None:
+def command(door: Door, task: str, limit: int, record: str | None, back: str | None, **said: object) -> None:
     """See and settle the answers of TASK that were not sure enough. On a terminal, key by key."""
+    if back is not None:
+        return door.show(run(_undo(door, task, back)), f"{back} waits again")
     if record is not None:
         review = run(_settle(door, task, record, _said(said)))
         return door.show(review, f"{record}: {review.verdict}{_now(review)}")
@@ -57,6 +63,13 @@ async def _settle(door: Door, name: str, record: str, said: Said) -> Review:
     task = load_task(settings, name)
     async with await Store.open(settings) as store:
         return await settle(task, store, record, said)
+
+
+async def _undo(door: Door, name: str, record: str) -> Pending:
+    settings = door.settings()
+    task = load_task(settings, name)
+    async with await Store.open(settings) as store:
+        return await undo(task, store, record, getpass.getuser())
 
 
 async def _queue(door: Door, name: str, limit: int) -> tuple[str, list[Pending]]:

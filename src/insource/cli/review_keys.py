@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from insource.cli.words import bold, dim
 from insource.errors import InsourceError
-from insource.journeys.review import Said, judge
+from insource.journeys.review import Said, judge, undo
 from insource.nouns import JsonObject, Output, Pending, Review, Task, visible
 from insource.review import frequent_labels
 from insource.store import Store
@@ -19,7 +19,7 @@ class Desk:
 
     `key` gives one key, `line` asks for a line, `say` shows text.
 
-    A decision is written when the next one is made or the desk is left, so that `u` can take back the last.
+    A decision is written at once, and `u` takes back the last, then the one before: it waits again, and is shown.
     """
 
     def __init__(
@@ -28,8 +28,7 @@ class Desk:
     ) -> None:  # fmt: skip
         self.task, self.store, self.reviewer = task, store, reviewer
         self._say, self._key, self._line = say, key, line
-        self._held: tuple[int, Review] | None = None
-        self._settled = 0
+        self._done: list[tuple[int, str]] = []
 
     async def work(self) -> int:
         """Shows answer after answer until the queue or the person's patience ends. Returns how many were settled."""
@@ -41,21 +40,20 @@ class Desk:
         try:
             while True:
                 waiting += await self._more(waiting) if at == len(waiting) else []
-                if at == len(waiting) and not self._held:
+                if at == len(waiting) and not self._done:
                     break
                 step = await self._turn(waiting, at, settled)
                 if step is None:
                     break
                 at = step
         finally:
-            await self._write()
             await self.store.let_go(self.reviewer)
-        return self._settled
+        return len(self._done)
 
     async def _more(self, seen: list[Pending]) -> list[Pending]:
         """Items that were not seen yet, held for this person; what was skipped is held as well, and not shown again."""
         known = {pending.record for pending in seen}
-        found = await self.store.lease(self.task.name, self.reviewer, AHEAD + len(known) - self._settled, HELD_S)
+        found = await self.store.lease(self.task.name, self.reviewer, AHEAD + len(known) - len(self._done), HELD_S)
         return [pending for pending in found if pending.record not in known]
 
     async def _turn(self, waiting: list[Pending], at: int, settled: list[tuple[Pending, Review]]) -> int | None:
@@ -122,8 +120,11 @@ class Desk:
         except InsourceError as error:
             self._say(visible(str(error)))
             return at
-        await self._write()
-        self._held = at, review
+        try:
+            await self.store.settle(review)
+            self._done.append((at, pending.record))
+        except InsourceError as error:
+            self._say(f"not written: {error}")
         return at + 1
 
     async def _move(self, key: str, at: int) -> int | None:
@@ -131,23 +132,16 @@ class Desk:
             return None
         if key == "s":
             return at + 1
-        if self._held is None:
+        if not self._done:
             self._say("nothing to undo")
             return at
-        back, _ = self._held
-        self._held = None
-        return back
-
-    async def _write(self) -> None:
-        if self._held is None:
-            return
-        _, review = self._held
-        self._held = None
+        back, record = self._done.pop()
         try:
-            await self.store.settle(review)
-            self._settled += 1
+            await undo(self.task, self.store, record, self.reviewer)
         except InsourceError as error:
-            self._say(f"not written: {error}")
+            self._say(f"not taken back: {error}")
+            return at
+        return back
 
     def _show(self, pending: Pending, at: int, total: int) -> None:
         self._say(f"\n{dim(f'{at + 1} of {total}')}  {dim(pending.reason)}\n\n  {bold(visible(pending.input))}\n")

@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Sequence
 
-from insource.errors import Conflict, Invalid
+from insource.errors import Conflict, Invalid, Missing
 from insource.journeys.answer import input_hash
 from insource.journeys.scanned import Scans, watched
 from insource.nouns import JsonObject, Noun, Pending, Record, Review, Task, Verdict, ask
@@ -37,6 +37,17 @@ async def settle(task: Task, store: Store, record: str, said: Said) -> Review:
     review = judge(task, pending, said)
     await store.settle(review)
     return review
+
+
+async def undo(task: Task, store: Store, record: str, reviewer: str) -> Pending:
+    """Takes back what `reviewer` said last of the record, within a quarter of an hour: it waits again, held for them.
+
+    The audit trail keeps it as withdrawn; a row that `insource improve` made of it meanwhile stays. Raises `Missing`
+    for a record that is none of the task's, `Conflict` where there is nothing of theirs to take back, or no more.
+    """
+    if (await store.record(record)).task != task.name:
+        raise Missing(f"{record} is no answer of {task.name}")
+    return await store.unsettle(record, reviewer)
 
 
 async def feedback(

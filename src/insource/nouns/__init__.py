@@ -23,14 +23,17 @@ from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import CallPiece, Finish, Prediction, Usage
 from insource.nouns.record import (
     CACHED,
+    TIMEOUT,
     Attempt,
     Decision,
+    Fallback,
     Intent,
     Outcome,
     Pending,
     Record,
     Review,
     Verdict,
+    agreed,
     record_id,
 )
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
@@ -46,6 +49,7 @@ __all__ = [
     "DEEPEST",
     "KINDS",
     "PREMISES",
+    "TIMEOUT",
     "Action",
     "Attempt",
     "Attention",
@@ -56,6 +60,7 @@ __all__ = [
     "Decision",
     "Example",
     "Failures",
+    "Fallback",
     "Finding",
     "Finish",
     "Gate",
@@ -99,6 +104,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "When",
+    "agreed",
     "ask",
     "canonical",
     "depth_ok",

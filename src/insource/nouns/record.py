@@ -2,16 +2,22 @@
 
 import os
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from insource.nouns.base import JsonObject, Noun
+import msgspec
+
+from insource.nouns.base import JsonObject, Noun, canonical
 from insource.nouns.finding import Hit
 from insource.nouns.prediction import Prediction
 
 Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
-Verdict = Literal["right", "wrong", "unsure"]
+Verdict = Literal["right", "wrong", "unsure", "none_of_these"]
+Fallback = Literal["", "provisional", "escalate", "drop"]
+TIMEOUT = "timeout"
 CACHED = "cache"
+MOST_EYES = 3
 
 
 class Decision(Noun, frozen=True, kw_only=True):
@@ -150,7 +156,12 @@ def record_id() -> str:
 
 
 class Review(Noun, frozen=True, kw_only=True):
-    """A person's verdict on a record. It points at the record and never changes it."""
+    """A person's verdict on a record. It points at the record and never changes it.
+
+    "none_of_these" says that no label of the task fits; the `note` may then propose one. `agreed` are those who said
+    the same, where more than one had to. With a `fallback` nobody looked in time: the reviewer is `TIMEOUT`, the
+    verdict "unsure", and `corrected` what another engine answered then, which is no label of a person.
+    """
 
     record: str
     verdict: Verdict
@@ -158,12 +169,15 @@ class Review(Noun, frozen=True, kw_only=True):
     note: str = ""
     reviewer: str = ""
     decided: str = ""
+    agreed: tuple[str, ...] = ()
+    fallback: Fallback = ""
 
 
 class Pending(Noun, frozen=True, kw_only=True):
     """An answer that waits for a person: the record, the text it was about, and what the engines proposed.
 
-    What is `worth` more is seen first.
+    What is `worth` more is seen first. So many people as `eyes` have to see it, blind to each other: 1, or 2 and a
+    third where those disagree.
     """
 
     record: str
@@ -175,3 +189,25 @@ class Pending(Noun, frozen=True, kw_only=True):
     reason: str = ""
     created: str = ""
     worth: float = 0.0
+    eyes: int = 1
+
+
+def agreed(said: Sequence[Review]) -> Review | None:
+    """The verdict of two or three people who saw one item, each blind to the others; None while another has to.
+
+    Two who say the same decide, be it the first two or one of them and the third. Three who say three things come to
+    "unsure".
+    """
+    if not said:
+        return None
+    alike = [one for one in said if _word(one) == _word(said[-1])]
+    if len(alike) > 1:
+        return msgspec.structs.replace(said[-1], agreed=tuple(one.reviewer for one in alike))
+    if len(said) < MOST_EYES:
+        return None
+    return msgspec.structs.replace(said[-1], verdict="unsure", corrected=None, note="three people said three things")
+
+
+def _word(said: Review) -> bytes:
+    """What a verdict says, without who, when and why."""
+    return canonical([said.verdict, said.corrected])

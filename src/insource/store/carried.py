@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from insource.errors import Conflict
 from insource.nouns import Noun, Pending, Record, Review
 from insource.store.bulk import driver
-from insource.store.records import append, kept, settle, tenant_key
+from insource.store.records import append, kept, note, tenant_key, waiting
 from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
 
@@ -72,7 +72,7 @@ def take(connection: Connection, calls: Sequence[Carried]) -> Taken:
             counts["pending"] += call.pending is not None and call.review is None
         counts["known" if here else "records"] += 1
         if call.review is not None and call.pending is not None and verdict is None:
-            settle(connection, call.review)
+            note(connection, waiting(connection, name), call.review)
             counts["reviews"] += 1
         if call.review is not None and verdict not in (None, call.review):
             differ.append(name)

@@ -12,20 +12,25 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
 from insource.nouns import Record, Review, StageChange
-from insource.store import links
+from insource.store import links, withdrawn
 from insource.store.bulk import driver
 from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
+from insource.store.opinions import name_of
 from insource.store.stored import stored
-from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.tables import ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE
 from insource.store.verified import Fault, Head, Verified
+from insource.store.withdrawn import Withdrawn
 
 PAGE = 2_000
+PART = 500
 MOST = 1_000
+Gone = Mapping[str, list[tuple[int, Withdrawn | None]]]  # what was taken back, by the name of the row
 NUMBER = re.compile("[0-9]{1,18}")  # what a row may be called that is called by its number
 # where the rows lie that entries of a kind vouch for, and by what they are called there
 VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "record": (RECORD, RECORD.c.id),
     "review": (REVIEW, REVIEW.c.record),
+    "opinion": (OPINION, OPINION.c.name),
     "stage": (STAGE_CHANGE, STAGE_CHANGE.c.seq),
 }
 
@@ -60,12 +65,14 @@ def begin(connection: Connection) -> None:
 def entries(connection: Connection, after: int) -> list[dict[str, Any]]:
     """The entries behind the number `after`, at most 2,000, each with the body of the row it vouches for as `row`."""
     page = next(_pages(connection, after), [])
+    gone = withdrawn.all_withdrawn(connection)
     for kind, (table, name) in VOUCHED.items():
         known = _known(page, kind)
         rows = connection.execute(select(name.label("about"), table.c.body).where(name.in_(known))) if known else ()
         bodies = {str(row.about): row.body for row in rows}
         for entry in (entry for entry in page if entry["kind"] == kind):
-            entry["row"] = bodies.get(entry["about"])
+            back = _taken_back(gone, entry)
+            entry["row"] = back[0].body if back and back[0] else bodies.get(entry["about"])
     return page
 
 
@@ -73,13 +80,14 @@ def verify(connection: Connection) -> Verified:
     """Looks at every entry and every row it vouches for."""
     faults: list[Fault] = []
     last = first = foot(connection)
+    gone = withdrawn.all_withdrawn(connection)
     for page in _pages(connection):
         for entry in page:
             faults += _chain_faults(last, entry)
             last = Head(seq=entry["seq"], hash=entry["hash"])
-        faults += _row_faults(connection, page)
+        faults += _row_faults(connection, page, gone)
         del faults[MOST:]
-    faults += _unvouched(connection)
+    faults += _unvouched(connection, gone)
     rows = sum(_count(connection, table) for table, _ in VOUCHED.values())
     entries = _count(connection, ENTRY)
     return Verified(entries=entries, rows=rows, foot=first, head=last, faults=tuple(faults[:MOST]))
@@ -114,18 +122,30 @@ def _chain_faults(last: Head, entry: Mapping[str, Any]) -> list[Fault]:
     return faults
 
 
-def _row_faults(connection: Connection, page: list[dict[str, Any]]) -> list[Fault]:
+def _row_faults(connection: Connection, page: list[dict[str, Any]], gone: Gone) -> list[Fault]:
     """What is wrong with the rows that these entries vouch for."""
     faults = []
     for kind, (table, name) in VOUCHED.items():
-        mine = {entry["about"]: entry for entry in page if entry["kind"] == kind}
         known = _known(page, kind)
         rows = connection.execute(select(name.label("about"), table).where(name.in_(known))).all() if known else ()
         found = {str(row.about): row for row in rows}
-        for about, entry in mine.items():
-            what = _row_fault(kind, entry, found.get(about))
+        for entry in (entry for entry in page if entry["kind"] == kind):
+            about, back = entry["about"], _taken_back(gone, entry)
+            what = _back_fault(kind, entry, back[0]) if back else _row_fault(kind, entry, found.get(about))
             faults += [Fault(seq=entry["seq"], kind=kind, about=about, what=what)] if what else []
     return faults
+
+
+def _taken_back(gone: Gone, entry: Mapping[str, Any]) -> list[Withdrawn | None]:
+    """What was taken back of the name behind this entry, the first of it first: that is what the entry vouched for."""
+    known = gone.get(entry["about"], ()) if entry["kind"] in withdrawn.ROWS else ()
+    return [back for seq, back in known if seq > entry["seq"]]
+
+
+def _back_fault(kind: str, entry: Mapping[str, Any], back: Withdrawn | None) -> str:
+    if back is None or back.kind != kind or row_hash(back.body) != entry["body"]:
+        return "what was taken back is not what was said"
+    return ""
 
 
 def _row_fault(kind: str, entry: Mapping[str, Any], row: Any) -> str:
@@ -138,19 +158,27 @@ def _row_fault(kind: str, entry: Mapping[str, Any], row: Any) -> str:
     return f"the row was changed: its {', '.join(other)} is not its body's" if other else ""
 
 
-def _unvouched(connection: Connection) -> list[Fault]:
+def _unvouched(connection: Connection, gone: Gone) -> list[Fault]:
     """Rows that no entry vouches for, rows with two, and calls of which the end is gone."""
     found: list[tuple[str, str, str]] = []
     for kind, (table, name) in VOUCHED.items():
         mine = select(ENTRY.c.about).where(ENTRY.c.kind == kind)
-        alone = select(name).select_from(table).where(cast(name, String).not_in(mine))
-        twice = mine.group_by(ENTRY.c.about).having(func.count() > 1)
-        found += [(kind, str(about), "the row was put in beside the chain") for about in _some(connection, alone)]
-        found += [(kind, about, "two entries vouch for the row") for about in _some(connection, twice)]
-    moved = select(REVIEW.c.record).join(RECORD, RECORD.c.id == REVIEW.c.record).where(REVIEW.c.task != RECORD.c.task)
-    found += [
-        ("review", about, "the row was changed: its task is not its record's") for about in _some(connection, moved)
-    ]
+        alone = _some(connection, select(name).select_from(table).where(cast(name, String).not_in(mine)))
+        times = select(ENTRY.c.about, func.count().label("times")).where(ENTRY.c.kind == kind)
+        often = connection.execute(times.group_by(ENTRY.c.about).having(func.count() > 1).limit(MOST)).all()
+        back = gone if kind in withdrawn.ROWS else {}
+        twice = [row.about for row in often if row.times - len(back.get(row.about, ())) > 1]
+        found += [(kind, str(about), "the row was put in beside the chain") for about in alone]
+        found += [(kind, about, "two entries vouch for the row") for about in twice]
+    for kind in withdrawn.ROWS:
+        found += [
+            (kind, about, "the row was taken back, and is there") for about in _back_again(connection, kind, gone)
+        ]
+        table = VOUCHED[kind][0]
+        moved = select(table.c.record).join(RECORD, RECORD.c.id == table.c.record).where(table.c.task != RECORD.c.task)
+        found += [
+            (kind, about, "the row was changed: its task is not its record's") for about in _some(connection, moved)
+        ]
     begun = select(ENTRY.c.about).where(
         ENTRY.c.kind == "intent",
         ENTRY.c.about.not_in(select(RECORD.c.id)),
@@ -158,6 +186,21 @@ def _unvouched(connection: Connection) -> list[Fault]:
     )
     found += [("intent", about, "the call was begun, and its record is gone") for about in _some(connection, begun)]
     return [Fault(seq=0, kind=kind, about=about, what=what) for kind, about, what in found]
+
+
+def _back_again(connection: Connection, kind: Kind, gone: Gone) -> list[str]:
+    """The names of this kind whose last entry says that the row was taken back, and that have a row."""
+    _, name = VOUCHED[kind]
+    names = list(gone)
+    last: dict[str, int] = {}
+    present: set[str] = set()
+    for start in range(0, len(names), PART):
+        some = names[start : start + PART]
+        said = select(ENTRY.c.about, func.max(ENTRY.c.seq).label("seq")).where(ENTRY.c.kind == kind)
+        rows = connection.execute(said.where(ENTRY.c.about.in_(some)).group_by(ENTRY.c.about))
+        last |= {row.about: row.seq for row in rows}
+        present |= set(connection.execute(select(name).where(name.in_(some))).scalars())
+    return [about for about in names if about in present and gone[about][-1][0] > last.get(about, 0)]
 
 
 def _some(connection: Connection, wanted: Select[Any]) -> list[Any]:
@@ -176,10 +219,20 @@ def _review(body: str) -> dict[str, Any]:
     return {"record": stored(body, Review).record}
 
 
+def _opinion(body: str) -> dict[str, Any]:
+    said = stored(body, Review)
+    return {"name": name_of(said.record, said.reviewer), "record": said.record}
+
+
 def _stage(body: str) -> dict[str, Any]:
     release = stored(body, StageChange).release
     return {"release": release, "task": release.partition("@")[0]}
 
 
 # what stands of a row beside its body, by the kind of entry that vouches for it
-WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {"record": _record, "review": _review, "stage": _stage}
+WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "record": _record,
+    "review": _review,
+    "opinion": _opinion,
+    "stage": _stage,
+}

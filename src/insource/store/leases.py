@@ -1,12 +1,12 @@
 """Who looks at what of the queue, in SQL: an item is held by one person at a time, until a time."""
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, delete, exists, or_, select
 
 from insource.errors import Conflict
 from insource.nouns import Pending
 from insource.store.bulk import driver, insert
 from insource.store.stored import stored
-from insource.store.tables import LEASE, PENDING
+from insource.store.tables import LEASE, OPINION, PENDING
 
 NAMES = ("record", "holder", "until")
 AGAIN = "ON CONFLICT (record) DO UPDATE SET holder = excluded.holder, until = excluded.until"
@@ -15,21 +15,31 @@ AGAIN = "ON CONFLICT (record) DO UPDATE SET holder = excluded.holder, until = ex
 def lease(connection: Connection, task: str, holder: str, count: int, times: tuple[str, str]) -> list[Pending]:
     """Up to `count` items that wait and that nobody else holds, what is worth most first; now held by `holder`.
 
-    `times` are now and until when (ISO 8601, UTC). What the holder held already comes first and is held on.
+    `times` are now and until when (ISO 8601, UTC). What the holder held already comes first and is held on; of what
+    waits for a second person, nothing on which the holder has said a word comes.
     """
     now, until = times
     free = or_(LEASE.c.record.is_(None), LEASE.c.until < now, LEASE.c.holder == holder)
     mine = (LEASE.c.holder == holder) & (LEASE.c.until >= now)
+    unsaid = ~exists().where(OPINION.c.name == PENDING.c.record + f" {holder}")
     found = (
         select(PENDING.c.record, PENDING.c.body)
         .outerjoin(LEASE, LEASE.c.record == PENDING.c.record)
-        .where(PENDING.c.task == task, PENDING.c.settled.is_(False), free)
+        .where(PENDING.c.task == task, PENDING.c.settled.is_(False), free, unsaid)
         .order_by(mine.is_not(True), PENDING.c.worth.desc(), PENDING.c.seq)
         .limit(count)
     )
     rows = connection.execute(found).all()
     insert(driver(connection), LEASE, NAMES, [(row.record, holder, until) for row in rows], AGAIN)
     return [stored(row.body, Pending) for row in rows]
+
+
+def again(connection: Connection, record: str, holder: str, times: tuple[str, str]) -> None:
+    """The item is `holder`'s once more, unless another holds it; `times` as of `lease`."""
+    now, until = times
+    held = connection.execute(select(LEASE.c.holder, LEASE.c.until).where(LEASE.c.record == record)).first()
+    if held is None or held.holder == holder or held.until < now:
+        insert(driver(connection), LEASE, NAMES, [(record, holder, until)], AGAIN)
 
 
 def let_go(connection: Connection, holder: str) -> None:

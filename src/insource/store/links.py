@@ -10,8 +10,8 @@ from insource.store.bulk import Sql
 from insource.store.tables import ENTRY
 from insource.store.verified import Head
 
-Kind = Literal["intent", "record", "review", "stage", "pruned"]
-HASHED = ("record", "review", "stage")  # entries of these kinds vouch for a row
+Kind = Literal["intent", "record", "review", "opinion", "withdrawn", "stage", "pruned"]
+HASHED = ("record", "review", "opinion", "stage")  # entries of these kinds vouch for a row
 ENTRY_NAMES = ("seq", "kind", "about", "body", "hash")
 RECORD_COLUMNS = (
     "id", "task", "release", "tenant", "outcome", "input_hash", "confidence", "input_tokens", "output_tokens", "created"
@@ -22,6 +22,7 @@ HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
     """Adds entries (kind, about, body), in the transaction of what they are about; for a row, `body` is the row's own.
 
+    What a person took back (`store.withdrawn`) is whole in the entry that says so.
     That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
     """
     behind = last(sql)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import Intent, Pending, Record, Review, to_json
-from insource.store import bulk, links
+from insource.store import bulk, links, opinions
 from insource.store.bulk import Sql, driver
 from insource.store.spending import spend
 from insource.store.stored import stored
@@ -149,12 +149,23 @@ def queues(connection: Connection) -> dict[str, int]:
 
 
 def settle(connection: Connection, review: Review) -> None:
-    """Notes a verdict. Raises `Conflict` when there is one already, `Missing` when nothing waits under that name."""
-    row = waiting(connection, review.record)
-    body = to_json(review).decode()
-    connection.execute(REVIEW.insert().values(record=review.record, task=row.task, body=body))
-    links.enter(driver(connection), [("review", review.record, body)])
-    connection.execute(update(PENDING).where(PENDING.c.record == review.record).values(settled=True))
+    """Notes what a person says. Of an item that more than one has to see, the verdict is what their words come to.
+
+    Raises `Conflict` when there is a verdict already, `Missing` when nothing waits under that name.
+    """
+    waited = waiting(connection, review.record)
+    several = waited.eyes > 1 and not review.fallback
+    verdict = opinions.say(connection, waited, review) if several else review
+    if verdict is not None:
+        note(connection, waited, verdict)
+
+
+def note(connection: Connection, waited: Pending, verdict: Review) -> None:
+    """Notes the verdict on what waited."""
+    body = to_json(verdict).decode()
+    connection.execute(REVIEW.insert().values(record=verdict.record, task=waited.task, body=body))
+    links.enter(driver(connection), [("review", verdict.record, body)])
+    connection.execute(update(PENDING).where(PENDING.c.record == verdict.record).values(settled=True))
 
 
 def settle_given(connection: Connection, pending: Pending, review: Review) -> None:

@@ -10,9 +10,11 @@ from insource.nouns import Noun, to_json
 from insource.store import chain, links, trials
 from insource.store.bulk import driver
 from insource.store.chain import VOUCHED
-from insource.store.tables import ENTRY, PENDING, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.links import Kind
+from insource.store.tables import ENTRY, OPINION, PENDING, RECORD, REVIEW, STAGE_CHANGE
 
 MOST = 5_000
+SAID: tuple[Kind, ...] = ("review", "opinion")
 
 
 class Pruned(Noun, frozen=True, kw_only=True):
@@ -50,10 +52,16 @@ def _remove(connection: Connection, through: int) -> int:
     mine = select(ENTRY.c.about).where(ENTRY.c.seq <= through)
     waiting = select(PENDING.c.record).where(PENDING.c.settled.is_(False))
     gone = mine.where(ENTRY.c.kind == "record", ENTRY.c.about.not_in(waiting))
-    reviewed = mine.where(ENTRY.c.kind == "review")
-    stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, ENTRY.c.kind.in_(("record", "stage")))
-    kept = connection.execute(stay.order_by(ENTRY.c.seq)).all()
+    # what was taken back and said again later is vouched for by the later entry
+    later = {kind: select(ENTRY.c.about).where(ENTRY.c.seq > through, ENTRY.c.kind == kind) for kind in SAID}
+    reviewed = mine.where(ENTRY.c.kind == "review", ENTRY.c.about.not_in(later["review"]))
+    said = mine.where(ENTRY.c.kind == "opinion", ENTRY.c.about.not_in(later["opinion"]))
+    half = select(OPINION.c.name).where(OPINION.c.record.in_(waiting), OPINION.c.name.in_(said))
+    stays = ENTRY.c.kind.in_(("record", "stage")) | ((ENTRY.c.kind == "opinion") & ENTRY.c.about.in_(half))
+    stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, stays)
+    kept = list(dict.fromkeys(tuple(row) for row in connection.execute(stay.order_by(ENTRY.c.seq))))
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
+    connection.execute(delete(OPINION).where(OPINION.c.name.in_(said), OPINION.c.record.not_in(waiting)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
     trials.forget(connection)

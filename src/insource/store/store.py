@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +20,8 @@ from insource.nouns import (
     Record,
     Release,
     Report,
-    Review,
     StageChange,
     Trial,
-    stamp,
 )
 from insource.settings import Settings
 from insource.store import (
@@ -33,7 +30,6 @@ from insource.store import (
     chain,
     datasets,
     keys,
-    leases,
     records,
     registry,
     retention,
@@ -46,6 +42,7 @@ from insource.store.carried import Carried, Taken
 from insource.store.group import GroupCommit
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
+from insource.store.queue import Queue
 from insource.store.retention import Pruned
 from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
@@ -58,7 +55,7 @@ from insource.store.verified import Head, Verified
 FILE = "insource.db"
 
 
-class Store:
+class Store(Queue):
     """Opened with `Store.open(settings)`, closed with `close`, or used as `async with`.
 
     All methods are safe to call concurrently. When one that writes has returned, what it wrote survives a kill and a
@@ -267,53 +264,9 @@ class Store:
         """The newest records, of one task or of all, newest first."""
         return await self._thread.look(lambda c: records.records(c, task, limit))
 
-    async def pending(self, task: str | None = None, limit: int = 50) -> list[Pending]:
-        """What waits for a person, of one task or of all, oldest first."""
-        return await self._thread.look(lambda c: records.pending(c, task, limit))
-
-    async def queues(self) -> dict[str, int]:
-        """Task → how many of its answers wait for a person."""
-        return await self._thread.look(records.queues)
-
-    async def waiting(self, record: str) -> Pending:
-        """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""
-        return await self._thread.look(lambda c: records.waiting(c, record))
-
-    async def lease(self, task: str, holder: str, count: int, seconds: float) -> list[Pending]:
-        """Up to `count` items of the queue that are `holder`'s to look at for so many seconds, and nobody else's."""
-        now = time.time()
-        times = stamp(now), stamp(now + seconds)
-        return await self._thread.run(lambda c: leases.lease(c, task, holder, count, times))
-
-    async def let_go(self, holder: str) -> None:
-        """What `holder` holds of the queue is free."""
-        await self._thread.run(lambda c: leases.let_go(c, holder))
-
     async def input_hashes(self, ids: list[str]) -> dict[str, str]:
         """Record → keyed hash of its input, for those of `ids` that there are."""
         return await self._thread.look(lambda c: records.input_hashes(c, ids))
-
-    async def put_up(self, pending: Pending) -> None:
-        """Has a person look at an answer that was given. One that waits or was looked at stays as it is."""
-        await self._thread.run(lambda c: records.put_up(c, pending))
-
-    async def settle(self, review: Review) -> None:
-        """Notes a verdict. Raises `Conflict` when there is one already or another looks at it, `Missing` for none."""
-
-        def write(connection: Connection) -> None:
-            leases.check(connection, review.record, review.reviewer, stamp(time.time()))
-            records.settle(connection, review)
-            leases.end(connection, review.record)
-
-        await self._thread.run(write)
-
-    async def settle_given(self, pending: Pending, review: Review) -> None:
-        """Notes a verdict on an answer that was given, or on one that waits. Raises `Conflict` when there is one."""
-        await self._thread.run(lambda c: records.settle_given(c, pending, review))
-
-    async def reviews(self, task: str) -> list[tuple[Pending, Review]]:
-        """Every verdict on the task's answers, oldest first, with what it was about."""
-        return await self._thread.look(lambda c: records.reviews(c, task))
 
     async def calls(self, after: int = 0) -> tuple[list[Carried], int]:
         """The calls kept behind the place `after`, a few hundred at a time, oldest first; none at the end."""

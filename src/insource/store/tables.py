@@ -150,6 +150,16 @@ REVIEW = Table(
     Column("body", Text, nullable=False),
 )
 
+OPINION = Table(
+    "opinion",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("record", String, nullable=False, index=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 TENANT_KEY = Table(
     "tenant_key",
     METADATA,
