@@ -105,6 +105,14 @@ async def test_a_label_is_typed_in_part_when_only_one_fits(tmp_path):
     assert "several" in seen
 
 
+async def test_none_of_these_asks_which_label_is_missing(tmp_path):
+    reviews, _ = await settled(tmp_path, ONE, [A, A], "n1q", ["cooling"])
+    assert reviews == {"r1": ("none_of_these", None), "r2": ("right", None)}
+    async with await Store.open(Settings(root=tmp_path, cache=tmp_path)) as store:
+        assert (await store.reviews("t"))[0][1].note == "cooling"
+    assert "y right" in (await settled(tmp_path / "form", FORM, [{"total": 1.0}], "nq"))[1]
+
+
 async def test_several_outputs_are_asked_one_after_the_other(tmp_path):
     reviews, _ = await settled(tmp_path, TWO, [{"x": "a", "y": "lo"}] * 2, "1112")
     assert reviews == {"r1": ("right", None), "r2": ("wrong", {"x": "a", "y": "hi"})}

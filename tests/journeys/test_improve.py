@@ -71,6 +71,19 @@ def test_what_may_not_join_is_left_out_with_its_reason(tmp_path):
     assert found.contradicted == (known[1].id,)
 
 
+async def test_what_fits_no_label_joins_nothing_and_is_said(tmp_path):
+    settings, store = await place(tmp_path)
+    async with store:
+        for number in (100, 101):
+            name = f"{number:032x}"
+            waits = Pending(record=name, task="tickets", input=f"it leaks {number}", value={"intent": "refund"})
+            await store.settle_given(waits, Review(record=name, verdict="none_of_these", note="warranty"))
+        found = await improve(load_task(settings, "tickets"), settings, store, replace(WANTED, least=1000))
+        assert sum(found.joined.values()) == 60
+        assert found.left[UNSAID] == 2
+        assert "2 answers fit no label: proposed warranty (2)" in found.notes
+
+
 async def test_what_people_said_becomes_a_release_in_the_shadow(tmp_path):
     settings, store = await place(tmp_path)
     async with store:

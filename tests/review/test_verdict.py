@@ -4,7 +4,7 @@ import pytest
 
 from insource.errors import Invalid
 from insource.nouns import Output, Pending, Review, Task
-from insource.review import corrected, frequent_labels, to_example, verdict
+from insource.review import corrected, frequent_labels, to_example, unfit, verdict
 
 ONE = Task(name="t", kind="classify", outputs=(Output(name="label", labels=("a", "b", "c=d")),))
 TWO = Task(
@@ -52,6 +52,27 @@ def test_a_correction_must_be_valid_and_fit_the_verdict(said, right, words):
     with pytest.raises(Invalid, match=words) as wrong:
         verdict(ONE, waits({"label": "a"}), said, right)
     assert wrong.value.hint
+
+
+def test_what_fits_no_label_makes_no_row_and_is_counted_with_what_was_proposed():
+    none = [
+        verdict(ONE, waits({"label": "a"}), "none_of_these", note=note) for note in ("Cooling ", "cooling", "", "B")
+    ]
+    assert all(to_example(ONE, waits({"label": "a"}), one) is None for one in none)
+    found = unfit(ONE, [*none, verdict(ONE, waits({"label": "a"}), "right")])
+    assert (found.n, found.proposed) == (3, (("Cooling", 2),)), "b is a label by now"
+    assert found.words == "3 answers fit no label: proposed Cooling (2)"
+    assert unfit(ONE, []).words == ""
+    with pytest.raises(Invalid, match="goes with the verdict wrong"):
+        verdict(ONE, waits({"label": "a"}), "none_of_these", {"label": "b"})
+    with pytest.raises(Invalid, match="has no labels"):
+        verdict(FORM, waits({"total": 1}), "none_of_these")
+
+
+def test_what_another_engine_said_after_a_timeout_is_no_label():
+    timed = Review(record="r", verdict="unsure", corrected={"label": "b"}, fallback="escalate", reviewer="timeout")
+    assert to_example(ONE, waits({"label": "a"}), timed) is None
+    assert frequent_labels(ONE.outputs[0], waits(None), [(waits(None), timed)])[0] == "a"
 
 
 def test_nothing_proposed_cannot_be_right():

@@ -47,6 +47,18 @@ async def test_a_verdict_settles_what_waits_and_what_was_given(tmp_path):
         assert (await store.verify_chain()).faults == ()
 
 
+async def test_an_application_may_say_that_no_label_fits(tmp_path):
+    async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url) as http:
+        given = await asked(http, SURE)
+        said = await tell(http, record=given, verdict="none_of_these", note="warranty", input=SURE)
+        assert (said.status_code, said.json()["corrected"]) == (200, None)
+        ((pending, review),) = await store.reviews("tickets")
+        assert (review.verdict, review.note, pending.input) == ("none_of_these", "warranty", SURE)
+        assert to_example(tickets(), pending, review) is None
+        refused = await tell(http, record=await asked(http, SURE), verdict="none_of_these", correct="status")
+        assert refused.status_code == 422
+
+
 async def test_without_the_text_a_verdict_counts_and_makes_no_row(tmp_path):
     async with gateway(tmp_path) as (url, store), httpx.AsyncClient(base_url=url) as http:
         given = await asked(http, SURE)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,26 @@ async def test_answers_drawn_by_chance_tell_more_than_the_doubtful_ones(tmp_path
             await store.settle_given(given, Review(record=given.record, verdict="right" if i < 19 else "wrong"))
         found = await watch(task, settings, store, window=100)
     assert (found.people.value, found.people.n, found.people_of) == (0.95, 20, "given, drawn by chance")
+
+
+def test_answers_that_fit_no_label_are_wrong_and_said_with_what_was_proposed(tmp_path):
+    async def work():
+        settings, store, task = await place(tmp_path)
+        async with store:
+            await calls(store, 100, 0)
+            for i in range(30):
+                given = Pending(record=f"{i:032x}", task="tickets", input=f"t {i}", value={"intent": "status"})
+                month = datetime.now(UTC) - timedelta(days=40 * (i % 3 == 1))
+                said = Review(record=given.record, verdict="none_of_these" if i % 3 else "right", note="warranty",
+                              decided=month.isoformat(timespec="seconds"))  # fmt: skip
+                await store.settle_given(given, said)
+            return await watch(task, settings, store, window=100)
+
+    found = asyncio.run(work())
+    assert round(found.people.value, 6) == round(1 / 3, 6)
+    assert (found.unfit.n, found.unfit.proposed) == (10, (("warranty", 10),)), "those of the last month"
+    said = CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--window", "100"]).output
+    assert "10 answers fit no label: proposed warranty (10)" in said
 
 
 def test_an_estimate_has_its_n_and_none_is_made_of_nothing():

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from typing import get_args
 
 import click
 
@@ -30,9 +31,9 @@ Examples:
 @click.option(
     "--undo", "back", metavar="RECORD", help="Take back what you said of an answer in the last quarter of an hour."
 )
-@click.option("--verdict", type=click.Choice(["right", "wrong", "unsure"]), help="What you say of it.")
+@click.option("--verdict", type=click.Choice(list(get_args(Verdict))), help="What you say of it.")
 @click.option("--correct", multiple=True, metavar="LABEL|FIELD=VALUE", help="What is right; once for each field.")
-@click.option("--note", default="", help="Why.")
+@click.option("--note", default="", help="Why; with none_of_these the label that is missing.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many to show.")
 def command(door: Door, task: str, limit: int, record: str | None, back: str | None, **said: object) -> None:
     """See and settle the answers of TASK that were not sure enough. On a terminal, key by key."""
@@ -53,7 +54,7 @@ def _said(options: dict[str, object]) -> Said:
     correct = tuple(str(word) for word in options["correct"] or ())  # type: ignore[attr-defined]
     given = options["verdict"] or ("wrong" if correct else None)
     if given is None:
-        raise Invalid("what do you say of it?", hint="--verdict right, wrong or unsure")
+        raise Invalid("what do you say of it?", hint=f"--verdict {', '.join(get_args(Verdict))}")
     verdict: Verdict = given  # type: ignore[assignment]
     return Said(verdict=verdict, correct=correct, note=str(options["note"]), reviewer=getpass.getuser())
 
@@ -104,7 +105,9 @@ def _listed(task: str, waiting: list[Pending]) -> str:
         value = value or "no valid answer"
         lines.append(f"  proposed {value}   {dim(pending.reason)}")
         lines.append(f"  {dim(pending.record)}")
-    lines.append(f"\nnext: insource review {task} --settle RECORD --verdict right|wrong|unsure [--correct LABEL]")
+    lines.append(
+        f"\nnext: insource review {task} --settle RECORD --verdict {'|'.join(get_args(Verdict))} [--correct LABEL]"
+    )
     return "\n".join(lines)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from insource.cli.words import bold, dim
 from insource.errors import InsourceError
 from insource.journeys.review import Said, judge, undo
@@ -10,7 +12,9 @@ from insource.nouns import JsonObject, Output, Pending, Review, Task, visible
 from insource.review import frequent_labels
 from insource.store import Store
 
-LEGEND = "1-9 choose · t type it · x wrong, but I cannot say · ? unsure · s skip · u undo · q quit"
+LEGEND = (
+    "1-9 choose · t type it · x wrong, but I cannot say · n none of these fits · ? unsure · s skip · u undo · q quit"
+)
 AHEAD, HELD_S = 25, 900.0
 
 
@@ -73,6 +77,9 @@ class Desk:
             said = await asyncio.to_thread(self._ask, output, labels)
             if said in ("q", "s", "u"):
                 return await self._move(said, at)
+            if said == "n" and output is not None:
+                missing = self._line("which label is missing").strip()
+                return await self._decide(pending, at, Said(verdict="none_of_these", note=missing))
             if said in ("x", "?"):
                 return await self._decide(pending, at, Said(verdict="wrong" if said == "x" else "unsure"))
             if output is None:
@@ -86,7 +93,7 @@ class Desk:
         """A command key as it is, or "=" and the value that was chosen or typed."""
         while True:
             key = self._press()
-            if key in ("q", "s", "u", "x", "?"):
+            if key in ("q", "s", "u", "x", "?") or (key == "n" and output is not None):
                 return key
             if key.isdecimal() and 0 < int(key) <= len(labels):
                 return "=" + labels[int(key) - 1]
@@ -116,7 +123,7 @@ class Desk:
 
     async def _decide(self, pending: Pending, at: int, said: Said) -> int:
         try:
-            review = judge(self.task, pending, Said(verdict=said.verdict, correct=said.correct, reviewer=self.reviewer))
+            review = judge(self.task, pending, msgspec.structs.replace(said, reviewer=self.reviewer))
         except InsourceError as error:
             self._say(visible(str(error)))
             return at

@@ -45,6 +45,7 @@ def _words(found: Watched) -> str:
         lines += ["", table(("what moved", "against", "distance", "p", "most"), rows)]
     lines += ["", f"  accuracy foretold   {_share(found.estimate)}  {dim(found.blind_spot)}"]
     lines += [f"  found by people     {_share(found.people)}  {dim(found.people_of)}"]
+    lines += [f"  {found.unfit.words}"] if found.unfit.n else []
     return "\n".join([*lines, *([f"\nnext: {state.next}"] if state.next else [])])
 
 

@@ -14,7 +14,7 @@ from insource.decode.check import faults, schema_of
 from insource.nouns import Example, Noun, Task, likeness
 
 UNSAID, DISAGREE, DRIFT, KNOWN, CONTRADICTS = (
-    "nobody said what is right, or its text is not known",
+    "nobody said which label is right, or its text is not known",
     "people say different things of the same text",
     "its target is none of the task's any more",
     "the row is known",

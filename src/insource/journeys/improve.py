@@ -18,7 +18,7 @@ from insource.journeys.promote import promote
 from insource.journeys.train import Say, train
 from insource.nouns import Dataset, Example, Gate, Noun, Pair, Release, Task, canonical, digest, stamp
 from insource.release.stages import ON_ITS_WAY, has_passed
-from insource.review import to_example
+from insource.review import to_example, unfit
 from insource.settings import Settings, load_rollout
 from insource.store import Store
 
@@ -65,7 +65,9 @@ async def improve(
         raise Conflict(f"{task.name} has no rows to improve on", hint=f"insource collect {task.name} FILE")
     found, rows = await reviewed(task, store, before)
     fresh = [row for row in rows if row.id in {new.id for new in found.rows}]
-    told = Improved(task=task.name, joined=counts(fresh), left=found.left, dataset=before.id, notes=_notes(found))
+    none = unfit(task, [review for _, review in await store.reviews(task.name)]).words
+    notes = (*_notes(found), *filter(None, [none]))
+    told = Improved(task=task.name, joined=counts(fresh), left=found.left, dataset=before.id, notes=notes)
     if fresh and len(fresh) >= wanted.least:
         dataset = _dataset(task, before, rows, found)
         await store.save_dataset(dataset, rows)

@@ -7,7 +7,8 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
 from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
-from insource.nouns import Noun, Record, Task
+from insource.nouns import Noun, Pending, Record, Review, Task
+from insource.review import Unfit, unfit
 from insource.settings import Settings
 from insource.store import Store
 from insource.watch.triage import Triage, triage
@@ -23,7 +24,7 @@ class Watched(Noun, frozen=True, kw_only=True):
 
     `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
     looked at: of the given ones that were drawn by chance where there are some, else of all, which are the doubtful
-    ones. `people_of` says which.
+    ones. `people_of` says which. `unfit` are answers of the last month for which people found no label that fits.
     """
 
     task: str
@@ -36,6 +37,7 @@ class Watched(Noun, frozen=True, kw_only=True):
     estimate: Estimate | None
     people: Estimate | None
     people_of: str
+    unfit: Unfit
     triage: Triage
     blind_spot: str = BLIND
 
@@ -60,7 +62,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         references[TRAINING] = of_answers(trained, [(row.value, row.confidence) for row in rows])
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
-    people, people_of = await _people(task, store, {one.id for one in newest})
+    said = await store.reviews(task.name)
+    people, people_of = _people(said, {one.id for one in newest})
+    month = (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")
     found: list[Moved] = []
     looked: list[str] = []
     if len(newest) >= window and references:
@@ -78,6 +82,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         estimate=estimated(now),
         people=people,
         people_of=people_of,
+        unfit=unfit(task, [review for _, review in said if review.decided >= month]),
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
     )
 
@@ -90,11 +95,12 @@ def _month(records: list[Record]) -> list[Record]:
     return [one for one in records if datetime.fromisoformat(one.created) >= start]
 
 
-async def _people(task: Task, store: Store, among: set[str]) -> tuple[Estimate | None, str]:
+def _people(said: list[tuple[Pending, Review]], among: set[str]) -> tuple[Estimate | None, str]:
     """How many of these answers people found right, and of which: those drawn by chance, where some were."""
-    said = [(pending, review) for pending, review in await store.reviews(task.name) if review.record in among]
     told = [
-        (pending.reason == DRAWN, review.verdict == "right") for pending, review in said if review.verdict != "unsure"
+        (pending.reason == DRAWN, review.verdict == "right")
+        for pending, review in said
+        if review.record in among and review.verdict != "unsure"
     ]
     drawn = [right for by_chance, right in told if by_chance]
     found = drawn or [right for _, right in told]

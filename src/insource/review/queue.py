@@ -29,7 +29,8 @@ def frequent_labels(
     chosen = Counter(
         str(target[output.name])
         for waited, review in settled
-        if (target := review.corrected or (waited.value if review.verdict == "right" else None))
+        if not review.fallback
+        and (target := review.corrected or (waited.value if review.verdict == "right" else None))
         and output.name in target
     )
     ranked = [*proposed, *likely, *[label for label, _ in chosen.most_common()], *output.labels]

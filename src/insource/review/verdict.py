@@ -19,6 +19,8 @@ def verdict(
 
     Raises `Invalid` when the verdict and the correction do not fit together, or the correction breaks the task.
     """
+    if said == "none_of_these" and not task.outputs:
+        raise Invalid(f"{task.name} has no labels, so it is never that none of these fits", hint="--verdict wrong")
     if said == "right" and pending.value is None:
         raise Invalid(f"{pending.record} has no proposed answer that could be right", hint=FORM)
     if said != "wrong" and right is not None:
@@ -55,8 +57,11 @@ def corrected(task: Task, pending: Pending, words: Sequence[str]) -> JsonObject:
 def to_example(task: Task, pending: Pending, review: Review) -> Example | None:
     """The labelled row that a verdict gives: the proposal when right, the correction when wrong.
 
-    None where nobody said what is right, or the text is not known.
+    None where nobody said what is right, or the text is not known. What was settled because nobody looked in time is no
+    label, whatever another engine answered then.
     """
+    if review.fallback:
+        return None
     target = pending.value if review.verdict == "right" else review.corrected
     if target is None or not pending.input.strip():
         return None

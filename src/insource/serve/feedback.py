@@ -27,6 +27,8 @@ MOST_NOTE = 10_000
 class FeedbackCall(msgspec.Struct, kw_only=True):
     """The body of POST /v1/feedback. `correct` is what the answer should have been: a label, or a value by field.
 
+    With "none_of_these" the `note` is the label that the task lacks, if one is proposed.
+
     `input` is the text that the call was about: with it the verdict becomes a labelled row.
     """
 

@@ -26,7 +26,10 @@ class Tried(Noun, frozen=True, kw_only=True):
 
 
 class Seen(Noun, frozen=True, kw_only=True):
-    """A disagreement at which a person looked: what is right, None where only the given answer is known to be wrong."""
+    """A disagreement at which a person looked: what is right, None where only the given answer is known to be wrong.
+
+    Where no label of the task fits, both are wrong: `right` is then empty.
+    """
 
     trial: Trial
     given: JsonObject | None
@@ -89,6 +92,7 @@ def judged(connection: Connection, release: str, since: str) -> list[Seen]:
         review, given = stored(row.review, Review), stored(row.pending, Pending).value
         if review.verdict != "unsure":
             right = given if review.verdict == "right" else review.corrected
+            right = {} if review.verdict == "none_of_these" else right
             seen.append(Seen(trial=stored(row.body, Trial), given=given, right=right))
     return seen
 
