@@ -24,6 +24,7 @@ from insource.nouns import (
     Noun,
     Observe,
     Output,
+    Reviewing,
     Risk,
     Rollout,
     Route,
@@ -133,6 +134,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     cache: bool | None = None
     levels: Levels = Levels()
     rollout: Rollout = Rollout()
+    review: Reviewing = Reviewing()
     scan: _ScanFile = _ScanFile()
 
 

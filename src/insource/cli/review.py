@@ -2,15 +2,17 @@
 
 import getpass
 import sys
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
+from insource.cli import review_words
 from insource.cli.door import Door, run, verb
 from insource.cli.review_keys import Desk
+from insource.cli.stored import with_store
 from insource.cli.words import dim
 from insource.errors import Invalid
-from insource.journeys.review import Said, queue, settle, undo
+from insource.journeys.review import Said, figures, queue, settle, undo
 from insource.nouns import Pending, Review, Task, Verdict, visible
 from insource.settings import load_task
 from insource.store import Store
@@ -21,6 +23,7 @@ Examples:
   insource review tickets                  on a terminal: one key settles one answer
   insource review tickets --json           the queue
   insource review tickets --settle RECORD --verdict wrong --correct refund
+  insource review tickets --stats          how long people take, how far they agree
   insource review tickets --undo RECORD    take back what you said last of it
 """
 
@@ -34,9 +37,13 @@ Examples:
 @click.option("--verdict", type=click.Choice(list(get_args(Verdict))), help="What you say of it.")
 @click.option("--correct", multiple=True, metavar="LABEL|FIELD=VALUE", help="What is right; once for each field.")
 @click.option("--note", default="", help="Why; with none_of_these the label that is missing.")
+@click.option("--stats", is_flag=True, help="The queue in figures: service times, agreement, timeouts.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many to show.")
-def command(door: Door, task: str, limit: int, record: str | None, back: str | None, **said: object) -> None:
+def command(door: Door, task: str, limit: int, record: str | None, back: str | None, **said: Any) -> None:
     """See and settle the answers of TASK that were not sure enough. On a terminal, key by key."""
+    if said.pop("stats"):
+        found = with_store(door, lambda settings, store: figures(load_task(settings, task), store))
+        return door.show(found, review_words.words(found))
     if back is not None:
         return door.show(run(_undo(door, task, back)), f"{back} waits again")
     if record is not None:

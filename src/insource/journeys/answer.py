@@ -5,7 +5,7 @@ The server, the batch, the terminal and every measurement go through here: what 
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -32,7 +32,7 @@ from insource.nouns import (
     stamp,
 )
 from insource.nouns.record import tier_of
-from insource.review import ANY, worth
+from insource.review import ANY, eyes, is_disputed, novelty, worth
 from insource.route import HUMAN, Choice, accept
 from insource.route.need import need
 
@@ -69,7 +69,8 @@ class Path:
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
     `answers` are those that may be given again, None where none may, and `scope` names what they hang on. The `alarm`
     ends what takes an engine too long. Of the answers given automatically a person looks at the share `audit`, drawn by
-    chance: who looks only at doubtful ones never sees a sure one that is wrong.
+    chance: who looks only at doubtful ones never sees a sure one that is wrong. Of what waits two people see the share
+    `double`; labels that are `rare` in training are worth more.
     """
 
     task: Task | None
@@ -86,6 +87,8 @@ class Path:
     scope: str = ""
     answers: Answers | None = None
     audit: float = 0.0
+    double: float = 0.0
+    rare: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False)
     alarm: Alarm = field(default_factory=Alarm, compare=False)
 
     @cached_property
@@ -327,8 +330,14 @@ def _pending(record: Record, request: Request, path: Path) -> Pending | None:
         alternatives=said.alternatives if said else {},
         reason=DRAWN if drawn else record.attempts[-1].decision.reason,
         created=record.created,
-        worth=ANY if drawn else worth(said.confidence if said else None),
+        worth=ANY if drawn else _worth(record, said, path),
+        eyes=eyes(record.id, path.double),
     )
+
+
+def _worth(record: Record, said: Prediction | None, path: Path) -> float:
+    novel = novelty(said.value, path.rare) if said else 0.0
+    return worth(said.confidence if said else None, novel=novel, disputed=is_disputed(record))
 
 
 def _drawn(record: str, share: float) -> bool:

@@ -10,7 +10,7 @@ from insource.errors import InsourceError
 from insource.journeys.answer import Path, answer, discard
 from insource.journeys.scanned import watched
 from insource.nouns import Attempt, Pending, Prediction, Record, Request, Rollout, Side, Task, Trial, same
-from insource.review import ANY
+from insource.review import ANY, eyes
 from insource.store.trials import Tried
 
 DIFFER = "the release on trial answers otherwise"
@@ -76,6 +76,7 @@ async def _to_see(request: Request, record: Record, pair: Pair) -> Pending | Non
         alternatives=said.alternatives if said else {},
         reason=DIFFER,
         worth=ANY,
+        eyes=eyes(record.id, pair.live.double),
         created=record.created,
     )
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from insource.errors import Conflict, InsourceError
 from insource.journeys.audit import checkpoint, prune
+from insource.journeys.overdue import overdue
 from insource.journeys.recover import end_calls, recover, spool_folder
 from insource.journeys.recover import words as spoken
 from insource.journeys.trial import advance
@@ -108,10 +109,21 @@ async def _watch(task: str, settings: Settings, store: Store) -> Job:
     return Job(name="watch", task=task, state=state, words=words, next=found.triage.next)
 
 
+async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
+    """What nobody looked at in time."""
+    found = await overdue(task, settings, store)
+    state: State = "look" if found.left else "done" if found.settled else "nothing to do"
+    return Job(name="review", task=task, state=state, words=found.words, next=f"insource review {task}")
+
+
 WORKSPACE: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {
     "recover": _recover,
     "retention": _retain,
     "checkpoint": _sign,
     "audit": _verify,
 }
-TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {"rollout": _advance, "watch": _watch}
+TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {
+    "rollout": _advance,
+    "review": _settle_late,
+    "watch": _watch,
+}

@@ -7,8 +7,11 @@ from insource.errors import Conflict, Invalid, Missing
 from insource.journeys.answer import input_hash
 from insource.journeys.scanned import Scans, watched
 from insource.nouns import JsonObject, Noun, Pending, Record, Review, Task, Verdict, ask
-from insource.review import corrected, verdict
+from insource.review import Figures, corrected, unfit, verdict
+from insource.review import figures as queue_figures
 from insource.store import Store
+
+LOOK = 100_000
 
 
 class Said(Noun, frozen=True, kw_only=True):
@@ -48,6 +51,14 @@ async def undo(task: Task, store: Store, record: str, reviewer: str) -> Pending:
     if (await store.record(record)).task != task.name:
         raise Missing(f"{record} is no answer of {task.name}")
     return await store.unsettle(record, reviewer)
+
+
+async def figures(task: Task, store: Store) -> Figures:
+    """The task's queue in figures: how long people take, how far they agree, what nobody looked at in time."""
+    settled = await store.reviews(task.name)
+    none = unfit(task, [review for _, review in settled])
+    waiting = await store.pending(task.name, LOOK)
+    return queue_figures(task.name, waiting, settled, await store.opinions(task.name), none)
 
 
 async def feedback(

@@ -13,6 +13,7 @@ from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.plan import Plan, policy_of, usual_tiers
 from insource.journeys.scanned import open_scans
 from insource.nouns import Release, Task
+from insource.review import rarity
 from insource.route import RELEASE, demanded, reachable
 from insource.settings import Settings, load_task, task_file, task_names
 from insource.store import Store
@@ -28,7 +29,7 @@ async def open_path(
     scanned and what scans is not installed.
     """
     name, _, version = task.partition("@")
-    asked = load_task(settings, name)
+    asked, file = load_task(settings, name), task_file(settings, name)[1]
     release = await store.release(name, version) if version else await _live(name, store)
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
@@ -50,7 +51,9 @@ async def open_path(
         spare=tuple(tier for tier in tiers.values() if tier not in usual),
         scans=scans,
         scope=_scope(served, release, settings, manifest),
-        audit=task_file(settings, name)[1].risk.audit,
+        audit=file.risk.audit,
+        double=file.review.double,
+        rare=await _rare(served, release, store),
     )
 
 
@@ -125,6 +128,17 @@ async def _live(task: str, store: Store) -> Release:
         else f"insource train {task} makes a candidate"
     )
     raise Missing(f"{task} has no live release", hint=hint)
+
+
+async def _rare(task: Task, release: Release, store: Store) -> dict[str, dict[str, float]]:
+    """The labels of which the release saw few rows; none are known of where its rows are elsewhere."""
+    if task.kind != "classify":
+        return {}
+    try:
+        rows = await store.examples(release.dataset, "train")
+    except Missing:
+        return {}
+    return rarity(task, (row.target for row in rows))
 
 
 def _scope(task: Task, release: Release, settings: Settings, manifest: Manifest) -> str:

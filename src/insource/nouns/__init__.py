@@ -39,6 +39,7 @@ from insource.nouns.record import (
 from insource.nouns.release import Check, Gate, Release, Stage, StageChange
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
+from insource.nouns.reviewing import Reviewing
 from insource.nouns.rollout import Rollout, Side, Trial
 from insource.nouns.task import Kind, Output, Risk, Route, Task, When
 from insource.nouns.visible import visible
@@ -88,6 +89,7 @@ __all__ = [
     "Report",
     "Request",
     "Review",
+    "Reviewing",
     "Risk",
     "Role",
     "Rollout",

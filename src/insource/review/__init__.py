@@ -1,7 +1,25 @@
 """What a person sees next, and what becomes of a verdict."""
 
-from insource.review.queue import ANY, frequent_labels, worth
+from insource.review.figures import Figures, figures, oldest, service_words
+from insource.review.queue import ANY, eyes, frequent_labels, is_disputed, novelty, rarity, worth
 from insource.review.unfit import Unfit, unfit
 from insource.review.verdict import corrected, to_example, verdict
 
-__all__ = ["ANY", "Unfit", "corrected", "frequent_labels", "to_example", "unfit", "verdict", "worth"]
+__all__ = [
+    "ANY",
+    "Figures",
+    "Unfit",
+    "corrected",
+    "eyes",
+    "figures",
+    "frequent_labels",
+    "is_disputed",
+    "novelty",
+    "oldest",
+    "rarity",
+    "service_words",
+    "to_example",
+    "unfit",
+    "verdict",
+    "worth",
+]

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,6 +34,7 @@ from insource.serve.feedback import take_feedback
 from insource.serve.gateway import CHAT, Gateway
 from insource.serve.hosts import OnlyHosts
 from insource.serve.keyring import LOOK_S, Keyring
+from insource.serve.late import settle_late
 from insource.serve.metrics_page import metrics
 from insource.serve.readiness import Readiness
 from insource.settings import Settings
@@ -65,7 +67,7 @@ def create_app(
         if desk.outage is not None:
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         await desk.meter.remember(store)
-        beside = (_follow(desk), _advance(desk), desk.trying.work(), keep_books(settings, store)) if follow else ()
+        beside = _beside(desk, settings, store) if follow else ()
         running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *beside)]
         try:
             yield
@@ -91,6 +93,12 @@ def create_app(
     app.state.began = int(time.time())
     app.state.broken_off = 0
     return app
+
+
+def _beside(desk: Desk, settings: Settings, store: Store) -> tuple[Coroutine[Any, Any, None], ...]:
+    """What goes on beside the calls."""
+    queue = settle_late(settings, store)
+    return _follow(desk), _advance(desk), desk.trying.work(), keep_books(settings, store), queue
 
 
 async def home(_: HttpRequest) -> Response:

@@ -4,6 +4,7 @@ Knows nothing of tasks, engines or reports. Every interval is two-sided 95% unle
 called upper or lower is one-sided.
 """
 
+from insource.stats.agreement import Agreement, agreement
 from insource.stats.betting import e_value, mean_interval
 from insource.stats.calibration import (
     Bin,
@@ -32,11 +33,13 @@ from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_co
 from insource.stats.shift import Shift, shifts
 
 __all__ = [
+    "Agreement",
     "Bin",
     "CurvePoint",
     "Difference",
     "Floats",
     "Shift",
+    "agreement",
     "aurc",
     "binomial_cdf",
     "bootstrap",

@@ -7,7 +7,7 @@ from insource.nouns import Pending, Review, agreed, to_json
 from insource.store import links
 from insource.store.bulk import driver
 from insource.store.stored import stored
-from insource.store.tables import OPINION
+from insource.store.tables import OPINION, PENDING
 
 
 def name_of(record: str, reviewer: str) -> str:
@@ -36,7 +36,12 @@ def of_record(connection: Connection, record: str) -> list[Review]:
     return [stored(body, Review) for body in connection.execute(found).scalars()]
 
 
-def of_task(connection: Connection, task: str) -> list[Review]:
-    """Every word on the task's items that more than one has to see, oldest first."""
-    found = select(OPINION.c.body).where(OPINION.c.task == task).order_by(OPINION.c.seq)
-    return [stored(body, Review) for body in connection.execute(found).scalars()]
+def of_task(connection: Connection, task: str) -> list[tuple[Pending, Review]]:
+    """Every word on the task's items that more than one has to see, oldest first, with what it was about."""
+    found = (
+        select(PENDING.c.body.label("pending"), OPINION.c.body.label("said"))
+        .join_from(OPINION, PENDING, OPINION.c.record == PENDING.c.record)
+        .where(OPINION.c.task == task)
+        .order_by(OPINION.c.seq)
+    )
+    return [(stored(row.pending, Pending), stored(row.said, Review)) for row in connection.execute(found)]

@@ -77,6 +77,6 @@ class Queue:
 
         return await self._thread.run(write)
 
-    async def opinions(self, task: str) -> list[Review]:
-        """What each person said of the task's items that more than one has to see, oldest first."""
+    async def opinions(self, task: str) -> list[tuple[Pending, Review]]:
+        """What each person said of the task's items that more than one has to see, oldest first, with the item."""
         return await self._thread.look(lambda c: opinions.of_task(c, task))

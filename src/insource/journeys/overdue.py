@@ -1,0 +1,138 @@
+"""What nobody looked at in time is settled as the task's `[review]` says: recorded as such, and no label of anybody."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from insource.errors import Conflict, Denied, InsourceError, Invalid, Missing
+from insource.journeys.answer import DRAWN, Path, answer
+from insource.journeys.beside import DIFFER
+from insource.journeys.lineup import Lineup
+from insource.journeys.scanned import open_scans
+from insource.journeys.serve import configured_tier
+from insource.nouns import TIMEOUT, JsonObject, Noun, Pending, Record, Review, Reviewing, Task, ask, record_id
+from insource.review import oldest
+from insource.route import permitted
+from insource.settings import Settings, load_task, task_file
+from insource.store import Store
+
+LOOK, MOST = 100_000, 1_000
+GIVEN = (DRAWN, DIFFER)  # these were answered, and wait only to be looked at
+Ask = Callable[[Pending], Awaitable[tuple[JsonObject | None, str]]]
+
+
+class Overdue(Noun, frozen=True, kw_only=True):
+    """How many were settled by which fallback, how many somebody looks at just now, and why others still wait."""
+
+    settled: dict[str, int] = {}
+    held: int = 0
+    left: int = 0
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """In one line."""
+        parts = [f"{n:,} settled as {fallback}: nobody looked in time" for fallback, n in self.settled.items()]
+        parts += [f"{self.held:,} are being looked at"] if self.held else []
+        parts += [f"{self.left:,} wait on: {self.why}"] if self.left else []
+        return "; ".join(parts) or "nothing waits too long"
+
+
+async def overdue(name: str, settings: Settings, store: Store, now: float | None = None) -> Overdue:
+    """Settles what waits longer than `[review] within` of the task called `name`, at most 1,000 items a time.
+
+    An item that somebody holds is left to them. With "escalate" the engine is asked, and that call is on record like
+    any other; what it does not answer waits on. Raises as `load_task` does.
+    """
+    policy = task_file(settings, name)[1].review
+    if not policy.within_s:
+        return Overdue()
+    since = datetime.fromtimestamp((time.time() if now is None else now) - policy.within_s, UTC)
+    late = oldest(await store.pending(name, LOOK), since.isoformat(timespec="milliseconds"))[:MOST]
+    if not late:
+        return Overdue()
+    task = load_task(settings, name)
+    settled: Counter[str] = Counter()
+    held = left = 0
+    why = ""
+    async with _Asked(task, policy, settings, store) as asked:
+        for pending in late:
+            try:
+                review = await _fallback(pending, policy, asked)
+                await store.settle(review)
+                settled[str(review.fallback)] += 1
+            except Conflict:
+                held += 1
+            except InsourceError as error:
+                left, why = left + 1, error.code
+    return Overdue(settled=dict(settled), held=held, left=left, why=why)
+
+
+async def _fallback(pending: Pending, policy: Reviewing, asked: "_Asked") -> Review:
+    review = Review(
+        record=pending.record,
+        verdict="unsure",
+        note=f"nobody settled it within {policy.within}",
+        reviewer=TIMEOUT,
+        decided=datetime.now(UTC).isoformat(timespec="seconds"),
+        fallback="provisional" if pending.reason in GIVEN else policy.otherwise,
+    )
+    if review.fallback != "escalate":
+        return review
+    value, record = await asked(pending)
+    return msgspec.structs.replace(review, corrected=value, note=f"{review.note}; {policy.engine} answered: {record}")
+
+
+class _Asked:
+    """The engine that is asked, opened with the first item that needs it."""
+
+    def __init__(self, task: Task, policy: Reviewing, settings: Settings, store: Store) -> None:
+        self._task, self._name, self._settings, self._store = task, policy.engine, settings, store
+        self._path: Path | None = None
+
+    async def __aenter__(self) -> "_Asked":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for tier in self._path.tiers if self._path else ():
+            await tier.engine.close()
+
+    async def __call__(self, pending: Pending) -> tuple[JsonObject | None, str]:
+        """What the engine answers, and the record of that call. Raises what it raises, `Invalid` for no answer."""
+        if self._path is None:
+            self._path = await self._opened()
+        tenant = (await self._store.record(pending.record)).tenant
+        request = msgspec.structs.replace(
+            ask(self._task, pending.input, id=record_id()), tenant=tenant, caller=TIMEOUT, deadline=self._path.deadline
+        )
+
+        async def keep(record: Record, _: Pending | None) -> None:
+            await self._store.append(record)  # nobody is asked to look at this one
+
+        record = await answer(request, self._path, keep)
+        value = record.answer.value if record.answer else None
+        if value is None:
+            raise Invalid(f"{self._name} gave no valid answer to {pending.record}")
+        return value, record.id
+
+    async def _opened(self) -> Path:
+        if self._name not in self._settings.engines:
+            raise Missing(f"there is no engine {self._name!r}", hint="[review] engine names one of insource.toml")
+        allowed = permitted(self._name, self._settings.engines[self._name].place, self._task.sensitivity)
+        if not allowed.allowed:
+            raise Denied(allowed.reason)
+        scans = await asyncio.to_thread(open_scans, self._task.scan)
+        tier = configured_tier(self._name, Lineup(self._settings, self._store, self._task))
+        return Path(
+            task=self._task,
+            tiers=(tier,),
+            key=self._store.tenant_key,
+            intend=self._store.intend,
+            deadline=self._settings.engines[self._name].timeout_s,
+            scans=scans,
+            rule=TIMEOUT,
+        )
