@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from insource.cli.door import Door, run, verb
+from insource.console.app import create_console
 from insource.engines.shared_base import Bases
 from insource.errors import Invalid
 from insource.journeys.lineup import quiet
@@ -81,7 +82,7 @@ class JsonDoor(Door):
 @click.option("--client-ca", type=FILE, help="Only clients with a certificate of this authority connect (PEM).")
 @click.option("--log-json", is_flag=True, help="Log a line of JSON on stderr for each call, without its text.")
 def command(door: Door, workers: int, **asked: Any) -> None:
-    """Serve every live release, and the engines of insource.toml, over the OpenAI API at /v1.
+    """Serve every live release, and the engines of insource.toml, over the OpenAI API at /v1; people go to /console.
 
     What is promoted while it runs is loaded within seconds. Ctrl-C or SIGTERM ends it once every call begun is
     answered, after 30 s at most; a second one at once. Without any API key only this machine may call. A client that
@@ -113,6 +114,7 @@ async def _serve(door: Door, asked: Asked) -> None:
                 door.say(words)
             door.say(KEYED if keys else OPEN)
             app = create_app(settings, store, paths, follow=True, network=asked.allow_network, bases=bases)
+            app.mount("/console", create_console(settings, store, app.state.keyring))
             models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")
             broken = await run_server(app, bound, lambda: _ready(door, models, url, "KEY" if keys else "none"), tls)
     late = f"{broken} calls begun could not be waited for; they were told"
@@ -138,7 +140,7 @@ def _ready(door: Door, models: list[str], url: str, key: str) -> None:
         return
     bearer = f" -H 'authorization: Bearer {key}'" if key == "KEY" else ""
     door.say(f"""
-ready: {url}/v1   (Ctrl-C stops)
+ready: {url}/v1, and for people {url}/console   (Ctrl-C stops)
 
   curl {url}/v1/chat/completions -H 'content-type: application/json'{bearer} \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "…"}}]}}'

@@ -54,6 +54,12 @@ async def promote(
     stage, `Conflict` when the table of stages or the lack of a gate forbids it, `Refused` when the gate said no, the
     files were changed, or the policy lets no stage be left out.
     """
+    stop = await may_move(release, settings, store, to=to, share=share)
+    return await move(release, settings, store, Move(to=stop, why=why, who=who()))
+
+
+async def may_move(release: Release, settings: Settings, store: Store, *, to: str, share: int = 0) -> Stop:
+    """Where `promote` takes the release; nothing is changed. Raises `Invalid`, `Conflict` and `Refused` as it does."""
     policy = load_rollout(settings, release.task)
     stage = stage_called(to)
     if stage == "canary" and not share:
@@ -65,7 +71,7 @@ async def promote(
         raise Conflict(f"nothing of {release.task} is live beside which {release.name} could be tried",
                        hint=f"insource release promote {release.name}")  # fmt: skip
     check_order(release, stop, policy, first=now_live is None)
-    return await move(release, settings, store, Move(to=stop, why=why, who=who()))
+    return stop
 
 
 async def move(release: Release, settings: Settings, store: Store, asked: Move) -> StageChange:
@@ -80,15 +86,18 @@ async def move(release: Release, settings: Settings, store: Store, asked: Move) 
     return await _change(store, release, asked, report=report, retire=retire)
 
 
-async def rollback(task: str, settings: Settings, store: Store, *, version: str = "", why: str = "") -> StageChange:
+async def rollback(
+    task: str, settings: Settings, store: Store, *, version: str = "", why: str = "", by: str = ""
+) -> StageChange:
     """Takes the canary out of the traffic; without one, makes the release live that was live before the present one.
 
-    What is taken out or was live is retired. With `version`, that one must be the canary or live. Raises `Conflict`
+    What is taken out or was live is retired. With `version`, that one must be the canary or live; `by` says so, who
+    sits at this machine where it is empty. Raises `Conflict`
     when there is no release to go back to, `Refused` when its files were changed.
     """
     now_live, tried = await store.live(task), await store.on_trial(task)
     if tried is not None and tried.stage == "canary" and version in ("", tried.version):
-        return await _change(store, tried, Move(to=Stop(stage="retired"), why=why, who=who()))
+        return await _change(store, tried, Move(to=Stop(stage="retired"), why=why, who=by or who()))
     if version and (now_live is None or now_live.version != version):
         there = f"{now_live.name} is" if now_live else "nothing is"
         raise Conflict(
@@ -98,7 +107,7 @@ async def rollback(task: str, settings: Settings, store: Store, *, version: str 
     name = former(await store.stage_changes(task), now_live.name if now_live else None)
     back = await store.release(task, name.partition("@")[2])
     await _check_whole(back, settings)
-    asked = Move(to=Stop(stage="live"), why=why, who=who())
+    asked = Move(to=Stop(stage="live"), why=why, who=by or who())
     return await _change(store, back, asked, retire=now_live.name if now_live else "")
 
 

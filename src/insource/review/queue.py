@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 from insource.nouns import JsonObject, Output, Pending, Record, Review, Task, same
 
+LOOKED_OVER = 30  # labels that a person looks over at once: of more, none is offered for want of a better one
 ANY = 1.0
 FEW = 20  # rows of a label, of which a trainer that saw fewer knows little
 DISPUTE, NOVELTY = 0.5, 0.25  # what is left of the chance that an answer is right, taken away by each
@@ -63,7 +64,8 @@ def frequent_labels(
 ) -> list[str]:
     """Up to `count` labels to offer: what the engine held likely first, then what people chose most, then the rest.
 
-    The proposed label itself comes first, so that its key is always 1.
+    The proposed label itself comes first, so that its key is always 1. Of many labels there is no rest: the first of
+    thousands would only stand in the way of looking for one.
     """
     proposed = [str((pending.value or {}).get(output.name, ""))]
     likely = [label for label, _ in pending.alternatives.get(output.name, ())]
@@ -74,6 +76,7 @@ def frequent_labels(
         and (target := review.corrected or (waited.value if review.verdict == "right" else None))
         and output.name in target
     )
-    ranked = [*proposed, *likely, *[label for label, _ in chosen.most_common()], *output.labels]
+    rest = output.labels if len(output.labels) <= LOOKED_OVER else ()
+    ranked = [*proposed, *likely, *[label for label, _ in chosen.most_common()], *rest]
     known = set(output.labels)
     return [label for label in dict.fromkeys(ranked) if label in known][:count]

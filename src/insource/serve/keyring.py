@@ -75,6 +75,11 @@ class Keyring:
             raise no_key()
         return key
 
+    def still(self, id: str) -> Key | None:
+        """The key called `id`, None where it does not hold, or not any more."""
+        key = self._keys.get(id)
+        return key if key is not None and key.state(moment()) == "active" else None
+
     def named(self, name: str) -> Key:
         """The newest key for `name`, whom a certificate vouches for. Raises `Unauthorized` when none is active."""
         if self.open:

@@ -6,19 +6,22 @@ from insource.errors import Conflict
 from insource.nouns import Pending
 from insource.store.bulk import driver, insert
 from insource.store.stored import stored
-from insource.store.tables import LEASE, OPINION, PENDING
+from insource.store.tables import LEASE, OPINION, PENDING, RECORD
 
 NAMES = ("record", "holder", "until")
 AGAIN = "ON CONFLICT (record) DO UPDATE SET holder = excluded.holder, until = excluded.until"
 
 
-def lease(connection: Connection, task: str, holder: str, count: int, times: tuple[str, str]) -> list[Pending]:
+def lease(
+    connection: Connection, whose: tuple[str, str | None], holder: str, count: int, times: tuple[str, str]
+) -> list[Pending]:
     """Up to `count` items that wait and that nobody else holds, what is worth most first; now held by `holder`.
 
+    They are of the task and the tenant of `whose`, None for any.
     `times` are now and until when (ISO 8601, UTC). What the holder held already comes first and is held on; of what
     waits for a second person, nothing on which the holder has said a word comes.
     """
-    now, until = times
+    (task, tenant), (now, until) = whose, times
     free = or_(LEASE.c.record.is_(None), LEASE.c.until < now, LEASE.c.holder == holder)
     mine = (LEASE.c.holder == holder) & (LEASE.c.until >= now)
     unsaid = ~exists().where(OPINION.c.name == PENDING.c.record + f" {holder}")
@@ -29,6 +32,8 @@ def lease(connection: Connection, task: str, holder: str, count: int, times: tup
         .order_by(mine.is_not(True), PENDING.c.worth.desc(), PENDING.c.seq)
         .limit(count)
     )
+    if tenant is not None:
+        found = found.join(RECORD, RECORD.c.id == PENDING.c.record).where(RECORD.c.tenant == tenant)
     rows = connection.execute(found).all()
     insert(driver(connection), LEASE, NAMES, [(row.record, holder, until) for row in rows], AGAIN)
     return [stored(row.body, Pending) for row in rows]

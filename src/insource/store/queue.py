@@ -29,11 +29,31 @@ class Queue:
         """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""
         return await self._thread.look(lambda c: records.waiting(c, record))
 
-    async def lease(self, task: str, holder: str, count: int, seconds: float) -> list[Pending]:
-        """Up to `count` items of the queue that are `holder`'s to look at for so many seconds, and nobody else's."""
+    async def lease(
+        self, task: str, holder: str, count: int, seconds: float, *, tenant: str | None = None
+    ) -> list[Pending]:
+        """Up to `count` items of the queue that are `holder`'s to look at for so many seconds, and nobody else's.
+
+        Only those of the calls of `tenant`, where one is named.
+        """
         now = time.time()
         times = stamp(now), stamp(now + seconds)
-        return await self._thread.run(lambda c: leases.lease(c, task, holder, count, times))
+        return await self._thread.run(lambda c: leases.lease(c, (task, tenant), holder, count, times))
+
+    async def hold(self, record: str, holder: str, seconds: float) -> Pending:
+        """One item that waits is `holder`'s for so many seconds. Raises `Conflict` where another looks at it.
+
+        Raises `Missing` for no such record, `Conflict` also when it does not wait.
+        """
+        now = time.time()
+
+        def write(connection: Connection) -> Pending:
+            leases.check(connection, record, holder, stamp(now))
+            found = records.waiting(connection, record)
+            leases.again(connection, record, holder, (stamp(now), stamp(now + seconds)))
+            return found
+
+        return await self._thread.run(write)
 
     async def let_go(self, holder: str) -> None:
         """What `holder` holds of the queue is free."""

@@ -20,6 +20,7 @@ from insource.nouns import (
     Record,
     Release,
     Report,
+    Review,
     StageChange,
     Trial,
 )
@@ -33,6 +34,7 @@ from insource.store import (
     records,
     registry,
     retention,
+    search,
     spending,
     spooled,
     trials,
@@ -44,6 +46,7 @@ from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
 from insource.store.retention import Pruned
+from insource.store.search import Found, Judged, Wanted
 from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
@@ -263,6 +266,18 @@ class Store(Queue):
     async def records(self, task: str | None = None, limit: int = 50) -> list[Record]:
         """The newest records, of one task or of all, newest first."""
         return await self._thread.look(lambda c: records.records(c, task, limit))
+
+    async def find(self, wanted: Wanted, *, below: int = 0, limit: int = 50) -> Found:
+        """Records that somebody looks for, newest first, those before the place `below`."""
+        return await self._thread.look(lambda c: search.find(c, wanted, below, limit))
+
+    async def judged(self, record: str) -> Judged:
+        """What a person was shown of a call, and what was said of it."""
+        return await self._thread.look(lambda c: search.judged(c, record))
+
+    async def newest_reviews(self, task: str, limit: int) -> list[tuple[Pending, Review]]:
+        """The newest verdicts on the task's answers, oldest of them first, with what each was about."""
+        return await self._thread.look(lambda c: search.newest_reviews(c, task, limit))
 
     async def input_hashes(self, ids: list[str]) -> dict[str, str]:
         """Record → keyed hash of its input, for those of `ids` that there are."""
