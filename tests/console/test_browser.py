@@ -1,4 +1,4 @@
-"""The console in headless Chromium: by keyboard alone, in both themes, narrow and wide, and without a request elsewhere.
+"""The console in headless Chromium: by keyboard alone, in both themes, narrow and wide, no request going elsewhere.
 
 Screenshots of every page lie in the folder that INSOURCE_SCREENSHOTS names, else in the test's own.
 """
@@ -49,11 +49,13 @@ def furnish(root: Path) -> None:
 async def waits(place: Place, task: str, text: str) -> str:
     """An answer of the task that waits for a person."""
     value, now = VALUES[task], stamp(time.time())
-    decision = Decision(engine="one", rule="task", accepted=False, reason="confidence 0.62 is below 0.85", confidence=0.62, threshold=0.85)  # fmt: skip
+    reason = "confidence 0.62 is below 0.85"
+    decision = Decision(engine="one", rule="task", accepted=False, reason=reason, confidence=0.62, threshold=0.85)
     said = Prediction(text="", value=value, engine="one", confidence=0.62)
     record = Record(id=record_id(), task=task, release=None, tenant="local", outcome="review", input_hash="0" * 64,
                     attempts=(Attempt(decision=decision, prediction=said),), latency_ms=3.0, created=now)  # fmt: skip
-    pending = Pending(record=record.id, task=task, input=text, value=value, confidence=0.62, reason=decision.reason, created=now, worth=0.38)  # fmt: skip
+    pending = Pending(record=record.id, task=task, input=text, value=value, confidence=0.62, reason=reason,
+                      created=now, worth=0.38)  # fmt: skip
     await place.store.append(record, pending)
     return record.id
 
@@ -92,7 +94,7 @@ async def furnished(place: Place) -> None:
         try:
             await place.asked(text)
         except Exception as error:  # noqa: BLE001 - a scripted failure is one of the rows
-            assert "down" in str(error)  # noqa: PT017
+            assert "down" in str(error)
     for task in TASKS:
         await waits(place, task, f"Invoice A-17 over 99.5, which is about {task}")
 

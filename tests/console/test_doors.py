@@ -127,8 +127,18 @@ async def test_signing_in_and_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["https://evil.example/", "//evil.example/console", "/console/../v1", "/\\evil", "javascript:1", "/v1", "", "/console\n"]
-)  # fmt: skip
+    "text",
+    [
+        "https://evil.example/",
+        "//evil.example/console",
+        "/console/../v1",
+        "/\\evil",
+        "javascript:1",
+        "/v1",
+        "",
+        "/console\n",
+    ],
+)
 def test_nobody_is_sent_elsewhere(text):
     assert own_path(text) == "/console" or own_path(text).startswith("/console/")
     assert "evil" not in own_path(text)

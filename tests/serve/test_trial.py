@@ -14,7 +14,9 @@ from insource.errors import Conflict, Refused
 from insource.journeys.promote import promote, rollback
 from insource.journeys.serve import close_path, open_live, open_path
 from insource.journeys.train import train
+from insource.journeys.trial import standing
 from insource.nouns import Check, Dataset, Gate, Review, digest
+from insource.serve import trying
 from insource.serve.app import create_app
 from insource.settings import load_settings, load_task
 from insource.store import Store
@@ -118,11 +120,34 @@ async def test_in_the_shadow_nobody_hears_of_it_and_both_answers_are_compared(tm
         assert counted.calls == 30
         assert counted.agreed == 0
         assert (await store.release("tickets", "1.1.0")).stage == "shadow"
+        means = (await standing(await store.release("tickets", "1.1.0"), settings, store)).means
+        assert means.calls == 30 and means.ours_ms > 0 < means.theirs_ms
         first = (await store.records("tickets", 1))[0]
         trial = await store.trial(first.id)
         assert (trial.theirs.release, trial.ours.release) == ("tickets@1.0.0", "tickets@1.1.0")
         assert trial.theirs.value != trial.ours.value
         assert len(await store.records("tickets", 100)) == 30
+
+
+async def test_a_fault_of_ours_beside_a_call_costs_that_call_of_the_trial_alone(tmp_path, monkeypatch):
+    true, times = trying.beside, itertools.count()
+
+    async def faulty(*given):
+        if next(times) < 5:
+            raise ZeroDivisionError
+        return await true(*given)
+
+    monkeypatch.setattr(trying, "beside", faulty)
+    async with place(tmp_path, policy=ROLLOUT.replace("min_calls = 20", "min_calls = 500")) as (
+        settings, store, second, client,
+    ):  # fmt: skip
+        await promote(second, settings, store, to="shadow")
+        await asyncio.sleep(1)
+        for i in range(30):
+            await ask(client, i)
+        await asyncio.sleep(1)
+        counted, _ = await store.trials(second.name, "", "")
+        assert counted.calls == 25
 
 
 async def test_a_canary_gets_its_share_the_same_text_the_same_release_and_goes_out_at_once(tmp_path):

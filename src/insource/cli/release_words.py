@@ -91,6 +91,10 @@ def standing_words(found: Standing) -> str:
     lines = ["", "", f"  on its way: {bold(found.stop.words)} for {days}"]
     if ruling.checks:
         lines += ["", _checks(ruling.checks)]
+    if (means := found.means) is not None:
+        took = f"{means.ours_ms:.1f} ms and {1000 * means.ours_usd:.3f} USD a thousand calls"
+        live = f"{means.theirs_ms:.1f} ms and {1000 * means.theirs_usd:.3f} USD of what is live"
+        lines += ["", f"  on average {took}, against {live} (the newest {means.calls:,})"]
     following = found.following.words if found.following else "nowhere"
     verdict = {"on": f"it may go on to {following}", "hold": f"before {following}", "back": "it goes back"}
     lines += ["", f"  {verdict[ruling.verdict]}: {ruling.why}"]

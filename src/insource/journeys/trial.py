@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from statistics import fmean
 
 from insource.journeys.promote import Move, move
-from insource.nouns import Noun, Release, Side, StageChange, same
+from insource.nouns import Noun, Release, Side, StageChange, Trial, same
 from insource.release.stages import TRIAL, Stop, days_here, days_wanted, next_stop
 from insource.release.trial import Counts, Ruling, Tally, rule
 from insource.settings import Settings, load_rollout
@@ -12,10 +13,24 @@ from insource.store import Store
 from insource.store.trials import Seen
 
 BY_ITSELF = "insource"
+NEWEST = 1_000
+
+
+class Means(Noun, frozen=True, kw_only=True):
+    """What a call cost and took on average, of the newest `calls` that both answered: US dollars and ms of each."""
+
+    calls: int
+    ours_usd: float
+    theirs_usd: float
+    ours_ms: float
+    theirs_ms: float
 
 
 class Standing(Noun, frozen=True, kw_only=True):
-    """Where a release is on its way, what was counted of its trial, and what becomes of it; `following` is next."""
+    """Where a release is on its way, what was counted of its trial, and what becomes of it; `following` is next.
+
+    `means` is None where nothing was tried.
+    """
 
     release: str
     stop: Stop
@@ -24,6 +39,7 @@ class Standing(Noun, frozen=True, kw_only=True):
     following: Stop | None
     tally: Tally
     ruling: Ruling
+    means: Means | None = None
 
 
 async def standing(release: Release, settings: Settings, store: Store, now: datetime | None = None) -> Standing:
@@ -32,6 +48,7 @@ async def standing(release: Release, settings: Settings, store: Store, now: date
     changes = await store.stage_changes(release.task)
     days, wanted = days_here(release, changes, now or datetime.now(UTC)), days_wanted(release, policy)
     tally, ruling = Tally(), Ruling(verdict="hold", why="it is on no trial", checks=())
+    means: Means | None = None
     if release.stage in TRIAL:
         since, here = began(release, changes)
         counted, seen = await store.trials(release.name, since, here)
@@ -46,6 +63,7 @@ async def standing(release: Release, settings: Settings, store: Store, now: date
             speed=counted.slower,
         )
         ruling = rule(release, tally, policy, days, wanted)
+        means = averaged(await store.newest_trials(release.name, since, NEWEST))
     elif release.stage == "staging":
         over = days >= wanted
         why = f"{days:.1f} of {wanted:g} days in staging"
@@ -58,6 +76,20 @@ async def standing(release: Release, settings: Settings, store: Store, now: date
         following=next_stop(release, policy),
         tally=tally,
         ruling=ruling,
+        means=means,
+    )
+
+
+def averaged(tried: Sequence[Trial]) -> Means | None:
+    """What the calls cost and took on average, of each release."""
+    if not tried:
+        return None
+    return Means(
+        calls=len(tried),
+        ours_usd=fmean(one.ours.usd for one in tried),
+        theirs_usd=fmean(one.theirs.usd for one in tried),
+        ours_ms=fmean(one.ours.latency_ms for one in tried),
+        theirs_ms=fmean(one.theirs.latency_ms for one in tried),
     )
 
 

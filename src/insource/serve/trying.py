@@ -105,6 +105,9 @@ class Trying:
             except InsourceError as error:
                 logging.getLogger("insource.serve").warning("not asked beside: %s", error)
                 continue
+            except Exception as bug:
+                logging.getLogger("insource.serve").error("a fault of ours beside a call", exc_info=bug)
+                continue
             finally:
                 self.drop(tried.pair.ours, tried.pair.live)
             if found is not None:

@@ -182,6 +182,10 @@ class Store(Queue):
         counted = await self._thread.look(lambda c: trials.count(c, release, since, here))
         return counted, await self._thread.look(lambda c: trials.judged(c, release, since))
 
+    async def newest_trials(self, release: str, since: str, limit: int) -> list[Trial]:
+        """The newest calls that `release` answered on trial since a time, newest first."""
+        return await self._thread.look(lambda c: trials.newest(c, release, since, limit))
+
     async def trial(self, record: str) -> Trial | None:
         """What another release answered to the call, None where none was asked."""
         return await self._thread.look(lambda c: trials.of_record(c, record))

@@ -97,6 +97,13 @@ def judged(connection: Connection, release: str, since: str) -> list[Seen]:
     return seen
 
 
+def newest(connection: Connection, release: str, since: str, limit: int) -> list[Trial]:
+    """The newest calls that `release` answered on trial from the time `since` on, newest first."""
+    found = select(TRIAL.c.body).where(TRIAL.c.release == release, TRIAL.c.created >= since)
+    bodies = connection.execute(found.order_by(TRIAL.c.created.desc()).limit(limit)).scalars()
+    return [stored(body, Trial) for body in bodies]
+
+
 def of_record(connection: Connection, record: str) -> Trial | None:
     """What another release answered to the call, None where none was asked."""
     body = connection.execute(select(TRIAL.c.body).where(TRIAL.c.record == record)).scalar()
