@@ -6,6 +6,7 @@ A stage is done when each of its needs is met; the first stage with an open need
 open needs are what its gate asks for, each with the command that meets it.
 """
 
+from insource.measure.adversarial import TAG as ADVERSARIAL
 from insource.nouns import Noun, Outcome, Report, Task
 from insource.release.stages import has_passed
 from insource.settings import Settings, load_task, task_names
@@ -98,7 +99,7 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
 async def gather(task: Task, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = await store.reports(task.name)
+    reports = [report for report in await store.reports(task.name) if ADVERSARIAL not in report.split]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
