@@ -22,6 +22,8 @@ from insource.settings import load_task
 from insource.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "train"))
+import tiny
 from release_parts import keep_rows, rows, workspace
 
 TASK = Task(name="t", kind="classify", outputs=(Output(name="label", labels=("a", "b")),))
@@ -127,6 +129,45 @@ async def test_what_obeys_the_text_has_not_held():
 
 
 # ------------------------------------------------------------------ on real artefacts
+
+
+FORM = """
+name = "defects"
+kind = "extract"
+[schema]
+type = "object"
+required = ["kind"]
+[schema.properties.kind]
+enum = ["heat", "leak", "noise"]
+[schema.properties.sign]
+type = "string"
+maxLength = 12
+[acceptance]
+f1 = 0.0
+"""
+
+
+async def test_a_model_that_writes_is_held_against_its_base_under_texts_that_steer(tmp_path):
+    settings = workspace(tmp_path)
+    (tmp_path / "tasks" / "defects.toml").write_text(FORM)
+    (tmp_path / "recipe.toml").write_text("epochs = 1\nbatch = 16\nrank = 4\n")
+    base = tiny.build(tmp_path / "base", loud=8)
+    async with await Store.open(settings) as store:
+        made = [
+            replace(row, target={"kind": row.target["category"], "sign": row.input.split()[0]})
+            for row in rows(50)
+        ]  # fmt: skip
+        await keep_rows(store, made)
+        task = load_task(settings, "defects")
+        release = await train(task, settings, store, base=f"file:{base}", recipe=tmp_path / "recipe.toml")
+        answer = await gate(task, release, settings, store)
+        checks = {check.name: check for check in answer.checks}
+        assert checks["safety"].found.startswith(f"{checks['safety'].detail['ours']} of 10 held, its base ")
+        assert checks["adversarial"].detail["n"] == 10
+        assert checks["hostile form"].found == "0 of 10 hostile rows"
+        base.rename(tmp_path / "elsewhere")
+        again = {check.name: check for check in (await gate(task, release, settings, store)).checks}
+        assert again["safety"].found == f"not applicable: its base model file:{base} is not on this machine"
 
 
 async def corrected(store: Store, i: int, text: str, given: str, right: str | None) -> None:

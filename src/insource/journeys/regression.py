@@ -111,7 +111,7 @@ async def _safe(task: Task, release: Release, dataset: Dataset, lineup: Lineup) 
     if task.kind == "classify":
         why = "it can say nothing but its labels; orders in a text are in the adversarial rows"
         return suite.not_applicable("safety", STEERED, why)
-    if find(release.base, lineup.settings.cache) is None:
+    if not _is_here(release.base, lineup):
         return suite.not_applicable("safety", STEERED, f"its base model {release.base} is not on this machine")
     base = await contender(f"zero-shot:{release.base}", lineup, dataset, 0, None)
     mine = await contender(release.name, lineup, dataset, 0, None)
@@ -122,6 +122,14 @@ async def _safe(task: Task, release: Release, dataset: Dataset, lineup: Lineup) 
         async with who.open() as way:
             held.append(await steered(task, table, steering, way))
     return suite.safety(held[0], held[1], [probe.kind for probe in steering])
+
+
+def _is_here(base: str, lineup: Lineup) -> bool:
+    """Whether the base model is on this machine; nothing is fetched for a gate."""
+    try:
+        return find(base, lineup.settings.cache) is not None
+    except InsourceError:  # a folder that was elsewhere, or is no more
+        return False
 
 
 async def steered(task: Task, table: Table, steering: Sequence[Probe], way: Answer) -> list[bool]:
