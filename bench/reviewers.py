@@ -25,7 +25,7 @@ from insource.settings import Settings, load_settings
 from insource.stats import zero_failures_upper
 from insource.store import Store
 
-HELD_S = 2.0
+HELD_S = 10.0  # longer than a busy machine lets anybody take for five items
 PERSON = """
 import asyncio, sys
 from pathlib import Path
@@ -34,11 +34,11 @@ from insource.nouns import Review
 from insource.settings import load_settings
 from insource.store import Store
 
-async def work(root, name, leases):
+async def work(root, name, leases, held):
     async with await Store.open(load_settings(Path(root))) as store:
         while True:
             if leases == "1":
-                mine = await store.lease("t", name, 5, 2.0)
+                mine = await store.lease("t", name, 5, float(held))
             else:
                 mine = await store.pending("t", 5)
             if not mine and not await store.pending("t", 1):
@@ -90,7 +90,14 @@ class Crowd:
         """One more."""
         self._names += 1
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PERSON, self._root, f"p{self._names}", self._leases, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-c",
+            PERSON,
+            self._root,
+            f"p{self._names}",
+            self._leases,
+            str(HELD_S),
+            stdout=asyncio.subprocess.PIPE,
         )
 
     async def listen(self, name: str, process: asyncio.subprocess.Process) -> None:
