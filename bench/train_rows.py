@@ -46,7 +46,9 @@ def reviewers(d: dict[str, Any]) -> Iterator[Row]:
     kept, control = d["kept"], d["control"]
     found = f"{kept['settled']:,} settled, {kept['lost']} lost, {kept['twice']} twice (below {d['upper95']:.3%}), "
     found += f"{kept['seen_by_two']} seen by two who lived, {kept['told_and_not_on_record']} told and not on record"
+    found += f"; of {kept['for_two']} for two people {kept['not_by_two']} not by two"
     bad = kept["lost"] + kept["twice"] + kept["seen_by_two"] + kept["told_and_not_on_record"] + kept["chain_faults"]
+    bad += kept["not_by_two"]
     what = f"review queue, {kept['people']} people at {kept['items']:,} items, {kept['killed']} of them killed"
     yield what, "each once, none lost, none held twice", found, not bad
     found = f"{control['seen_by_two']} of {control['items']} seen by two, {control['late']:,} verdicts too late"

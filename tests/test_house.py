@@ -24,6 +24,7 @@ PUBLIC: set[str] = set()
 EXCEPTIONS: dict[str, str] = {
     "src/insource/engines/batcher.py:_results": "0.1: whatever one batch raises, the thread must answer the next",
     "src/insource/serve/exchange.py:run": "0.1: whatever an app raises, its caller is told and the connection sound",
+    "src/insource/serve/trying.py:_ask": "0.1: whatever one call beside raises, the next must be asked beside as well",
     "src/insource/store/group.py:_written": "0.1: whatever one write raises, who waits is told, and the next written",
     "src/insource/store/worker.py:_run": "0.1: whatever one piece of work raises, who waits is told, and the next done",
 }

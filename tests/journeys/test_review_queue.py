@@ -202,10 +202,30 @@ def test_the_figures_say_how_long_how_far_people_agree_and_what_nobody_saw(tmp_p
     assert "6 went to a third" in told
     whole = json.loads(CliRunner().invoke(main, ["-C", str(tmp_path), "review", "tickets", "--stats", "--json"]).output)
     assert whole["took"][0]["n"] == 38
+    # record 6: ann and bob disagree, and it waits for a third
     empty = CliRunner().invoke(
         main, ["-C", str(tmp_path), "review", "tickets", "--settle", named(6), "--verdict", "unsure"]
     )
     assert empty.exit_code == 0, empty.output
+    assert empty.output.strip() == f"{named(6)}: unsure", "three people said three things, and it is settled"
+
+
+def test_the_first_word_on_an_item_for_two_says_that_it_waits_on(tmp_path):
+    settings = place(tmp_path, "double = 1.0")
+
+    async def made():
+        async with await Store.open(settings) as store:
+            await waits(store, 0, hours=1, eyes=2)
+
+    asyncio.run(made())
+    words = ["-C", str(tmp_path), "review", "tickets", "--settle", named(0), "--verdict", "right"]
+    first = CliRunner().invoke(main, words)
+    assert first.output.strip() == f"{named(0)}: right; it waits for another person's word"
+    again = CliRunner().invoke(main, words)
+    assert again.exit_code == 2
+    assert "waits for the word of another than" in again.output
+    back = CliRunner().invoke(main, ["-C", str(tmp_path), "review", "tickets", "--undo", named(0)])
+    assert back.output.strip() == f"{named(0)} waits again"
 
 
 # ------------------------------------------------------------------ what comes first

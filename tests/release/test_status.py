@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from insource.cli.main import main
 from insource.errors import Missing
-from insource.journeys.promote import promote
+from insource.journeys.promote import Move, move, promote
 from insource.journeys.status import ROADMAP, Facts, standing, status
 from insource.nouns import (
     Attempt,
@@ -26,7 +26,9 @@ from insource.nouns import (
     Record,
     Report,
     Score,
+    StageChange,
 )  # fmt: skip
+from insource.release.stages import Stop, held
 from insource.settings import load_task
 from insource.store import Store
 
@@ -61,6 +63,74 @@ def test_the_first_open_need_is_where_it_stands(task, facts, stage, command):
     states = [leg.state for leg in found.roadmap]
     here = ROADMAP.index(stage)
     assert states == ["done"] * here + ["here"] + ["ahead"] * (4 - here)
+
+
+CANARY = {"trial": "defects@1.1.0, canary 10%", "canary": True, "waits_for": "120 calls more that both answer"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "stage", "command", "words"),
+    [
+        ({"calls": {"answered": 400}, **CANARY}, "production pilot", "insource release show defects@1.1.0",
+         "400 calls; defects@1.1.0, canary 10% waits for 120 calls more that both answer"),
+        ({"calls": {"answered": 400}, "pilot": "defects@1.1.0: -0.2% to +1.1%"}, "full migration", None, ""),
+        ({"calls": {"answered": 4000}, **CANARY}, "full migration", "insource release show defects@1.1.0",
+         "defects@1.1.0, canary 10% answers some of it, and waits for 120 calls more that both answer"),
+        ({"calls": {"answered": 4000}, **CANARY, "canary": False}, "full migration", None, ""),
+    ],
+)  # fmt: skip
+def test_a_later_release_is_piloted_by_its_canary(task, facts, stage, command, words):
+    found = standing(task, Facts(**READY | facts))
+    assert found.stage == stage
+    assert (found.next.command if found.next else None) == command
+    assert (found.next.found if found.next else "") == words
+
+
+def change(before: str, after: str, share: int = 0, *, by_tests: bool = True) -> StageChange:
+    figures = {"not worse": "-0.2% to +1.1% of error, n 412"} if by_tests else {}
+    return StageChange(release="t@1.1.0", before=before, after=after, who="x", why="y", share=share, found=figures)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ([], False),
+        ([change("shadow", "canary", 10)], False),
+        ([change("shadow", "canary", 10), change("canary", "canary", 50)], True),
+        ([change("shadow", "canary", 10), change("canary", "live")], True),
+        ([change("shadow", "canary", 10), change("canary", "canary", 50, by_tests=False)], False),
+        ([change("shadow", "canary", 50), change("canary", "live")], False),
+        ([change("shadow", "canary", 10), change("canary", "retired")], False),
+    ],
+)
+def test_a_pilot_is_a_canary_of_a_tenth_that_went_on_by_its_tests(changes, shown):
+    assert (held(changes) is not None) is shown
+
+
+def test_what_is_on_its_way_and_what_it_waits_for_is_read_from_the_train(settings, task):
+    found = asyncio.run(piloted(settings, task))
+    assert found.facts.pilot == "defects@1.1.0: -0.2% to +1.1% of error, n 412"
+    assert found.stage == "full migration"
+    assert "on trial" in insource(settings, "status", "defects").stdout
+
+
+async def piloted(settings, task):
+    """A second release whose canary of a tenth went on by its tests."""
+    await full(settings, task)
+    async with await Store.open(settings) as store:
+        second = stub(settings, task, "1.1.0")
+        await store.add_release(second)
+        check = Check(name="accuracy", demanded="≥ 0.8", found="0.9", passed=True)
+        await store.save_gate(Gate(release=second.name, artefact=second.artefact, checks=(check,), report="r1"))
+        await promote(second, settings, store, to="canary", share=10)
+        (found,) = await status(settings, store, "defects")
+        assert (found.facts.trial, found.facts.canary, found.facts.pilot) == ("defects@1.1.0, canary 10%", True, "")
+        assert found.facts.waits_for.startswith("2.0 days to wait; 200 calls more")
+        figures = {"not worse": "-0.2% to +1.1% of error, n 412"}
+        on = Move(to=Stop(stage="canary", share=50), why="not worse", who="insource", found=figures)
+        await move(await store.release("defects", "1.1.0"), settings, store, on)
+        (found,) = await status(settings, store, "defects")
+        return found
 
 
 def test_a_task_whose_needs_are_all_met_is_in_house(task):

@@ -23,6 +23,7 @@ Examples:
   insource measure tickets
   insource measure tickets --candidate baseline --candidate tickets@1.0.0 --report report.html
   insource measure tickets --rows 500 --json
+  insource measure tickets --adversarial --candidate tickets@1.0.0
   insource measure tickets --load --rate 50
   insource measure tickets --load --until-saturated --url http://127.0.0.1:8080
 """
@@ -36,6 +37,7 @@ Examples:
               help="Examples in the few-shot prompt.")  # fmt: skip
 @click.option("--split", default=SPLIT, show_default=True, help="The rows to ask.")
 @click.option("--rows", metavar="N", type=click.IntRange(1), help="Ask a stratified sample of N rows only.")
+@click.option("--adversarial", is_flag=True, help="Make the rows harder first: typos, greetings, orders to the model.")
 @click.option("--report", "page", metavar="FILE.html", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the report there too.")  # fmt: skip
 @measure_load.options
@@ -78,6 +80,7 @@ async def _measure(
                 split=str(plan.get("split") or SPLIT),
                 shots=int(shots or SHOTS),
                 rows=None if rows is None else int(rows),
+                adversarial=bool(plan.get("adversarial")),
                 progress=progress,
             )
     path = publish(report, task, settings)

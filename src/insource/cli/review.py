@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from contextlib import suppress
 from typing import Any, get_args
 
 import click
@@ -11,7 +12,7 @@ from insource.cli.door import Door, run, verb
 from insource.cli.review_keys import Desk
 from insource.cli.stored import with_store
 from insource.cli.words import dim
-from insource.errors import Invalid
+from insource.errors import Conflict, Invalid
 from insource.journeys.review import Said, figures, queue, settle, undo
 from insource.nouns import Pending, Review, Task, Verdict, visible
 from insource.settings import load_task
@@ -47,8 +48,9 @@ def command(door: Door, task: str, limit: int, record: str | None, back: str | N
     if back is not None:
         return door.show(run(_undo(door, task, back)), f"{back} waits again")
     if record is not None:
-        review = run(_settle(door, task, record, _said(said)))
-        return door.show(review, f"{record}: {review.verdict}{_now(review)}")
+        review, waits = run(_settle(door, task, record, _said(said)))
+        more = "; it waits for another person's word" if waits else ""
+        return door.show(review, f"{record}: {review.verdict}{_now(review)}{more}")
     if said["verdict"] or said["correct"]:
         raise Invalid("which answer?", hint=f"insource review {task} --settle RECORD --verdict …")
     if not door.json and sys.stdin.isatty() and sys.stdout.isatty():
@@ -66,11 +68,16 @@ def _said(options: dict[str, object]) -> Said:
     return Said(verdict=verdict, correct=correct, note=str(options["note"]), reviewer=getpass.getuser())
 
 
-async def _settle(door: Door, name: str, record: str, said: Said) -> Review:
+async def _settle(door: Door, name: str, record: str, said: Said) -> tuple[Review, bool]:
+    """The review, and whether the answer waits still: more than one person has to see it."""
     settings = door.settings()
     task = load_task(settings, name)
     async with await Store.open(settings) as store:
-        return await settle(task, store, record, said)
+        review = await settle(task, store, record, said)
+        with suppress(Conflict):
+            await store.waiting(record)
+            return review, True
+        return review, False
 
 
 async def _undo(door: Door, name: str, record: str) -> Pending:

@@ -81,6 +81,8 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
         ("releases", ", ".join(facts.releases)),
         ("passed", ", ".join(facts.passed)),
         ("live", facts.live),
+        ("on trial", f"{facts.trial}; it waits for {facts.waits_for}" if facts.trial else ""),
+        ("pilot", facts.pilot),
         (
             "calls",
             f"{seen}{facts.total_calls:,}, {review:,} sent to review ({facts.to_review:.1%})" if facts.calls else "",

@@ -32,7 +32,7 @@ async def show(visit: Visit) -> Response:
         "task.html",
         task=task,
         glance=await glance(task, settings, store, visit.tenant),
-        where=standing(task, await gather(task, store)),
+        where=standing(task, await gather(task, settings, store)),
         releases=releases,
         gates=gates,
         reports={one.id: one for one in await store.reports(task.name)},

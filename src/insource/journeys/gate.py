@@ -1,7 +1,8 @@
 """The gate: the artefact as it will be served, measured and checked against what was demanded, yes or no with reasons.
 
 whole on disk → made for this task → same answers as its trainer saw → measured beside the baseline on unseen rows →
-every line of the task's acceptance. A damaged artefact is not loaded: that check alone is then the answer.
+every line of the task's acceptance → the regression suite (`journeys.regression`). A damaged artefact is not loaded:
+that check alone is then the answer.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.answer import Tier, answer, discard
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.measure import measure
+from insource.journeys.regression import regression
 from insource.journeys.serve import as_served
 from insource.nouns import Check, Gate, JsonObject, Noun, Release, Report, Task, ask, from_json
 from insource.release import gate as checks
@@ -55,6 +57,7 @@ async def gate(task: Task, release: Release, settings: Settings, store: Store, *
         measured = await _measured(task, release, settings, store, progress=progress)
         report = measured.id
         found += _after(task, release, measured)
+        found += await regression(task, release, measured, Lineup(settings, store, task), progress)
     answered = Gate(
         release=release.name,
         artefact=release.artefact,

@@ -23,6 +23,8 @@ from insource.journeys.scanned import open_scans
 from insource.journeys.serve import as_served, configured_tier
 from insource.measure import About, Answer, Contender
 from insource.measure import measure as measured
+from insource.measure.adversarial import TAG as ADVERSARIAL
+from insource.measure.adversarial import adversarial
 from insource.nouns import Dataset, Record, Report, Request, Task, digest
 from insource.route import permitted
 from insource.settings import Settings
@@ -37,13 +39,15 @@ class Plan(TypedDict, total=False):
     """What to measure: names of candidates (default: the line-up's), the split, how many shots few-shot gets.
 
     `rows` asks every candidate a stratified sample of so many rows; without it the untuned model gets 200 and the
-    others the whole split. `beside` are contenders who have no name of their own here.
+    others the whole split. With `adversarial` every row is made harder first (`measure.adversarial`). `beside` are
+    contenders who have no name of their own here.
     """
 
     candidates: Sequence[str]
     split: str
     shots: int
     rows: int | None
+    adversarial: bool
     beside: Sequence[Contender]
     progress: Progress
 
@@ -62,6 +66,8 @@ async def measure(task: Task, settings: Settings, store: Store, **plan: Unpack[P
     if not examples:
         known = ", ".join(f"{name} ({n:,})" for name, n in dataset.counts.items())
         raise Invalid(f"{task.name} has no rows in the split {split}", hint=f"its splits are {known}")
+    if plan.get("adversarial"):
+        examples, split = adversarial(task, examples), f"{split}, {ADVERSARIAL}"
     lineup = Lineup(settings, store, task, progress=progress)
     chosen = list(plan.get("candidates") or ())
     names = chosen or _fitting(task, await lineup.names())

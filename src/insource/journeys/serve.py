@@ -6,7 +6,7 @@ import msgspec
 
 from insource.engines.artefact import Manifest, read_manifest
 from insource.engines.shared_base import Bases
-from insource.errors import InsourceError, Missing
+from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.again import scope_of, wanted
 from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
@@ -131,12 +131,12 @@ async def _live(task: str, store: Store) -> Release:
 
 
 async def _rare(task: Task, release: Release, store: Store) -> dict[str, dict[str, float]]:
-    """The labels of which the release saw few rows; none are known of where its rows are elsewhere."""
+    """The labels of which the release saw few rows; none are known of where its rows are elsewhere, or gone."""
     if task.kind != "classify":
         return {}
     try:
         rows = await store.examples(release.dataset, "train")
-    except Missing:
+    except (Missing, StoreError):
         return {}
     return rarity(task, (row.target for row in rows))
 

@@ -6,8 +6,13 @@ A stage is done when each of its needs is met; the first stage with an open need
 open needs are what its gate asks for, each with the command that meets it.
 """
 
-from insource.nouns import Noun, Outcome, Report, Task
-from insource.release.stages import has_passed
+from collections.abc import Sequence
+from typing import TypedDict
+
+from insource.journeys.trial import standing as where
+from insource.measure.adversarial import TAG as ADVERSARIAL
+from insource.nouns import Noun, Outcome, Release, Report, StageChange, Task
+from insource.release.stages import ON_ITS_WAY, PILOT_SHARE, has_passed, held
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -25,7 +30,11 @@ ROADMAP = (
 
 
 class Facts(Noun, frozen=True, kw_only=True):
-    """What the store knows of a task. `calls` counts the newest 10,000 by outcome; `waiting` is the review queue."""
+    """What the store knows of a task. `calls` counts the newest 10,000 by outcome; `waiting` is the review queue.
+
+    `pilot` says which canary of a tenth its tests let go on, and on what figures. `trial` is the release that is on
+    its way to all traffic, `canary` whether it answers some of it already, `waits_for` what it waits for in words.
+    """
 
     rows: dict[str, int] = {}
     candidates: tuple[str, ...] = ()
@@ -37,6 +46,10 @@ class Facts(Noun, frozen=True, kw_only=True):
     live: str = ""
     calls: dict[Outcome, int] = {}
     waiting: int = 0
+    pilot: str = ""
+    trial: str = ""
+    canary: bool = False
+    waits_for: str = ""
 
     @property
     def arrived(self) -> bool:
@@ -57,6 +70,14 @@ class Facts(Noun, frozen=True, kw_only=True):
     def to_review(self) -> float:
         """The share of calls sent to a person, 0 to 1; 0 without calls."""
         return self.calls.get("review", 0) / self.total_calls if self.calls else 0.0
+
+
+class OnItsWay(TypedDict, total=False):
+    """The facts of `Facts` about the release that is on its way."""
+
+    trial: str
+    canary: bool
+    waits_for: str
 
 
 class Need(Noun, frozen=True, kw_only=True):
@@ -92,13 +113,13 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
     """Where `task` stands, or each task of the workspace. Raises `Missing` for an unknown task."""
     names = [task] if task else task_names(settings)
     tasks = [load_task(settings, name) for name in names]
-    return [standing(one, await gather(one, store)) for one in tasks]
+    return [standing(one, await gather(one, settings, store)) for one in tasks]
 
 
-async def gather(task: Task, store: Store) -> Facts:
+async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = await store.reports(task.name)
+    reports = [report for report in await store.reports(task.name) if ADVERSARIAL not in report.split]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
@@ -116,7 +137,29 @@ async def gather(task: Task, store: Store) -> Facts:
         live=live.name if live else "",
         calls=calls,
         waiting=len(await store.pending(task.name, LOOK_BACK)),
+        pilot=_held(await store.stage_changes(task.name)),
+        **await _on_its_way(releases, settings, store),
     )
+
+
+def _held(changes: Sequence[StageChange]) -> str:
+    """The newest canary of a tenth that went on by its tests, in words; empty where there was none."""
+    change = held(changes)
+    return f"{change.release}: {change.found.get('not worse') or change.why}" if change else ""
+
+
+async def _on_its_way(releases: Sequence[Release], settings: Settings, store: Store) -> OnItsWay:
+    """The release that is on trial, else the newest in staging: where it is and what it waits for."""
+    moving = sorted((one for one in releases if one.stage in ON_ITS_WAY), key=lambda one: one.stage != "staging")
+    if not moving:
+        return {}
+    found = await where(moving[-1], settings, store)
+    waits = {"on": "nothing: it goes on", "hold": found.ruling.why, "back": f"nothing: {found.ruling.why}"}
+    return {
+        "trial": f"{found.release}, {found.stop.words}",
+        "canary": found.stop.stage == "canary",
+        "waits_for": waits[found.ruling.verdict],
+    }
 
 
 def standing(task: Task, facts: Facts) -> Standing:
@@ -205,20 +248,37 @@ def _infrastructure(task: Task, facts: Facts) -> tuple[Need, ...]:
 
 
 def _pilot(task: Task, facts: Facts) -> tuple[Need, ...]:
-    return (
-        Need(
-            what=f"{PILOT_CALLS:,} calls, a tenth of the traffic at first",
-            found=f"{facts.total_calls:,} calls",
-            met=facts.total_calls >= PILOT_CALLS,
-            command=f"send a tenth of the traffic to the gateway with model = {task.name}",
-        ),
-        _short_queue(task, facts),
+    return (_tenth(task, facts), _short_queue(task, facts))
+
+
+def _tenth(task: Task, facts: Facts) -> Need:
+    """The first release has nothing beside which it could be tried: it is shown by calls, a later one by its canary."""
+    calls = f"{facts.total_calls:,} calls"
+    command = f"send a tenth of the traffic to the gateway with model = {task.name}"
+    if facts.trial:
+        command = _show(facts)
+    return Need(
+        what=f"a canary of {PILOT_SHARE}% that its tests let go on, or {PILOT_CALLS:,} calls of a first release",
+        found=facts.pilot or (f"{calls}; {facts.trial} waits for {facts.waits_for}" if facts.trial else calls),
+        met=bool(facts.pilot) or facts.total_calls >= PILOT_CALLS,
+        command=command,
     )
+
+
+def _show(facts: Facts) -> str:
+    return f"insource release show {facts.trial.partition(',')[0]}"
 
 
 def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
     unanswered = facts.calls.get("failed", 0)
+    halfway = f"{facts.trial} answers some of it, and waits for {facts.waits_for}"
     return (
+        Need(
+            what="one release that answers all traffic",
+            found=halfway if facts.canary else f"{facts.live}, 100%",
+            met=bool(facts.live) and not facts.canary,
+            command=_show(facts),
+        ),
         Need(
             what="no call left without an answer",
             found=f"{unanswered:,} of {facts.total_calls:,} failed",

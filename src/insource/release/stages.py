@@ -27,6 +27,7 @@ TRAIN: tuple[Stage, ...] = ("candidate", "staging", "shadow", "canary", "live")
 TRIAL: tuple[Stage, ...] = ("shadow", "canary")
 ON_ITS_WAY: tuple[Stage, ...] = ("staging", *TRIAL)
 DAY_S = 86_400.0
+PILOT_SHARE = 10
 
 
 class Stop(Noun, frozen=True, kw_only=True):
@@ -153,6 +154,21 @@ def evidence(release: Release, gates: Sequence[Gate]) -> str:
 def has_passed(release: Release, gates: Sequence[Gate]) -> bool:
     """True when the newest gate passed this very artefact: `evidence` would not raise."""
     return bool(gates) and gates[-1].artefact == release.artefact and gates[-1].passed and bool(gates[-1].report)
+
+
+def held(changes: Sequence[StageChange], most: int = PILOT_SHARE) -> StageChange | None:
+    """The newest change by which a canary of `most` per cent at most went on because its tests said so.
+
+    One that a person moved on carries no figures, and shows nothing. `changes` are oldest first.
+    """
+    shares: dict[str, int] = {}
+    newest = None
+    for change in changes:
+        onward = change.before == "canary" and change.after in ("canary", "live")
+        if onward and change.found and 0 < shares.get(change.release, 0) <= most:
+            newest = change
+        shares[change.release] = change.share
+    return newest
 
 
 def line_of_live(changes: Sequence[StageChange]) -> list[str]:

@@ -55,7 +55,7 @@ def corrected(task: Task, pending: Pending, words: Sequence[str]) -> JsonObject:
 
 
 def to_example(task: Task, pending: Pending, review: Review) -> Example | None:
-    """The labelled row that a verdict gives: the proposal when right, the correction when wrong.
+    """The labelled row that a verdict gives: the proposal when right, the correction when wrong, tagged `failed`.
 
     None where nobody said what is right, or the text is not known. What was settled because nobody looked in time is no
     label, whatever another engine answered then.
@@ -66,7 +66,8 @@ def to_example(task: Task, pending: Pending, review: Review) -> Example | None:
     if target is None or not pending.input.strip():
         return None
     identity = Example.identity(task.name, pending.input, target)
-    return Example(id=identity, task=task.name, input=pending.input, target=target, origin="human")
+    tags = {"failed": "in production"} if review.verdict == "wrong" else {}
+    return Example(id=identity, task=task.name, input=pending.input, target=target, origin="human", tags=tags)
 
 
 def _spelled(task: Task, said: str) -> JsonValue:
