@@ -1,11 +1,14 @@
 """`insource watch`: whether traffic is still what the release was made for."""
 
+from collections.abc import Sequence
+
 import click
 
 from insource.cli.door import Door, verb
 from insource.cli.stored import with_store
 from insource.cli.words import bold, dim, mark, table
 from insource.journeys.watch import WINDOW, Watched, watch
+from insource.nouns import Alert
 from insource.settings import Settings, load_task
 from insource.store import Store
 from insource.watch.window import Estimate
@@ -13,26 +16,42 @@ from insource.watch.window import Estimate
 EXAMPLE = """
 \b
 Examples:
+  insource watch               every alert that is open
   insource watch tickets
   insource watch tickets --window 2000 --json
 """
 
 
 @verb("watch", epilog=EXAMPLE)
-@click.argument("task")
+@click.argument("task", required=False, default="")
 @click.option("--window", type=click.IntRange(100, 2000), default=WINDOW, show_default=True, help="The newest calls.")
 def command(door: Door, task: str, window: int) -> None:
     """Hold the newest calls of TASK against its release's dev rows and against the month before.
 
     Labels, confidence, length and who answered, told from records, which hold no text. A change is one that chance
-    would bring in one window of a hundred, however many features are looked at.
+    would bring in one window of a hundred, however many features are looked at. Without TASK: the alerts that are open.
     """
+    if not task:
+        alerts = with_store(door, lambda _, store: store.open_alerts())
+        door.show({"alerts": alerts}, alert_words(alerts))
+        return
 
     async def work(settings: Settings, store: Store) -> Watched:
         return await watch(load_task(settings, task), settings, store, window=window)
 
     found = with_store(door, work)
     door.show(found, _words(found))
+
+
+def alert_words(alerts: Sequence[Alert]) -> str:
+    """The alerts, a few lines each."""
+    lines = []
+    for alert in alerts:
+        lines.append(
+            mark(False, f"{dim(alert.since[:10])} {bold(alert.task or 'workspace')} {alert.cause}: {alert.words}")
+        )
+        lines += [f"  next: {alert.next}"] * bool(alert.next)
+    return "\n".join(lines) or "no alert is open"
 
 
 def _words(found: Watched) -> str:
@@ -45,7 +64,8 @@ def _words(found: Watched) -> str:
         lines += ["", table(("what moved", "against", "distance", "p", "most"), rows)]
     lines += ["", f"  accuracy foretold   {_share(found.estimate)}  {dim(found.blind_spot)}"]
     lines += [f"  found by people     {_share(found.people)}  {dim(found.people_of)}"]
-    return "\n".join([*lines, *([f"\nnext: {state.next}"] if state.next else [])])
+    lines += [f"\nnext: {state.next}"] * bool(state.next)
+    return "\n".join([*lines, *(["", alert_words(found.alerts)] if found.alerts else [])])
 
 
 def _share(found: Estimate | None) -> str:

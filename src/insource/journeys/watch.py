@@ -7,7 +7,7 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
 from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
-from insource.nouns import Noun, Record, Task
+from insource.nouns import Alert, Noun, Record, Task
 from insource.settings import Settings
 from insource.store import Store
 from insource.watch.triage import Triage, triage
@@ -23,7 +23,7 @@ class Watched(Noun, frozen=True, kw_only=True):
 
     `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
     looked at: of the given ones that were drawn by chance where there are some, else of all, which are the doubtful
-    ones. `people_of` says which.
+    ones. `people_of` says which. `alerts` are the task's open ones.
     """
 
     task: str
@@ -37,6 +37,7 @@ class Watched(Noun, frozen=True, kw_only=True):
     people: Estimate | None
     people_of: str
     triage: Triage
+    alerts: tuple[Alert, ...] = ()
     blind_spot: str = BLIND
 
 
@@ -79,6 +80,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         people=people,
         people_of=people_of,
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
+        alerts=tuple(await store.open_alerts(task.name)),
     )
 
 
