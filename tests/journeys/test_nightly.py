@@ -45,8 +45,8 @@ async def test_what_is_due_is_done_once(tmp_path):
         night = await nightly(settings, store)
         assert states(night) == {
             "recover": "done", "retention": "nothing to do", "checkpoint": "done", "audit": "done",
-            "tickets rollout": "done", "tickets watch": "nothing to do", "tickets cadence": "done", "backup": "done",
-            "alerts": "nothing to do",
+            "tickets rollout": "done", "tickets watch": "nothing to do", "tickets holdout": "nothing to do",
+            "tickets pinned": "nothing to do", "tickets cadence": "done", "backup": "done", "alerts": "nothing to do",
         }  # fmt: skip
         assert (await store.release("tickets", "1.1.0")).stage == "shadow"
         again = states(await nightly(settings, store))
@@ -103,9 +103,10 @@ async def test_a_task_is_due_again_by_its_own_measure(tmp_path):
         made = await release(settings, store)
         assert states(await nightly(settings, store))["tickets cadence"] == "nothing to do"
         await go_live(store, made.name)
-        old = (datetime.now(UTC) - timedelta(days=100)).isoformat(timespec="seconds")
-        with sqlite3.connect(settings.state / "insource.db") as database:
-            database.execute("UPDATE release SET body = replace(body, ?, ?)", (made.created, old))
+    old = (datetime.now(UTC) - timedelta(days=100)).isoformat(timespec="seconds")
+    with sqlite3.connect(settings.state / "insource.db") as database:
+        database.execute("UPDATE release SET body = replace(body, ?, ?)", (made.created, old))
+    async with await Store.open(settings) as store:
         for asked, state in (("annual", "done"), ("quarterly", "look"), ("monthly", "look"), ("annual", "done")):
             file.write_text(f'{plain}[watch]\nretrain = "{asked}"\n')
             night = await nightly(settings, store)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
+from msgspec import UNSET
 
 from insource.engines.alarm import Alarm
 from insource.engines.base import Engine
@@ -220,7 +221,7 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     code, colon, _ = decision.reason.partition(": ")
     if said is not None:
         value = said.value if closed else None
-        said = msgspec.structs.replace(said, text="", value=value, tool_calls=(), alternatives={})
+        said = msgspec.structs.replace(said, text="", value=value, tool_calls=(), alternatives={}, served=UNSET)
         if decision.rule == CACHED:  # no engine read or wrote a token; the caller is told what the answer took once
             said = msgspec.structs.replace(said, usage=Usage())
     return Attempt(

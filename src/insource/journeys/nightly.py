@@ -5,7 +5,7 @@ What a person should look at becomes an alert, and is told at the end.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,6 +15,8 @@ from insource.errors import Conflict, InsourceError, StoreError
 from insource.journeys.alerts import tell
 from insource.journeys.audit import checkpoint, prune
 from insource.journeys.backups import keep_backups
+from insource.journeys.holdout import holdout_trend, look
+from insource.journeys.pinned import Asked, ask_again, said
 from insource.journeys.recover import end_calls, recover, spool_folder
 from insource.journeys.recover import words as spoken
 from insource.journeys.trial import advance
@@ -150,6 +152,45 @@ def triaged(name: str, task: str, found: Triage, evidence: str = "") -> Job:
     return Job(name=name, task=task, state="look", words=words, next=found.next, causes=(cause,), over=over)
 
 
+async def _holdout(task: str, settings: Settings, store: Store) -> Job:
+    """The live release on what people settled lately."""
+    named = load_task(settings, task)
+    looked = await look(named, settings, store)
+    found = await holdout_trend(named, store)
+    job = triaged("holdout", task, found.triage, found.results[-1].report if found.results else "")
+    quiet = job.state == "done" and not looked
+    return msgspec.structs.replace(job, state="nothing to do") if quiet else job
+
+
+async def _pinned(task: str, settings: Settings, store: Store) -> Job:
+    """The engines of others on the same rows as ever. One that was not asked tonight is as it was."""
+    found = await ask_again(load_task(settings, task), settings, store)
+    causes, over = [], []
+    for one in found:
+        cause, down = f"pinned {one.engine}", f"pinned {one.engine} down"
+        if one.fault:
+            causes.append(Cause(cause=down, words=f"it does not answer: {one.fault}"))
+            continue
+        over.append(down)
+        if one.compared is not None and one.compared.changed:
+            words, accepted = "; ".join(one.compared.changed), f"insource watch {task} --accept {one.engine}"
+            causes.append(Cause(cause=cause, words=words, next=accepted, evidence=one.compared.report))
+        elif one.compared is not None or one.asked or one.kept_out:
+            over.append(cause)
+    state: State = "look" if causes else "done" if any(one.asked for one in found) else "nothing to do"
+    words = "; ".join(f"{one.engine}: {said(one)}" for one in found) or "no engine of others is asked"
+    following = next((cause.next for cause in causes if cause.next), "")
+    over += [alert.cause for alert in await store.open_alerts(task) if _unrouted(alert.cause, found)]
+    return Job(name="pinned", task=task, state=state, words=words, next=following,
+               causes=tuple(causes), over=tuple(over))  # fmt: skip
+
+
+def _unrouted(cause: str, found: Sequence[Asked]) -> bool:
+    """Whether it is a cause of an engine that the task does not route to any more."""
+    of_engine = cause.removeprefix("pinned ").removesuffix(" down")
+    return cause.startswith("pinned ") and cause != "pinned failed" and of_engine not in {one.engine for one in found}
+
+
 async def _retrain(task: str, settings: Settings, store: Store) -> Job:
     """Whether the task is to be trained again, as long as its newest release is."""
     asked = task_file(settings, task)[1].watch.retrain
@@ -193,6 +234,8 @@ WORKSPACE: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {
 TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {
     "rollout": _advance,
     "watch": _watch,
+    "holdout": _holdout,
+    "pinned": _pinned,
     "cadence": _retrain,
 }
 LAST: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {"backup": _back_up, "alerts": _tell}

@@ -6,6 +6,8 @@ A stage is done when each of its needs is met; the first stage with an open need
 open needs are what its gate asks for, each with the command that meets it.
 """
 
+from insource.journeys.holdout import HOLDOUT, holdout_trend
+from insource.journeys.pinned import PINNED
 from insource.nouns import Noun, Outcome, Report, Task
 from insource.release.stages import has_passed
 from insource.settings import Settings, load_task, task_names
@@ -25,7 +27,11 @@ ROADMAP = (
 
 
 class Facts(Noun, frozen=True, kw_only=True):
-    """What the store knows of a task. `calls` counts the newest 10,000 by outcome; `waiting` is the review queue."""
+    """What the store knows of a task. `calls` counts the newest 10,000 by outcome; `waiting` is the review queue.
+
+    `holdout` is the triage of the rolling holdout in words, empty where none was asked; `alerts` are the causes of the
+    open ones.
+    """
 
     rows: dict[str, int] = {}
     candidates: tuple[str, ...] = ()
@@ -37,6 +43,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     live: str = ""
     calls: dict[Outcome, int] = {}
     waiting: int = 0
+    holdout: str = ""
+    alerts: tuple[str, ...] = ()
 
     @property
     def arrived(self) -> bool:
@@ -98,13 +106,14 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
 async def gather(task: Task, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = await store.reports(task.name)
+    reports = [one for one in await store.reports(task.name) if one.split not in (HOLDOUT, PINNED)]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
     calls: dict[Outcome, int] = {}
     for record in await store.records(task.name, LOOK_BACK):
         calls[record.outcome] = calls.get(record.outcome, 0) + 1
+    held = await holdout_trend(task, store)
     return Facts(
         rows=dataset.counts if dataset else {},
         candidates=tuple(dict.fromkeys(c.candidate for report in reports for c in report.candidates)),
@@ -116,6 +125,8 @@ async def gather(task: Task, store: Store) -> Facts:
         live=live.name if live else "",
         calls=calls,
         waiting=len(await store.pending(task.name, LOOK_BACK)),
+        holdout=f"{held.triage.state}: {held.triage.why}" if held.results else "",
+        alerts=tuple([alert.cause for alert in await store.open_alerts(task.name)]),
     )
 
 

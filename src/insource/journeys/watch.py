@@ -7,9 +7,12 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
 from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
+from insource.journeys.holdout import HoldoutTrend, holdout_trend
+from insource.journeys.pinned import pinned
 from insource.nouns import Alert, Noun, Record, Task
 from insource.settings import Settings
 from insource.store import Store
+from insource.watch.pinned import Compared
 from insource.watch.triage import Triage, triage
 from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, share
 
@@ -23,7 +26,8 @@ class Watched(Noun, frozen=True, kw_only=True):
 
     `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
     looked at: of the given ones that were drawn by chance where there are some, else of all, which are the doubtful
-    ones. `people_of` says which. `alerts` are the task's open ones.
+    ones. `people_of` says which. `alerts` are the task's open ones, `holdout` and
+    `pinned` what the nights found.
     """
 
     task: str
@@ -37,6 +41,8 @@ class Watched(Noun, frozen=True, kw_only=True):
     people: Estimate | None
     people_of: str
     triage: Triage
+    holdout: HoldoutTrend | None = None
+    pinned: tuple[Compared, ...] = ()
     alerts: tuple[Alert, ...] = ()
     blind_spot: str = BLIND
 
@@ -80,6 +86,8 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         people=people,
         people_of=people_of,
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
+        holdout=await holdout_trend(task, store),
+        pinned=await pinned(task.name, store),
         alerts=tuple(await store.open_alerts(task.name)),
     )
 
