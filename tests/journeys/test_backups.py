@@ -1,5 +1,6 @@
 """Backups that were restored once: the newest stay, a damaged one is told, and a kill at any step loses none."""
 
+import os
 import sys
 import tarfile
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,17 @@ async def test_one_a_night_is_made_and_proved_and_the_newest_stay(tmp_path):
     other = msgspec.structs.replace(settings, root=tmp_path / "two")
     async with await Store.open(other) as store:
         assert await store.releases("tickets") == live
+
+
+async def test_what_killed_processes_left_goes(tmp_path):
+    settings = kept(tmp_path)
+    async with await Store.open(settings) as store:
+        left = [tmp_path / "safe" / ".making" / "state", settings.state / "backup-old", settings.state / "backup-new"]
+        for one in left:
+            one.mkdir(parents=True)
+        os.utime(left[1], (1, 1))
+        await keep_backups(settings, store, NIGHT)
+    assert [one.exists() for one in left] == [False, False, True]
 
 
 async def test_none_is_made_where_none_is_kept(tmp_path):

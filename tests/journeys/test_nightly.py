@@ -8,16 +8,19 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from live_workspace import folder, go_live, release
 
 from insource.cli.main import main
+from insource.errors import Conflict
 from insource.journeys.nightly import nightly
 from insource.journeys.promote import promote
 from insource.nouns import Check, Gate, Intent, Record, stamp
 from insource.store import Store
+from insource.store.files import alone
 
 
 async def gated(settings, store):
@@ -51,6 +54,14 @@ async def test_what_is_due_is_done_once(tmp_path):
         assert (await store.release("tickets", "1.1.0")).stage == "shadow"
         again = states(await nightly(settings, store))
         assert (again["recover"], again["tickets rollout"], again["backup"]) == ("nothing to do",) * 3
+
+
+async def test_two_at_once_are_one(tmp_path):
+    settings = folder(tmp_path)
+    async with await Store.open(settings) as store, await Store.open(settings) as other:
+        with alone(settings.state / "nightly.lock", "insource nightly"), pytest.raises(Conflict, match="is running"):
+            await nightly(settings, other)
+        assert not (await nightly(settings, store)).failed
 
 
 async def test_a_broken_task_stops_nothing_else(tmp_path):

@@ -6,7 +6,7 @@ it held. Older ones go only after that. So a kill at any step leaves those that 
 
 import asyncio
 import shutil
-import tempfile
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from insource.store import Store, backup
 from insource.store.files import alone, disk, settle, write_whole
 
 FORM, PROOF, DAMAGED = "insource-%Y%m%dT%H%M%SZ.tar", ".sha256", ".damaged"
+DAY_S = 86_400
 EARLY = timedelta(hours=4)  # a night's job does not begin at the same second
 ROOM = 2.1  # of the state: the backup, and what is unpacked from it
 
@@ -50,12 +51,14 @@ async def keep_backups(settings: Settings, store: Store, now: datetime | None = 
     with alone(folder / ".lock", "a backup"):
         newest = max(_whole(folder), default=None)
         made = newest is None or now - _when(newest) > timedelta(days=wanted.days) - EARLY
+        workplace = await asyncio.to_thread(_cleared, settings.state, folder)
         if made:
             newest = folder / now.strftime(FORM)
             await asyncio.to_thread(_room, settings.state, folder)
-            await store.backup(newest)
+            await store.backup(workplace / newest.name)
+            (workplace / newest.name).replace(newest)
         if newest is not None and not _proof(newest).is_file():
-            await asyncio.to_thread(_prove, newest, folder)
+            await asyncio.to_thread(_prove, newest, workplace)
         return await asyncio.to_thread(_tidied, folder, wanted.keep, made)
 
 
@@ -84,6 +87,18 @@ def _proof(file: Path) -> Path:
     return file.with_name(file.name + PROOF)
 
 
+def _cleared(state: Path, folder: Path) -> Path:
+    """An empty folder for what is not done yet; what killed processes left of theirs goes."""
+    workplace = folder / ".making"
+    shutil.rmtree(workplace, ignore_errors=True)
+    for old in state.glob("backup-*"):
+        if time.time() - old.stat().st_mtime > DAY_S:
+            shutil.rmtree(old, ignore_errors=True)
+    with disk(workplace):
+        workplace.mkdir()
+    return workplace
+
+
 def _room(state: Path, folder: Path) -> None:
     """Raises `StoreError` unless there is room for a backup and what is unpacked from it."""
     kept = [state / backup.DATABASE, *(state / name for name in backup.FOLDERS)]
@@ -94,13 +109,12 @@ def _room(state: Path, folder: Path) -> None:
         raise StoreError(said, hint="name another disk: [backup] folder of insource.toml")
 
 
-def _prove(file: Path, folder: Path) -> None:
+def _prove(file: Path, workplace: Path) -> None:
     """Unpacks the backup, looks at all of it, and writes its proof. Raises `Refused`."""
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".proof-") as place:
-            backup.unpack(file, Path(place) / "state")
-            odd = [one for one in (Path(place) / "state" / "blobs").rglob("*")
-                   if one.is_file() and file_digest(one) != one.name]  # fmt: skip
+        backup.unpack(file, workplace / "state")
+        blobs = (workplace / "state" / "blobs").rglob("*")
+        odd = [one for one in blobs if one.is_file() and file_digest(one) != one.name]
         if odd:
             raise Refused(f"the blob {odd[0].name} in it was damaged")
     except StoreError:
@@ -111,11 +125,12 @@ def _prove(file: Path, folder: Path) -> None:
     with disk(file):
         settle(file)
         write_whole(_proof(file), f"{file_digest(file)}  {file.name}\n")
-        settle(folder)
+        settle(file.parent)
 
 
 def _tidied(folder: Path, keep: int, made: bool) -> Kept:
     """What is kept, once all but the newest went."""
+    shutil.rmtree(folder / ".making", ignore_errors=True)
     there = proved(folder)
     for old in there[:-keep]:
         old.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from insource.journeys.watch import watch
 from insource.nouns import Cause, Noun, stamp
 from insource.settings import Settings, load_task, task_file, task_names
 from insource.store import Store
+from insource.store.files import alone
 from insource.watch.triage import Triage
 
 State = Literal["done", "nothing to do", "look", "failed"]
@@ -59,7 +60,15 @@ class Night(Noun, frozen=True, kw_only=True):
 
 
 async def nightly(settings: Settings, store: Store) -> Night:
-    """Runs what is due for the workspace and each of its tasks. Raises nothing of a job: its failure is its state."""
+    """Runs what is due for the workspace and each of its tasks. Raises nothing of a job: its failure is its state.
+
+    Raises `Conflict` while another process does the same: engines of others are asked once.
+    """
+    with alone(settings.state / "nightly.lock", "insource nightly"):
+        return await _night(settings, store)
+
+
+async def _night(settings: Settings, store: Store) -> Night:
     jobs = [await _job(name, "", work(settings, store), store) for name, work in WORKSPACE.items()]
     for task in task_names(settings):
         jobs += [await _job(name, task, work(task, settings, store), store) for name, work in TASK.items()]

@@ -9,12 +9,13 @@ from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
 from insource.journeys.holdout import HoldoutTrend, holdout_trend
 from insource.journeys.pinned import pinned
+from insource.journeys.serve import vocabulary_of
 from insource.nouns import Alert, Noun, Record, Task
 from insource.settings import Settings
 from insource.store import Store
 from insource.watch.pinned import Compared
 from insource.watch.triage import Triage, triage
-from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, share
+from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, of_terms, share
 
 WINDOW, MOST_BEFORE, DAYS = 500, 2_000, 31
 TRAINING, BEFORE = "training", "the month before"
@@ -65,6 +66,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     if rows:
         trained = (await asyncio.to_thread(read_manifest, folder)).task
         references[TRAINING] = of_answers(trained, [(row.value, row.confidence) for row in rows])
+        vocabulary = await vocabulary_of(live, store)
+        if vocabulary is not None:
+            references[TRAINING] |= of_terms([vocabulary.count(row.input) for row in rows])
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
     people, people_of = await _people(task, store, {one.id for one in newest})
@@ -72,7 +76,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     looked: list[str] = []
     if len(newest) >= window and references:
         found = await asyncio.to_thread(moved, now, references)
-        looked = [f"{feature} against {name}" for name, columns in references.items() for feature in columns]
+        looked = [
+            f"{feature} against {name}" for name, columns in references.items() for feature in columns if feature in now
+        ]
     few = Triage(state="too few", why=f"{len(newest):,} calls of {live.name}, {window:,} are wanted")
     return Watched(
         task=task.name,

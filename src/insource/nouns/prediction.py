@@ -39,6 +39,7 @@ class Prediction(Noun, frozen=True, kw_only=True):
     `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
     the engine, queueing included. `finish` "length" is never a valid answer to a schema. `served` is what a server
     says that it is, its model and a fingerprint; a record does not have it, for a stranger may write anything there.
+    `terms` counts, of the call's input and whoever answers, its words, those that no training row has, and rare ones.
     """
 
     text: str
@@ -53,3 +54,4 @@ class Prediction(Noun, frozen=True, kw_only=True):
     latency_ms: float = 0.0
     finish: Finish = "stop"
     served: str | UnsetType = UNSET
+    terms: tuple[int, int, int] | UnsetType = UNSET
