@@ -39,7 +39,7 @@ from insource.route.need import need
 from insource.settings import EngineSettings, Settings, task_file
 from insource.stats import clopper_pearson_upper, quantile, wilson
 from insource.store import Store
-from insource.watch.pinned import Compared, Row, Run, newest, series
+from insource.watch.pinned import Compared, Row, Run, newest, series, wavering
 
 PINNED = "pinned"
 AGAIN = timedelta(hours=20)
@@ -80,7 +80,9 @@ async def accept(task: str, engine: str, store: Store, *, now: datetime | None =
     found = [one for one in await _reports(task, store) if one.candidates[0].candidate == engine]
     if not found:
         raise Missing(f"{engine} was never asked the pinned rows of {task}", hint="insource nightly asks them")
-    run = msgspec.structs.replace(_run(found[-1]), first=True, created=_second(now))
+    before = series([_run(one) for one in found])
+    wavers = before[0].wavers if before else (0, 0, 0)
+    run = msgspec.structs.replace(_run(found[-1]), first=True, created=_second(now), wavers=wavers)
     await store.save_report(_report(run, task, found[-1].dataset))
     return run
 
@@ -88,8 +90,9 @@ async def accept(task: str, engine: str, store: Store, *, now: datetime | None =
 async def ask_again(task: Task, settings: Settings, store: Store, *, now: datetime | None = None) -> list[Asked]:
     """Asks every engine that the task routes to, but for those in this process; once a night.
 
-    The first run is the baseline, and so is one after the engine's settings or the number of rows changed. No row goes
-    where the task or one of its rules forbids it. Raises `EngineDown` when nothing here tells the language of a rule.
+    The first run, in which each row is asked twice, is the baseline, and so is one after the engine's settings or the
+    number of rows changed. No row goes where the task or one of its rules forbids it. Raises `EngineDown` when nothing
+    here tells the language of a rule.
     """
     wanted = task_file(settings, task.name)[1].watch.pinned_rows
     runs = await _runs(task.name, store)
@@ -121,9 +124,12 @@ async def _again(
     try:
         async with (await contender(name, Lineup(settings, store, task), _nameless(task), SHOTS, None)).open() as way:
             await asking.all(rows, way)
+            once, left, asking.rows = asking.rows, asking.left, []
+            if first:
+                await asking.all(rows, way)
     except InsourceError as error:
         return Asked(engine=name, fault=error.code)
-    if asking.faults and asking.faults >= ENOUGH * (asking.faults + len(asking.rows)):
+    if asking.faults and asking.faults >= ENOUGH * (asking.faults + len(once) + len(asking.rows)):
         return Asked(engine=name, asked=True, fault=asking.fault)
     run = Run(
         engine=name,
@@ -133,9 +139,10 @@ async def _again(
         pinned=digest([row.id for row in rows]),
         served=asking.served,
         usd=asking.spent,
-        left=asking.left,
+        left=left,
         faults=asking.faults,
-        rows=tuple(sorted(asking.rows, key=lambda row: row.id)),
+        rows=tuple(sorted(once, key=lambda row: row.id)),
+        wavers=wavering(once, asking.rows),
     )
     report = _report(run, task.name, dataset)
     await store.save_report(report)

@@ -1,18 +1,22 @@
 """The same rows, asked of an engine of others again and again: is it still the one that was measured? Pure.
 
-Row by row against a first run: which are right, which keep the form, which say the same. What an engine does from one
-night to the next anyway is told from the runs in between, so that one that is never quite the same does not cry wolf.
+Row by row against a first run: which are right, which keep the form, which say the same. Few engines say the same
+twice. How far one wavers is told from the first night, on which it is asked twice, and from the nights in between; so
+many rows that differ are too many when the beta-binomial distribution of what was seen brings them less than once in
+300 nights.
 """
 
+import math
 from collections.abc import Sequence
 
 from insource.nouns import Noun
-from insource.stats import binomial_cdf, mcnemar
+from insource.stats import mcnemar
 from insource.watch.window import Estimate, share
 
 ALPHA, TESTS = 0.01, 3
 FEWEST = 10
-DIFFERS, BREAKS = 0.05, 0.005  # what is taken as usual where no run tells: answers that differ, and that break the form
+PRIOR_ROWS = 20  # as if so many rows had been seen before any was, of which these shares
+DIFFERS, BREAKS = 0.05, 0.005  # said something else, and broke the form
 
 
 class Row(Noun, frozen=True, kw_only=True):
@@ -30,9 +34,10 @@ class Row(Noun, frozen=True, kw_only=True):
 class Run(Noun, frozen=True, kw_only=True):
     """One night's rows of one engine. `served` is what the server says that it is: the model, and a fingerprint.
 
-    `first` is what later ones are compared with; `about` the digest of the engine's own settings, of which another is
-    another engine. `left` counts rows that were not asked for their price or their sensitivity, `faults` those that
-    nobody answered.
+    `first` is what later ones are compared with, and `wavers` are the rows of its night that were asked twice, those of
+    them that differed, and those that kept the form the first time alone. `about` is the digest of the engine's own
+    settings, of which another is another engine. `left` counts rows that were not asked for their price or their
+    sensitivity, `faults` those that nobody answered.
     """
 
     engine: str
@@ -46,6 +51,7 @@ class Run(Noun, frozen=True, kw_only=True):
     left: int = 0
     faults: int = 0
     rows: tuple[Row, ...]
+    wavers: tuple[int, int, int] = (0, 0, 0)
 
 
 class Compared(Noun, frozen=True, kw_only=True):
@@ -75,14 +81,18 @@ def compared(first: Run, between: Sequence[Run], now: Run) -> Compared:
     lost, won = (sum(1 for a, b in both if (a.right, b.right) == pair) for pair in ((True, False), (False, True)))
     n, differ, broken = len(both), _differ(both), _broken(both)
     quiet = [_both(first, run) for run in between]
-    seen = sum(map(len, quiet))
+    seen, differed, broke = (
+        first.wavers[0] + sum(map(len, quiet)),
+        first.wavers[1] + sum(map(_differ, quiet)),
+        first.wavers[2] + sum(map(_broken, quiet)),
+    )
     changed = []
     if n >= FEWEST:
         if mcnemar(lost, won) <= ALPHA / TESTS:
             changed.append(f"{lost} of {n} rows are right no more, {won} are now (p {mcnemar(lost, won):.4f})")
-        if _more(differ, n, _usual(sum(map(_differ, quiet)), seen, DIFFERS)):
+        if _more(differ, n, (differed, seen), DIFFERS):
             changed.append(f"{differ} of {n} answers are others than on {first.created[:10]}")
-        if _more(broken, n, _usual(sum(map(_broken, quiet)), seen, BREAKS)):
+        if _more(broken, n, (broke, seen), BREAKS):
             changed.append(f"{broken} of {n} answers keep the form no more")
     models = [run.served.partition(" ")[0] for run in (first, now)]
     if all(models) and models[0] != models[1]:
@@ -121,6 +131,13 @@ def newest(runs: Sequence[Run]) -> Compared | None:
     return compared(first, quiet, later[-1])
 
 
+def wavering(rows: Sequence[Row], again: Sequence[Row]) -> tuple[int, int, int]:
+    """What two passes of one night tell of an engine, as `Run.wavers` has it."""
+    twice = {row.id: row for row in again}
+    both = [(row, twice[row.id]) for row in rows if row.id in twice]
+    return len(both), _differ(both), _broken(both)
+
+
 def _both(first: Run, now: Run) -> list[tuple[Row, Row]]:
     theirs = {row.id: row for row in now.rows}
     return [(row, theirs[row.id]) for row in first.rows if row.id in theirs]
@@ -134,14 +151,22 @@ def _broken(both: Sequence[tuple[Row, Row]]) -> int:
     return sum(bool(a.said) and not b.said for a, b in both)
 
 
-def _usual(count: int, n: int, otherwise: float) -> float:
-    """The share that is usual; `otherwise` counts as a hundred rows."""
-    return (count + otherwise * 100) / (n + 100)
+def _more(count: int, n: int, seen: tuple[int, int], share: float) -> bool:
+    """Whether `count` of `n` rows are more than `seen` (so many, of how many) foretells; before all of it, `share`."""
+    a = seen[0] + share * PRIOR_ROWS
+    b = seen[1] - seen[0] + (1 - share) * PRIOR_ROWS
+    return count > 0 and _tail(count, n, a, b) <= ALPHA / TESTS
 
 
-def _more(count: int, n: int, usual: float) -> bool:
-    """Whether so many are more than what is usual brings by luck (exact binomial)."""
-    return count > 0 and 1 - binomial_cdf(count - 1, n, usual) <= ALPHA / TESTS
+def _tail(count: int, n: int, a: float, b: float) -> float:
+    """P(X ≥ count) of n rows, where the chance of each is Beta(a, b) (the beta-binomial distribution)."""
+
+    def log_beta(x: float, y: float) -> float:
+        return math.lgamma(x) + math.lgamma(y) - math.lgamma(x + y)
+
+    whole = log_beta(a, b)
+    terms = [math.log(math.comb(n, k)) + log_beta(k + a, n - k + b) - whole for k in range(count, n + 1)]
+    return min(1.0, sum(map(math.exp, terms)))
 
 
 def _median(values: Sequence[float]) -> float:
