@@ -247,6 +247,14 @@ def test_a_few_broken_forms_are_told_where_there_were_none():
     assert compared(first, [], run(["b"] * 5)).changed == (), "too few rows say nothing"
 
 
+def test_a_slow_change_does_not_become_what_is_usual():
+    first = msgspec.structs.replace(run(["a"] * 50, first=True), wavers=(50, 0, 0))
+    slowly = [run(["c"] * (week // 4) + ["a"] * (50 - week // 4)) for week in range(30)]
+    told = [bool(newest([first, *slowly[: i + 1]]).changed) for i in range(30)]
+    assert told[:8] == [False] * 8
+    assert told[-1]
+
+
 def test_what_changed_is_not_usual_the_night_after():
     runs = [run(["a"] * 50, first=True), *[run(["c"] * 20 + ["a"] * 30, day=day) for day in range(2, 9)]]
     assert newest(runs).changed

@@ -1,9 +1,9 @@
 """The same rows, asked of an engine of others again and again: is it still the one that was measured? Pure.
 
 Row by row against a first run: which are right, which keep the form, which say the same. Few engines say the same
-twice. How far one wavers is told from the first night, on which it is asked twice, and from the nights in between; so
-many rows that differ are too many when the beta-binomial distribution of what was seen brings them less than once in
-300 nights.
+twice. How far one wavers is told from the first night, on which it is asked twice, and from the week behind it, and not
+from later ones, lest a slow change become what is usual. So many rows that differ are too many when the beta-binomial
+distribution of what was seen then brings them less than once in 300 nights.
 """
 
 import math
@@ -14,7 +14,7 @@ from insource.stats import mcnemar
 from insource.watch.window import Estimate, share
 
 ALPHA, TESTS = 0.01, 3
-FEWEST = 10
+FEWEST, LEARNT = 10, 7  # rows that say anything; nights from which it is learnt what is usual
 PRIOR_ROWS = 20  # as if so many rows had been seen before any was, of which these shares
 DIFFERS, BREAKS = 0.05, 0.005  # said something else, and broke the form
 
@@ -120,13 +120,13 @@ def series(runs: Sequence[Run]) -> tuple[Run, list[Run]] | None:
 
 
 def newest(runs: Sequence[Run]) -> Compared | None:
-    """The newest run beside the first one; what changed then is no longer usual. None where there are no two."""
+    """The newest run beside the first one; a night that was told as changed is not usual. None where are no two."""
     found = series(runs)
     if found is None or not found[1]:
         return None
     first, later = found
     quiet: list[Run] = []
-    for run in later[:-1]:
+    for run in later[:-1][:LEARNT]:
         quiet += [run] * (not compared(first, quiet, run).changed)
     return compared(first, quiet, later[-1])
 
