@@ -2,8 +2,9 @@
 
 Texts of BANKING77, train and test in one pool. For every window a reference of 2,000 and a window of 500 are drawn from
 it, none twice, so that nothing has changed; each is held against the other with the tests of `insource watch`
-(insource.stats.shifts) at the level of 1%, all features together. A vocabulary is made of 3,000 other texts. Then the
-same with windows that were changed:
+(insource.stats.shifts) at the level of 1%, all features together. Words are counted as a call's are when it is answered
+(insource.watch.vocabulary), against 3,000 other texts, and become features as those of records do. Then the same with
+windows that were changed:
 
     longer          each text is a fifth longer: its first words once more at its end
     other labels    a tenth of the texts are replaced by texts of one label, another for every window
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from insource.stats import shifts, wilson
+from insource.watch.vocabulary import Vocabulary
+from insource.watch.window import of_terms
 
 REFERENCE, WINDOW, VOCABULARY = 2_000, 500, 3_000
 ALPHA = 0.01
@@ -34,17 +37,12 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def features(rows: Texts, known: set[str]) -> dict[str, Any]:
-    """What is watched of texts: length in words, share of unknown words, label."""
-    said = [words(text) for text, _ in rows]
-    return {
-        "length": np.array([len(each) for each in said], dtype=float),
-        "unknown": np.array([sum(word not in known for word in each) / max(1, len(each)) for each in said]),
-        "label": np.array([label for _, label in rows]),
-    }
+def features(rows: Texts, known: Vocabulary) -> dict[str, Any]:
+    """What is watched of texts: words, shares of unknown and of rare ones, label."""
+    return of_terms([known.count(text) for text, _ in rows]) | {"label": [label for _, label in rows]}
 
 
-def longer(rows: Texts, _: Texts, __: set[str], random: Any) -> Texts:
+def longer(rows: Texts, _: Texts, __: Vocabulary, random: Any) -> Texts:
     """A fifth longer, the odd word by chance."""
     changed = []
     for text, label in rows:
@@ -55,7 +53,7 @@ def longer(rows: Texts, _: Texts, __: set[str], random: Any) -> Texts:
     return changed
 
 
-def other_labels(rows: Texts, pool: Texts, _: set[str], random: Any) -> Texts:
+def other_labels(rows: Texts, pool: Texts, _: Vocabulary, random: Any) -> Texts:
     """A tenth of the rows is of one label."""
     label = pool[random.integers(len(pool))][1]
     of_it = [row for row in pool if row[1] == label]
@@ -63,20 +61,20 @@ def other_labels(rows: Texts, pool: Texts, _: set[str], random: Any) -> Texts:
     return [*rows[count:], *[of_it[i] for i in random.integers(len(of_it), size=count)]]
 
 
-def unknown_words(rows: Texts, pool: Texts, known: set[str], random: Any) -> Texts:
+def unknown_words(rows: Texts, pool: Texts, known: Vocabulary, random: Any) -> Texts:
     """As many known words as there are unknown ones, on average, become unknown."""
-    said = [word for text, _ in pool for word in words(text)]
-    share = sum(word not in known for word in said) / len(said)
+    counted = [known.count(text) for text, _ in pool]
+    share = sum(unknown for _, unknown, _ in counted) / sum(count for count, _, _ in counted)
     flip = share / (1 - share)
     changed = []
     for text, label in rows:
-        new = [f"{word}qx" if word in known and random.random() < flip else word for word in words(text)]
+        new = [f"{word}qx" if random.random() < flip and not known.count(word)[1] else word for word in words(text)]
         changed.append((" ".join(new), label))
     return changed
 
 
 CHANGES = {"longer": longer, "other labels": other_labels, "unknown words": unknown_words}
-NAMED = {"longer": "length", "other labels": "label", "unknown words": "unknown"}
+NAMED = {"longer": "words", "other labels": "label", "unknown words": "unknown words"}
 
 
 def tried(pool: Texts, windows: int, seed: int, change: str = "") -> dict[str, Any]:
@@ -87,7 +85,7 @@ def tried(pool: Texts, windows: int, seed: int, change: str = "") -> dict[str, A
     for number in range(windows):
         order = random.permutation(len(pool))
         rest = [pool[i] for i in order[VOCABULARY:]]
-        known = {word for i in order[:VOCABULARY] for word in words(pool[i][0])}
+        known = Vocabulary([pool[i][0] for i in order[:VOCABULARY]])
         found = []
         for place in range(2 if change else 1):
             rows = rest[REFERENCE + place * WINDOW : REFERENCE + (place + 1) * WINDOW]

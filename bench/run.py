@@ -192,6 +192,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
+    "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

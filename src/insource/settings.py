@@ -43,6 +43,7 @@ from insource.nouns.sections import (
     WorkspaceSettings,
 )
 from insource.nouns.task import Probability
+from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
     "AuditSettings",
@@ -78,6 +79,8 @@ class _File(Noun, frozen=True, kw_only=True):
     scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
+    alerts: Alerting = Alerting()
+    backup: Backups = Backups()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -100,6 +103,8 @@ class Settings(Noun, frozen=True, kw_only=True):
     scan: Scan = Scan()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
+    alerts: Alerting = Alerting()
+    backup: Backups = Backups()
 
     @property
     def state(self) -> Path:
@@ -135,6 +140,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     levels: Levels = Levels()
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
+    watch: Watching = Watching()
     scan: _ScanFile = _ScanFile()
 
 
@@ -158,6 +164,8 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         scan=_scan(path, file.scan, root, queue=False),
         engines=file.engines,
         tenants=file.tenants,
+        alerts=file.alerts,
+        backup=file.backup,
     )
 
 

@@ -5,18 +5,22 @@ import json
 import sqlite3
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from live_workspace import folder, go_live, release
 
 from insource.cli.main import main
+from insource.errors import Conflict
 from insource.journeys.nightly import nightly
 from insource.journeys.promote import promote
 from insource.nouns import Check, Gate, Intent, Record, stamp
 from insource.store import Store
+from insource.store.files import alone
 
 
 async def gated(settings, store):
@@ -45,10 +49,20 @@ async def test_what_is_due_is_done_once(tmp_path):
         assert states(night) == {
             "recover": "done", "retention": "nothing to do", "checkpoint": "done", "audit": "done",
             "tickets rollout": "done", "tickets review": "nothing to do", "tickets watch": "nothing to do",
+            "tickets holdout": "nothing to do",
+            "tickets pinned": "nothing to do", "tickets cadence": "done", "backup": "done", "alerts": "nothing to do",
         }  # fmt: skip
         assert (await store.release("tickets", "1.1.0")).stage == "shadow"
         again = states(await nightly(settings, store))
-        assert (again["recover"], again["tickets rollout"]) == ("nothing to do", "nothing to do")
+        assert (again["recover"], again["tickets rollout"], again["backup"]) == ("nothing to do",) * 3
+
+
+async def test_two_at_once_are_one(tmp_path):
+    settings = folder(tmp_path)
+    async with await Store.open(settings) as store, await Store.open(settings) as other:
+        with alone(settings.state / "nightly.lock", "insource nightly"), pytest.raises(Conflict, match="is running"):
+            await nightly(settings, other)
+        assert not (await nightly(settings, store)).failed
 
 
 async def test_a_broken_task_stops_nothing_else(tmp_path):
@@ -84,3 +98,31 @@ def test_the_verb_says_what_it_did_and_ends_with_one_where_the_audit_is_not_whol
     jobs = {job["name"]: job for job in json.loads(done.stdout)["jobs"] if not job["task"]}
     assert jobs["audit"]["state"] == "failed"
     assert jobs["checkpoint"]["state"] in ("done", "failed")
+    said = runner.invoke(main, ["-C", str(tmp_path), "watch"]).output
+    assert "workspace audit failed" in said
+    assert runner.invoke(main, ["-C", str(tmp_path), "watch", "--json"]).exit_code == 0
+    with sqlite3.connect(settings.state / "insource.db") as database:
+        database.execute("UPDATE record SET body = replace(body, 'answered', 'failed')")
+    assert runner.invoke(main, ["-C", str(tmp_path), "nightly"]).exit_code == 0
+    assert "no alert is open" in runner.invoke(main, ["-C", str(tmp_path), "watch"]).output
+
+
+async def test_a_task_is_due_again_by_its_own_measure(tmp_path):
+    settings = folder(tmp_path)
+    file = tmp_path / "tasks" / "tickets.toml"
+    plain = file.read_text()
+    async with await Store.open(settings) as store:
+        made = await release(settings, store)
+        assert states(await nightly(settings, store))["tickets cadence"] == "nothing to do"
+        await go_live(store, made.name)
+    old = (datetime.now(UTC) - timedelta(days=100)).isoformat(timespec="seconds")
+    with sqlite3.connect(settings.state / "insource.db") as database:
+        database.execute("UPDATE release SET body = replace(body, ?, ?)", (made.created, old))
+    async with await Store.open(settings) as store:
+        for asked, state in (("annual", "done"), ("quarterly", "look"), ("monthly", "look"), ("annual", "done")):
+            file.write_text(f'{plain}[watch]\nretrain = "{asked}"\n')
+            night = await nightly(settings, store)
+            job = next(job for job in night.jobs if job.name == "cadence")
+            assert job.state == state
+            assert [one.cause for one in await store.open_alerts("tickets")] == ["retrain"] * (state == "look")
+        assert job.words.startswith("trained 100 days ago; annual is every 366")

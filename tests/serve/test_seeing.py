@@ -328,7 +328,8 @@ def shown_metrics() -> dict[str, set[str]]:
     metrics.refused(Invalid("no"))
     live, cache = {"tickets": "tickets@1.0.0"}, {("tickets", "hit"): 1}
     spool = Seen(away=True, bytes=1, lines={"intent": 1})
-    now = Now(0, 1, live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache, spool=spool)
+    alerts = {("tickets", "watch drift"): 1.0}
+    now = Now(0, 1, live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache, spool=spool, alerts=alerts)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

@@ -6,6 +6,7 @@ from insource.cli.door import Door, verb
 from insource.cli.stored import with_store
 from insource.cli.words import dim, mark
 from insource.journeys.nightly import Job, Night, nightly
+from insource.serve.log import log_as_json
 
 EXAMPLE = """
 \b
@@ -18,11 +19,13 @@ DOWN, NO = 4, 1
 
 @verb("nightly", epilog=EXAMPLE)
 def command(door: Door) -> None:
-    """Do what is due: recover, retention, checkpoint, audit, and for each task its rollout and its watch.
+    """Do what is due: recover, retention, checkpoint, audit; each task's rollout and watch; backup, alerts.
 
     Safe to run twice, beside a running gateway, and to kill: each job looks at what is there and does what is missing.
     One that fails stops no other. Ends with 1 when the audit chain is not whole, with 4 when another job failed.
     """
+    if door.settings().observe.log_json:
+        log_as_json()
     night = with_store(door, nightly)
     door.show(night, _words(night))
     if night.failed:

@@ -88,5 +88,7 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
             f"{seen}{facts.total_calls:,}, {review:,} sent to review ({facts.to_review:.1%})" if facts.calls else "",
         ),
         ("queue", f"{facts.waiting:,} wait for a person" if facts.calls else ""),
+        ("holdout", facts.holdout),
+        ("alerts", ", ".join(facts.alerts)),
     ]
     return [(name, words) for name, words in said if words]

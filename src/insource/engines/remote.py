@@ -23,7 +23,7 @@ from insource.engines.remote_anthropic import ANTHROPIC
 from insource.engines.remote_http import Incoming, Rejected, Spoiled, Upstream, Waits
 from insource.engines.remote_ollama import OLLAMA
 from insource.engines.remote_openai import OPENAI
-from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, taken, vectors
+from insource.engines.remote_wire import DONE, SPOILED, Events, Heard, decoded, served, taken, vectors
 from insource.engines.remote_wish import Asked, Levels, body, fewer, wishes
 from insource.errors import EngineDown, EngineError
 from insource.nouns import JsonObject, Message, Prediction, Request, Task, Usage
@@ -178,6 +178,7 @@ class Remote:
             heard.reason = SPOILED
         else:
             self._take(heard, data, "message")
+            heard.served = served(data)
         return heard.prediction(call.request, self.name, call.ms)
 
     async def _answer(self, call: _Call, *, stream: bool) -> Incoming:

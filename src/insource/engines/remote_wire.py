@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from insource.decode.check import parse, render
 from insource.engines.dialects import Dialect, found
 from insource.engines.remote_sure import Token, sureness
 from insource.errors import EngineDown, OutputInvalid
-from insource.nouns import CallPiece, Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage
+from insource.nouns import CallPiece, Finish, JsonObject, JsonValue, Message, Prediction, Request, Usage, visible
 
 FINISHES: dict[str, Finish] = {
     "length": "length",
@@ -28,6 +29,7 @@ SPOILED = "spoiled"  # the server gave no answer: it says that the model broke t
 BROKEN = ("error", "abort")
 LARGEST_EVENT, LARGEST_STREAM = 4_000_000, 64_000_000
 TOGETHER = 1000
+LONGEST_NAME = 100
 MOST_TOKENS = 2**40  # of one answer: sums of a million such still fit every counter
 DONE = b"[DONE]"
 PLAIN = b"data: "
@@ -50,6 +52,7 @@ class Heard(msgspec.Struct):
     calls: dict[int, JsonObject] = {}
     fresh: list[CallPiece] = []  # what came of calls since somebody looked
     ended: bool = False
+    served: str = ""
 
     @property
     def text(self) -> str:
@@ -112,6 +115,7 @@ class Heard(msgspec.Struct):
             usage=self.usage,
             latency_ms=latency_ms,
             finish=finish,
+            served=self.served or UNSET,
         )
 
 
@@ -129,6 +133,12 @@ class Wire:
     take: Callable[[Heard, JsonObject, str], str]
     lines: bool = False
     quick: Callable[[Heard, bytes], str | None] | None = None
+
+
+def served(data: JsonObject) -> str:
+    """What the server says that it is: its model, and its fingerprint where it has one; what is no name is left out."""
+    said = [data.get("model"), data.get("system_fingerprint")]
+    return " ".join(["_".join(visible(one[:LONGEST_NAME]).split()) for one in said if isinstance(one, str) and one])
 
 
 def counted(said: JsonValue) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
+from msgspec import UNSET
 
 from insource.engines.alarm import Alarm
 from insource.engines.base import Engine
@@ -35,6 +36,7 @@ from insource.nouns.record import tier_of
 from insource.review import ANY, eyes, is_disputed, novelty, worth
 from insource.route import HUMAN, Choice, accept
 from insource.route.need import need
+from insource.watch.vocabulary import Vocabulary
 
 Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
@@ -68,9 +70,10 @@ class Path:
     is asked and answered. Where the task has rules, `choose` gives the path of one request, and `spare` are tiers that
     only rules ask. `rule` says in words why these tiers, empty where the caller named the task or the engine.
     `answers` are those that may be given again, None where none may, and `scope` names what they hang on. The `alarm`
-    ends what takes an engine too long. Of the answers given automatically a person looks at the share `audit`, drawn by
-    chance: who looks only at doubtful ones never sees a sure one that is wrong. Of what waits two people see the share
-    `double`; labels that are `rare` in training are worth more.
+    ends what takes an engine too long. `vocabulary` counts the words of an input that the release was not taught. Of
+    the answers given automatically a person looks at the share `audit`, drawn by chance: who looks only at doubtful
+    ones never sees a sure one that is wrong. Of what waits two people see the share `double`; labels that are `rare` in
+    training are worth more.
     """
 
     task: Task | None
@@ -89,6 +92,7 @@ class Path:
     audit: float = 0.0
     double: float = 0.0
     rare: Mapping[str, Mapping[str, float]] = field(default_factory=dict, compare=False)
+    vocabulary: Vocabulary | None = None
     alarm: Alarm = field(default_factory=Alarm, compare=False)
 
     @cached_property
@@ -190,6 +194,8 @@ def recorded(request: Request, path: Path, attempts: tuple[Attempt, ...], began:
     """
     if path.costs:
         attempts = _priced(attempts, path.prices)
+    if path.vocabulary is not None:
+        attempts = _counted(attempts, path.vocabulary, request.input)
     return Record(
         id=request.id,
         task=path.task.name if path.task else None,
@@ -223,7 +229,7 @@ def _bare(attempt: Attempt, *, closed: bool) -> Attempt:
     code, colon, _ = decision.reason.partition(": ")
     if said is not None:
         value = said.value if closed else None
-        said = msgspec.structs.replace(said, text="", value=value, tool_calls=(), alternatives={})
+        said = msgspec.structs.replace(said, text="", value=value, tool_calls=(), alternatives={}, served=UNSET)
         if decision.rule == CACHED:  # no engine read or wrote a token; the caller is told what the answer took once
             said = msgspec.structs.replace(said, usage=Usage())
     return Attempt(
@@ -350,6 +356,15 @@ async def _hash(request: Request, key: Key | None) -> str:
         return ""
     text = request.input.encode() if request.task else canonical(request.messages)
     return input_hash(await key(request.tenant), text)
+
+
+def _counted(attempts: tuple[Attempt, ...], vocabulary: Vocabulary, text: str) -> tuple[Attempt, ...]:
+    """The words of the input, noted with the first answer: a record has no text to count them in later."""
+    said = attempts[0].prediction
+    if said is None:
+        return attempts
+    said = msgspec.structs.replace(said, terms=vocabulary.count(text))
+    return (msgspec.structs.replace(attempts[0], prediction=said), *attempts[1:])
 
 
 def _priced(attempts: tuple[Attempt, ...], prices: Sequence[tuple[float, float]]) -> tuple[Attempt, ...]:

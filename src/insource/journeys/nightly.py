@@ -1,33 +1,52 @@
 """What is due once a day, job after job: safe to run twice, beside a running gateway, and to kill.
 
 No job keeps a note of when it ran: each looks at the state and does what is missing. One that fails stops no other.
+What a person should look at becomes an alert, and is told at the end.
 """
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
-from insource.errors import Conflict, InsourceError
+import msgspec
+
+from insource.errors import Conflict, InsourceError, StoreError
+from insource.journeys.alerts import tell
 from insource.journeys.audit import checkpoint, prune
+from insource.journeys.backups import keep_backups
+from insource.journeys.holdout import holdout_trend, look
 from insource.journeys.overdue import overdue
+from insource.journeys.pinned import Asked, ask_again, said
 from insource.journeys.recover import end_calls, recover, spool_folder
 from insource.journeys.recover import words as spoken
 from insource.journeys.trial import advance
 from insource.journeys.watch import watch
-from insource.nouns import Noun
-from insource.settings import Settings, load_task, task_names
+from insource.nouns import Cause, Noun, stamp
+from insource.settings import Settings, load_task, task_file, task_names
 from insource.store import Store
+from insource.store.files import alone
+from insource.watch.triage import Triage
 
 State = Literal["done", "nothing to do", "look", "failed"]
+DAY_S = 86_400
+EVERY = {"monthly": 31, "quarterly": 92, "annual": 366}
+BAD = ("drift", "degradation")
 
 
 class Job(Noun, frozen=True, kw_only=True):
-    """One job and what came of it; `look` means that a person should. `task` is empty for what is of the workspace."""
+    """One job and what came of it; `look` means that a person should. `task` is empty for what is of the workspace.
+
+    `causes` are alerts that it raises, `over` the causes that it has seen to be gone.
+    """
 
     name: str
     state: State
     words: str
     task: str = ""
     next: str = ""
+    causes: tuple[Cause, ...] = ()
+    over: tuple[str, ...] = ()
 
 
 class Night(Noun, frozen=True, kw_only=True):
@@ -42,18 +61,40 @@ class Night(Noun, frozen=True, kw_only=True):
 
 
 async def nightly(settings: Settings, store: Store) -> Night:
-    """Runs what is due for the workspace and each of its tasks. Raises nothing of a job: its failure is its state."""
-    jobs = [await _job(name, "", work(settings, store)) for name, work in WORKSPACE.items()]
+    """Runs what is due for the workspace and each of its tasks. Raises nothing of a job: its failure is its state.
+
+    Raises `Conflict` while another process does the same: engines of others are asked once.
+    """
+    with alone(settings.state / "nightly.lock", "insource nightly"):
+        return await _night(settings, store)
+
+
+async def _night(settings: Settings, store: Store) -> Night:
+    jobs = [await _job(name, "", work(settings, store), store) for name, work in WORKSPACE.items()]
     for task in task_names(settings):
-        jobs += [await _job(name, task, work(task, settings, store)) for name, work in TASK.items()]
+        jobs += [await _job(name, task, work(task, settings, store), store) for name, work in TASK.items()]
+    jobs += [await _job(name, "", work(settings, store), store) for name, work in LAST.items()]
     return Night(jobs=tuple(jobs))
 
 
-async def _job(name: str, task: str, work: Awaitable[Job]) -> Job:
+async def _job(name: str, task: str, work: Awaitable[Job], store: Store) -> Job:
+    """The job done, and its alerts noted. One that failed is itself a cause, until it does not."""
+    failed = f"{name} failed"
     try:
-        return await work
+        job = await work
     except InsourceError as error:
-        return Job(name=name, task=task, state="failed", words=str(error), next=error.hint)
+        job = Job(name=name, task=task, state="failed", words=str(error), next=error.hint)
+    if job.state == "failed":
+        # an error's words may quote what it is about; the night's own report has them
+        cause = Cause(cause=failed, words="the job failed: insource nightly says how", next=job.next)
+        job = msgspec.structs.replace(job, causes=(*job.causes, cause))
+    else:
+        job = msgspec.structs.replace(job, over=(*job.over, failed))
+    try:
+        await store.alerts.note(task, job.causes, job.over, stamp(time.time()))
+    except StoreError as error:
+        job = msgspec.structs.replace(job, state="failed", words=f"{job.words}; no alert could be kept: {error}")
+    return job
 
 
 async def _recover(settings: Settings, store: Store) -> Job:
@@ -101,12 +142,97 @@ async def _watch(task: str, settings: Settings, store: Store) -> Job:
     try:
         found = await watch(load_task(settings, task), settings, store)
     except Conflict as error:
-        return Job(name="watch", task=task, state="nothing to do", words=str(error))
-    state: State = "nothing to do" if found.triage.state == "too few" else "done"
-    if found.triage.state in ("drift", "degradation"):
-        state = "look"
-    words = f"{found.triage.state}: {found.triage.why}"
-    return Job(name="watch", task=task, state=state, words=words, next=found.triage.next)
+        return Job(name="watch", task=task, state="nothing to do", words=str(error), over=causes("watch"))
+    return triaged("watch", task, found.triage)
+
+
+def causes(name: str) -> tuple[str, ...]:
+    """What a job that triages may call a cause."""
+    return tuple(f"{name} {state}" for state in BAD)
+
+
+def triaged(name: str, task: str, found: Triage, evidence: str = "") -> Job:
+    """The job of what was triaged: drift and degradation are causes of their own, and what is steady has neither."""
+    words = f"{found.state}: {found.why}"
+    if found.state not in BAD:
+        state: State = "nothing to do" if found.state == "too few" else "done"
+        return Job(name=name, task=task, state=state, words=words, over=causes(name) * (state == "done"))
+    cause = Cause(cause=f"{name} {found.state}", words=found.why, next=found.next, evidence=evidence)
+    over = tuple(each for each in causes(name) if each != cause.cause)
+    return Job(name=name, task=task, state="look", words=words, next=found.next, causes=(cause,), over=over)
+
+
+async def _holdout(task: str, settings: Settings, store: Store) -> Job:
+    """The live release on what people settled lately."""
+    named = load_task(settings, task)
+    looked = await look(named, settings, store)
+    found = await holdout_trend(named, store)
+    job = triaged("holdout", task, found.triage, found.results[-1].report if found.results else "")
+    quiet = job.state == "done" and not looked
+    return msgspec.structs.replace(job, state="nothing to do") if quiet else job
+
+
+async def _pinned(task: str, settings: Settings, store: Store) -> Job:
+    """The engines of others on the same rows as ever. One that was not asked tonight is as it was."""
+    found = await ask_again(load_task(settings, task), settings, store)
+    causes, over = [], []
+    for one in found:
+        cause, down = f"pinned {one.engine}", f"pinned {one.engine} down"
+        if one.fault:
+            causes.append(Cause(cause=down, words=f"it does not answer: {one.fault}"))
+            continue
+        over.append(down)
+        if one.compared is not None and one.compared.changed:
+            words, accepted = "; ".join(one.compared.changed), f"insource watch {task} --accept {one.engine}"
+            causes.append(Cause(cause=cause, words=words, next=accepted, evidence=one.compared.report))
+        elif one.compared is not None or one.asked or one.kept_out:
+            over.append(cause)
+    state: State = "look" if causes else "done" if any(one.asked for one in found) else "nothing to do"
+    words = "; ".join(f"{one.engine}: {said(one)}" for one in found) or "no engine of others is asked"
+    following = next((cause.next for cause in causes if cause.next), "")
+    over += [alert.cause for alert in await store.open_alerts(task) if _unrouted(alert.cause, found)]
+    return Job(name="pinned", task=task, state=state, words=words, next=following,
+               causes=tuple(causes), over=tuple(over))  # fmt: skip
+
+
+def _unrouted(cause: str, found: Sequence[Asked]) -> bool:
+    """Whether it is a cause of an engine that the task does not route to any more."""
+    of_engine = cause.removeprefix("pinned ").removesuffix(" down")
+    return cause.startswith("pinned ") and cause != "pinned failed" and of_engine not in {one.engine for one in found}
+
+
+async def _retrain(task: str, settings: Settings, store: Store) -> Job:
+    """Whether the task is to be trained again, as long as its newest release is."""
+    asked = task_file(settings, task)[1].watch.retrain
+    made = [one.created for one in await store.releases(task) if one.created]
+    if not made or await store.live(task) is None:
+        return Job(name="cadence", task=task, state="nothing to do", words="nothing is live", over=("retrain",))
+    days = (datetime.now(UTC) - datetime.fromisoformat(max(made))).total_seconds() / DAY_S
+    words = f"trained {days:,.0f} days ago; {asked} is every {EVERY[asked]}"
+    if days < EVERY[asked]:
+        return Job(name="cadence", task=task, state="done", words=words, over=("retrain",))
+    cause = Cause(cause="retrain", words=words, next=f"insource improve {task}")
+    return Job(name="cadence", task=task, state="look", words=words, next=cause.next, causes=(cause,))
+
+
+async def _back_up(settings: Settings, store: Store) -> Job:
+    """The newest backups, each proved."""
+    kept = await keep_backups(settings, store)
+    if kept is None:
+        return Job(name="backup", state="nothing to do", words="none is asked for: [backup] keep is 0")
+    words = f"{kept.file}, {kept.bytes / 1e6:,.1f} MB, was restored and is whole; {kept.proved:,} are kept"
+    return Job(name="backup", state="done" if kept.made else "nothing to do", words=words)
+
+
+async def _tell(settings: Settings, store: Store) -> Job:
+    """The log and the webhook hear of what was opened and closed; what a task left that is gone is closed before."""
+    names = task_names(settings)
+    for alert in await store.open_alerts():
+        if alert.task and alert.task not in names:
+            await store.alerts.note(alert.task, (), (alert.cause,), stamp(time.time()))
+    told = await tell(settings, store)
+    words = f"{told.logged:,} told to the log" + f", {told.sent:,} to the webhook" * bool(settings.alerts.webhook)
+    return Job(name="alerts", state="done" if told.logged or told.sent else "nothing to do", words=words)
 
 
 async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
@@ -126,4 +252,8 @@ TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {
     "rollout": _advance,
     "review": _settle_late,
     "watch": _watch,
+    "holdout": _holdout,
+    "pinned": _pinned,
+    "cadence": _retrain,
 }
+LAST: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {"backup": _back_up, "alerts": _tell}

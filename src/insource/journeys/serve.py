@@ -17,6 +17,7 @@ from insource.review import rarity
 from insource.route import RELEASE, demanded, reachable
 from insource.settings import Settings, load_task, task_file, task_names
 from insource.store import Store
+from insource.watch.vocabulary import Vocabulary
 
 
 async def open_path(
@@ -54,6 +55,7 @@ async def open_path(
         audit=file.risk.audit,
         double=file.review.double,
         rare=await _rare(served, release, store),
+        vocabulary=await vocabulary_of(release, store),
     )
 
 
@@ -115,6 +117,15 @@ def as_served(trained: Task, asked: Task) -> Task:
         owner=asked.owner,
         scan=asked.scan,
     )
+
+
+async def vocabulary_of(release: Release, store: Store) -> Vocabulary | None:
+    """The words of the rows that the release was taught; None where they are elsewhere, as those of a bundle are."""
+    try:
+        rows = await store.examples(release.dataset, "train")
+    except Missing:
+        return None
+    return await asyncio.to_thread(Vocabulary, [row.input for row in rows]) if rows else None
 
 
 async def _live(task: str, store: Store) -> Release:

@@ -9,6 +9,8 @@ open needs are what its gate asks for, each with the command that meets it.
 from collections.abc import Sequence
 from typing import TypedDict
 
+from insource.journeys.holdout import HOLDOUT, holdout_trend
+from insource.journeys.pinned import PINNED
 from insource.journeys.trial import standing as where
 from insource.measure.adversarial import TAG as ADVERSARIAL
 from insource.nouns import Noun, Outcome, Release, Report, StageChange, Task
@@ -34,6 +36,8 @@ class Facts(Noun, frozen=True, kw_only=True):
 
     `pilot` says which canary of a tenth its tests let go on, and on what figures. `trial` is the release that is on
     its way to all traffic, `canary` whether it answers some of it already, `waits_for` what it waits for in words.
+    `holdout` is the triage of the rolling holdout in words, empty where none was asked; `alerts` are the causes of the
+    open ones.
     """
 
     rows: dict[str, int] = {}
@@ -50,6 +54,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     trial: str = ""
     canary: bool = False
     waits_for: str = ""
+    holdout: str = ""
+    alerts: tuple[str, ...] = ()
 
     @property
     def arrived(self) -> bool:
@@ -119,13 +125,14 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
 async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = [report for report in await store.reports(task.name) if ADVERSARIAL not in report.split]
+    reports = [one for one in await store.reports(task.name) if not _aside(one.split)]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
     calls: dict[Outcome, int] = {}
     for record in await store.records(task.name, LOOK_BACK):
         calls[record.outcome] = calls.get(record.outcome, 0) + 1
+    lately = await holdout_trend(task, store)
     return Facts(
         rows=dataset.counts if dataset else {},
         candidates=tuple(dict.fromkeys(c.candidate for report in reports for c in report.candidates)),
@@ -139,6 +146,8 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         waiting=len(await store.pending(task.name, LOOK_BACK)),
         pilot=_held(await store.stage_changes(task.name)),
         **await _on_its_way(releases, settings, store),
+        holdout=f"{lately.triage.state}: {lately.triage.why}" if lately.results else "",
+        alerts=tuple([alert.cause for alert in await store.open_alerts(task.name)]),
     )
 
 
@@ -160,6 +169,11 @@ async def _on_its_way(releases: Sequence[Release], settings: Settings, store: St
         "canary": found.stop.stage == "canary",
         "waits_for": waits[found.ruling.verdict],
     }
+
+
+def _aside(split: str) -> bool:
+    """Whether a report on that split is none of candidates side by side."""
+    return split in (HOLDOUT, PINNED) or ADVERSARIAL in split
 
 
 def standing(task: Task, facts: Facts) -> Standing:

@@ -7,12 +7,16 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
 from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
-from insource.nouns import Noun, Pending, Record, Review, Task
+from insource.journeys.holdout import HoldoutTrend, holdout_trend
+from insource.journeys.pinned import pinned
+from insource.journeys.serve import vocabulary_of
+from insource.nouns import Alert, Noun, Pending, Record, Review, Task
 from insource.review import Unfit, unfit
 from insource.settings import Settings
 from insource.store import Store
+from insource.watch.pinned import Compared
 from insource.watch.triage import Triage, triage
-from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, share
+from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, of_terms, share
 
 WINDOW, MOST_BEFORE, DAYS = 500, 2_000, 31
 TRAINING, BEFORE = "training", "the month before"
@@ -25,6 +29,7 @@ class Watched(Noun, frozen=True, kw_only=True):
     `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
     looked at: of the given ones that were drawn by chance where there are some, else of all, which are the doubtful
     ones. `people_of` says which. `unfit` are answers of the last month for which people found no label that fits.
+    `alerts` are the task's open ones, `holdout` and `pinned` what the nights found.
     """
 
     task: str
@@ -39,6 +44,9 @@ class Watched(Noun, frozen=True, kw_only=True):
     people_of: str
     unfit: Unfit
     triage: Triage
+    holdout: HoldoutTrend | None = None
+    pinned: tuple[Compared, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     blind_spot: str = BLIND
 
 
@@ -60,6 +68,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     if rows:
         trained = (await asyncio.to_thread(read_manifest, folder)).task
         references[TRAINING] = of_answers(trained, [(row.value, row.confidence) for row in rows])
+        vocabulary = await vocabulary_of(live, store)
+        if vocabulary is not None:
+            references[TRAINING] |= of_terms([vocabulary.count(row.input) for row in rows])
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
     said = await store.reviews(task.name)
@@ -69,7 +80,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     looked: list[str] = []
     if len(newest) >= window and references:
         found = await asyncio.to_thread(moved, now, references)
-        looked = [f"{feature} against {name}" for name, columns in references.items() for feature in columns]
+        looked = [
+            f"{feature} against {name}" for name, columns in references.items() for feature in columns if feature in now
+        ]
     few = Triage(state="too few", why=f"{len(newest):,} calls of {live.name}, {window:,} are wanted")
     return Watched(
         task=task.name,
@@ -84,6 +97,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         people_of=people_of,
         unfit=unfit(task, [review for _, review in said if review.decided >= month]),
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
+        holdout=await holdout_trend(task, store),
+        pinned=await pinned(task.name, store),
+        alerts=tuple(await store.open_alerts(task.name)),
     )
 
 

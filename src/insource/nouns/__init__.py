@@ -1,5 +1,6 @@
 """The words of the product: frozen values that every room speaks. They do no I/O and import nothing above them."""
 
+from insource.nouns.alert import Alert, Cause
 from insource.nouns.alike import likeness, normal, same
 from insource.nouns.base import (
     DEEPEST,
@@ -52,10 +53,12 @@ __all__ = [
     "PREMISES",
     "TIMEOUT",
     "Action",
+    "Alert",
     "Attempt",
     "Attention",
     "CallPiece",
     "Candidate",
+    "Cause",
     "Check",
     "Dataset",
     "Decision",

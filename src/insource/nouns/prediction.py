@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from insource.nouns.base import JsonObject, Noun
 
 Finish = Literal["stop", "length", "refusal", "invalid"]
@@ -35,7 +37,9 @@ class Prediction(Noun, frozen=True, kw_only=True):
     say. `places` says for each field of an extraction where its value stands in the input, as characters
     [start, stop): null where it does not stand there literally, one place per item for a list.
     `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
-    the engine, queueing included. `finish` "length" is never a valid answer to a schema.
+    the engine, queueing included. `finish` "length" is never a valid answer to a schema. `served` is what a server
+    says that it is, its model and a fingerprint; a record does not have it, for a stranger may write anything there.
+    `terms` counts, of the call's input and whoever answers, its words, those that no training row has, and rare ones.
     """
 
     text: str
@@ -49,3 +53,5 @@ class Prediction(Noun, frozen=True, kw_only=True):
     usage: Usage = Usage()
     latency_ms: float = 0.0
     finish: Finish = "stop"
+    served: str | UnsetType = UNSET
+    terms: tuple[int, int, int] | UnsetType = UNSET

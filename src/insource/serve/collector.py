@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from insource.engines.outward import Outward, destination_of
 from insource.engines.outward_urllib import handlers
+from insource.engines.webhook import secret_headers
 from insource.errors import InsourceError, Invalid
-from insource.settings import Settings, secret
+from insource.settings import Settings
 from insource.store import egress
 
 PATIENCE_S = 5.0
@@ -31,7 +32,7 @@ class Collector:
         _check(observe.otlp)
         self._url, self._encode, self._result = observe.otlp, encode_spans, SpanExportResult
         self._headers = {"content-type": "application/x-protobuf", "user-agent": "insource"}
-        self._headers |= _headers(observe.otlp_headers_env)
+        self._headers |= secret_headers(observe.otlp_headers_env, "observe.otlp_headers_env")
         self._outward = Outward("traces", networks=settings.networks, journal=settings.state / egress.FILE)
         self._away = False
 
@@ -76,10 +77,3 @@ def _check(url: str) -> None:
     if not fine:
         hint = 'for example otlp = "http://localhost:4318/v1/traces"'
         raise Invalid(f"observe.otlp is no http address: {url!r}", hint=hint)
-
-
-def _headers(variable: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in secret(variable).split(",") if pair.strip()] if variable else []
-    if not all(equals and name.strip() for name, equals, _ in pairs):
-        raise Invalid(f"${variable} is not of the form name=value,name=value", at="observe.otlp_headers_env")
-    return {name.strip(): value.strip() for name, _, value in pairs}

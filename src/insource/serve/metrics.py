@@ -31,7 +31,8 @@ WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0
 class Now:
     """What is read when somebody asks. `waiting` is None where the store did not say, `spool` where there is none.
 
-    `cache` says how often there was an answer to give again, `kept` how many there are and their bytes.
+    `cache` says how often there was an answer to give again, `kept` how many there are and their bytes. `alerts` are
+    the open ones, by task and cause.
     """
 
     in_flight: int
@@ -42,6 +43,7 @@ class Now:
     cache: Mapping[tuple[str, ...], float] = field(default_factory=dict)
     kept: tuple[int, int] = (0, 0)
     spool: Seen | None = None
+    alerts: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
 
 Counts = Mapping[tuple[str, ...], float]
@@ -225,6 +227,7 @@ def _gauges(now: Now) -> Iterator[Metric]:
         ("server_rests", "1 while a server is not asked because it failed.", ("engine",), servers),
         ("cache_entries", "Answers kept to be given again.", (), {(): now.kept[0]}),
         ("cache_bytes", "Memory that they take.", (), {(): now.kept[1]}),
+        ("alerts", "1 for what a person should look at.", ("task", "cause"), now.alerts),
         ("build_info", "The version that runs.", ("version",), {(__version__,): 1}),
     ):  # fmt: skip
         family = GaugeMetricFamily(f"insource_{name}", words, labels=labels)

@@ -31,6 +31,7 @@ from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_
 from insource.stats.quantiles import quantile, quantile_interval
 from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
 from insource.stats.shift import Shift, shifts
+from insource.stats.trend import Trend, trend
 
 __all__ = [
     "Agreement",
@@ -39,6 +40,7 @@ __all__ = [
     "Difference",
     "Floats",
     "Shift",
+    "Trend",
     "agreement",
     "aurc",
     "binomial_cdf",
@@ -65,6 +67,7 @@ __all__ = [
     "scaled",
     "shifts",
     "threshold_for_risk",
+    "trend",
     "wilson",
     "zero_failures_upper",
 ]

@@ -10,6 +10,7 @@ from insource.nouns import Noun
 from insource.store import chain
 from insource.store.spending import sum_up
 from insource.store.tables import (
+    ALERT,
     API_KEY,
     ENTRY,
     LEASE,
@@ -78,6 +79,10 @@ def _opinions(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[OPINION])
 
 
+def _alerts(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[ALERT])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -86,6 +91,7 @@ MIGRATIONS = (
     Migration(number=5, name="releases on trial", apply=_trials),
     Migration(number=6, name="review queue", apply=_review_queue),
     Migration(number=7, name="opinions", apply=_opinions),
+    Migration(number=8, name="alerts", apply=_alerts),
 )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete
 
 from insource.errors import Invalid
 from insource.nouns import (
+    Alert,
     Dataset,
     Example,
     Gate,
@@ -39,6 +40,7 @@ from insource.store import (
     spooled,
     trials,
 )
+from insource.store.alerts import Alerts
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.group import GroupCommit
@@ -67,7 +69,7 @@ class Store(Queue):
     """
 
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
-        self.blobs = Blobs(state / "blobs")
+        self.blobs, self.alerts = Blobs(state / "blobs"), Alerts(thread)
         self._state = state
         self._thread = thread
         # a caller may leave while its call waits to be noted: then the end waits beside the beginning
@@ -208,6 +210,10 @@ class Store(Queue):
     async def gates(self, release_name: str) -> list[Gate]:
         """Every gate that `task@version` went through, oldest first."""
         return await self._thread.look(lambda c: registry.gates(c, release_name))
+
+    async def open_alerts(self, task: str = "") -> list[Alert]:
+        """What a person should look at, of one task or of everything, oldest first."""
+        return await self.alerts.standing(task)
 
     async def intend(self, intent: Intent) -> None:
         """Notes a call before anyone is asked; durable when this returns."""

@@ -7,6 +7,7 @@ from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Meta
 
 METADATA = MetaData()
 HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
+IS_OPEN = text("state = 'open'")  # a cause has one open alert, whoever sees it first
 
 MIGRATION = Table(
     "migration",
@@ -139,6 +140,20 @@ LEASE = Table(
     Column("record", String, primary_key=True),
     Column("holder", String, nullable=False, index=True),
     Column("until", String, nullable=False),
+)
+
+ALERT = Table(
+    "alert",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task", String, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("logged", String, nullable=False),
+    Column("sent", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("alert_once", "task", "cause", unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
 )
 
 REVIEW = Table(

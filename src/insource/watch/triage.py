@@ -1,4 +1,4 @@
-"""What a watch comes to: noise, drift or degradation, and the next step. Pure."""
+"""What a watch comes to: steady, noise, drift or degradation, and the next step. Pure."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from insource.nouns import Noun
 from insource.watch.window import Estimate, Moved
 
-State = Literal["too few", "steady", "drift", "degradation"]
+State = Literal["too few", "steady", "noise", "drift", "degradation"]
 
 
 class Triage(Noun, frozen=True, kw_only=True):

@@ -1,15 +1,20 @@
 """What is watched of calls, told from records alone, which hold no text. Pure.
 
-A feature is a column of numbers or kinds, a row a call. `confidence` is that of the release, asked first; a call of
-which it gave none counts as -1. `tokens` are those of the input as the release counts them, `tier` who answered in the
-end, and each output of a classify task is a feature of its labels.
+A feature is a column of numbers or kinds, a row a call. `words` are those of the input, `unknown words` the share of
+them that no training row has, `rare words` of those that few have; calls of before these were counted have none of the
+three. `confidence` is that of the release, asked first; a call of which it gave none counts as -1. `tokens` are those
+of the input as the release counts them, `tier` who answered in the end, and each output of a classify task is a feature
+of its labels.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from insource.nouns import JsonObject, Noun, Record, Task
 from insource.stats import shifts, wilson
+from insource.watch.vocabulary import Terms
 
 Columns = dict[str, list[Any]]
 ALPHA = 0.01
@@ -46,7 +51,20 @@ def of_records(task: Task, records: Sequence[Record]) -> Columns:
         columns["tier"].append(record.outcome if record.outcome in ("review", "failed") else f"tier {record.tier}")
         for output in task.outputs:
             columns[output.name].append(_label(said.value if said is not None else None, output.name))
-    return columns
+    firsts = [record.attempts[0].prediction if record.attempts else None for record in records]
+    terms = [None if said is None else said.terms for said in firsts]
+    return columns | of_terms([None if one is UNSET else one for one in terms] if UNSET not in terms else [])
+
+
+def of_terms(counted: Sequence[Terms | None]) -> Columns:
+    """The features of words; a call that nobody answered counts as -1 in each. None of nothing."""
+    if not counted:
+        return {}
+    return {
+        "words": [-1.0 if one is None else float(one[0]) for one in counted],
+        "unknown words": [-1.0 if one is None else one[1] / max(1, one[0]) for one in counted],
+        "rare words": [-1.0 if one is None else one[2] / max(1, one[0]) for one in counted],
+    }
 
 
 def of_answers(task: Task, answers: Sequence[tuple[JsonObject | None, float | None]]) -> Columns:
@@ -101,4 +119,6 @@ def _words(before: Sequence[Any], now: Sequence[Any]) -> str:
         most = max(kinds, key=lambda kind: abs(now.count(kind) / len(now) - before.count(kind) / len(before)))
         return f"{most}: {before.count(most) / len(before):.1%} → {now.count(most) / len(now):.1%}"
     middle = sorted(before)[len(before) // 2], sorted(now)[len(now) // 2]
-    return f"median {middle[0]:.3g} → {middle[1]:.3g}"
+    if middle[0] != middle[1]:
+        return f"median {middle[0]:.3g} → {middle[1]:.3g}"
+    return f"mean {sum(before) / len(before):.3g} → {sum(now) / len(now):.3g}"
