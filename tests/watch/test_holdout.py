@@ -84,7 +84,7 @@ async def test_what_stays_right_is_steady_and_is_asked_when_due_and_not_before(t
         # what is too old has left, and a later look at the very same rows says nothing
         assert not await look(task, settings, store, now=later + timedelta(days=400))
         assert len((await holdout_trend(task, store)).results) == 2
-        assert (await gather(task, store)).candidates == ()
+        assert (await gather(task, settings, store)).candidates == ()
 
 
 async def test_a_fall_is_drift_and_one_below_what_is_demanded_is_degradation(tmp_path):
@@ -105,7 +105,7 @@ async def test_a_fall_is_drift_and_one_below_what_is_demanded_is_degradation(tmp
         assert next(job for job in night.jobs if job.name == "holdout").words.startswith("degradation: ")
         causes = [one.cause for one in await store.open_alerts("tickets") if one.cause.startswith("holdout")]
         assert causes == ["holdout degradation"]
-        assert "degradation" in (await gather(load_task(settings, "tickets"), store)).holdout
+        assert "degradation" in (await gather(load_task(settings, "tickets"), settings, store)).holdout
 
 
 def test_the_verbs_show_it(tmp_path):

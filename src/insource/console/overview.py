@@ -19,6 +19,7 @@ async def overview(visit: Visit) -> Response:
         visit,
         "overview.html",
         glances=found,
+        alerts=[one for one in await visit.store.open_alerts() if one.task in ("", *visit.tasks)],
         newest=NEWEST,
         waiting=waiting,
         calls=sum(one.calls for one in found),

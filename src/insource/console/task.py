@@ -6,6 +6,7 @@ from insource.console.guard import Visit
 from insource.console.pages import page
 from insource.errors import Invalid
 from insource.journeys.glance import glance
+from insource.journeys.review import figures
 from insource.journeys.status import gather, standing
 from insource.journeys.trial import standing as trial_of
 from insource.release.stages import at
@@ -32,6 +33,7 @@ async def show(visit: Visit) -> Response:
         "task.html",
         task=task,
         glance=await glance(task, settings, store, visit.tenant),
+        people=await figures(task, store),
         where=standing(task, await gather(task, settings, store)),
         releases=releases,
         gates=gates,
