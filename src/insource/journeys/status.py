@@ -6,7 +6,7 @@ A stage is done when each of its needs is met; the first stage with an open need
 open needs are what its gate asks for, each with the command that meets it.
 """
 
-from insource.nouns import Noun, Outcome, Report, Task
+from insource.nouns import WAITS, Noun, Outcome, Report, Task
 from insource.release.stages import has_passed
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
@@ -56,7 +56,7 @@ class Facts(Noun, frozen=True, kw_only=True):
     @property
     def to_review(self) -> float:
         """The share of calls sent to a person, 0 to 1; 0 without calls."""
-        return self.calls.get("review", 0) / self.total_calls if self.calls else 0.0
+        return sum(self.calls.get(outcome, 0) for outcome in WAITS) / self.total_calls if self.calls else 0.0
 
 
 class Need(Noun, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import CallPiece, Finish, Prediction, Usage
 from insource.nouns.record import (
     CACHED,
+    WAITS,
     Attempt,
     Decision,
     Intent,
@@ -46,6 +47,7 @@ __all__ = [
     "DEEPEST",
     "KINDS",
     "PREMISES",
+    "WAITS",
     "Action",
     "Attempt",
     "Attention",

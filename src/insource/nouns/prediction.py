@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from insource.nouns.base import JsonObject, Noun
 
 Finish = Literal["stop", "length", "refusal", "invalid"]
@@ -34,6 +36,8 @@ class Prediction(Noun, frozen=True, kw_only=True):
     probability (0 to 1) that the whole value is right, `fields` the same per field, None where the engine cannot
     say. `places` says for each field of an extraction where its value stands in the input, as characters
     [start, stop): null where it does not stand there literally, one place per item for a list.
+    `novelty` says how strange the input is to the engine, on a scale of the engine's own on which more is stranger; it
+    is left out where the engine cannot say.
     `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
     the engine, queueing included. `finish` "length" is never a valid answer to a schema.
     """
@@ -49,3 +53,4 @@ class Prediction(Noun, frozen=True, kw_only=True):
     usage: Usage = Usage()
     latency_ms: float = 0.0
     finish: Finish = "stop"
+    novelty: float | UnsetType = UNSET

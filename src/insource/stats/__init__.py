@@ -28,7 +28,15 @@ from insource.stats.intervals import (
 )
 from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
 from insource.stats.quantiles import quantile, quantile_interval
-from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
+from insource.stats.selective import (
+    CurvePoint,
+    Limited,
+    aurc,
+    coverage_at_risk,
+    risk_coverage,
+    threshold_for_risk,
+    thresholds_for_risks,
+)
 from insource.stats.shift import Shift, shifts
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "CurvePoint",
     "Difference",
     "Floats",
+    "Limited",
     "Shift",
     "aurc",
     "binomial_cdf",
@@ -62,6 +71,7 @@ __all__ = [
     "scaled",
     "shifts",
     "threshold_for_risk",
+    "thresholds_for_risks",
     "wilson",
     "zero_failures_upper",
 ]
