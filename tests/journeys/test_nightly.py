@@ -44,7 +44,7 @@ async def test_what_is_due_is_done_once(tmp_path):
         night = await nightly(settings, store)
         assert states(night) == {
             "recover": "done", "retention": "nothing to do", "checkpoint": "done", "audit": "done",
-            "tickets rollout": "done", "tickets watch": "nothing to do",
+            "tickets rollout": "done", "tickets watch": "nothing to do", "tickets promise": "nothing to do",
         }  # fmt: skip
         assert (await store.release("tickets", "1.1.0")).stage == "shadow"
         again = states(await nightly(settings, store))

@@ -18,7 +18,7 @@ DOWN, NO = 4, 1
 
 @verb("nightly", epilog=EXAMPLE)
 def command(door: Door) -> None:
-    """Do what is due: recover, retention, checkpoint, audit, and for each task its rollout and its watch.
+    """Do what is due: recover, retention, checkpoint, audit, and for each task its rollout, its watch and its promise.
 
     Safe to run twice, beside a running gateway, and to kill: each job looks at what is there and does what is missing.
     One that fails stops no other. Ends with 1 when the audit chain is not whole, with 4 when another job failed.

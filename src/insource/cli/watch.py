@@ -45,7 +45,10 @@ def _words(found: Watched) -> str:
         lines += ["", table(("what moved", "against", "distance", "p", "most"), rows)]
     lines += ["", f"  accuracy foretold   {_share(found.estimate)}  {dim(found.blind_spot)}"]
     lines += [f"  found by people     {_share(found.people)}  {dim(found.people_of)}"]
-    return "\n".join([*lines, *([f"\nnext: {state.next}"] if state.next else [])])
+    promise = found.promise
+    lines += [f"  promise             {mark(promise.state != 'broken', f'{promise.state}: {promise.why}')}"]
+    following = state.next or promise.next
+    return "\n".join([*lines, *([f"\nnext: {following}"] if following else [])])
 
 
 def _share(found: Estimate | None) -> str:

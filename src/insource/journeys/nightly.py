@@ -8,6 +8,7 @@ from typing import Literal
 
 from insource.errors import Conflict, InsourceError
 from insource.journeys.audit import checkpoint, prune
+from insource.journeys.recheck import recheck
 from insource.journeys.recover import end_calls, recover, spool_folder
 from insource.journeys.recover import words as spoken
 from insource.journeys.trial import advance
@@ -108,10 +109,24 @@ async def _watch(task: str, settings: Settings, store: Store) -> Job:
     return Job(name="watch", task=task, state=state, words=words, next=found.triage.next)
 
 
+async def _recheck(task: str, settings: Settings, store: Store) -> Job:
+    """What was promised of the error of given answers."""
+    try:
+        found = await recheck(task, settings, store)
+    except Conflict as error:
+        return Job(name="promise", task=task, state="nothing to do", words=str(error))
+    state: State = "look" if found.state == "broken" else "done" if found.state == "holds" else "nothing to do"
+    return Job(name="promise", task=task, state=state, words=f"{found.state}: {found.why}", next=found.next)
+
+
 WORKSPACE: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {
     "recover": _recover,
     "retention": _retain,
     "checkpoint": _sign,
     "audit": _verify,
 }
-TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {"rollout": _advance, "watch": _watch}
+TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {
+    "rollout": _advance,
+    "watch": _watch,
+    "promise": _recheck,
+}

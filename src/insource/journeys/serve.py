@@ -12,7 +12,7 @@ from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.plan import Plan, policy_of, usual_tiers
 from insource.journeys.scanned import open_scans
-from insource.journeys.terms import Agreed, agreed
+from insource.journeys.terms import Agreed, agreed, tightened
 from insource.nouns import Release, Task
 from insource.route import RELEASE, reachable
 from insource.settings import Settings, load_task, task_file, task_names
@@ -42,7 +42,7 @@ async def open_path(
     terms = await asyncio.to_thread(agreed, served, risk, manifest, settings.state / release.folder)
     tiers[RELEASE] = Tier(await asyncio.to_thread(lineup.release, release), release.name, terms=terms.terms)
     usual = usual_tiers(served, policy, tiers)
-    return Path(
+    path = Path(
         task=served,
         tiers=usual,
         threshold=terms.threshold,
@@ -55,6 +55,7 @@ async def open_path(
         scope=_scope(served, release, settings, terms),
         audit=risk.audit,
     )
+    return tightened(path, await store.tightened(release.name))
 
 
 async def open_live(

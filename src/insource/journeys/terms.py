@@ -5,14 +5,16 @@ held out of its training. So another limit needs no training, and nothing of the
 """
 
 import math
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import NamedTuple
 
 import msgspec
 
 from insource.engines.artefact import Manifest
 from insource.engines.held_out import SAYS_NOVELTY, HeldOut, read_held_out
-from insource.nouns import Check, Release, Risk, Task
+from insource.journeys.answer import Path
+from insource.nouns import Check, Release, Risk, Task, Tightening, digest
 from insource.nouns.sections import RiskSettings
 from insource.route import Scope, Terms, demanded
 from insource.settings import Settings, load_task, task_file
@@ -29,7 +31,7 @@ class Agreed(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-def agreed(task: Task, risk: RiskSettings, manifest: Manifest, folder: Path) -> Agreed:
+def agreed(task: Task, risk: RiskSettings, manifest: Manifest, folder: FilePath) -> Agreed:
     """What is demanded of the release in `folder`; `task` is as it is served. Raises `Refused` for a changed file.
 
     Where `risk` has neither a limit of fields nor one of what is out of scope, nothing is read.
@@ -50,6 +52,24 @@ def agreed(task: Task, risk: RiskSettings, manifest: Manifest, folder: Path) -> 
     return Agreed(threshold, Terms(scope=scope, fields=fields), tuple(words))
 
 
+def beyond(risk: Risk, threshold: float | None, said: Tightening | None) -> bool:
+    """Whether more confidence is demanded of the release than `threshold`, since its promise was found broken.
+
+    That was said of one limit; under another, or with a threshold by hand, it does not hold.
+    """
+    if said is None or threshold is None or risk.threshold is not None:
+        return False
+    return risk.max_error == said.max_error and said.threshold > threshold
+
+
+def tightened(path: Path, said: Tightening | None) -> Path:
+    """The path with the higher threshold that was put on record, where one was; never with a lower one."""
+    if said is None or path.task is None or not beyond(path.task.risk, path.threshold, said):
+        return path
+    scope = digest([path.scope, said.threshold]) if path.scope else ""  # what was given below it is not given again
+    return replace(path, threshold=said.threshold, scope=scope)
+
+
 def terms_now(release: Release, manifest: Manifest, settings: Settings) -> tuple[str, ...]:
     """What the release promises of fields and of what is out of scope, under the task's file of today.
 
@@ -60,7 +80,7 @@ def terms_now(release: Release, manifest: Manifest, settings: Settings) -> tuple
     return agreed(task, risk, manifest, settings.state / release.folder).words
 
 
-def scope_check(risk: RiskSettings, manifest: Manifest, folder: Path) -> list[Check]:
+def scope_check(risk: RiskSettings, manifest: Manifest, folder: FilePath) -> list[Check]:
     """The gate's check that what is out of scope can be told, at the false alarms allowed; none where none is asked."""
     if not risk.out_of_scope:
         return []

@@ -7,6 +7,7 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
 from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
+from insource.journeys.recheck import Checked, checked
 from insource.nouns import Noun, Record, Task
 from insource.settings import Settings
 from insource.store import Store
@@ -37,6 +38,7 @@ class Watched(Noun, frozen=True, kw_only=True):
     people: Estimate | None
     people_of: str
     triage: Triage
+    promise: Checked
     blind_spot: str = BLIND
 
 
@@ -49,6 +51,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     if live is None:
         raise Conflict(f"nothing of {task.name} is live, so there is nothing to watch",
                        hint=f"insource release promote {task.name}")  # fmt: skip
+    promise = await checked(task.name, settings, store)
     records = [one for one in await store.records(task.name, window + MOST_BEFORE) if one.release == live.name]
     newest, older = records[:window], _month(records[window:])
     now = of_records(task, newest)
@@ -79,6 +82,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         people=people,
         people_of=people_of,
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
+        promise=promise,
     )
 
 

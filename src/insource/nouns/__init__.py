@@ -34,7 +34,7 @@ from insource.nouns.record import (
     Verdict,
     record_id,
 )
-from insource.nouns.release import Check, Gate, Release, Stage, StageChange
+from insource.nouns.release import Check, Gate, Release, Stage, StageChange, Tightening
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
 from insource.nouns.rollout import Rollout, Side, Trial
@@ -97,6 +97,7 @@ __all__ = [
     "Stage",
     "StageChange",
     "Task",
+    "Tightening",
     "Trial",
     "Usage",
     "Verdict",

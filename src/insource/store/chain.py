@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
+from sqlalchemy import Column, Connection, Select, String, Table, cast, func, inspect, select
 
-from insource.nouns import Record, Review, StageChange
+from insource.nouns import Record, Review, StageChange, Tightening
 from insource.store import links
 from insource.store.bulk import driver
 from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
 from insource.store.stored import stored
-from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.tables import ENTRY, OPEN_CALL, RECORD, REVIEW, STAGE_CHANGE, TIGHTENING
 from insource.store.verified import Fault, Head, Verified
 
 PAGE = 2_000
@@ -27,7 +27,9 @@ VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "record": (RECORD, RECORD.c.id),
     "review": (REVIEW, REVIEW.c.record),
     "stage": (STAGE_CHANGE, STAGE_CHANGE.c.seq),
+    "tightening": (TIGHTENING, TIGHTENING.c.seq),
 }
+NUMBERED = ("stage", "tightening")  # kinds whose rows are called by their number
 
 
 def head(connection: Connection) -> Head:
@@ -53,6 +55,8 @@ def at(connection: Connection, seq: int) -> str:
 def begin(connection: Connection) -> None:
     """Vouches for the rows of a store that had no chain yet, in the order in which they were written."""
     for kind, (table, name) in VOUCHED.items():
+        if not inspect(connection).has_table(table.name):
+            continue  # it came with a later form
         rows = connection.execute(select(name.label("about"), table.c.body).order_by(table.c.seq)).all()
         enter(driver(connection), [(kind, row.about, row.body) for row in rows])
 
@@ -88,7 +92,7 @@ def verify(connection: Connection) -> Verified:
 def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:
     """What the rows of a kind are called that these entries are about."""
     mine = [entry["about"] for entry in page if entry["kind"] == kind]
-    return [int(about) for about in mine if NUMBER.fullmatch(about)] if kind == "stage" else mine
+    return [int(about) for about in mine if NUMBER.fullmatch(about)] if kind in NUMBERED else mine
 
 
 def _pages(connection: Connection, after: int = 0) -> Iterator[list[dict[str, Any]]]:
@@ -181,5 +185,14 @@ def _stage(body: str) -> dict[str, Any]:
     return {"release": release, "task": release.partition("@")[0]}
 
 
+def _tightening(body: str) -> dict[str, Any]:
+    return {"release": stored(body, Tightening).release}
+
+
 # what stands of a row beside its body, by the kind of entry that vouches for it
-WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {"record": _record, "review": _review, "stage": _stage}
+WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "record": _record,
+    "review": _review,
+    "stage": _stage,
+    "tightening": _tightening,
+}

@@ -9,7 +9,19 @@ from insource.errors import StoreError
 from insource.nouns import Noun
 from insource.store import chain
 from insource.store.spending import sum_up
-from insource.store.tables import API_KEY, ENTRY, LEASE, METADATA, MIGRATION, OPEN_CALL, PENDING, RECORD, SPENT, TRIAL
+from insource.store.tables import (
+    API_KEY,
+    ENTRY,
+    LEASE,
+    METADATA,
+    MIGRATION,
+    OPEN_CALL,
+    PENDING,
+    RECORD,
+    SPENT,
+    TIGHTENING,
+    TRIAL,
+)
 
 Step = Callable[[Connection], None]
 
@@ -61,6 +73,10 @@ def _review_queue(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[LEASE])
 
 
+def _tightenings(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[TIGHTENING])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -68,6 +84,7 @@ MIGRATIONS = (
     Migration(number=4, name="fewer pages a commit", apply=_fewer_pages),
     Migration(number=5, name="releases on trial", apply=_trials),
     Migration(number=6, name="review queue", apply=_review_queue),
+    Migration(number=9, name="tightened thresholds", apply=_tightenings),
 )
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, func, select
 from insource.nouns import Noun, to_json
 from insource.store import chain, links, trials
 from insource.store.bulk import driver
-from insource.store.chain import VOUCHED
-from insource.store.tables import ENTRY, PENDING, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.chain import NUMBERED, VOUCHED
+from insource.store.tables import ENTRY, PENDING, RECORD, REVIEW
 
 MOST = 5_000
 
@@ -51,7 +51,7 @@ def _remove(connection: Connection, through: int) -> int:
     waiting = select(PENDING.c.record).where(PENDING.c.settled.is_(False))
     gone = mine.where(ENTRY.c.kind == "record", ENTRY.c.about.not_in(waiting))
     reviewed = mine.where(ENTRY.c.kind == "review")
-    stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, ENTRY.c.kind.in_(("record", "stage")))
+    stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, ENTRY.c.kind.in_(("record", *NUMBERED)))
     kept = connection.execute(stay.order_by(ENTRY.c.seq)).all()
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
@@ -61,7 +61,7 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
     for kind, about in kept:
         table, name = VOUCHED[kind]
-        wanted = int(about) if table is STAGE_CHANGE else about
+        wanted = int(about) if kind in NUMBERED else about
         body = connection.execute(select(table.c.body).where(name == wanted)).scalar()
         if body is not None:
             links.enter(driver(connection), [(kind, about, body)])
