@@ -64,7 +64,8 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
     manifest = read_manifest(folder)
     away = _alone(as_served(manifest.task, task))
     tighter = await store.tightened(release.name)
-    if tighter is not None and beyond(away.risk, demanded(away.risk, away.risk.max_error, manifest.threshold), tighter):
+    fitted = demanded(away.risk, manifest.task.risk.max_error, manifest.threshold)
+    if tighter is not None and beyond(away.risk, fitted, tighter):
         by_hand = msgspec.structs.replace(away.risk, threshold=tighter.threshold)
         away = msgspec.structs.replace(away, risk=by_hand)  # there, nobody knows that its promise was broken
     kept = task_file(settings, task.name)[1].risk
