@@ -8,7 +8,8 @@ The control takes the lowest threshold at which the error of the calibration row
 
 Then, on the test rows: the share that is answered as the error allowed grows; how many wrong answers are kept back at a
 confidence of 85%, and what share must go to people until 78% of them are. For CLINC150 also its 1,000 questions that
-are for no label: how many fall below the confidence that keeps 3.8% of the others back (on its validation rows).
+are for no label: how many of them, and of its test questions, come out of a call as out of scope, where 4% false alarms
+are allowed; and the same by confidence alone, below what keeps as many of the rows held out back.
 """
 
 import argparse
@@ -23,12 +24,16 @@ from typing import Any
 
 import numpy as np
 
+from insource.engines.base import Engine
 from insource.engines.linear import Linear
+from insource.journeys.answer import Path as AnswerPath
+from insource.journeys.answer import Tier, answer, discard
 from insource.nouns import Example, Output, Task, ask
+from insource.route import Scope, Terms
 from insource.stats import coverage_at_risk, risk_coverage, threshold_for_risk, wilson
 
 RISKS, ROWS = (0.02, 0.05, 0.10), 1_000
-CONFIDENCE, CUT, KEPT_BACK = 0.85, 0.78, 0.038
+CONFIDENCE, CUT, ALARMS = 0.85, 0.78, 0.04
 Pairs = list[tuple[str, str]]
 Floats = np.ndarray[Any, Any]
 
@@ -50,7 +55,7 @@ def clinc150(root: Path) -> dict[str, Pairs]:
     return {name: [(text, label) for text, label in said[of]] for name, of in names.items()}
 
 
-async def answered(engine: Linear, task: Task, rows: Pairs) -> tuple[Floats, Floats]:
+async def answered(engine: Engine, task: Task, rows: Pairs) -> tuple[Floats, Floats]:
     """The confidence of each answer, and whether it is right."""
     said = [await engine.complete(ask(task, text, id=str(i))) for i, (text, _) in enumerate(rows)]
     sure = np.array([one.confidence or 0.0 for one in said])
@@ -95,6 +100,25 @@ def cut(sure: Floats, right: Floats) -> dict[str, Any]:
             "high": high, "reviewed": float(back.mean()), "reviewed_for_78": needed / len(sure)}  # fmt: skip
 
 
+async def beyond(engine: Engine, task: Task, rows: dict[str, Pairs]) -> dict[str, Floats]:
+    """Of the questions for no label and of those of the test, which a call says are out of scope."""
+    held = [await engine.complete(ask(task, text, id="held")) for text, _ in rows["dev"]]
+    scope = Scope(held_out=tuple(sorted(float(one.novelty) for one in held)), alarms=ALARMS)  # type: ignore[arg-type]
+    path = AnswerPath(task=task, tiers=(Tier(engine, terms=Terms(scope=scope)),))
+
+    async def out(text: str) -> bool:
+        return (await answer(ask(task, text, id="asked"), path, discard)).outcome == "out_of_scope"
+
+    return {split: np.array([await out(text) for text, _ in rows[split]]) for split in ("none", "test")}
+
+
+def spotted(strange: Floats, known: Floats) -> dict[str, Any]:
+    """The share kept back of questions for no label, and of the others."""
+    seen, alarms = int(strange.sum()), int(known.sum())
+    return {"n": len(strange), "seen": seen / len(strange), "interval": wilson(seen, len(strange)),
+            "false_alarms": alarms / len(known), "false_interval": wilson(alarms, len(known))}  # fmt: skip
+
+
 async def measured(name: str, rows: dict[str, Pairs], draws: int) -> dict[str, Any]:
     """One data set."""
     labels = tuple(sorted({label for _, label in rows["train"]}))
@@ -117,12 +141,10 @@ async def measured(name: str, rows: dict[str, Pairs], draws: int) -> dict[str, A
     }  # fmt: skip
     if rows["none"]:
         strange, _ = await answered(engine, task, rows["none"])
-        bar = float(np.quantile(held, KEPT_BACK))
-        seen, alarms = int((strange < bar).sum()), int((sure < bar).sum())
-        found["none"] = {
-            "n": len(strange), "threshold": bar, "seen": seen / len(strange), "interval": wilson(seen, len(strange)),
-            "false_alarms": alarms / len(sure), "false_interval": wilson(alarms, len(sure)),
-        }  # fmt: skip
+        bar = float(np.quantile(held, ALARMS))
+        outside = await beyond(engine, task, rows)
+        found["none"] = spotted(outside["none"], outside["test"])
+        found["none"]["by_confidence"] = spotted(strange < bar, sure < bar)
     await engine.close()
     print(f"  {name}: { ({k: v for k, v in found.items() if k != 'curve'}) }", file=sys.stderr)
     return found

@@ -108,7 +108,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[scan]`", settings._ScanFile),
         ("The task", settings._TaskFile),
         ("`[outputs.NAME]`", settings._OutputFile),
-        ("`[risk]`", settings._RiskFile),
+        ("`[risk]`", settings.RiskSettings),
         ("`[[route]]`", Route),
         ("`when`", When),
         ("`[levels]`", Levels),

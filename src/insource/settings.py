@@ -37,18 +37,19 @@ from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
     EngineSettings,
+    RiskSettings,
     RouterSettings,
     ServeSettings,
     StoreSettings,
     WorkspaceSettings,
 )
-from insource.nouns.task import Probability
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
     "AuditSettings",
     "CacheSettings",
     "EngineSettings",
+    "RiskSettings",
     "RouterSettings",
     "ServeSettings",
     "StoreSettings",
@@ -112,13 +113,6 @@ class Settings(Noun, frozen=True, kw_only=True):
         return self.root / STATE
 
 
-class _RiskFile(Noun, frozen=True, kw_only=True):
-    max_error: float | None = None
-    threshold: float | None = None
-    otherwise: tuple[str, ...] | str = msgspec.field(name="else", default=("review",))
-    audit: Probability = 0.0
-
-
 class _OutputFile(Noun, frozen=True, kw_only=True):
     labels: str | list[str] | None = None
     taxonomy: str | list[str] | None = None
@@ -132,7 +126,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     json_schema: JsonObject | str | None = msgspec.field(name="schema", default=None)
     metric: str = ""
     acceptance: dict[str, float] = {}
-    risk: _RiskFile = _RiskFile()
+    risk: RiskSettings = RiskSettings()
     route: tuple[Route, ...] = ()
     sensitivity: str | list[str] = "premises"
     owner: str = ""
@@ -256,7 +250,7 @@ def _task(path: Path, file: _TaskFile) -> Task:
     risk = {"max_error": file.risk.max_error, "threshold": file.risk.threshold, "otherwise": otherwise}
     sensitivity = file.sensitivity if isinstance(file.sensitivity, str) else tuple(file.sensitivity)
     metric = file.metric or {"classify": "accuracy", "extract": "f1", "generate": "exact"}[file.kind]
-    return Task(
+    task = Task(
         name=file.name,
         kind=file.kind,
         instruction=file.instruction,
@@ -270,6 +264,11 @@ def _task(path: Path, file: _TaskFile) -> Task:
         owner=file.owner,
         scan=_scan(path, file.scan, path.parent.parent),
     )
+    unknown = [name for name in file.risk.field_limits(task.fields) if name not in task.fields]
+    if unknown:
+        hint = f"there are {', '.join(task.fields)}"
+        raise Invalid(f"{path}: risk.fields names {unknown[0]!r}, which is no field of the task", hint=hint)
+    return task
 
 
 def _scan(path: Path, file: _ScanFile, root: Path, *, queue: bool = True) -> Scan:

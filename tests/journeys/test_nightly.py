@@ -49,7 +49,7 @@ async def test_what_is_due_is_done_once(tmp_path):
         assert states(night) == {
             "recover": "done", "retention": "nothing to do", "checkpoint": "done", "audit": "done",
             "tickets rollout": "done", "tickets review": "nothing to do", "tickets watch": "nothing to do",
-            "tickets holdout": "nothing to do",
+            "tickets promise": "nothing to do", "tickets holdout": "nothing to do",
             "tickets pinned": "nothing to do", "tickets cadence": "done", "backup": "done", "alerts": "nothing to do",
         }  # fmt: skip
         assert (await store.release("tickets", "1.1.0")).stage == "shadow"

@@ -18,10 +18,10 @@ from insource.errors import Conflict, Invalid, Missing, Refused
 from insource.journeys.edge import install
 from insource.journeys.promote import promote
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import Output, Risk, Scan, ScanPolicy, Task, digest, from_json
+from insource.nouns import Output, Risk, Scan, ScanPolicy, Task, Tightening, digest, from_json
 from insource.release.bundle import Bundle
 from insource.release.task_file import task_files
-from insource.settings import inherited_environment, load_settings, load_task
+from insource.settings import inherited_environment, load_settings, load_task, task_file
 from insource.store import Store
 
 
@@ -125,6 +125,24 @@ def test_a_task_survives_its_own_file(task, tmp_path):
         (tmp_path / place).write_text(text, "utf-8")
     (tmp_path / "insource.toml").write_text("")
     assert load_task(load_settings(tmp_path), "t") == task
+
+
+async def test_limits_beside_the_task_go_along_and_a_broken_promise_is_known_there(tmp_path):
+    settings = home(tmp_path)
+    async with await Store.open(settings) as store:
+        release = await released(settings, store)
+        (file,) = (tmp_path / "tasks").glob("*.toml")
+        task = load_task(settings, file.stem)
+        limits = f"out_of_scope = 0.05\naudit = 0.01\nfields = {{ {task.fields[0]} = 0.02 }}\n"
+        file.write_text(file.read_text().replace("[risk]\n", f"[risk]\n{limits}"))
+        said = {"release": release.name, "max_error": task.risk.max_error, "who": "t", "why": "t"}
+        await store.tighten(Tightening(threshold=0.9999, before=0.5, **said))
+        made = await written(settings, store, release, tmp_path / "a.bundle")
+    away = tmp_path / "away"
+    found = await install(tmp_path / "a.bundle", away, sha256=made.sha256)
+    risk = task_file(load_settings(away), task.name)[1].risk
+    assert (risk.out_of_scope, risk.audit, risk.fields) == (0.05, 0.01, {task.fields[0]: 0.02})
+    assert (found.threshold, risk.threshold) == (0.9999, 0.9999)
 
 
 def test_a_task_that_no_file_can_spell_is_refused():

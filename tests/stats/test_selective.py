@@ -160,3 +160,55 @@ def test_a_threshold_set_by_hand_promises_no_error_and_says_what_it_sends_on() -
                      "50% are given automatically, 50.0% of them wrong (dev rows)")  # fmt: skip
     assert "every valid answer" not in said(threshold=1.0)[1]
     assert said(threshold=0.9, max_error=0.05)[1] == words, "the limit does not hold where the threshold is set by hand"
+
+
+def fields(random, n):
+    """A price that is often wrong, a date that is hardly, and one value in five that is not there; sure of both."""
+    price, date = random.beta(8, 0.7, n), random.beta(40, 0.3, n)
+    rights = random.random(n) < price, random.random(n) < date
+    return np.where(random.random(n) < 0.2, np.nan, price), date, *rights
+
+
+def test_limits_of_fields_hold_at_once_on_the_rows_that_are_given() -> None:
+    """300 calibrations of 800 rows; a world of 200,000 says how often any of three limits is exceeded: at most 5%."""
+    random = np.random.default_rng(4)
+    price, date, price_right, date_right = fields(random, 200_000)
+    broken = made = 0
+    for _ in range(300):
+        a, b, a_right, b_right = fields(random, 800)
+        whole = (a_right | np.isnan(a)) & b_right
+        parts = [stats.Limited(a, a_right, 0.05), stats.Limited(b, b_right, 0.015),
+                 stats.Limited(np.where(np.isnan(a), 1, a) * b, whole, 0.06)]  # fmt: skip
+        found, coverage, _ = stats.thresholds_for_risks(parts)
+        if found is None:
+            continue
+        made += 1
+        both = np.where(np.isnan(price), 1, price) * date
+        given = (np.isnan(price) | (price >= found[0])) & (date >= found[1]) & (both >= found[2])
+        there = given & ~np.isnan(price)
+        broken += bool(
+            (~price_right[there]).mean() > 0.05
+            or (~date_right[given]).mean() > 0.015
+            or (~(price_right | np.isnan(price)) | ~date_right)[given].mean() > 0.06
+        )
+        assert coverage == pytest.approx(given.mean(), abs=0.06)
+    assert made > 150
+    assert broken / made <= 0.05
+
+
+def test_one_limit_alone_is_the_threshold_of_one_confidence() -> None:
+    sure, right = honest(np.random.default_rng(5), 900)
+    threshold, coverage, _ = stats.threshold_for_risk(sure, right, 0.05)
+    found, share, _ = stats.thresholds_for_risks([stats.Limited(sure, right, 0.05)])
+    assert found == [pytest.approx(threshold)]
+    assert (share, found[0] <= threshold) == (coverage, True)
+
+
+def test_a_limit_that_cannot_be_kept_promises_nothing_and_says_whether_more_labels_would_do() -> None:
+    sure, right = honest(np.random.default_rng(6), 40)
+    few, coverage, needed = stats.thresholds_for_risks([stats.Limited(sure, right, 0.01)])
+    assert (few, coverage) == (None, 0.0)
+    assert needed > 100
+    wrong = np.arange(300) % 3 != 0
+    parts = [stats.Limited(np.full(300, 0.9), np.ones(300, bool), 0.1), stats.Limited(np.full(300, 0.9), wrong, 0.1)]
+    assert stats.thresholds_for_risks(parts) == (None, 0.0, 0)

@@ -13,7 +13,7 @@ from insource.errors import Invalid
 from insource.journeys.answer import Path, answer
 from insource.journeys.batch import Row, row_of
 from insource.journeys.serve import close_path, open_path
-from insource.nouns import Hit, JsonObject, Record, ask, record_id, visible
+from insource.nouns import WAITS, Hit, JsonObject, Record, ask, record_id, visible
 from insource.store import Store
 
 PATIENCE_S = 600.0  # a long document takes its time, and Ctrl-C ends it
@@ -92,6 +92,7 @@ def _found(record: Record) -> JsonObject:
 
 def _words(row: Row, record: Record, path: Path) -> str:
     said = visible(render(path.task, row.output)) if path.task and row.output is not None else f"no answer: {row.error}"
+    said = "nothing is answered: it is out of the task's scope" if record.withheld else said
     lines = [said, "", *([_hits("  found in the input", record.found)] if record.found else [])]
     for number, attempt in enumerate(record.attempts, 1):
         decision = attempt.decision
@@ -99,7 +100,7 @@ def _words(row: Row, record: Record, path: Path) -> str:
         lines.append(f"  {number}. {decision.engine}{why}: {decision.reason}{_hits('; in the answer', attempt.found)}")
     lines += [f"  not asked: {choice.reason}" for choice in path.refused]
     lines.append(f"  decision: {record.outcome}, {record.latency_ms:.0f} ms")
-    if record.outcome == "review":
+    if record.outcome in WAITS:
         lines.append(f"  it waits for a person: insource review {record.task}")
     return "\n".join([*lines, dim(f"  record {record.id}")])
 

@@ -19,7 +19,7 @@ DOWN, NO = 4, 1
 
 @verb("nightly", epilog=EXAMPLE)
 def command(door: Door) -> None:
-    """Do what is due: recover, retention, checkpoint, audit; each task's rollout and watch; backup, alerts.
+    """Do what is due: recover, retention, checkpoint, audit; rollout, watch and promise of each task; backup, alerts.
 
     Safe to run twice, beside a running gateway, and to kill: each job looks at what is there and does what is missing.
     One that fails stops no other. Ends with 1 when the audit chain is not whole, with 4 when another job failed.

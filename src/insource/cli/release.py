@@ -20,6 +20,7 @@ from insource.journeys.convert import FORMS, Converted, convert
 from insource.journeys.copies import Copy, Order, copy
 from insource.journeys.forms import form_of
 from insource.journeys.gate import gate as ask_gate
+from insource.journeys.terms import terms_now
 from insource.journeys.trial import Standing, standing
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange, Task
 from insource.release.export import COPIES, MERGED
@@ -85,12 +86,16 @@ def show(door: Door, name: str) -> None:
         release = await _pick(name, settings, store, _newest)
         changes = [c for c in await store.stage_changes(release.task) if c.release == release.name]
         stands = await standing(release, settings, store) if release.stage in ON_ITS_WAY else None
-        card = words.Card(release, _manifest(release, settings), await _newest_gate(release, store), changes)
-        return card, stands
+        manifest = _manifest(release, settings)
+        said = _terms(release, manifest, settings)
+        return words.Card(release, manifest, await _newest_gate(release, store), changes, said), stands
 
     card, stands = with_store(door, work)
-    release, manifest, gate, changes = card
-    made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev} if manifest else None
+    release, manifest, gate, changes, said = card
+    made: JsonObject | None = None
+    if manifest:
+        made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev}
+        made |= {"terms": said} if said else {}
     door.show(
         {"release": _plain(release) | {"name": release.name}, "trained": made,
          "gate": _gate_document(gate) if gate else None, "changes": [_plain(change) for change in changes],
@@ -315,6 +320,14 @@ def _manifest(release: Release, settings: Settings) -> Manifest | None:
         return read_manifest(settings.state / release.folder)
     except InsourceError:
         return None
+
+
+def _terms(release: Release, manifest: Manifest | None, settings: Settings) -> tuple[str, ...]:
+    """What is promised beside the confidence of the whole; nothing where the task's file is not here any more."""
+    try:
+        return terms_now(release, manifest, settings) if manifest else ()
+    except InsourceError:
+        return ()
 
 
 def _promise(task: Task, manifest: Manifest | None) -> str:

@@ -23,6 +23,7 @@ class Card(NamedTuple):
     manifest: Manifest | None
     gate: Gate | None
     changes: Sequence[StageChange]
+    terms: tuple[str, ...] = ()
 
 
 def gate_words(gate: Gate) -> str:
@@ -56,7 +57,7 @@ def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> st
 
 def show_words(card: Card) -> str:
     """A release's card: what it is, where it came from, what it promises, how it got where it is."""
-    release, manifest, gate, changes = card
+    release, manifest, gate, changes, terms = card
     facts = [
         ("stage", Stop(stage=release.stage, share=release.share).words),
         ("form", f"{form_of(release)}, base {release.base}"),
@@ -68,7 +69,8 @@ def show_words(card: Card) -> str:
     ]
     if manifest is not None:
         trainer = ", ".join(f"{name} {value:g}" for name, value in manifest.dev.items())
-        facts += [("promise", manifest.promise or "none"), ("dev rows", trainer or "not evaluated")]
+        facts += [("promise", manifest.promise or "none"), *[("", words) for words in terms]]
+        facts.append(("dev rows", trainer or "not evaluated"))
     lines = [bold(release.name), *[f"  {dim(name.ljust(9))} {value}" for name, value in facts]]
     lines += ["", "  changelog", *[f"    {line}" for line in release.changelog.splitlines() or ["nothing written"]]]
     if changes:

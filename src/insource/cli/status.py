@@ -5,6 +5,7 @@ import click
 from insource.cli.door import Door, run, verb
 from insource.cli.words import bold, dim, mark, table
 from insource.journeys.status import LOOK_BACK, Facts, Leg, Standing, status
+from insource.nouns import WAITS
 from insource.store import Store
 
 EXAMPLE = """
@@ -74,7 +75,9 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
     """The facts in words, those that are not there yet left out."""
     splits = ", ".join(f"{count:,} {split}" for split, count in facts.rows.items())
     seen = "the newest " if facts.total_calls >= LOOK_BACK else ""
-    review = facts.calls.get("review", 0)
+    review = sum(facts.calls.get(outcome, 0) for outcome in WAITS)
+    strange = facts.calls.get("out_of_scope", 0)
+    beyond = f", {strange:,} of them out of scope" if strange else ""
     said = [
         ("rows", f"{facts.total_rows:,} collected: {splits}" if facts.rows else NO_ROWS[facts.arrived]),
         ("measured", f"{len(facts.candidates)} candidates; best {facts.best}" if facts.candidates else ""),
@@ -85,7 +88,9 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
         ("pilot", facts.pilot),
         (
             "calls",
-            f"{seen}{facts.total_calls:,}, {review:,} sent to review ({facts.to_review:.1%})" if facts.calls else "",
+            f"{seen}{facts.total_calls:,}, {review:,} sent to review ({facts.to_review:.1%}){beyond}"
+            if facts.calls
+            else "",
         ),
         ("queue", f"{facts.waiting:,} wait for a person" if facts.calls else ""),
         ("holdout", facts.holdout),

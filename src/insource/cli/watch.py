@@ -75,11 +75,14 @@ def _words(found: Watched) -> str:
     lines += [f"  found by people     {_share(found.people)}  {dim(found.people_of)}"]
     lines += [f"  {found.unfit.words}"] if found.unfit.n else []
     lines += [f"  holdout             {holdout_words(found.holdout)}"] * bool(found.holdout and found.holdout.results)
+    promise = found.promise
+    lines += [f"  promise             {mark(promise.state != 'broken', f'{promise.state}: {promise.why}')}"]
     for one in found.pinned:
         as_ever = not one.changed
         what = f"as on {one.since[:10]}" if as_ever else "; ".join(one.changed)
         lines.append(f"  {one.engine.ljust(19)} {mark(as_ever, what)}  {dim(f'same answers {_share(one.same)}')}")
-    lines += [f"\nnext: {state.next}"] * bool(state.next)
+    following = state.next or promise.next
+    lines += [f"\nnext: {following}"] * bool(following)
     return "\n".join([*lines, *(["", alert_words(found.alerts)] if found.alerts else [])])
 
 

@@ -7,8 +7,9 @@ Saved as safetensors and JSON, never as pickle; a loaded engine answers exactly 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,6 +53,8 @@ class Linear:
     """Answers a `classify` task with one linear machine per output, each on its own.
 
     Confidence is the product over outputs of softmax(scores / temperature) of the label given (Guo et al. 2017).
+    Novelty is how far below zero the best score is, as MaxLogit has it (Hendrycks et al. 2022, arXiv:1911.11132), the
+    mean over outputs, of a row that is shorter the more of its terms were never seen: no label has a weight for those.
     `weights` holds "idf.words", "idf.chars" and per output "coef.NAME" [terms, labels] and "intercept.NAME".
     """
 
@@ -136,14 +139,18 @@ class Linear:
         await self._batcher.close()
 
     def _run(self, requests: list[Request]) -> list[Prediction | Exception]:
-        matrix = self._features.matrix([request.input for request in requests])
-        heads = []
+        matrix, seen = self._features.both([request.input for request in requests])
+        heads, novelty = [], np.zeros(len(requests))
         for head in self._words.heads:
-            scores = matrix @ self._weights[f"coef.{head.name}"] + self._weights[f"intercept.{head.name}"]
-            heads.append((head, _softmax(scores / head.temperature)))
-        return [self._prediction(request, [(h, p[i]) for h, p in heads]) for i, request in enumerate(requests)]
+            coef, intercept = self._weights[f"coef.{head.name}"], self._weights[f"intercept.{head.name}"]
+            heads.append((head, _softmax((matrix @ coef + intercept) / head.temperature)))
+            novelty -= (seen @ coef + intercept).max(axis=1) / len(self._words.heads)
+        return [
+            self._prediction(request, [(h, p[i]) for h, p in heads], float(novelty[i]))
+            for i, request in enumerate(requests)
+        ]
 
-    def _prediction(self, request: Request, heads: list[tuple[Head, Any]]) -> Prediction:
+    def _prediction(self, request: Request, heads: list[tuple[Head, Any]], novelty: float) -> Prediction:
         value: JsonObject = {}
         fields: dict[str, float] = {}
         alternatives = {}
@@ -162,6 +169,7 @@ class Linear:
             fields=fields,
             alternatives=alternatives,
             usage=_usage(request.input, len(value)),
+            novelty=novelty,
         )
 
 
@@ -203,25 +211,46 @@ class _Features:
 
     def matrix(self, texts: Sequence[str]) -> Any:
         """Sparse [texts, terms]; sublinear term frequency, so that a word said often does not drown the others."""
+        return self.both(texts)[0]
+
+    def both(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """The same, and once more with rows as long as they are where terms that were never seen count as well."""
         from scipy.sparse import csr_array, hstack
 
         cleaned = [_clean(text) for text in texts]
-        return hstack([csr_array(_rows(cleaned, *part), shape=(len(texts), len(part[1]))) for part in self._parts],
-                      format="csr")  # fmt: skip
+        found = [(_rows(cleaned, *part), (len(texts), len(part[1]))) for part in self._parts]
+        matrix = hstack([csr_array(rows.entries, shape=shape) for rows, shape in found], format="csr")
+        lengths = np.stack([rows.seen for rows, _ in found], axis=1).ravel()
+        counts = np.stack([rows.counts for rows, _ in found], axis=1).ravel()
+        shorter = matrix.data * np.repeat(lengths, counts).astype(np.float32)
+        return matrix, csr_array((shorter, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def _rows(
-    texts: Sequence[str], split: Callable[[str], list[str]], numbers: dict[str, int], idf: Floats
-) -> tuple[Floats, tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """(weights, (rows, columns)) of the known terms of each text."""
+class _Rows(NamedTuple):
+    """The known terms of texts: (weights, (rows, columns)), how many each text has, and the length of its row.
+
+    That is 1 where every term is known, and less the more are not: an unknown term weighs as the rarest known one does.
+    """
+
+    entries: tuple[Floats, tuple[NDArray[np.int32], NDArray[np.int32]]]
+    counts: NDArray[np.int64]
+    seen: NDArray[np.float64]
+
+
+def _rows(texts: Sequence[str], split: Callable[[str], list[str]], numbers: dict[str, int], idf: Floats) -> _Rows:
     # scikit-learn's own transform spends ten times as long on checks when it is given a single text.
-    counts = [Counter(numbers[term] for term in split(text) if term in numbers) for text in texts]
-    rows = np.repeat(np.arange(len(texts), dtype=np.int32), [len(count) for count in counts])
+    said = [Counter(split(text)) for text in texts]
+    counts = [{numbers[term]: times for term, times in count.items() if term in numbers} for count in said]
+    unseen = [sum((1 + log(times)) ** 2 for term, times in count.items() if term not in numbers) for count in said]
+    many = np.array([len(count) for count in counts])
+    rows = np.repeat(np.arange(len(texts), dtype=np.int32), many)
     columns = np.array([term for count in counts for term in count], dtype=np.int32)
     often = np.array([times for count in counts for times in count.values()], dtype=np.float64)
     weights = (1 + np.log(often)) * idf[columns]
-    lengths = np.sqrt(np.bincount(rows, weights=weights**2, minlength=len(texts)))
-    return (weights / lengths[rows]).astype(np.float32), (rows, columns)
+    known = np.bincount(rows, weights=weights**2, minlength=len(texts)).astype(np.float64)
+    whole = known + np.array(unseen) * float(idf.max()) ** 2
+    seen = np.sqrt(np.divide(known, whole, out=np.zeros_like(known), where=whole > 0))
+    return _Rows(((weights / np.sqrt(known)[rows]).astype(np.float32), (rows, columns)), many, seen)
 
 
 def _vectorizers(extra: JsonObject) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from math import exp, log
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from insource.decode.check import faults, render, schema_of
 from insource.decode.places import Part, Place, places
@@ -69,7 +70,16 @@ def _voted(task: Task, parts: Parts) -> Prediction:
         fields=fields,
         alternatives=alternatives,
         usage=_usage([one for _, one in parts]),
+        novelty=_novelty(parts),
     )
+
+
+def _novelty(parts: Parts) -> float | UnsetType:
+    """The windows' mean, weighted by their tokens; unknown where one does not say."""
+    total = sum(max(window.tokens, 1) for window, _ in parts)
+    said = [(one.novelty, max(window.tokens, 1)) for window, one in parts]
+    known = [strange * tokens / total for strange, tokens in said if not isinstance(strange, UnsetType)]
+    return sum(known) if len(known) == len(said) else UNSET
 
 
 def _vote(output: Output, parts: Parts) -> tuple[tuple[str, float], ...]:

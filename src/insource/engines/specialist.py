@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from insource.engines.artefact import Manifest, faults, read_manifest
 from insource.engines.batcher import Batcher
+from insource.engines.held_out import SAYS_NOVELTY
 from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
 from insource.engines.shared_base import Bases
@@ -21,6 +24,9 @@ SHOWN = 5
 
 class Specialist:
     """Answers one task. Confidence is the product over outputs of the calibrated probability of the label given.
+
+    Novelty is how far below zero the largest logit is (MaxLogit, Hendrycks et al. 2022, arXiv:1911.11132), the mean
+    over outputs.
 
     The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises
     `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing. With
@@ -70,15 +76,22 @@ class Specialist:
         start = time.perf_counter()
         encoded = self._encoder.encode([request.input for request in requests])
         logits = [np.asarray(one) for one in self._reader.logits([ids for ids, _ in encoded])]
-        heads = zip(logits, self.manifest.heads, strict=True)
-        probabilities = [_softmax(logits_of / head.temperature) for logits_of, head in heads]
+        heads = self.manifest.heads
+        probabilities = [_softmax(one / head.temperature) for one, head in zip(logits, heads, strict=True)]
+        # llama.cpp gives logarithms of probabilities, which say nothing of how strange a text is
+        known = self.manifest.engine in SAYS_NOVELTY
+        strange = [float(-one) if known else UNSET for one in np.mean([one.max(1) for one in logits], axis=0)]
         elapsed = (time.perf_counter() - start) * 1000
+        before = len(self._encoder.before)
+        usages = [Usage(input_tokens=before + len(ids), output_tokens=len(heads), cut=cut) for ids, cut in encoded]
         return [
-            self._prediction([p[i] for p in probabilities], len(self._encoder.before) + len(ids), cut, elapsed)
-            for i, (ids, cut) in enumerate(encoded)
+            msgspec.structs.replace(
+                self._prediction([p[i] for p in probabilities], usage), latency_ms=elapsed, novelty=strange[i]
+            )
+            for i, usage in enumerate(usages)
         ]
 
-    def _prediction(self, probabilities: list[Any], tokens: int, cut: int, latency_ms: float) -> Prediction:
+    def _prediction(self, probabilities: list[Any], usage: Usage) -> Prediction:
         value: JsonObject = {}
         fields: dict[str, float] = {}
         alternatives = {}
@@ -96,8 +109,7 @@ class Specialist:
             confidence=min(confidence, 1.0),
             fields=fields,
             alternatives=alternatives,
-            usage=Usage(input_tokens=tokens, output_tokens=len(labels), cut=cut),
-            latency_ms=latency_ms,
+            usage=usage,
         )
 
 

@@ -19,6 +19,7 @@ from insource.journeys.again import Answers, Tried, again
 from insource.journeys.scanned import Scans, Watched, watched
 from insource.nouns import (
     CACHED,
+    WAITS,
     Attempt,
     Decision,
     Intent,
@@ -34,7 +35,7 @@ from insource.nouns import (
 )
 from insource.nouns.record import tier_of
 from insource.review import ANY, eyes, is_disputed, novelty, worth
-from insource.route import HUMAN, Choice, accept
+from insource.route import HUMAN, Choice, Terms, accept, within
 from insource.route.need import need
 from insource.watch.vocabulary import Vocabulary
 
@@ -51,13 +52,14 @@ STOPPED = "the server stopped before the end"
 class Tier:
     """An engine that may be asked. `release` is what it serves; prices are US dollars per million tokens in, out.
 
-    `threshold` is the confidence demanded of this one; None: the path's.
+    `threshold` is the confidence demanded of this one; None: the path's. `terms` are what else its answers must keep.
     """
 
     engine: Engine
     release: str | None = None
     usd_per_million: tuple[float, float] = (0.0, 0.0)
     threshold: float | None = None
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,11 @@ async def answer(request: Request, path: Path, keep: Keep) -> Record:
 
     The call is noted before any engine is asked: of one that was begun, something is on record whatever happens.
     An answer below the threshold, invalid, refused, late or failed passes the call to the next tier. When none is sure
-    the outcome is "review", with the provisional answer if there is one. Raises the last `EngineError` when every
-    engine failed (kept as "failed"), `Blocked` or `ScanFailed` where a scan lets nothing pass (kept so too),
-    `StoreError` when the record could not be kept, `Invalid` for a task's empty input, of which nothing is kept. A
-    cancelled call raises at once.
+    the outcome is "review", with the provisional answer if there is one. What is out of the task's scope goes to a
+    person at once, as "out_of_scope": who is asked next could only choose among answers of which none is right.
+    Raises the last `EngineError` when every engine failed (kept as "failed"), `Blocked` or `ScanFailed` where a scan
+    lets nothing pass (kept so too), `StoreError` when the record could not be kept, `Invalid` for a task's empty input,
+    of which nothing is kept. A cancelled call raises at once.
     """
     began = time.perf_counter()
     if request.task is not path.task:
@@ -253,7 +256,7 @@ async def _tried(path: Path, watch: Watched, began: float) -> Tried:
         attempt, error = await watch.heard(*asked)
         attempts.append(attempt)
         errors += [error] if error else []
-        if attempt.decision.accepted:
+        if attempt.decision.accepted or attempt.decision.code == "out_of_scope":
             break
     return attempts, errors
 
@@ -282,7 +285,7 @@ def _decide(prediction: Prediction, path: Path, index: int) -> Decision:
     tier = path.tiers[index]
     threshold = path.threshold if tier.threshold is None else tier.threshold
     accepted, reason = (True, "passed through") if path.task is None else accept(prediction, threshold)
-    return Decision(
+    decision = Decision(
         engine=tier.engine.name,
         rule=_rule(path, index),
         accepted=accepted,
@@ -290,6 +293,7 @@ def _decide(prediction: Prediction, path: Path, index: int) -> Decision:
         confidence=prediction.confidence,
         threshold=threshold,
     )
+    return decision if tier.terms is None else within(decision, prediction, tier.terms)
 
 
 def _failure(path: Path, index: int, error: InsourceError) -> Decision:
@@ -315,6 +319,8 @@ def _rule(path: Path, index: int) -> str:
 def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
     if attempts[-1].decision.accepted:
         return "answered" if len(attempts) == 1 else "escalated"
+    if attempts[-1].decision.code == "out_of_scope" and not attempts[-1].withheld:
+        return "out_of_scope"
     waits = any(one.decision.engine == HUMAN or (one.prediction and not one.withheld) for one in attempts)
     return "review" if waits else "failed"
 
@@ -324,7 +330,7 @@ def _pending(record: Record, request: Request, path: Path) -> Pending | None:
     if record.task is None:
         return None
     drawn = record.outcome in GIVEN and not record.cached and _drawn(record.id, path.audit)
-    if record.outcome != "review" and not drawn:
+    if record.outcome not in WAITS and not drawn:
         return None
     said = record.answer
     return Pending(
@@ -336,7 +342,7 @@ def _pending(record: Record, request: Request, path: Path) -> Pending | None:
         alternatives=said.alternatives if said else {},
         reason=DRAWN if drawn else record.attempts[-1].decision.reason,
         created=record.created,
-        worth=ANY if drawn else _worth(record, said, path),
+        worth=_worth(record, said, path) if record.outcome == "review" else ANY,
         eyes=eyes(record.id, path.double),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 
 from insource.errors import Invalid
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import Noun, Record, to_json
+from insource.nouns import WAITS, Noun, Record, to_json
 from insource.settings import Settings
 from insource.store import Store, checkpoints
 from insource.store.checkpoints import Checkpoint
@@ -176,7 +176,7 @@ def _parts(record: Record, by: str) -> Iterator[Usage]:
             name=names[by] or "-",
             calls=1,
             failed=record.outcome in ("failed", "interrupted"),
-            review=record.outcome == "review",
+            review=record.outcome in WAITS,
             spooled=record.spooled,
             input_tokens=sum(one.input_tokens for one in said),
             output_tokens=sum(one.output_tokens for one in said),

@@ -17,7 +17,7 @@ import msgspec
 from insource.errors import Conflict, InsourceError, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, answer, check_input, input_hash
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import JsonObject, Noun, Record, Task, ask, from_json, record_id, to_json
+from insource.nouns import WAITS, JsonObject, Noun, Record, Task, ask, from_json, record_id, to_json
 from insource.store import Store
 
 AT_ONCE = 64
@@ -38,6 +38,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 class Row(Noun, frozen=True, kw_only=True):
     """One line out. `error` says why there is no valid output; it is None otherwise.
 
+    Of what is out of scope there is no output and no error: it waits for a person.
     An extraction also has `fields`, the confidence of each, and `places`, where each value stands in the input
     (`nouns.Prediction`).
     """
@@ -69,7 +70,7 @@ class Summary(Noun, frozen=True, kw_only=True):
 def row_of(id: str, record: Record, path: Path) -> Row:
     """The line out for an answered call."""
     said = record.answer
-    value = said.value if said else None
+    value = said.value if said and not record.withheld else None
     placed = said is not None and value is not None and path.task is not None and path.task.kind == "extract"
     return Row(
         id=id,
@@ -80,7 +81,9 @@ def row_of(id: str, record: Record, path: Path) -> Row:
         decision=record.outcome,
         release=record.release or record.attempts[record.tier - 1].decision.engine,
         record=record.id,
-        error=None if value is not None else f"no valid answer: {record.attempts[-1].decision.reason}",
+        error=None
+        if value is not None or record.withheld
+        else f"no valid answer: {record.attempts[-1].decision.reason}",
     )
 
 
@@ -289,13 +292,13 @@ def _finish(work: _Work, out: FilePath, part: FilePath) -> None:
 
 def _summary(work: _Work, out: FilePath) -> Summary:
     given = [row for row in work.rows.values() if row.error is None]
-    review = sum(row.decision == "review" for row in work.rows.values())
+    review = sum(row.decision in WAITS for row in work.rows.values())
     return Summary(
         task=work.task.name,
         out=str(out),
         rows=len(work.rows),
         reused=work.reused,
-        answered=sum(row.decision != "review" for row in given),
+        answered=sum(row.decision not in WAITS for row in given),
         review=review,
         bad=work.bad,
         failed=sum(row.error is not None for row in work.rows.values()) - work.bad,

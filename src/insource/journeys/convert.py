@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from insource.engines.artefact import Manifest, file_digests, read_manifest, write_manifest
+from insource.engines.held_out import FILE as HELD_OUT
 from insource.engines.openvino_library import WEIGHTS
 from insource.errors import Invalid, Refused, StoreError
 from insource.journeys.forms import origin, source_of, weighed
@@ -139,7 +140,9 @@ async def _made(
         WRITERS[FORMS[form].engine](source / MODEL, manifest, work / MODEL, FORMS[form].weights)
         for name in COMPANIONS:
             shutil.copyfile(source / MODEL / name, work / MODEL / name)
-        shutil.copyfile(source / "trainer.jsonl", work / "trainer.jsonl")
+        for name in ("trainer.jsonl", HELD_OUT):
+            if (source / name).is_file():  # a release from before has no second one
+                shutil.copyfile(source / name, work / name)
         sealed = msgspec.structs.replace(manifest, engine=FORMS[form].engine, files=file_digests(work))
         made = msgspec.structs.replace(
             release,

@@ -13,13 +13,15 @@ from insource.errors import Conflict, Refused
 from insource.journeys.init import init
 from insource.journeys.promote import promote
 from insource.journeys.serve import as_served
+from insource.journeys.terms import beyond
 from insource.nouns import Noun, Release, Scan, Task, sha256_given
+from insource.nouns.sections import RiskSettings
 from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
 from insource.release.integrity import damage
 from insource.release.stages import evidence
 from insource.release.task_file import task_files
 from insource.route import HUMAN, RELEASE, demanded, promise
-from insource.settings import CONFIG, Settings, load_settings
+from insource.settings import CONFIG, Settings, load_settings, task_file
 from insource.store import Store
 from insource.store.files import alone, disk, write_whole
 
@@ -61,13 +63,21 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}", hint="restore it, or train again")
     manifest = read_manifest(folder)
     away = _alone(as_served(manifest.task, task))
-    await asyncio.to_thread(task_files, away)  # what could not be written there is better said here
+    tighter = await store.tightened(release.name)
+    fitted = demanded(away.risk, manifest.task.risk.max_error, manifest.threshold)
+    if tighter is not None and beyond(away.risk, fitted, tighter):
+        by_hand = msgspec.structs.replace(away.risk, threshold=tighter.threshold)
+        away = msgspec.structs.replace(away, risk=by_hand)  # there, nobody knows that its promise was broken
+    kept = task_file(settings, task.name)[1].risk
+    risk = RiskSettings(audit=kept.audit, out_of_scope=kept.out_of_scope, fields=kept.fields)
+    await asyncio.to_thread(task_files, away, risk)  # what could not be written there is better said here
     files = members(folder)
     made = Bundle(
         release=msgspec.structs.replace(
             release, stage="candidate", approved_by="", left=tuple(n for n in LEFT if n in manifest.files)
         ),
         task=away,
+        risk=risk,
         gate=gates[-1],
         threshold=demanded(away.risk, manifest.task.risk.max_error, manifest.threshold),
         promise=promise(away.risk, manifest.task.risk, manifest.threshold, manifest.promise),
@@ -95,7 +105,7 @@ async def install(file: Path, root: Path, *, sha256: str = "") -> Installed:
     and `Conflict` in a workspace that has rows of the task, or another release of that name.
     """
     found = await asyncio.to_thread(check, file, sha256_given(sha256))
-    texts = await asyncio.to_thread(task_files, found.task)
+    texts = await asyncio.to_thread(task_files, found.task, found.risk)
     if not (root / CONFIG).exists():
         init(root)
     settings = load_settings(root)

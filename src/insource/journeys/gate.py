@@ -20,10 +20,11 @@ from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.measure import measure
 from insource.journeys.regression import regression
 from insource.journeys.serve import as_served
+from insource.journeys.terms import scope_check
 from insource.nouns import Check, Gate, JsonObject, Noun, Release, Report, Task, ask, from_json
 from insource.release import gate as checks
 from insource.release.integrity import damage
-from insource.settings import Settings
+from insource.settings import Settings, task_file
 from insource.store import Store
 
 SPLIT = "test"
@@ -82,6 +83,7 @@ async def _before(
     served = await _served(as_served(manifest.task, task), release, rows, settings, store, progress=progress)
     return [
         checks.made_for(manifest, task),
+        *scope_check(task_file(settings, task.name)[1].risk, manifest, settings.state / release.folder),
         checks.unseen(test, trained_on),
         checks.agreement([row.value for row in rows], served),
     ]

@@ -12,7 +12,12 @@ from insource.store.search import Wanted
 from insource.watch.window import Estimate, share
 
 NEWEST, REVIEWS = 2_000, 1_000
-NOBODY = {"review": "a person", "failed": "nobody: failed", "interrupted": "nobody: interrupted"}
+NOBODY = {
+    "review": "a person",
+    "out_of_scope": "a person: out of scope",
+    "failed": "nobody: failed",
+    "interrupted": "nobody: interrupted",
+}
 
 
 class Part(Noun, frozen=True, kw_only=True):

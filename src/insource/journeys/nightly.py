@@ -18,6 +18,7 @@ from insource.journeys.backups import keep_backups
 from insource.journeys.holdout import holdout_trend, look
 from insource.journeys.overdue import overdue
 from insource.journeys.pinned import Asked, ask_again, said
+from insource.journeys.recheck import recheck
 from insource.journeys.recover import end_calls, recover, spool_folder
 from insource.journeys.recover import words as spoken
 from insource.journeys.trial import advance
@@ -242,6 +243,16 @@ async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
     return Job(name="review", task=task, state=state, words=found.words, next=f"insource review {task}")
 
 
+async def _recheck(task: str, settings: Settings, store: Store) -> Job:
+    """What was promised of the error of given answers."""
+    try:
+        found = await recheck(task, settings, store)
+    except Conflict as error:
+        return Job(name="promise", task=task, state="nothing to do", words=str(error))
+    state: State = "look" if found.state == "broken" else "done" if found.state == "holds" else "nothing to do"
+    return Job(name="promise", task=task, state=state, words=f"{found.state}: {found.why}", next=found.next)
+
+
 WORKSPACE: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {
     "recover": _recover,
     "retention": _retain,
@@ -252,6 +263,7 @@ TASK: dict[str, Callable[[str, Settings, Store], Awaitable[Job]]] = {
     "rollout": _advance,
     "review": _settle_late,
     "watch": _watch,
+    "promise": _recheck,
     "holdout": _holdout,
     "pinned": _pinned,
     "cadence": _retrain,

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from insource.engines.artefact import Manifest, read_manifest
+from insource.engines.artefact import read_manifest
 from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.again import scope_of, wanted
@@ -12,9 +12,10 @@ from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.plan import Plan, policy_of, usual_tiers
 from insource.journeys.scanned import open_scans
+from insource.journeys.terms import Agreed, agreed, tightened
 from insource.nouns import Release, Task
 from insource.review import rarity
-from insource.route import RELEASE, demanded, reachable
+from insource.route import RELEASE, reachable
 from insource.settings import Settings, load_task, task_file, task_names
 from insource.store import Store
 from insource.watch.vocabulary import Vocabulary
@@ -39,24 +40,27 @@ async def open_path(
     policy = policy_of(settings)
     choices = reachable(served, policy)
     tiers = {choice.engine: configured_tier(choice.engine, lineup) for choice in choices if choice.allowed}
-    tiers[RELEASE] = Tier(await asyncio.to_thread(lineup.release, release), release.name)
+    risk = task_file(settings, name)[1].risk
+    terms = await asyncio.to_thread(agreed, served, risk, manifest, settings.state / release.folder)
+    tiers[RELEASE] = Tier(await asyncio.to_thread(lineup.release, release), release.name, terms=terms.terms)
     usual = usual_tiers(served, policy, tiers)
-    return Path(
+    path = Path(
         task=served,
         tiers=usual,
-        threshold=_threshold(served, manifest),
+        threshold=terms.threshold,
         key=store.tenant_key,
         intend=store.intend,
         refused=tuple(choice for choice in choices if not choice.allowed),
         choose=await asyncio.to_thread(Plan.of, served, policy, tiers) if served.routes else None,
         spare=tuple(tier for tier in tiers.values() if tier not in usual),
         scans=scans,
-        scope=_scope(served, release, settings, manifest),
+        scope=_scope(served, release, settings, terms),
         audit=file.risk.audit,
         double=file.review.double,
         rare=await _rare(served, release, store),
         vocabulary=await vocabulary_of(release, store),
     )
+    return tightened(path, await store.tightened(release.name))
 
 
 async def open_live(
@@ -152,14 +156,10 @@ async def _rare(task: Task, release: Release, store: Store) -> dict[str, dict[st
     return rarity(task, (row.target for row in rows))
 
 
-def _scope(task: Task, release: Release, settings: Settings, manifest: Manifest) -> str:
+def _scope(task: Task, release: Release, settings: Settings, terms: Agreed) -> str:
     """What the answers of a task hang on, empty where none is to be given again."""
     anywhere = all(one == "any" for one in (task.sensitivity, *(rule.sensitivity for rule in task.routes)))
     if not wanted(task_file(settings, task.name)[1].cache, settings.answers, anywhere=anywhere):
         return ""
     made = (release.name, release.artefact, release.engine)
-    return scope_of(task, _threshold(task, manifest), made, settings.engines, settings.workspace)
-
-
-def _threshold(task: Task, manifest: Manifest) -> float | None:
-    return demanded(task.risk, manifest.task.risk.max_error, manifest.threshold)
+    return scope_of(task, (terms.threshold, terms.terms), made, settings.engines, settings.workspace)

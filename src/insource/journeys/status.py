@@ -13,7 +13,7 @@ from insource.journeys.holdout import HOLDOUT, holdout_trend
 from insource.journeys.pinned import PINNED
 from insource.journeys.trial import standing as where
 from insource.measure.adversarial import TAG as ADVERSARIAL
-from insource.nouns import Noun, Outcome, Release, Report, StageChange, Task
+from insource.nouns import WAITS, Noun, Outcome, Release, Report, StageChange, Task
 from insource.release.stages import ON_ITS_WAY, PILOT_SHARE, has_passed, held
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
@@ -75,7 +75,7 @@ class Facts(Noun, frozen=True, kw_only=True):
     @property
     def to_review(self) -> float:
         """The share of calls sent to a person, 0 to 1; 0 without calls."""
-        return self.calls.get("review", 0) / self.total_calls if self.calls else 0.0
+        return sum(self.calls.get(outcome, 0) for outcome in WAITS) / self.total_calls if self.calls else 0.0
 
 
 class OnItsWay(TypedDict, total=False):

@@ -107,6 +107,7 @@ def _slm(
 
 async def _linear(task: Task, splits: tuple[list[Example], list[Example]], folder: Path) -> Manifest:
     """The baseline as an artefact of its own: where it is as good, it is the cheaper release."""
+    from insource.engines.held_out import Said, write_held_out
     from insource.engines.linear import Linear
     from insource.nouns import ask, to_json
     from insource.train.promise import promised
@@ -121,6 +122,8 @@ async def _linear(task: Task, splits: tuple[list[Example], list[Example]], folde
         for a, row in zip(answers, splits[1], strict=True)
     ]
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    said = [Said(value=a.value, confidence=a.confidence or 0.0, fields=a.fields, novelty=a.novelty) for a in answers]
+    write_held_out(folder, task, [row.target for row in splits[1]], said)
     threshold, promise = promised(task, [a.confidence or 0.0 for a in answers], correct)
     return Manifest(
         engine=LINEAR,

@@ -9,8 +9,9 @@ from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
 from insource.journeys.holdout import HoldoutTrend, holdout_trend
 from insource.journeys.pinned import pinned
+from insource.journeys.recheck import Checked, checked
 from insource.journeys.serve import vocabulary_of
-from insource.nouns import Alert, Noun, Pending, Record, Review, Task
+from insource.nouns import Alert, Noun, Pending, Record, Release, Review, Task
 from insource.review import Unfit, unfit
 from insource.settings import Settings
 from insource.store import Store
@@ -44,6 +45,7 @@ class Watched(Noun, frozen=True, kw_only=True):
     people_of: str
     unfit: Unfit
     triage: Triage
+    promise: Checked
     holdout: HoldoutTrend | None = None
     pinned: tuple[Compared, ...] = ()
     alerts: tuple[Alert, ...] = ()
@@ -59,18 +61,11 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     if live is None:
         raise Conflict(f"nothing of {task.name} is live, so there is nothing to watch",
                        hint=f"insource release promote {task.name}")  # fmt: skip
+    promise = await checked(task.name, settings, store)
     records = [one for one in await store.records(task.name, window + MOST_BEFORE) if one.release == live.name]
     newest, older = records[:window], _month(records[window:])
     now = of_records(task, newest)
-    references: dict[str, Columns] = {}
-    folder = settings.state / live.folder
-    rows = await asyncio.to_thread(trainer_rows, folder)
-    if rows:
-        trained = (await asyncio.to_thread(read_manifest, folder)).task
-        references[TRAINING] = of_answers(trained, [(row.value, row.confidence) for row in rows])
-        vocabulary = await vocabulary_of(live, store)
-        if vocabulary is not None:
-            references[TRAINING] |= of_terms([vocabulary.count(row.input) for row in rows])
+    references = await _taught(live, settings, store)
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
     said = await store.reviews(task.name)
@@ -97,10 +92,23 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         people_of=people_of,
         unfit=unfit(task, [review for _, review in said if review.decided >= month]),
         triage=triage(task.name, found, people, task.acceptance.get("accuracy")) if looked else few,
+        promise=promise,
         holdout=await holdout_trend(task, store),
         pinned=await pinned(task.name, store),
         alerts=tuple(await store.open_alerts(task.name)),
     )
+
+
+async def _taught(live: Release, settings: Settings, store: Store) -> dict[str, Columns]:
+    """What the release's dev rows were like when it was trained; empty where they are not with it."""
+    folder = settings.state / live.folder
+    rows = await asyncio.to_thread(trainer_rows, folder)
+    if not rows:
+        return {}
+    trained = (await asyncio.to_thread(read_manifest, folder)).task
+    columns = of_answers(trained, [(row.value, row.confidence) for row in rows])
+    vocabulary = await vocabulary_of(live, store)
+    return {TRAINING: columns | (of_terms([vocabulary.count(row.input) for row in rows]) if vocabulary else {})}
 
 
 def _month(records: list[Record]) -> list[Record]:

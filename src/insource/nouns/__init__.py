@@ -25,6 +25,7 @@ from insource.nouns.prediction import CallPiece, Finish, Prediction, Usage
 from insource.nouns.record import (
     CACHED,
     TIMEOUT,
+    WAITS,
     Attempt,
     Decision,
     Fallback,
@@ -37,7 +38,7 @@ from insource.nouns.record import (
     agreed,
     record_id,
 )
-from insource.nouns.release import Check, Gate, Release, Stage, StageChange
+from insource.nouns.release import Check, Gate, Release, Stage, StageChange, Tightening
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
 from insource.nouns.reviewing import Reviewing
@@ -52,6 +53,7 @@ __all__ = [
     "KINDS",
     "PREMISES",
     "TIMEOUT",
+    "WAITS",
     "Action",
     "Alert",
     "Attempt",
@@ -105,6 +107,7 @@ __all__ = [
     "Stage",
     "StageChange",
     "Task",
+    "Tightening",
     "Trial",
     "Usage",
     "Verdict",

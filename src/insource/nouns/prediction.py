@@ -36,6 +36,8 @@ class Prediction(Noun, frozen=True, kw_only=True):
     probability (0 to 1) that the whole value is right, `fields` the same per field, None where the engine cannot
     say. `places` says for each field of an extraction where its value stands in the input, as characters
     [start, stop): null where it does not stand there literally, one place per item for a list.
+    `novelty` says how strange the input is to the engine, on a scale of the engine's own on which more is stranger; it
+    is left out where the engine cannot say.
     `alternatives` lists the likeliest labels per output, most likely first. `latency_ms` is wall time inside
     the engine, queueing included. `finish` "length" is never a valid answer to a schema. `served` is what a server
     says that it is, its model and a fingerprint; a record does not have it, for a stranger may write anything there.
@@ -55,3 +57,4 @@ class Prediction(Noun, frozen=True, kw_only=True):
     finish: Finish = "stop"
     served: str | UnsetType = UNSET
     terms: tuple[int, int, int] | UnsetType = UNSET
+    novelty: float | UnsetType = UNSET

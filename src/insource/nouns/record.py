@@ -7,17 +7,20 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from insource.nouns.base import JsonObject, Noun, canonical
 from insource.nouns.finding import Hit
 from insource.nouns.prediction import Prediction
 
-Outcome = Literal["answered", "escalated", "review", "failed", "interrupted"]
+Outcome = Literal["answered", "escalated", "review", "out_of_scope", "failed", "interrupted"]
+Code = Literal["out_of_scope", "fields"]
 Verdict = Literal["right", "wrong", "unsure", "none_of_these"]
 Fallback = Literal["", "provisional", "escalate", "drop"]
 TIMEOUT = "timeout"
 CACHED = "cache"
 MOST_EYES = 3
+WAITS: tuple[Outcome, ...] = ("review", "out_of_scope")  # outcomes of what waits for a person
 
 
 class Decision(Noun, frozen=True, kw_only=True):
@@ -26,7 +29,8 @@ class Decision(Noun, frozen=True, kw_only=True):
     `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
     characters") or the router ("router: tickets at 0.93"); "scan" where a scan let none be asked; "cache" where none
     was, since `engine` had answered the same before. `reason` says in words why the answer was accepted or not;
-    `threshold` is the confidence demanded, None where any valid answer is accepted.
+    `threshold` is the confidence demanded, None where any valid answer is accepted. `code` is left out but where the
+    input is "out_of_scope", or "fields" fell short of their own limits: then `short` names them.
     """
 
     engine: str
@@ -35,6 +39,8 @@ class Decision(Noun, frozen=True, kw_only=True):
     reason: str
     confidence: float | None = None
     threshold: float | None = None
+    code: Code | UnsetType = UNSET
+    short: tuple[str, ...] | UnsetType = UNSET
 
 
 class Attempt(Noun, frozen=True, kw_only=True):
@@ -54,7 +60,8 @@ class Attempt(Noun, frozen=True, kw_only=True):
 class Record(Noun, frozen=True, kw_only=True):
     """One call, as it is kept: never its text. `input_hash` is HMAC-SHA-256 under the tenant's key.
 
-    `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "failed" is a
+    `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "out_of_scope"
+    is a call of which the task knows no answer: nothing was given, and it waits for a person. "failed" is a
     call that no engine answered: the caller got an error, the record says why. "interrupted" is one that was begun and
     of which nobody said how it ended: the process was killed. `found` is what a scan found in the input. `spooled` says
     that the store did not take it at the time, and that it came in later from a spool.
@@ -81,6 +88,11 @@ class Record(Noun, frozen=True, kw_only=True):
             return self.attempts[0].prediction
         answering = _answering(self.attempts)
         return None if answering is None else self.attempts[answering].prediction
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the caller gets no answer though there is a provisional one: of an input that is out of scope."""
+        return self.outcome == "out_of_scope"
 
     @property
     def tier(self) -> int:

@@ -54,6 +54,22 @@ class StageChange(Noun, frozen=True, kw_only=True):
     found: JsonObject = {}
 
 
+class Tightening(Noun, frozen=True, kw_only=True):
+    """A higher confidence demanded of a release than it was fitted to: who, when, why, and the figures behind it.
+
+    It holds as long as the task's `max_error` is the one it is for. `before` is what was demanded until then.
+    """
+
+    release: str
+    threshold: float
+    before: float
+    max_error: float
+    who: str
+    why: str
+    created: str = ""
+    found: JsonObject = {}
+
+
 class Check(Noun, frozen=True, kw_only=True):
     """One line of a gate: what was demanded, what was found, and whether it holds."""
 

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from insource.nouns.base import Noun
 
+Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -136,3 +137,23 @@ class AuditSettings(Noun, frozen=True, kw_only=True):
     spool: str = ""
     spool_bytes: Annotated[int, Meta(ge=65_536, le=10**13)] = 1_000_000_000
     spool_after_s: Annotated[float, Meta(ge=0.05, le=60)] = 2.0
+
+
+class RiskSettings(Noun, frozen=True, kw_only=True):
+    """`[risk]` of a task's file. What `nouns.Risk` has of it is the task's; the rest is said of whoever answers it now.
+
+    Of the answers given automatically a person looks at the share `audit`, drawn by chance. Of inputs like the rows
+    held out a share `out_of_scope` may be taken for strange; 0 looks at none. `fields` is the share of wrong values
+    tolerated among those given automatically, of every field or of each that is named.
+    """
+
+    max_error: float | None = None
+    threshold: float | None = None
+    otherwise: tuple[str, ...] | str = msgspec.field(name="else", default=("review",))
+    audit: Share = 0.0
+    out_of_scope: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    fields: Share | dict[str, Share] = {}
+
+    def field_limits(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Field → the share of wrong values tolerated."""
+        return dict(self.fields) if isinstance(self.fields, dict) else dict.fromkeys(names, self.fields)

@@ -19,6 +19,7 @@ from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 from insource.engines.artefact import MANIFEST, SAFE, Manifest, file_digest
 from insource.errors import Conflict, Invalid, Missing, Refused
 from insource.nouns import Gate, Noun, Release, Task, digest, from_json, to_json
+from insource.nouns.sections import RiskSettings
 from insource.release.register import parse_version
 from insource.release.stages import evidence
 from insource.store.files import disk, placed
@@ -45,13 +46,15 @@ class Bundle(Noun, frozen=True, kw_only=True):
     """bundle.json. `release` is a candidate wherever it arrives; `gate` is why it may go live there.
 
     `task` carries the policy: whoever is unsure asks a person, since help at other addresses stays where the bundle was
-    made. `threshold` is the confidence demanded, None when every valid answer is given; `promise` says what it
+    made; `risk` is what the task's file says of it beside: the audit, what is out of scope, limits of fields.
+    `threshold` is the confidence demanded, None when every valid answer is given; `promise` says what it
     guarantees. `needs` is what must be installed; `code` is the version that wrote this.
     """
 
     format: int = FORMAT
     release: Release
     task: Task
+    risk: RiskSettings = RiskSettings()
     gate: Gate
     threshold: float | None = None
     promise: str = ""

@@ -12,14 +12,18 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.nouns import Output, Route, Scan, Task, to_json
+from insource.nouns.sections import RiskSettings
 from insource.settings import Settings, load_task
 
 NOTE = "# Written by insource from a bundle; the next bundle of this task writes it anew."
 
 
-def task_files(task: Task) -> dict[str, str]:
-    """Place in a workspace → text. Reading them gives `task` back: what cannot be written so raises `Invalid`."""
-    files = {f"tasks/{task.name}.toml": "\n".join([NOTE, *_head(task), *_tables(task), ""])}
+def task_files(task: Task, risk: RiskSettings | None = None) -> dict[str, str]:
+    """Place in a workspace → text. Of `risk` it says what is no part of the task.
+
+    Reading them gives `task` back: what cannot be written so raises `Invalid`.
+    """
+    files = {f"tasks/{task.name}.toml": "\n".join([NOTE, *_head(task), *_tables(task, risk or RiskSettings()), ""])}
     if task.schema is not None:
         files[_schema_place(task)] = msgspec.json.format(to_json(task.schema)).decode() + "\n"
     with tempfile.TemporaryDirectory() as folder:
@@ -44,13 +48,20 @@ def _head(task: Task) -> list[str]:
     return [*lines, f"schema = {_value(_schema_place(task))}"] if task.schema is not None else lines
 
 
-def _tables(task: Task) -> list[str]:
+def _tables(task: Task, risk: RiskSettings) -> list[str]:
     lines = [line for output in task.outputs for line in _output(output)]
     if task.acceptance:
         lines += ["", "[acceptance]", *[f"{_value(key)} = {demand!r}" for key, demand in task.acceptance.items()]]
-    bounds = {"max_error": task.risk.max_error, "threshold": task.risk.threshold}
+    bounds = {
+        "max_error": task.risk.max_error,
+        "threshold": task.risk.threshold,
+        "audit": risk.audit or None,
+        "out_of_scope": risk.out_of_scope or None,
+    }
     lines += ["", "[risk]", *[f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]]
     lines.append(f"else = {_value(list(task.risk.otherwise))}")
+    limits = [f"{_value(name)} = {most!r}" for name, most in risk.field_limits(task.fields).items()]
+    lines += ["", "[risk.fields]", *limits] if limits else []
     rules = [line for route in task.routes for line in _route(route)]
     return [*lines, *rules, *_scan(task.scan)]
 

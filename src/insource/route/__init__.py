@@ -2,6 +2,7 @@
 
 from insource.route.choose import AUTO, HUMAN, RELEASE, Facts, Guess, Policy, choose, reachable, recognised
 from insource.route.policy import Choice, accept, demanded, in_form, permitted, promise
+from insource.route.terms import Scope, Terms, within
 
 __all__ = [
     "AUTO",
@@ -11,6 +12,8 @@ __all__ = [
     "Facts",
     "Guess",
     "Policy",
+    "Scope",
+    "Terms",
     "accept",
     "choose",
     "demanded",
@@ -19,4 +22,5 @@ __all__ = [
     "promise",
     "reachable",
     "recognised",
+    "within",
 ]

@@ -34,8 +34,8 @@ def accept(prediction: Prediction, threshold: float | None) -> tuple[bool, str]:
     if confidence is None:
         return False, f"{prediction.engine} gives no confidence, {threshold:.2f} is demanded"
     if confidence >= threshold:
-        return True, "confidence {} reaches {}".format(*_apart(confidence, threshold))
-    return False, "confidence {} is below {}".format(*_apart(confidence, threshold))
+        return True, "confidence {} reaches {}".format(*apart(confidence, threshold))
+    return False, "confidence {} is below {}".format(*apart(confidence, threshold))
 
 
 def in_form(attempt: Attempt) -> bool:
@@ -90,7 +90,7 @@ def promise(now: Risk, then: Risk, fitted: float | None, said: str) -> str:
     return f"nothing is promised, for [risk] was changed since it was trained: {given}"
 
 
-def _apart(confidence: float, threshold: float) -> tuple[str, str]:
+def apart(confidence: float, threshold: float) -> tuple[str, str]:
     """Both numbers with as many digits as it takes to tell them apart, two at least."""
     for digits in (2, 3, 4, 6):
         said = f"{confidence:.{digits}f}", f"{threshold:.{digits}f}"

@@ -13,6 +13,7 @@ from insource.journeys.again import Answers
 from insource.journeys.answer import Path
 from insource.journeys.beside import Pair
 from insource.journeys.serve import close_path, open_passthrough, open_path
+from insource.journeys.terms import tightened
 from insource.journeys.turnstiles import none_left, resting
 from insource.nouns import Key, Pending, Record, Release
 from insource.route import AUTO
@@ -47,6 +48,7 @@ class Desk:
         self._paths = {name: self._given(path) for name, path in paths.items()}
         self._tasks = task_names(settings)
         self._engines: dict[str, Path] = {}
+        # by their tiers, which a path keeps when more confidence is demanded of it
         self._calls: Counter[int] = Counter()
         self._leaving: dict[int, Path] = {}
         self._standby: dict[str, Path] = {}  # what answered a task before, open for a way back
@@ -98,16 +100,16 @@ class Desk:
         if self.in_flight >= self.settings.serve.queue:
             raise EngineBusy(f"{self.in_flight} calls are waiting, no more are taken", hint="try again in a second")
         path = self._at_hand(model) or await self._path(model)
-        self._calls[id(path)] += 1
+        self._calls[id(path.tiers)] += 1
         self.in_flight += 1
         return path
 
     async def give(self, path: Path) -> None:
         """Gives back what was taken."""
         self.in_flight -= 1
-        self._calls[id(path)] -= 1
-        if not self._calls[id(path)]:
-            del self._calls[id(path)]
+        self._calls[id(path.tiers)] -= 1
+        if not self._calls[id(path.tiers)]:
+            del self._calls[id(path.tiers)]
             if self._leaving:
                 await self._let_go(path)
 
@@ -154,6 +156,8 @@ class Desk:
     async def _go_live(self, task: str, name: str | None) -> None:
         """Has the release called `name` answer the task. Raises what keeps it from being opened."""
         if name == self._serves(task):
+            if name:
+                self._paths[task] = tightened(self._paths[task], await self.store.tightened(name))
             return
         standing_by = self._paths.get(name or "")
         path = standing_by or (
@@ -273,7 +277,7 @@ class Desk:
             self._paths.pop(path.tiers[0].release or "", None)
         if former is not None and former is not path:
             self._paths = {name: one for name, one in self._paths.items() if one is not former}
-            self._leaving[id(former)] = former
+            self._leaving[id(former.tiers)] = former
         if old is not None:
             self._paths[old.tiers[0].release or task] = self._standby[task] = old
 
@@ -281,11 +285,11 @@ class Desk:
         """Nothing is to be asked of this release any more, unless it answers its task or stands by."""
         path = self._paths.get(name)
         if path is not None and all(path is not one for one in self._standby.values()):
-            self._leaving[id(self._paths.pop(name))] = path
+            self._leaving[id(path.tiers)] = self._paths.pop(name)
 
     async def _let_go(self, path: Path) -> None:
-        if id(path) in self._leaving and not self._calls[id(path)] and not self.trying.holds(path):
-            del self._leaving[id(path)]
+        if id(path.tiers) in self._leaving and not self._calls[id(path.tiers)] and not self.trying.holds(path):
+            del self._leaving[id(path.tiers)]
             await close_path(path)
 
 

@@ -13,7 +13,7 @@ GONE = {STOPPED: 503, LEFT: 499}  # nobody was there to be told; 499 is what ngi
 
 def status_of(record: Record) -> int:
     """The HTTP status of the call. A stream that broke off in the middle had begun as 200."""
-    if record.outcome in ("answered", "escalated"):
+    if record.outcome in ("answered", "escalated", "out_of_scope"):
         return 200
     if record.outcome == "review":
         return 200 if any(in_form(attempt) for attempt in record.attempts) else 502
@@ -22,7 +22,7 @@ def status_of(record: Record) -> int:
 
 
 def result_of(attempt: Attempt) -> str:
-    """accepted, unsure, failed, cached, or the finish of an answer that is none: length, refusal, invalid."""
+    """accepted, unsure, out_of_scope, failed, cached, or the finish of what is no answer: length, refusal, invalid."""
     if attempt.decision.rule == CACHED and attempt.prediction is not None:
         return "cached"
     if attempt.decision.accepted:
@@ -31,7 +31,7 @@ def result_of(attempt: Attempt) -> str:
         return "failed"
     if not in_form(attempt):
         return "invalid" if attempt.prediction.finish == "stop" else attempt.prediction.finish
-    return "unsure"
+    return "out_of_scope" if attempt.decision.code == "out_of_scope" else "unsure"
 
 
 @cache

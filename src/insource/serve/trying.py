@@ -64,15 +64,15 @@ class Trying:
 
     def hold(self, *paths: Path) -> None:
         """Somebody is with these paths, who must stay open."""
-        self._held.update(map(id, paths))
+        self._held.update([id(path.tiers) for path in paths])
 
     def drop(self, *paths: Path) -> None:
         """And is no longer."""
-        self._held.subtract(map(id, paths))
+        self._held.subtract([id(path.tiers) for path in paths])
 
     def holds(self, path: Path) -> bool:
         """Whether somebody is with the path."""
-        return self._held[id(path)] > 0
+        return self._held[id(path.tiers)] > 0
 
     def hear(self, request: Request, record: Record, tried: OnTrial) -> None:
         """Has the other release asked, where there is room."""

@@ -29,6 +29,7 @@ T = TypeVar("T")
 FINISH = {"stop": "stop", "length": "length", "refusal": "content_filter", "invalid": "stop"}
 MOST_PARTS = 10_000
 LARGE = 65_536  # bytes: a smaller body cannot hold so many parts that looking at them takes long
+OUT_OF_SCOPE = "this is out of the task's scope; it waits for a person"
 NEVER = -9999.0  # what OpenAI says for the logarithm of nothing
 
 
@@ -103,9 +104,11 @@ def _choice(record: Record, call: ChatCall, task: Task | None, index: int) -> Js
     said = record.answer
     words = said.text if task is None and said else content_of(record, task)
     message: JsonObject = {"role": "assistant", "content": words, "refusal": None}
+    if record.withheld:
+        message |= {"content": None, "refusal": OUT_OF_SCOPE}
     if said and said.tool_calls:
         message |= {"tool_calls": list(said.tool_calls), "content": said.text or None}
-    ended = {"logprobs": _logprobs(said, task, call), "finish_reason": finish_of(said, call)}
+    ended = {"logprobs": _logprobs(record, task, call), "finish_reason": finish_of(said, call)}
     return {"index": index, "message": message, **ended}
 
 
@@ -136,8 +139,10 @@ def last_chunk(
 ) -> JsonObject:
     """What ends a choice: why it ended, with the facts of the record."""
     said = record.answer
-    end = chunk(record.id, call, model, created, _tool_delta(said), index)
-    end["choices"][0] |= {"finish_reason": finish_of(said, call), "logprobs": _logprobs(said, task, call)}
+    delta = {"refusal": OUT_OF_SCOPE} if record.withheld else _tool_delta(said)
+    end = chunk(record.id, call, model, created, delta, index)
+    logprobs = _logprobs(record, task, call)
+    end["choices"][0] |= {"finish_reason": finish_of(said, call), "logprobs": logprobs}
     end["insource"] = facts(record)
     return end
 
@@ -148,9 +153,12 @@ def usage_chunk(records: Sequence[Record], call: ChatCall, model: str, created: 
 
 
 def content_of(record: Record, task: Task | None) -> str:
-    """The words of the answer: the bare label or text, else compact JSON; an engine's own words without a task."""
+    """The words of the answer: the bare label or text, else compact JSON; an engine's own words without a task.
+
+    None of what is out of scope: a label that is read without its decision would be taken for an answer.
+    """
     said = record.answer
-    if said is None:
+    if said is None or record.withheld:
         return ""
     return render(task, said.value) if task is not None and said.value is not None else said.text
 
@@ -177,11 +185,16 @@ def usage_of(records: Sequence[Record]) -> JsonObject:
 def facts(record: Record) -> JsonObject:
     """What the headers say too: record, release (or engine), tier, confidence, decision.
 
-    For an extraction also the confidence of each field and where its value stands in the input.
+    For an extraction also the confidence of each field and where its value stands in the input; `short` names the
+    fields that fell short of a limit of their own.
     """
     said, tier = record.answer, record.tier
     engine = record.attempts[tier - 1].decision.engine if record.attempts else ""
-    found: JsonObject = {"fields": said.fields, "places": said.places} if said and said.places else {}
+    found: JsonObject = {}
+    if said and said.places and not record.withheld:
+        found = {"fields": said.fields, "places": said.places}
+    if record.attempts and not isinstance(short := record.attempts[-1].decision.short, msgspec.UnsetType):
+        found["short"] = list(short)
     if record.cached:
         found["cache"] = "hit"
     return {
@@ -257,9 +270,12 @@ def _tool_delta(said: Prediction | None) -> JsonObject:
     return {"tool_calls": [{"index": i, **call} for i, call in enumerate(said.tool_calls)]}
 
 
-def _logprobs(said: Prediction | None, task: Task | None, call: ChatCall) -> JsonObject | None:
+def _logprobs(record: Record, task: Task | None, call: ChatCall) -> JsonObject | None:
     """For a classify task, each output as if it were one token, with its likeliest labels."""
+    said = record.answer
     if not call.logprobs or said is None or task is None or task.kind != "classify" or not said.value:
+        return None
+    if record.withheld:
         return None
     content = []
     for name, label in said.value.items():

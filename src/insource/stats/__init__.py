@@ -29,7 +29,15 @@ from insource.stats.intervals import (
 )
 from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
 from insource.stats.quantiles import quantile, quantile_interval
-from insource.stats.selective import CurvePoint, aurc, coverage_at_risk, risk_coverage, threshold_for_risk
+from insource.stats.selective import (
+    CurvePoint,
+    Limited,
+    aurc,
+    coverage_at_risk,
+    risk_coverage,
+    threshold_for_risk,
+    thresholds_for_risks,
+)
 from insource.stats.shift import Shift, shifts
 from insource.stats.trend import Trend, trend
 
@@ -39,6 +47,7 @@ __all__ = [
     "CurvePoint",
     "Difference",
     "Floats",
+    "Limited",
     "Shift",
     "Trend",
     "agreement",
@@ -67,6 +76,7 @@ __all__ = [
     "scaled",
     "shifts",
     "threshold_for_risk",
+    "thresholds_for_risks",
     "trend",
     "wilson",
     "zero_failures_upper",

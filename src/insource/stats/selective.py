@@ -1,6 +1,7 @@
 """Answering only when sure: what share can be answered at what error, and which threshold can promise it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,56 @@ def threshold_for_risk(
     if best < 0:
         return None, 0.0, _needed(sure, right, max_error, part)
     return float(sure[best]), (best + 1) / len(sure), 0
+
+
+@dataclass(frozen=True)
+class Limited:
+    """Confidences with what was right, and the share of errors tolerated among those given; NaN: there is no value."""
+
+    confidences: Sequence[float]
+    correct: Sequence[bool]
+    max_error: float
+
+    def of(self, rows: Sequence[int]) -> "Limited":
+        """The same of some rows only."""
+        return Limited([self.confidences[i] for i in rows], [self.correct[i] for i in rows], self.max_error)
+
+
+def thresholds_for_risks(parts: Sequence[Limited], delta: float = 0.05) -> tuple[list[float] | None, float, int]:
+    """Thresholds, one a part, that keep all their limits at once: (thresholds, coverage, needed), as above.
+
+    A row is given where every part of it reaches its threshold. With probability 1 - `delta`, of the values given so
+    at most each part's `max_error` are wrong. The thresholds are 1 - scale · `max_error`: who may err twice as often
+    may be twice as doubtful. So there is one walk along the scale, not one a part, and at each step every limit must
+    pass its own exact test (Learn then Test, several risks: Angelopoulos et al. 2021, arXiv:2110.01052, 4.2): the
+    largest p-value is one of "some limit is broken", and `delta` need not be shared among the parts.
+    """
+    limits = np.array([part.max_error for part in parts])
+    sure = np.stack([np.asarray(part.confidences, dtype=np.float64) for part in parts])
+    there = ~np.isnan(sure)
+    doubt = np.where(there, (1 - sure) / np.maximum(limits, 1e-9)[:, None], 0.0).max(axis=0)
+    order = np.argsort(doubt, kind="stable")
+    doubt = doubt[order]
+    wrong = np.stack([np.where(here, 1 - np.asarray(part.correct, dtype=np.float64), 0)
+                      for part, here in zip(parts, there, strict=True)])  # fmt: skip
+    errors, given = np.cumsum(wrong[:, order], axis=1), np.cumsum(there[:, order], axis=1)
+    starts = _starts(len(doubt), float(limits.min()), delta)
+    ends = _tie_ends(doubt)
+    best = -1
+    for start in starts:
+        for end in _looks(ends, start):
+            counts = zip(errors[:, end], given[:, end], limits, strict=True)
+            if any(binomial_cdf(int(e), int(n), float(most)) > delta / len(starts) for e, n, most in counts):
+                break
+            best = max(best, end)
+    if best < 0:
+        part = delta / max(1, len(starts))
+        missing = [
+            _needed(-doubt, 1 - row, float(most), part) for row, most in zip(wrong[:, order], limits, strict=True)
+        ]
+        return None, 0.0, max(missing) if all(missing) else 0
+    scale = doubt[best] * (1 + 1e-12)
+    return [float(max(0.0, 1 - scale * most)) for most in limits], (best + 1) / len(doubt), 0
 
 
 def _starts(n: int, max_error: float, delta: float) -> list[int]:

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
-from insource.nouns import Record, Review, StageChange
+from insource.nouns import Record, Review, StageChange, Tightening
 from insource.store import links, withdrawn
 from insource.store.bulk import driver
 from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
 from insource.store.opinions import name_of
 from insource.store.stored import stored
-from insource.store.tables import ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.tables import ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE, TIGHTENING
 from insource.store.verified import Fault, Head, Verified
 from insource.store.withdrawn import Withdrawn
 
@@ -33,7 +33,9 @@ VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "review": (REVIEW, REVIEW.c.record),
     "opinion": (OPINION, OPINION.c.name),
     "stage": (STAGE_CHANGE, STAGE_CHANGE.c.seq),
+    "tightening": (TIGHTENING, TIGHTENING.c.seq),
 }
+NUMBERED = ("stage", "tightening")  # kinds whose rows are called by their number
 
 
 def head(connection: Connection) -> Head:
@@ -98,7 +100,7 @@ def verify(connection: Connection) -> Verified:
 def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:
     """What the rows of a kind are called that these entries are about."""
     mine = [entry["about"] for entry in page if entry["kind"] == kind]
-    return [int(about) for about in mine if NUMBER.fullmatch(about)] if kind == "stage" else mine
+    return [int(about) for about in mine if NUMBER.fullmatch(about)] if kind in NUMBERED else mine
 
 
 def _pages(connection: Connection, after: int = 0) -> Iterator[list[dict[str, Any]]]:
@@ -231,10 +233,15 @@ def _stage(body: str) -> dict[str, Any]:
     return {"release": release, "task": release.partition("@")[0]}
 
 
+def _tightening(body: str) -> dict[str, Any]:
+    return {"release": stored(body, Tightening).release}
+
+
 # what stands of a row beside its body, by the kind of entry that vouches for it
 WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "record": _record,
     "review": _review,
     "opinion": _opinion,
     "stage": _stage,
+    "tightening": _tightening,
 }

@@ -21,6 +21,7 @@ from insource.store.tables import (
     PENDING,
     RECORD,
     SPENT,
+    TIGHTENING,
     TRIAL,
 )
 
@@ -83,6 +84,10 @@ def _alerts(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[ALERT])
 
 
+def _tightenings(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[TIGHTENING])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -92,6 +97,7 @@ MIGRATIONS = (
     Migration(number=6, name="review queue", apply=_review_queue),
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
+    Migration(number=9, name="tightened thresholds", apply=_tightenings),
 )
 
 

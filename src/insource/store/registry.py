@@ -4,11 +4,11 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from insource.errors import Conflict, Missing
-from insource.nouns import Gate, Release, StageChange, to_json
+from insource.nouns import Gate, Release, StageChange, Tightening, to_json
 from insource.store import links
 from insource.store.bulk import driver
 from insource.store.stored import stored
-from insource.store.tables import GATE, RELEASE, STAGE_CHANGE
+from insource.store.tables import GATE, RELEASE, STAGE_CHANGE, TIGHTENING
 
 ON_TRIAL = ("shadow", "canary")
 
@@ -98,6 +98,23 @@ def gates(connection: Connection, release_name: str) -> list[Gate]:
     """Every gate the release went through, oldest first."""
     found = select(GATE.c.body).where(GATE.c.release == release_name).order_by(GATE.c.seq)
     return [stored(body, Gate) for body in connection.execute(found).scalars()]
+
+
+def tighten(connection: Connection, made: Tightening) -> None:
+    """Notes that more confidence is demanded of a release. Raises `Conflict` unless it is more than before."""
+    now = tightened(connection, made.release)
+    if made.threshold <= max(made.before, now.threshold if now and now.max_error == made.max_error else 0.0):
+        raise Conflict(f"{made.release}: a confidence of {made.threshold:g} is no more than is demanded")
+    body = to_json(made).decode()
+    noted = TIGHTENING.insert().values(release=made.release, body=body).returning(TIGHTENING.c.seq)
+    links.enter(driver(connection), [("tightening", connection.execute(noted).scalar_one(), body)])
+
+
+def tightened(connection: Connection, release_name: str) -> Tightening | None:
+    """What is demanded of a release beyond what it was fitted to: the newest word on it."""
+    found = select(TIGHTENING.c.body).where(TIGHTENING.c.release == release_name)
+    body = connection.execute(found.order_by(TIGHTENING.c.seq.desc()).limit(1)).scalar()
+    return stored(body, Tightening) if body else None
 
 
 def _set_stage(connection: Connection, found: Release, change: StageChange) -> None:

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, delete, func, select
 from insource.nouns import Noun, to_json
 from insource.store import chain, links, trials
 from insource.store.bulk import driver
-from insource.store.chain import VOUCHED
+from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
-from insource.store.tables import ENTRY, OPINION, PENDING, RECORD, REVIEW, STAGE_CHANGE
+from insource.store.tables import ENTRY, OPINION, PENDING, RECORD, REVIEW
 
 MOST = 5_000
 SAID: tuple[Kind, ...] = ("review", "opinion")
@@ -57,7 +57,7 @@ def _remove(connection: Connection, through: int) -> int:
     reviewed = mine.where(ENTRY.c.kind == "review", ENTRY.c.about.not_in(later["review"]))
     said = mine.where(ENTRY.c.kind == "opinion", ENTRY.c.about.not_in(later["opinion"]))
     half = select(OPINION.c.name).where(OPINION.c.record.in_(waiting), OPINION.c.name.in_(said))
-    stays = ENTRY.c.kind.in_(("record", "stage")) | ((ENTRY.c.kind == "opinion") & ENTRY.c.about.in_(half))
+    stays = ENTRY.c.kind.in_(("record", *NUMBERED)) | ((ENTRY.c.kind == "opinion") & ENTRY.c.about.in_(half))
     stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, stays)
     kept = list(dict.fromkeys(tuple(row) for row in connection.execute(stay.order_by(ENTRY.c.seq))))
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
@@ -69,7 +69,7 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
     for kind, about in kept:
         table, name = VOUCHED[kind]
-        wanted = int(about) if table is STAGE_CHANGE else about
+        wanted = int(about) if kind in NUMBERED else about
         body = connection.execute(select(table.c.body).where(name == wanted)).scalar()
         if body is not None:
             links.enter(driver(connection), [(kind, about, body)])

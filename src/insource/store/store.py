@@ -23,6 +23,7 @@ from insource.nouns import (
     Report,
     Review,
     StageChange,
+    Tightening,
     Trial,
 )
 from insource.settings import Settings
@@ -202,6 +203,14 @@ class Store(Queue):
     async def stage_changes(self, task: str) -> list[StageChange]:
         """Every change of stage of the task's releases, oldest first."""
         return await self._thread.look(lambda c: registry.stage_changes(c, task))
+
+    async def tighten(self, made: Tightening) -> None:
+        """Notes that more confidence is demanded of a release. Raises `Conflict` unless it is more than before."""
+        await self._thread.run(lambda c: registry.tighten(c, made))
+
+    async def tightened(self, release: str) -> Tightening | None:
+        """What is demanded of the release called so beyond what it was fitted to."""
+        return await self._thread.look(lambda c: registry.tightened(c, release))
 
     async def save_gate(self, gate: Gate) -> None:
         """Keeps a gate's answer."""

@@ -62,6 +62,14 @@ STAGE_CHANGE = Table(
     Column("body", Text, nullable=False),
 )
 
+TIGHTENING = Table(
+    "tightening",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("release", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 GATE = Table(
     "gate",
     METADATA,

@@ -21,14 +21,16 @@ def calibrate(
     """
     heads, joint, right = [], torch.ones(len(dev)), torch.ones(len(dev), dtype=torch.bool)
     values: list[JsonObject] = [{} for _ in dev]
+    fields: list[dict[str, float]] = [{} for _ in dev]
     for k, output in enumerate(task.outputs):
         targets = torch.tensor([row.targets[k] for row in dev])
         temperature = fit_temperature(logits[k].numpy(), targets.numpy())
         top = (logits[k] / temperature).softmax(1).max(1)
         joint, right = joint * top.values, right & (top.indices == targets)
-        for value, label in zip(values, top.indices.tolist(), strict=True):
-            value[output.name] = output.labels[label]
+        tops = zip(values, fields, top.indices.tolist(), top.values.tolist(), strict=True)
+        for value, sure, label, chance in tops:
+            value[output.name], sure[output.name] = output.labels[label], chance
         head = OutputHead(name=output.name, labels=output.labels, tokens=tuple(tokens[k]), temperature=temperature)
         heads.append(head)
-    found = zip(values, joint.tolist(), right.tolist(), strict=True)
-    return tuple(heads), [Answer(value=v, confidence=min(c, 1.0), right=r) for v, c, r in found]
+    found = zip(values, fields, joint.tolist(), right.tolist(), strict=True)
+    return tuple(heads), [Answer(value=v, fields=f, confidence=min(c, 1.0), right=r) for v, f, c, r in found]

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from insource.engines.artefact import Calibration, OutputHead
+from insource.engines.held_out import Said
 from insource.engines.readout import Encoder
 from insource.engines.windows import Window, cut
-from insource.nouns import Example, JsonObject, Noun
+from insource.nouns import Example, Noun
 from insource.train.model import Model
 from insource.train.recipe import Plan
 from insource.train.rows import Row
@@ -39,11 +40,9 @@ class Piece(NamedTuple):
     alone: bool
 
 
-class Answer(Noun, frozen=True, kw_only=True):
-    """The trainer's own answer to one dev row: its value, its calibrated confidence, and whether it is right."""
+class Answer(Said, frozen=True, kw_only=True):
+    """The trainer's own answer to one dev row, its confidence calibrated, and whether it is right."""
 
-    value: JsonObject | None
-    confidence: float
     right: bool
 
 

@@ -8,6 +8,7 @@ import torch
 
 import insource
 from insource.engines.artefact import Calibration, OutputHead
+from insource.engines.held_out import write_held_out
 from insource.engines.local import LocalModel
 from insource.engines.nf4 import NF4, held_bytes
 from insource.engines.readout import pick_device, pick_dtype, template_of
@@ -76,6 +77,7 @@ def fit(task: Task, splits: Splits, base: LocalModel, recipe: Recipe, folder: Pa
         for e, a in zip(learned.asked, learned.answers, strict=True)
     ]
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    write_held_out(folder, task, [example.target for example in learned.asked], learned.answers)
     history = {"checks": standing.history, "seconds": standing.seconds, "prepared": prepared}
     (folder / "history.json").write_bytes(to_json(history))
     return _fitted(task, learned, plan)

@@ -190,7 +190,7 @@ def _balanced(lessons: list[_Lesson], examples: Sequence[Example]) -> list[_Less
 def _answer(task: Task, example: Example, said: Prediction) -> Answer:
     value = said.value
     right = value is not None and all(same(example.target.get(name), value.get(name)) for name in task.fields)
-    return Answer(value=value, confidence=said.confidence or 0.0, right=right)
+    return Answer(value=value, confidence=said.confidence or 0.0, fields=said.fields, right=right)
 
 
 def _invalid(task: Task) -> Prediction:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from insource.nouns import JsonObject, Noun, Record, Task
+from insource.nouns import WAITS, JsonObject, Noun, Record, Task
 from insource.stats import shifts, wilson
 from insource.watch.vocabulary import Terms
 
@@ -48,7 +48,7 @@ def of_records(task: Task, records: Sequence[Record]) -> Columns:
         said = record.attempts[0].prediction if record.attempts else None
         columns["confidence"].append(-1.0 if said is None or said.confidence is None else said.confidence)
         columns["tokens"].append(float(said.usage.input_tokens) if said is not None else -1.0)
-        columns["tier"].append(record.outcome if record.outcome in ("review", "failed") else f"tier {record.tier}")
+        columns["tier"].append(record.outcome if record.outcome in (*WAITS, "failed") else f"tier {record.tier}")
         for output in task.outputs:
             columns[output.name].append(_label(said.value if said is not None else None, output.name))
     firsts = [record.attempts[0].prediction if record.attempts else None for record in records]
