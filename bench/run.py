@@ -193,6 +193,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
+    "degradation": (["degradation.py", "."], train_rows.degradation),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "router": (["router.py", "."], route_rows.router),

@@ -6,6 +6,13 @@ from typing import Any
 from insource.stats import wilson
 
 Row = tuple[str, str, str, bool]
+SPOILED = {
+    "shuffled": "trained on shuffled labels",
+    "merged twice": "whose adapter was merged twice",
+    "a layer off": "whose adapter was merged a layer off",
+    "3 bits": "rounded to 3 bits",
+    "slow": "served with a wait",
+}
 
 
 def _within(found: dict[str, Any], of: str = "") -> str:
@@ -100,3 +107,23 @@ def flywheel(d: dict[str, Any]) -> Iterator[Row]:
         found,
         wrong / given <= d["risk"],
     )
+
+
+def degradation(d: dict[str, Any]) -> Iterator[Row]:
+    """What stopped each release that had something wrong with it, and the sound one."""
+    for what, one in d["found"].items():
+        check = one["checks"][d["meant"][what]]
+        also = ", ".join(name for name in one["failed"] if name != d["meant"][what])
+        found = f"{d['meant'][what]}: {check['found']}" + (f"; also {also}" if also else "")
+        found += f"; promote ended with {one['exit']}"
+        yield f"degradation drill: a release {SPOILED[what]}", f"stopped by {d['meant'][what]}", found, one["stopped"]
+    control, four = d["control"], d["int4"]
+    checks = len(control["checks"])
+    sound = control["passed"] and control["exit"] == 0 and control["stage"] == "live" and not d["chain_faults"]
+    found = (
+        f"{checks - len(control['failed'])} of {checks} checks, live; accuracy {control['checks']['accuracy']['found']}"
+    )
+    yield "… control: the sound one", "passes and goes live", found, sound
+    said = ", ".join(f"{name}: {four['checks'][name]['found']}" for name in four["failed"]) or "it passed"
+    found = f"{said}; accuracy {four['checks']['accuracy']['found']}"
+    yield "… the sound one in the product's 4 bits, openvino-int4", "shown", found, True
