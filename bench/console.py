@@ -4,7 +4,7 @@
 
 - every page in both themes, at 360 and 1,280 pixels: what axe-core finds, what the browser complains of, what is wider
   than the window, and every request that goes to another host;
-- a queue reviewed by keyboard alone, a key drawn by chance for each item: items a minute, and what the store then holds;
+- a queue reviewed by keyboard alone, a key drawn by chance for each item: items a minute, and what the store holds;
 - calls of one caller, one after another, while somebody reloads the console's pages without a pause, and while nobody
   does, in turns: what a page costs who calls.
 """
@@ -35,13 +35,23 @@ from insource.stats import zero_failures_upper
 from insource.store import Store
 
 KEYS = ("Enter", "1", "2", "3", "x", "d", "n")
-VERDICTS = {"Enter": "right", "1": "right", "x": "wrong", "2": "wrong", "3": "wrong", "d": "unsure", "n": "none_of_these"}
+VERDICTS = {
+    "Enter": "right",
+    "1": "right",
+    "x": "wrong",
+    "2": "wrong",
+    "3": "wrong",
+    "d": "unsure",
+    "n": "none_of_these",
+}
 PAGES = ("", "tasks/tickets", "tasks/tickets/review", "tasks/industries/review", "tasks/invoices/review",
          "tasks/tickets/drift", "tasks/tickets/move", "calls", "reports", "governance", "login", "nowhere")  # fmt: skip
 LOOKED_AT = ("", "tasks/tickets", "calls", "calls?outcome=failed", "governance")
 TICKETS = 'name = "tickets"\nkind = "classify"\n[outputs.intent]\nlabels = ["refund", "status", "cancel", "other"]\n'
 INDUSTRIES = 'name = "industries"\nkind = "classify"\n[outputs.industry]\ntaxonomy = "leaves.txt"\n'
-INVOICES = 'name = "invoices"\nkind = "extract"\n[schema]\ntype = "object"\n[schema.properties.total]\ntype = "number"\n'
+INVOICES = (
+    'name = "invoices"\nkind = "extract"\n[schema]\ntype = "object"\n[schema.properties.total]\ntype = "number"\n'
+)
 ENGINE = '[engines.hub]\nkind = "scripted"\nscript = "hub.jsonl"\nmodel = "hub"\nusd_per_million_output = 1.0\n'
 ROUNDS, ROUND_S = 6, 5.0
 
@@ -111,8 +121,8 @@ async def looks(chromium: Any, url: str) -> dict[str, Any]:
             )
             page = await context.new_page()
             page.on("pageerror", lambda _: found.update(["complaints"]))
-            page.on("console", lambda said: found.update(["complaints"] if said.type == "error" and "404" not in said.text else []))  # fmt: skip
-            page.on("request", lambda asked: found.update(["requests" if asked.url.startswith((url, "data:")) else "elsewhere"]))  # fmt: skip
+            page.on("console", lambda said: found.update(["complaints"] * _is_fault(said)))
+            page.on("request", lambda asked: found.update([_where(asked.url, url)]))
             for name in PAGES:
                 await page.goto(f"/console/{name}")
                 found["looks"] += 1
@@ -121,6 +131,15 @@ async def looks(chromium: Any, url: str) -> dict[str, Any]:
             await context.close()
     names = ("looks", "requests", "elsewhere", "complaints", "too_wide", "violations")
     return {name: found[name] for name in names} | {"pages": len(PAGES)}
+
+
+def _is_fault(said: Any) -> bool:
+    """Whether the browser complains; of a page that is not there it does, and rightly."""
+    return said.type == "error" and "404" not in said.text
+
+
+def _where(asked: str, url: str) -> str:
+    return "requests" if asked.startswith((url, "data:")) else "elsewhere"
 
 
 async def review(chromium: Any, url: str, root: Path, items: int) -> dict[str, Any]:

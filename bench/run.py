@@ -27,6 +27,7 @@ import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
+import specialist_rows
 import spool_rows
 import train_rows
 import watch_rows
@@ -187,10 +188,13 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "contract": (["contract.py", "."], contract_rows.contract),
+    "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
     "canary": (["canary.py", "."], train_rows.canary),
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
+    "degradation": (["degradation.py", "."], train_rows.degradation),
+    "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "router": (["router.py", "."], route_rows.router),
@@ -207,9 +211,10 @@ def run(name: str, root: Path, extra: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     document = json.loads(done.stdout)
     found = [dict(zip(("what", "bar", "figure", "holds"), row, strict=True)) for row in rows(document)]
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    result = {"name": name, "machine": machine(), "date": today, "minutes": round((time.monotonic() - start) / 60, 1),
-              "rows": found, "document": document}  # fmt: skip
+    # what was measured elsewhere says where and when
+    where, today = document.get("measured_on") or machine(), dt.datetime.now(dt.UTC).date().isoformat()
+    result = {"name": name, "machine": where, "date": document.get("date") or today,
+              "minutes": round((time.monotonic() - start) / 60, 1), "rows": found, "document": document}  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
     for row in found:

@@ -1,9 +1,18 @@
-"""The README's rows of the release train and of review: bench/canary.py, rollback.py and reviewers.py."""
+"""The README's rows of the release train, of review and of what comes of it: bench/canary.py to flywheel.py."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from insource.stats import wilson
+
 Row = tuple[str, str, str, bool]
+SPOILED = {
+    "shuffled": "trained on shuffled labels",
+    "merged twice": "whose adapter was merged twice",
+    "a layer off": "whose adapter was merged a layer off",
+    "3 bits": "rounded to 3 bits",
+    "slow": "served with a wait",
+}
 
 
 def _within(found: dict[str, Any], of: str = "") -> str:
@@ -63,3 +72,60 @@ def kill_steps(d: dict[str, Any]) -> Iterator[Row]:
     )
     what = f"improve, nightly, promote, rollback killed {d['kills']} times, linear engine"
     yield what, "state consistent, work resumes", found, not d["faults"]
+
+
+def flywheel(d: dict[str, Any]) -> Iterator[Row]:
+    """Where the rounds end, beside training on all rows, what people had to say for it, and each round."""
+
+    def said(found: dict[str, Any]) -> str:
+        return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+
+    def against(found: dict[str, Any]) -> str:
+        by = found["difference"]
+        return f"{by['value'] * 100:+.1f} points ({by['low'] * 100:+.1f} to {by['high'] * 100:+.1f})"
+
+    rounds, last = d["rounds"], d["rounds"][-1]
+    found = (
+        f"{said(last['accuracy'])} against {d['all']['value']:.1%}: {against(d['all'])}, n {last['accuracy']['n']:,}"
+    )
+    what = (
+        f"flywheel, CLINC150, {d['engine']}: half the labels, then {len(rounds)} rounds of what people said of traffic"
+    )
+    yield what, "within 1 point of all", found, d["all"]["difference"]["value"] >= -0.01 and not d["chain_faults"]
+    steps = " → ".join(f"{one['value']:.1%}" for one in [d["first"], *(each["accuracy"] for each in rounds)])
+    found = f"{d['labels']:,} of {d['later']:,} ({d['labels'] / d['later']:.1%}); accuracy {steps}"
+    yield "… of the other half people had to label", "shown", found, True
+    by = f"{d['by_chance']['value']:.1%}, the rounds {against(d['by_chance'])}"
+    yield "… as many labels drawn by chance instead", "shown", by, True
+    wrong = sum(one["error"]["value"] * one["error"]["n"] for one in rounds)
+    given = sum(one["error"]["n"] for one in rounds)
+    low, high = wilson(round(wrong), given)
+    covered = ", ".join(f"{one['coverage']['value']:.0%}" for one in rounds)
+    seen = ", ".join(f"{one['seen']['value']:.0%}" for one in rounds)
+    found = f"{wrong / given:.1%} ({low:.1%} to {high:.1%}, n {given:,}); answered {covered}; seen by people {seen}"
+    yield (
+        "… wrong among those answered automatically",
+        f"≤ {d['risk']:.0%}, as promised",
+        found,
+        wrong / given <= d["risk"],
+    )
+
+
+def degradation(d: dict[str, Any]) -> Iterator[Row]:
+    """What stopped each release that had something wrong with it, and the sound one."""
+    for what, one in d["found"].items():
+        check = one["checks"][d["meant"][what]]
+        also = ", ".join(name for name in one["failed"] if name != d["meant"][what])
+        found = f"{d['meant'][what]}: {check['found']}" + (f"; also {also}" if also else "")
+        found += f"; promote ended with {one['exit']}"
+        yield f"degradation drill: a release {SPOILED[what]}", f"stopped by {d['meant'][what]}", found, one["stopped"]
+    control, four = d["control"], d["int4"]
+    checks = len(control["checks"])
+    sound = control["passed"] and control["exit"] == 0 and control["stage"] == "live" and not d["chain_faults"]
+    found = (
+        f"{checks - len(control['failed'])} of {checks} checks, live; accuracy {control['checks']['accuracy']['found']}"
+    )
+    yield "… control: the sound one", "passes and goes live", found, sound
+    said = ", ".join(f"{name}: {four['checks'][name]['found']}" for name in four["failed"]) or "it passed"
+    found = f"{said}; accuracy {four['checks']['accuracy']['found']}"
+    yield "… the sound one in the product's 4 bits, openvino-int4", "shown", found, True

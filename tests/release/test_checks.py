@@ -181,6 +181,21 @@ def test_an_answer_that_is_missing_disagrees_in_every_field_and_no_rows_are_no_p
     assert not gate.agreement([], []).passed
 
 
+@pytest.mark.parametrize(("times", "passed"), [(1.0, True), (1.1, True), (1.5, False), (0.5, False)])
+def test_confidences_may_differ_from_the_trainers_by_a_quarter_in_log_odds(times, passed):
+    """Merged wrongly, a release is surer or less sure than it was; in 8 bits it is the same but for rounding."""
+    sure = [0.6, 0.8, 0.9, 0.95, 0.99]
+    served = [1 / (1 + ((1 - p) / p) ** times) for p in sure]
+    assert gate.as_sure(sure, served).passed is passed
+
+
+def test_beyond_one_in_a_thousand_a_confidence_counts_as_sure_and_what_is_unknown_does_not_count():
+    check = gate.as_sure([0.9999, None, 0.7, 1.0], [0.999999, 0.5, None, 0.9995])
+    assert check.passed
+    assert check.detail == {"mean": 0.0, "most": 0.0, "n": 2}
+    assert gate.as_sure([None], [0.5]).found == "the trainer left no confidences"
+
+
 def test_one_malformed_output_is_one_too_many():
     assert gate.well_formed(report(), "defects@1.0.0").passed
     check = gate.well_formed(report(invalid=1), "defects@1.0.0")

@@ -24,8 +24,8 @@ from insource.store import Store
 sys.path.insert(0, str(Path(__file__).parent))
 from release_parts import keep_rows, rows, workspace
 
-NAMES = ["artefact", "task", "unseen rows", "served = trained", "accuracy", "baseline", "well-formed",
-         "latency", "slices", "failed before", "adversarial", "hostile form", "safety"]  # fmt: skip
+NAMES = ["artefact", "task", "unseen rows", "served = trained", "as sure as trained", "accuracy", "baseline",
+         "well-formed", "latency", "slices", "failed before", "adversarial", "hostile form", "safety"]  # fmt: skip
 
 
 async def trained(settings, *, shuffled: bool = False, seed: int = 0) -> Release:
@@ -137,6 +137,20 @@ async def test_answers_that_differ_from_the_trainers_stop_the_gate(settings):
     assert check.detail == {"share": 118 / 120, "same": 118, "n": 120, "rows": 120}
 
 
+async def test_the_same_labels_with_other_confidences_stop_the_gate(settings):
+    """As where an adapter was merged twice: the labels stay, what is promised of the confidence does not."""
+    release = await first(settings)
+    folder = settings.state / release.folder
+    lines = [json.loads(line) for line in (folder / "trainer.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["confidence"] = line["confidence"] / 2
+    (folder / "trainer.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    manifest = replace(read_manifest(folder), files=file_digests(folder))
+    answer = await asked(settings, replace(release, artefact=write_manifest(folder, manifest)))
+    assert [check.name for check in answer.checks if not check.passed] == ["as sure as trained"]
+    assert found(answer, "as sure as trained").detail["n"] == 120
+
+
 async def test_rows_it_was_trained_on_are_no_test(settings):
     release = await first(settings)
     async with await Store.open(settings) as store:
@@ -163,7 +177,7 @@ def test_the_whole_way_at_the_terminal(settings):
     assert insource(settings, "release", "promote", "defects").exit_code == 2, "no gate yet"
     done = insource(settings, "release", "gate", "defects")
     assert done.exit_code == 0, done.output
-    assert "defects@1.0.0: the gate says ✓ yes, 13 of 13 checks hold" in done.stdout
+    assert "defects@1.0.0: the gate says ✓ yes, 14 of 14 checks hold" in done.stdout
     assert "next: insource release promote defects@1.0.0" in done.stdout
     done = insource(settings, "release", "promote", "defects", "--why", "first", "--json")
     change = json.loads(done.stdout)

@@ -25,8 +25,7 @@ SHOWN = 5
 class Specialist:
     """Answers one task. Confidence is the product over outputs of the calibrated probability of the label given.
 
-    Novelty is how far below zero the largest logit is (MaxLogit, Hendrycks et al. 2022, arXiv:1911.11132), the mean
-    over outputs.
+    Novelty is the energy of the logits, -log Σ exp (Liu et al. 2020, arXiv:2010.03759), the mean over outputs.
 
     The files are checked against the manifest before anything is loaded; those named by `left` may be absent. Raises
     `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing. With
@@ -80,7 +79,7 @@ class Specialist:
         probabilities = [_softmax(one / head.temperature) for one, head in zip(logits, heads, strict=True)]
         # llama.cpp gives logarithms of probabilities, which say nothing of how strange a text is
         known = self.manifest.engine in SAYS_NOVELTY
-        strange = [float(-one) if known else UNSET for one in np.mean([one.max(1) for one in logits], axis=0)]
+        strange = [float(one) if known else UNSET for one in np.mean([_energy(one) for one in logits], axis=0)]
         elapsed = (time.perf_counter() - start) * 1000
         before = len(self._encoder.before)
         usages = [Usage(input_tokens=before + len(ids), output_tokens=len(heads), cut=cut) for ids, cut in encoded]
@@ -137,6 +136,12 @@ def _llamacpp_reader(folder: Path, manifest: Manifest, encoder: Encoder, threads
 
 
 READERS = {"torch": _torch_reader, "openvino": _openvino_reader, "llamacpp": _llamacpp_reader}
+
+
+def _energy(logits: Any) -> Any:
+    """-log Σ exp of each row: low where one of the labels fits well."""
+    best = logits.max(1, keepdims=True)
+    return -(best[:, 0] + np.log(np.exp((logits - best).astype(np.float64)).sum(1)))
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from insource.journeys.measure import measure
 from insource.journeys.regression import regression
 from insource.journeys.serve import as_served
 from insource.journeys.terms import scope_check
-from insource.nouns import Check, Gate, JsonObject, Noun, Release, Report, Task, ask, from_json
+from insource.nouns import Check, Gate, JsonObject, Noun, Prediction, Release, Report, Task, ask, from_json
 from insource.release import gate as checks
 from insource.release.integrity import damage
 from insource.settings import Settings, task_file
@@ -81,12 +81,16 @@ async def _before(
     trained_on = [row.input for row in await store.examples(release.dataset) if row.split != SPLIT]
     rows = trainer_rows(settings.state / release.folder)
     served = await _served(as_served(manifest.task, task), release, rows, settings, store, progress=progress)
-    return [
+    found = [
         checks.made_for(manifest, task),
         *scope_check(task_file(settings, task.name)[1].risk, manifest, settings.state / release.folder),
         checks.unseen(test, trained_on),
-        checks.agreement([row.value for row in rows], served),
+        checks.agreement([row.value for row in rows], [said.value if said else None for said in served]),
     ]
+    if task.kind == "classify":
+        sure = [said.confidence if said else None for said in served]
+        found.append(checks.as_sure([row.confidence for row in rows], sure))
+    return found
 
 
 async def _measured(task: Task, release: Release, settings: Settings, store: Store, *, progress: Progress) -> Report:
@@ -115,14 +119,14 @@ def trainer_rows(folder: Path) -> list[TrainerRow]:
 
 async def _served(
     task: Task, release: Release, rows: Sequence[TrainerRow], settings: Settings, store: Store, *, progress: Progress
-) -> list[JsonObject | None]:
-    """What the artefact answers to the trainer's rows, one value a row; None where it failed."""
+) -> list[Prediction | None]:
+    """What the artefact answers to the trainer's rows, one answer a row; None where it failed."""
     engine = await asyncio.to_thread(Lineup(settings, store, task).release, release)
     path = AnswerPath(task=task, tiers=(Tier(engine, release.name),))
     seats = asyncio.Semaphore(AT_ONCE)
     done = 0
 
-    async def one(row: TrainerRow) -> JsonObject | None:
+    async def one(row: TrainerRow) -> Prediction | None:
         nonlocal done
         request = msgspec.structs.replace(ask(task, row.input, id=row.id), deadline=PATIENCE_S)
         async with seats:
@@ -132,7 +136,7 @@ async def _served(
                 said = None
         done += 1
         progress("the trainer's own rows, served", done, len(rows))
-        return said.value if said else None
+        return said
 
     try:
         return list(await asyncio.gather(*[one(row) for row in rows]))

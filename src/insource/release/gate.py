@@ -6,6 +6,7 @@ across the demand the check says so in `detail["remark"]`, so that nobody takes 
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from math import log
 
 from insource.engines.artefact import Manifest
 from insource.errors import Invalid
@@ -13,6 +14,7 @@ from insource.nouns import Candidate, Check, JsonObject, Pair, Release, Report, 
 
 BASELINE = "baseline"
 AGREEMENT = 0.995
+AS_SURE, TAIL = 0.25, 0.001
 LEAK = 0.01
 LATENCIES = ("p50_ms", "p95_ms", "p99_ms")
 LOWER_IS_BETTER = ("ece", "brier", "aurc", *LATENCIES)
@@ -111,6 +113,32 @@ def agreement(trained: Sequence[JsonObject | None], served: Sequence[JsonObject 
         passed=bool(asked) and share >= AGREEMENT,
         detail={"share": share, "same": same, "n": len(asked), "rows": len(trained)},
     )
+
+
+def as_sure(trained: Sequence[float | None], served: Sequence[float | None]) -> Check:
+    """The artefact as served is as sure as its trainer saw, for the promise was fitted on those confidences.
+
+    The mean distance of a row's two confidences in log-odds, each held within `TAIL` of 0 and 1, is at most `AS_SURE`.
+    Rows of which either is not known do not count. docs/decisions/0048 says what was measured.
+    """
+    apart = [
+        abs(_log_odds(a) - _log_odds(b))
+        for a, b in zip(trained, served, strict=True)
+        if a is not None and b is not None
+    ]
+    mean = sum(apart) / len(apart) if apart else 0.0
+    return Check(
+        name="as sure as trained",
+        demanded=f"confidences at most {AS_SURE:g} apart in log-odds, on average",
+        found=f"{mean:.3f} (n {len(apart):,})" if apart else "the trainer left no confidences",
+        passed=mean <= AS_SURE,
+        detail={"mean": mean, "most": max(apart, default=0.0), "n": len(apart)},
+    )
+
+
+def _log_odds(confidence: float) -> float:
+    held = min(max(confidence, TAIL), 1 - TAIL)
+    return log(held / (1 - held))
 
 
 def well_formed(report: Report, name: str) -> Check:

@@ -124,10 +124,10 @@ class Labelling:
         logits = [_voted(scores, self._dev) for scores in windows]
         firsts = [i for i, piece in enumerate(self._dev) if not i or piece.owner != self._dev[i - 1].owner]
         read, answers = calibrate(self.task, logits, [self.data.dev[i] for i in firsts], self.tokens)
-        best = torch.stack([_voted(scores.max(1, keepdim=True).values, self._dev)[:, 0] for scores in windows])
+        fits = torch.stack([_voted(scores.logsumexp(1, keepdim=True), self._dev)[:, 0] for scores in windows])
         answers = [
             msgspec.structs.replace(answer, novelty=-strange)
-            for answer, strange in zip(answers, best.mean(0).tolist(), strict=True)
+            for answer, strange in zip(answers, fits.mean(0).tolist(), strict=True)
         ]
         rows = {head.name: trained.rows.cpu() for head, trained in zip(read, model.heads, strict=True)}
         vocabulary = model.body.get_input_embeddings().weight.detach().to(torch.bfloat16).cpu().clone()
