@@ -19,6 +19,7 @@ from typing import Any
 
 import bad_day_rows
 import call_rows
+import console_rows
 import contract_rows
 import engine_rows
 import extract_rows
@@ -171,6 +172,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "format": (["format.py", "."], constrained),
     "calls": (["calls.py", "."], call_rows.calls),
     "malformed": (["malformed.py", "."], call_rows.malformed),
+    "console": (["console.py", "."], console_rows.console),
     "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),

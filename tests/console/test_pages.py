@@ -29,6 +29,14 @@ async def test_an_empty_workspace_says_what_comes_first(tmp_path):
         assert "insource init" in (await web.get("/console/")).text
 
 
+async def test_a_task_file_that_cannot_be_read_hides_no_other(tmp_path):
+    async with seated(tmp_path) as place, place.seat() as web:
+        (tmp_path / "tasks" / "broken.toml").write_text('name = "broken"\nkind = "divine"\n')
+        found = await web.get("/console/")
+        assert found.status_code == 200 and "broken" in found.text and 'id="task-tickets"' in found.text
+        assert (await web.get("/console/governance")).status_code == 200
+
+
 async def test_a_call_is_explained(tmp_path):
     async with seated(tmp_path) as place, place.seat() as web:
         sure, unsure = await place.asked("refund please"), await place.asked("unsure about it")

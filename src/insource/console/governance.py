@@ -4,11 +4,13 @@ from starlette.responses import Response
 
 from insource.console.guard import Visit
 from insource.console.pages import page
+from insource.errors import InsourceError
 from insource.journeys import audit
 from insource.journeys.audit import checkpoint_file
 from insource.journeys.egress import report
 from insource.journeys.keys import moment
-from insource.settings import load_task
+from insource.nouns import Task
+from insource.settings import Settings, load_task
 from insource.store import checkpoints
 
 
@@ -19,7 +21,7 @@ async def show(visit: Visit) -> Response:
     return page(
         visit,
         "governance.html",
-        tasks=[load_task(settings, name) for name in visit.tasks],
+        tasks=[task for name in visit.tasks if (task := _readable(settings, name)) is not None],
         engines=settings.engines,
         left=await report(settings),
         head=await store.chain_head(),
@@ -29,3 +31,11 @@ async def show(visit: Visit) -> Response:
         keep=settings.audit,
         open=visit.house.ring.open,
     )
+
+
+def _readable(settings: Settings, name: str) -> Task | None:
+    """The task; None where its file cannot be read, which the overview says."""
+    try:
+        return load_task(settings, name)
+    except InsourceError:
+        return None
