@@ -19,8 +19,6 @@ def console(d: dict[str, Any]) -> Iterator[Row]:
     held = review["a_minute"] >= 20 and review["as_pressed"] and not (review["left"] or review["chain_faults"])
     yield f"… {review['items']} answers reviewed by keyboard alone", "≥ 20 a minute", found, held
     found = f"p50 {beside['read_p50_ms']:.2f} ms and p99 {beside['read_p99_ms']:.1f}, without "
-    found += (
-        f"{beside['alone_p50_ms']:.2f} and {beside['alone_p99_ms']:.1f}; a page p50 {beside['page_p50_ms']:.0f} ms, "
-    )
+    found += f"{beside['alone_p50_ms']:.2f} and {beside['alone_p99_ms']:.1f}; a page {beside['page_p50_ms']:.0f} ms, "
     found += f"{d['records']:,} calls on record"
     yield "… a caller's times while five pages a second are opened", "shown", found, True
