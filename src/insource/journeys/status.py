@@ -115,7 +115,7 @@ async def gather(task: Task, store: Store) -> Facts:
         asked=tuple(name for name, asked in gates.items() if asked),
         live=live.name if live else "",
         calls=calls,
-        waiting=len(await store.pending(task.name, LOOK_BACK)),
+        waiting=(await store.queues()).get(task.name, 0),
     )
 
 
