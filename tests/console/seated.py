@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 from serving import RULES, path_of, socket_of, tickets, workspace
+from starlette.applications import Starlette
 
 from insource.console.app import create_console
 from insource.engines.scripted import Scripted
@@ -29,6 +30,7 @@ class Place:
     url: str
     store: Store
     settings: Settings
+    app: Starlette
 
     async def key(self, name: str, *roles: str, **more) -> str:
         return (await keys.create(self.store, Key(id="", name=name, roles=roles, **more)))[1]
@@ -70,4 +72,4 @@ async def seated(root: Path, *, network: bool = False) -> AsyncIterator[Place]:
         app = create_app(settings, store, {"tickets": path}, network=network)
         app.mount("/console", create_console(settings, store, app.state.keyring))
         async with socket_of(app) as url:
-            yield Place(url, store, settings)
+            yield Place(url, store, settings, app)

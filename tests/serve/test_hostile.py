@@ -9,7 +9,8 @@ import pytest
 from serving import gateway, say
 
 from insource.errors import Invalid, Refused
-from insource.serve.faults import error_body, without_folders
+from insource.nouns import without_folders
+from insource.serve.faults import error_body
 
 
 def alive(answer: httpx.Response) -> None:

@@ -27,6 +27,7 @@ from insource.console.guard import (
 from insource.console.pages import STATIC, asset, render
 from insource.console.sessions import Ring
 from insource.errors import InsourceError, Unauthorized
+from insource.nouns import without_folders
 from insource.settings import Settings
 from insource.store import Store
 
@@ -37,8 +38,8 @@ def create_console(settings: Settings, store: Store, ring: Ring) -> Starlette:
     """The ASGI app that stands at /console. The caller closes the store, and keeps foreign pages out."""
     app = Starlette(
         routes=[*OPEN, *PAGES],
-        middleware=[Middleware(Sealed)],
-        exception_handlers={InsourceError: _on_ours, HTTPException: _on_http, Exception: _on_bug},
+        middleware=[Middleware(Sealed, on_bug=_on_bug)],
+        exception_handlers={InsourceError: _on_ours, HTTPException: _on_http},
     )
     app.state.house = House(settings, store, ring)
     return app
@@ -110,6 +111,7 @@ def _wrong(http: HttpRequest, status: int, words: str, hint: str) -> Response:
     house: House = http.app.state.house
     session = house.sessions.of(token_of(http))
     theme = session.theme if session is not None else ""
+    words, hint = without_folders(words), without_folders(hint)
     return HTMLResponse(render("wrong.html", {"words": words, "hint": hint, "status": status, "theme": theme}), status)
 
 

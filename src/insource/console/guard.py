@@ -1,15 +1,15 @@
 """Who may see a page: each declares it. What comes in by a form is read here, and what goes out is held to itself."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import get_args
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from insource.console.sessions import COOKIE, Ring, Session, Sessions, cookie
 from insource.errors import Denied, Invalid, Missing
@@ -22,6 +22,7 @@ REVIEWER: tuple[Role, ...] = ("reviewer", "admin")
 OPERATOR: tuple[Role, ...] = ("operator", "admin")
 MOST_FORM = 256 * 1024
 MOST_FIELDS = 1_000
+MOST_QUERY = 200  # letters of a parameter of the address
 SAME = ("same-origin", "none", "")
 ANYBODY = Key(id="", name="", roles=get_args(Role))  # who sits here while no key is asked for
 POLICY = (
@@ -47,6 +48,7 @@ class House:
     store: Store
     ring: Ring
     sessions: Sessions = field(default_factory=Sessions)
+    verifying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,14 @@ class Visit:
         names = task_names(self.settings)
         return [name for name in names if not self.key.scopes or name in self.key.scopes]
 
+    @property
+    def here(self) -> str:
+        """The path and query of the page."""
+        return _here(self.http)
+
     def query(self, name: str) -> str:
-        """A parameter of the address, "" where it is not there."""
-        return self.http.query_params.get(name, "").strip()
+        """A parameter of the address, cut to `MOST_QUERY` letters; "" where it is not there."""
+        return self.http.query_params.get(name, "").strip()[:MOST_QUERY]
 
     def task(self) -> Task:
         """The task that the address names. Raises `Missing`: also for one that may not be seen."""
@@ -113,23 +120,34 @@ class Page(Route):
 
 
 class Sealed:
-    """Adds to every answer what keeps a browser from going elsewhere with it; a page may say a policy of its own."""
+    """Adds to every answer what keeps a browser from going elsewhere with it; a page may say a policy of its own.
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self.app = app
+    So it does to what `on_bug` answers of a fault of ours, which goes no further: the gateway knows nothing of pages.
+    """
+
+    def __init__(self, app: ASGIApp, on_bug: Callable[[HttpRequest, Exception], Awaitable[Response]]) -> None:
+        self.app, self.on_bug = app, on_bug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the call on."""
+        begun = False
 
-        async def sealed(message: dict[str, object]) -> None:
+        async def sealed(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
-                said: list[tuple[bytes, bytes]] = list(message.get("headers", ()))  # type: ignore[call-overload]
+                begun = True
+                said: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
                 names = {name for name, _ in said}
                 more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in names]
-                message = message | {"headers": said + more}
+                message = {**message, "headers": said + more}
             await send(message)
 
-        await self.app(scope, receive, sealed)  # type: ignore[arg-type]
+        try:
+            await self.app(scope, receive, sealed)
+        except Exception as error:
+            if begun:
+                raise
+            await (await self.on_bug(HttpRequest(scope), error))(scope, receive, sealed)
 
 
 def to(path: str, *, session: Session | None = None, scope: Scope | None = None) -> Response:
@@ -142,7 +160,10 @@ def to(path: str, *, session: Session | None = None, scope: Scope | None = None)
 
 def own_path(text: str) -> str:
     """A path of this console, for going back there; the overview where the text is none."""
-    found = urlsplit(text)
+    try:
+        found = urlsplit(text)
+    except ValueError:  # brackets that are no address
+        return "/console"
     ours = found.path == "/console" or found.path.startswith("/console/")
     plain = not (found.scheme or found.netloc or "\\" in text or any(ord(letter) < 33 for letter in text))
     return text if ours and plain else "/console"
@@ -150,11 +171,7 @@ def own_path(text: str) -> str:
 
 def token_of(http: HttpRequest) -> str:
     """The session's name in the call's cookies, "" where there is none."""
-    try:
-        found = SimpleCookie(http.headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
+    return http.cookies.get(COOKIE, "")  # cookies of other ports of this machine come along, however odd they are
 
 
 async def read_form(http: HttpRequest) -> dict[str, str]:
@@ -173,9 +190,9 @@ async def read_form(http: HttpRequest) -> dict[str, str]:
 
 
 def check_origin(http: HttpRequest) -> None:
-    """Raises `Denied` for a form that a page of another origin sent, as browsers say of it (Fetch Metadata)."""
+    """Raises `Denied` for what a page of another origin asks, as browsers say of it (Fetch Metadata)."""
     if http.headers.get("sec-fetch-site", "") not in SAME:
-        raise Denied("that form came from another page", hint="go to the console and try again")
+        raise Denied("that came from another page", hint="go to the console and try again")
 
 
 async def _visit(http: HttpRequest, roles: tuple[Role, ...], *, post: bool) -> Visit | Response:
@@ -183,13 +200,10 @@ async def _visit(http: HttpRequest, roles: tuple[Role, ...], *, post: bool) -> V
     session = house.sessions.of(token_of(http))
     key = _key(house, session)
     if key is None:
-        here = http.url.path + (f"?{http.url.query}" if http.url.query else "")
-        return to(f"/console/login?next={quote('/console' if post else here)}")
+        return to(f"/console/login?next={quote('/console' if post else _here(http))}")
     if session is None or (session.key is None and key.id):
-        session = house.sessions.begin()
-        back = own_path(str(http.headers.get("referer", ""))) if post else own_path(
-            http.url.path + (f"?{http.url.query}" if http.url.query else ""))  # fmt: skip
-        return to(back, session=session, scope=http.scope)
+        check_origin(http)  # to a page elsewhere the browser would not show the new session either
+        return to("/console" if post else own_path(_here(http)), session=house.sessions.begin(), scope=http.scope)
     if set(roles).isdisjoint(key.roles):
         raise Denied("this key may not see that", hint=f"it takes the role {' or '.join(roles)}")
     form: dict[str, str] = {}
@@ -199,6 +213,12 @@ async def _visit(http: HttpRequest, roles: tuple[Role, ...], *, post: bool) -> V
         if not session.sent_by(form.pop("form", "")):
             raise Denied("that form is none of this session's", hint="reload the page and try again")
     return Visit(http, house, session, key, form)
+
+
+def _here(http: HttpRequest) -> str:
+    """The path and query that were asked for: not of `http.url`, which begins with what the caller says is our host."""
+    query = http.scope["query_string"].decode("latin-1")
+    return str(http.scope["path"]) + (f"?{query}" if query else "")
 
 
 def _key(house: House, session: Session | None) -> Key | None:

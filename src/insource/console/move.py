@@ -28,7 +28,7 @@ async def make(visit: Visit) -> Response:
             change = await rollback(task.name, visit.settings, visit.store, why=why, by=visit.key.name)
         else:
             release = await _release(visit, task, name)
-            share = int(form["share"]) if form.get("share", "").isdecimal() else 0
+            share = int(given) if (given := form.get("share", "")[:4]).isdecimal() else 0
             stop = await may_move(release, visit.settings, visit.store, to=form.get("to", ""), share=share)
             asked = Asked(to=stop, why=why, who=visit.key.name)
             change = await move(release, visit.settings, visit.store, asked)

@@ -45,7 +45,9 @@ async def decide(visit: Visit) -> Response:
             session.said = "taken back: it waits again"
             return to(f"{here}?record={back}")
         if act == "skip":
-            session.skipped.setdefault(task.name, []).append(record)
+            await _check_theirs(visit, task, record)
+            if record not in (left := session.skipped.setdefault(task.name, [])):
+                left.append(record)
             return to(here)
         await _check_theirs(visit, task, record)
         said = _said(task, form, me, (await visit.store.waiting(record)).value)
@@ -69,7 +71,7 @@ async def labels(visit: Visit) -> Response:
 async def _show(visit: Visit, task: Task, record: str = "", wrong: str = "") -> Response:
     session, me = visit.session, _me(visit)
     item = await _item(visit, task, record or visit.query("record"), me)
-    said = await visit.store.newest_reviews(task.name, LEARNT_FROM)
+    said = await visit.store.newest_reviews(task.name, LEARNT_FROM, visit.tenant)
     value = item.value or {} if item else {}
     trial = await visit.store.trial(item.record) if item else None
     return page(
@@ -84,7 +86,7 @@ async def _show(visit: Visit, task: Task, record: str = "", wrong: str = "") -> 
         search={o.name: matching(o.labels, visit.query(f"q-{o.name}"), CHOICES) for o in task.outputs},
         record=await visit.store.record(item.record) if item else None,
         trial=trial,
-        waiting=(await visit.store.queues()).get(task.name, 0),
+        waiting=(await visit.store.queues(visit.tenant)).get(task.name, 0),
         settled=session.settled.get(task.name, 0),
         skipped=len(session.skipped.get(task.name, [])),
         undoable=session.last.get(task.name, ""),
@@ -103,6 +105,7 @@ async def _item(visit: Visit, task: Task, record: str, me: str) -> Pending | Non
     skipped = visit.session.skipped.setdefault(task.name, [])
     held = await visit.store.lease(task.name, me, len(skipped) + 1, HELD_S, tenant=visit.tenant)
     fresh = [one for one in held if one.record not in skipped]
+    skipped[:] = [one.record for one in held if one.record in skipped]  # what is not held any more was not left here
     if not fresh and held:
         skipped.clear()  # all that is left was left for later: now is later
         fresh = held

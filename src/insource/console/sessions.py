@@ -16,7 +16,7 @@ from starlette.types import Scope
 from insource.nouns import Key
 
 COOKIE = "insource_console"
-MOST, IDLE_S = 1_000, 12 * 3600.0
+MOST, EACH, IDLE_S = 1_000, 50, 12 * 3600.0
 Theme = Literal["", "light", "dark"]
 
 
@@ -58,7 +58,10 @@ class Session:
 
 
 class Sessions:
-    """The browsers that were here lately, `MOST` of them; the one that was away longest goes first."""
+    """The browsers that were here lately, `MOST` of them, `EACH` of one key; the one that was away longest goes first.
+
+    So who holds one key cannot send away the holders of others by signing in over and over.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -80,6 +83,9 @@ class Sessions:
         if before is not None:
             session.theme, session.shortcuts = before.theme, before.shortcuts
             self.end(before)
+        same = [one for one in self._known.values() if one.key == key] if key else []
+        for one in same[: max(0, len(same) + 1 - EACH)]:
+            self.end(one)
         self._known[session.token] = session
         while len(self._known) > MOST:
             self._known.popitem(last=False)

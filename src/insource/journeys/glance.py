@@ -65,7 +65,7 @@ class Glance(Noun, frozen=True, kw_only=True):
 async def glance(task: Task, settings: Settings, store: Store, tenant: str | None = None) -> Glance:
     """The task as its newest calls show it; those of one tenant where `tenant` names one."""
     found = await store.find(Wanted(task=task.name, tenant=tenant), limit=NEWEST)
-    said = await store.newest_reviews(task.name, REVIEWS)
+    said = await store.newest_reviews(task.name, REVIEWS, tenant)
     live, tried = await store.live(task.name), await store.on_trial(task.name)
     summed = await asyncio.to_thread(seen, found.records, settings)
     parts, p50, p95, usd, saved = summed
@@ -82,7 +82,7 @@ async def glance(task: Task, settings: Settings, store: Store, tenant: str | Non
         p95_ms=p95,
         usd=usd,
         saved=saved,
-        waiting=(await store.queues()).get(task.name, 0),
+        waiting=(await store.queues(tenant)).get(task.name, 0),
         right=right,
         right_of=of,
     )

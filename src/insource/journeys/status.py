@@ -143,7 +143,7 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         asked=tuple(name for name, asked in gates.items() if asked),
         live=live.name if live else "",
         calls=calls,
-        waiting=len(await store.pending(task.name, LOOK_BACK)),
+        waiting=(await store.queues()).get(task.name, 0),
         pilot=_held(await store.stage_changes(task.name)),
         **await _on_its_way(releases, settings, store),
         holdout=f"{lately.triage.state}: {lately.triage.why}" if lately.results else "",

@@ -44,7 +44,7 @@ from insource.nouns.request import Message, Request, ask
 from insource.nouns.reviewing import Reviewing
 from insource.nouns.rollout import Rollout, Side, Trial
 from insource.nouns.task import Kind, Output, Risk, Route, Task, When
-from insource.nouns.visible import visible
+from insource.nouns.visible import visible, without_folders
 
 __all__ = [
     "ACTIONS",
@@ -130,4 +130,5 @@ __all__ = [
     "stamp",
     "to_json",
     "visible",
+    "without_folders",
 ]

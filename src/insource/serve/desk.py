@@ -15,12 +15,11 @@ from insource.journeys.beside import Pair
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.journeys.terms import tightened
 from insource.journeys.turnstiles import none_left, resting
-from insource.nouns import Key, Pending, Record, Release
+from insource.nouns import Key, Pending, Record, Release, without_folders
 from insource.route import AUTO
 from insource.serve.auth import may_call
 from insource.serve.auto import Auto
 from insource.serve.chat_call import ChatCall
-from insource.serve.faults import without_folders
 from insource.serve.meter import Meter
 from insource.serve.outage import Outage
 from insource.serve.seeing import Seeing

@@ -1,20 +1,15 @@
 """Every error as OpenAI's error body, with the status of our error tree."""
 
-import re
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from insource.errors import EngineDown, InsourceError, OverLimit, Unauthorized
-from insource.nouns import JsonObject, to_json
+from insource.nouns import JsonObject, to_json, without_folders
 
 RETRY_AFTER_S = "1"
 MOST_PATH = 256  # characters of a path that are said again
 NOT_KEPT = {"cache-control": "no-store"}  # what one caller may read is not kept for the next
-# an absolute path of this machine, but not one of our own routes
-# or a place in the caller's own schema
-FOLDERS = re.compile(r"(#/\S*)|(?<![\w.:/])/(?!v1/)(?:[^\s/:'\"]+/)+")
 
 
 class TooLarge(InsourceError):
@@ -38,11 +33,6 @@ def error_body(error: InsourceError) -> JsonObject:
     ours = "/" in error.at and not error.at.startswith("#")  # a file of this machine
     param = error.at if error.at and not ours else None
     return {"error": {"message": message, "type": kind(error.status), "param": param, "code": error.code}}
-
-
-def without_folders(text: str) -> str:
-    """The text with the files of this machine by name only: where they lie is no caller's business."""
-    return FOLDERS.sub(r"\1", text)
 
 
 def error_response(error: InsourceError, headers: dict[str, str] | None = None) -> Response:

@@ -26,8 +26,7 @@ from insource.engines.alarm import Alarm
 from insource.errors import Invalid, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.recover import Refused, added, carry, changed, overtaken, recover, spool_folder
-from insource.nouns import Intent, Pending, Record
-from insource.serve.faults import without_folders
+from insource.nouns import Intent, Pending, Record, without_folders
 from insource.settings import Settings
 from insource.store import Store
 from insource.store.process import this_process

@@ -21,9 +21,9 @@ class Queue:
         """What waits for a person, of one task or of all, oldest first."""
         return await self._thread.look(lambda c: records.pending(c, task, limit))
 
-    async def queues(self) -> dict[str, int]:
-        """Task → how many of its answers wait for a person."""
-        return await self._thread.look(records.queues)
+    async def queues(self, tenant: str | None = None) -> dict[str, int]:
+        """Task → how many of its answers wait for a person; of the calls of `tenant`, where one is named."""
+        return await self._thread.look(lambda c: records.queues(c, tenant))
 
     async def waiting(self, record: str) -> Pending:
         """What waits for a person under this record. Raises `Missing`, or `Conflict` when it does not wait."""

@@ -142,9 +142,11 @@ def put_up(connection: Connection, pending: Pending) -> None:
     bulk.insert(driver(connection), PENDING, PENDING_NAMES, [row], "ON CONFLICT DO NOTHING")
 
 
-def queues(connection: Connection) -> dict[str, int]:
-    """Task → how many of its answers wait for a person."""
+def queues(connection: Connection, tenant: str | None = None) -> dict[str, int]:
+    """Task → how many of its answers wait for a person; of the calls of `tenant`, where one is named."""
     found = select(PENDING.c.task, func.count()).where(PENDING.c.settled.is_(False)).group_by(PENDING.c.task)
+    if tenant is not None:
+        found = found.join(RECORD, RECORD.c.id == PENDING.c.record).where(RECORD.c.tenant == tenant)
     return {task: int(count) for task, count in connection.execute(found)}
 
 

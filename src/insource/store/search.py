@@ -75,8 +75,13 @@ def judged(connection: Connection, record: str) -> Judged:
     )
 
 
-def newest_reviews(connection: Connection, task: str, limit: int) -> list[tuple[Pending, Review]]:
-    """The newest verdicts on the task's answers, oldest of them first, with what each was about."""
+def newest_reviews(
+    connection: Connection, task: str, limit: int, tenant: str | None = None
+) -> list[tuple[Pending, Review]]:
+    """The newest verdicts on the task's answers, oldest of them first, with what each was about.
+
+    Only those on the calls of `tenant`, where one is named.
+    """
     newest = (
         select(REVIEW.c.seq, PENDING.c.body.label("pending"), REVIEW.c.body.label("review"))
         .join_from(REVIEW, PENDING, REVIEW.c.record == PENDING.c.record)
@@ -84,5 +89,7 @@ def newest_reviews(connection: Connection, task: str, limit: int) -> list[tuple[
         .order_by(REVIEW.c.seq.desc())
         .limit(limit)
     )
+    if tenant is not None:
+        newest = newest.join(RECORD, RECORD.c.id == REVIEW.c.record).where(RECORD.c.tenant == tenant)
     rows = connection.execute(newest).all()
     return [(stored(row.pending, Pending), stored(row.review, Review)) for row in reversed(rows)]

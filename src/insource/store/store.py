@@ -294,9 +294,9 @@ class Store(Queue):
         """What a person was shown of a call, and what was said of it."""
         return await self._thread.look(lambda c: search.judged(c, record))
 
-    async def newest_reviews(self, task: str, limit: int) -> list[tuple[Pending, Review]]:
+    async def newest_reviews(self, task: str, limit: int, tenant: str | None = None) -> list[tuple[Pending, Review]]:
         """The newest verdicts on the task's answers, oldest of them first, with what each was about."""
-        return await self._thread.look(lambda c: search.newest_reviews(c, task, limit))
+        return await self._thread.look(lambda c: search.newest_reviews(c, task, limit, tenant))
 
     async def input_hashes(self, ids: list[str]) -> dict[str, str]:
         """Record → keyed hash of its input, for those of `ids` that there are."""
