@@ -107,7 +107,7 @@ def _scope(alarms: float, manifest: Manifest, held: HeldOut | None) -> Scope | N
 def _of_scope(alarms: float, scope: Scope | None, manifest: Manifest, held: HeldOut | None) -> str:
     if scope is None:
         mute = "an engine that writes its answer does not say how strange a text is"
-        why = OLD if held is None else MUTE if manifest.engine == "llamacpp" else mute
+        why = OLD if held is None else MUTE if manifest.engine not in SAYS_NOVELTY else mute
         return f"what is out of scope cannot be told: {why}"
     rows = len(scope.held_out)
     if scope.missing:
