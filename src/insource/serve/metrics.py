@@ -32,7 +32,7 @@ class Now:
     """What is read when somebody asks. `waiting` is None where the store did not say, `spool` where there is none.
 
     `cache` says how often there was an answer to give again, `kept` how many there are and their bytes. `alerts` are
-    the open ones, by task and cause.
+    the open ones, by task and cause. At `unasked` calls of trials the other release was not asked.
     """
 
     in_flight: int
@@ -44,6 +44,7 @@ class Now:
     kept: tuple[int, int] = (0, 0)
     spool: Seen | None = None
     alerts: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+    unasked: int = 0
 
 
 Counts = Mapping[tuple[str, ...], float]
@@ -145,7 +146,9 @@ class Metrics:
         """The exposition, and its content type, in the format that `accept` asks for."""
         registry = CollectorRegistry(auto_describe=False)
         spool = _spool(now.spool) if now.spool else ()
-        registry.register(_Once([*self._counts(), *_gauges(now), _cache(now), *spool, *self._process.collect()]))
+        registry.register(
+            _Once([*self._counts(), *_gauges(now), _cache(now), _unasked(now), *spool, *self._process.collect()])
+        )
         encode, kind = choose_encoder(_asked(accept))
         return encode(registry), kind
 
@@ -212,6 +215,11 @@ def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[tup
 def _cache(now: Now) -> Metric:
     words = "Calls that may be answered by what was answered before, by whether they were."
     return _counter("insource_cache", words, ("task", "result"), now.cache)
+
+
+def _unasked(now: Now) -> Metric:
+    words = "Calls of releases on trial at which the other release was not asked, since too many waited."
+    return _counter("insource_trial_unasked", words, (), {(): now.unasked})
 
 
 def _gauges(now: Now) -> Iterator[Metric]:

@@ -29,6 +29,7 @@ async def metrics(http: HttpRequest) -> Response:
         kept=desk.answers.kept,
         spool=spool,
         alerts=alerts,
+        unasked=desk.trying.skipped,
     )
     body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})
