@@ -149,6 +149,7 @@ async def test_where_no_threshold_would_do_nothing_is_changed_and_a_person_is_ca
         assert found.next == "insource improve tickets, or insource release rollback tickets"
         (job,) = [job for job in (await nightly(settings, store)).jobs if job.name == "promise"]
         assert (job.state, job.next) == ("look", found.next)
+        assert "promise broken" in {one.cause for one in await store.open_alerts("tickets")}
         assert await store.tightened("tickets@1.0.0") is None
 
 

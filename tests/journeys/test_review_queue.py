@@ -46,9 +46,9 @@ def place(root: Path, review: str):
     return load_settings(root)
 
 
-async def waits(store: Store, i: int, *, hours: float, text: str = "leaks", **more) -> Pending:
+async def waits(store: Store, i: int, *, hours: float, text: str = "leaks", outcome="review", **more) -> Pending:
     created = stamp(time.time() - hours * 3600)
-    record = Record(id=named(i), task="tickets", release=None, tenant="local", attempts=(), outcome="review",
+    record = Record(id=named(i), task="tickets", release=None, tenant="local", attempts=(), outcome=outcome,
                     input_hash="", latency_ms=1.0, created=created)  # fmt: skip
     item = Pending(record=record.id, task="tickets", input=text, value={"intent": "refund"}, created=created, **more)
     await store.append(record, item)
@@ -69,7 +69,7 @@ async def test_what_nobody_settled_in_time_is_settled_by_the_fallback_once(tmp_p
     async with await Store.open(settings) as store:
         for i, hours in enumerate((9, 7, 10)):
             await waits(store, i, hours=hours)
-        await waits(store, 3, hours=20, reason="drawn by chance")
+        await waits(store, 3, hours=20, reason="drawn by chance", outcome="answered")
         await store.settle(said(2, "ann"))
         found = await overdue("tickets", settings, store)
         wanted = {"provisional": 2} if otherwise == "provisional" else {"drop": 1, "provisional": 1}
@@ -98,6 +98,31 @@ async def test_an_engine_is_asked_instead_on_record_and_its_answer_is_no_label(t
         assert to_example(load_task(settings, "tickets"), item, review) is None
         assert [one.record for one in await store.pending("tickets")] == [named(1)], "and nothing new waits"
         assert (await store.verify_chain()).faults == ()
+
+
+@pytest.mark.parametrize("policy", ["provisional", "escalate", "drop"])
+async def test_what_is_out_of_scope_gets_no_answer_by_waiting_and_what_was_given_stands(tmp_path, policy):
+    settings = place(tmp_path, f'within = "8h"\notherwise = "{policy}"\nengine = "hub"')
+    async with await Store.open(settings) as store:
+        await waits(store, 0, hours=9, outcome="out_of_scope", reason="out of scope, 0.1% of the rows held out are")
+        await waits(store, 1, hours=9, outcome="answered", reason="feedback")
+        assert (await overdue("tickets", settings, store)).settled == {"drop": 1, "provisional": 1}
+        said_of = {review.record: (review.fallback, review.corrected) for _, review in await store.reviews("tickets")}
+        assert said_of == {named(0): ("drop", None), named(1): ("provisional", None)}
+        assert len(await store.records("tickets")) == 2, "no engine was asked"
+
+
+async def test_no_engine_is_paid_for_what_somebody_looks_at_and_what_it_cannot_answer_is_anybodys(tmp_path):
+    settings = place(tmp_path, 'within = "1m"\notherwise = "escalate"\nengine = "hub"')
+    async with await Store.open(settings) as store:
+        await waits(store, 0, hours=2)
+        await store.lease("tickets", "ann", 1, 60)
+        await waits(store, 1, hours=1, text="no answer to this")
+        found = await overdue("tickets", settings, store)
+        assert (found.held, found.left, found.settled) == (1, 1, {})
+        asked = [one for one in await store.records("tickets") if one.caller == "timeout"]
+        assert [one.outcome for one in asked] == ["failed"], "of the other item nobody was asked"
+        assert [one.record for one in await store.lease("tickets", "bob", 5, 60)] == [named(1)]
 
 
 async def test_the_engine_is_not_asked_where_the_text_may_not_go(tmp_path):

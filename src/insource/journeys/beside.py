@@ -6,6 +6,8 @@ to nobody.
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from insource.errors import InsourceError
 from insource.journeys.answer import Path, answer, discard
 from insource.journeys.scanned import watched
@@ -113,8 +115,11 @@ class _Said:
 
 
 def _given(attempt: Attempt) -> _Said:
-    code = attempt.decision.reason.partition(":")[0]
-    return _Said(attempt.prediction, attempt.decision.accepted, attempt.usd, code)
+    """What was said; where that is that no label fits, the likeliest one, which was withheld, counts for nothing."""
+    code, said = attempt.decision.reason.partition(":")[0], attempt.prediction
+    if said is not None and attempt.decision.code == "out_of_scope":
+        said = msgspec.structs.replace(said, value={})
+    return _Said(said, attempt.decision.accepted, attempt.usd, code)
 
 
 async def _asked(request: Request, path: Path) -> _Said:

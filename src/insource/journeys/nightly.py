@@ -245,12 +245,17 @@ async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
 
 async def _recheck(task: str, settings: Settings, store: Store) -> Job:
     """What was promised of the error of given answers."""
+    broken = "promise broken"
     try:
         found = await recheck(task, settings, store)
     except Conflict as error:
-        return Job(name="promise", task=task, state="nothing to do", words=str(error))
-    state: State = "look" if found.state == "broken" else "done" if found.state == "holds" else "nothing to do"
-    return Job(name="promise", task=task, state=state, words=f"{found.state}: {found.why}", next=found.next)
+        return Job(name="promise", task=task, state="nothing to do", words=str(error), over=(broken,))
+    words = f"{found.state}: {found.why}"
+    if found.state == "broken":
+        cause = Cause(cause=broken, words=found.why, next=found.next)
+        return Job(name="promise", task=task, state="look", words=words, next=found.next, causes=(cause,))
+    state: State = "done" if found.state == "holds" else "nothing to do"
+    return Job(name="promise", task=task, state=state, words=words, next=found.next, over=(broken,))
 
 
 WORKSPACE: dict[str, Callable[[Settings, Store], Awaitable[Job]]] = {

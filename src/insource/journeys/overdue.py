@@ -3,26 +3,23 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
 
 from insource.errors import Conflict, Denied, InsourceError, Invalid, Missing
-from insource.journeys.answer import DRAWN, Path, answer
-from insource.journeys.beside import DIFFER
+from insource.journeys.answer import Path, answer
 from insource.journeys.lineup import Lineup
 from insource.journeys.scanned import open_scans
 from insource.journeys.serve import configured_tier
-from insource.nouns import TIMEOUT, JsonObject, Noun, Pending, Record, Review, Reviewing, Task, ask, record_id
+from insource.nouns import TIMEOUT, Fallback, JsonObject, Noun, Pending, Record, Review, Reviewing, Task, ask, record_id
 from insource.review import oldest
 from insource.route import permitted
 from insource.settings import Settings, load_task, task_file
 from insource.store import Store
 
 LOOK, MOST = 100_000, 1_000
-GIVEN = (DRAWN, DIFFER)  # these were answered, and wait only to be looked at
-Ask = Callable[[Pending], Awaitable[tuple[JsonObject | None, str]]]
+HELD_S = 60.0  # beside what the engine may take: nobody is to begin on what is being paid for
 
 
 class Overdue(Noun, frozen=True, kw_only=True):
@@ -46,7 +43,8 @@ async def overdue(name: str, settings: Settings, store: Store, now: float | None
     """Settles what waits longer than `[review] within` of the task called `name`, at most 1,000 items a time.
 
     An item that somebody holds is left to them. With "escalate" the engine is asked, and that call is on record like
-    any other; what it does not answer waits on. Raises as `load_task` does.
+    any other; what it does not answer waits on. What was given already stands, and of what is out of scope there is no
+    answer, whatever the policy says. Raises as `load_task` does.
     """
     policy = task_file(settings, name)[1].review
     if not policy.within_s:
@@ -62,7 +60,8 @@ async def overdue(name: str, settings: Settings, store: Store, now: float | None
     async with _Asked(task, policy, settings, store) as asked:
         for pending in late:
             try:
-                review = await _fallback(pending, policy, asked)
+                record = await store.record(pending.record)
+                review = await _fallback(record, pending, policy, asked)
                 await store.settle(review)
                 settled[str(review.fallback)] += 1
             except Conflict:
@@ -72,19 +71,26 @@ async def overdue(name: str, settings: Settings, store: Store, now: float | None
     return Overdue(settled=dict(settled), held=held, left=left, why=why)
 
 
-async def _fallback(pending: Pending, policy: Reviewing, asked: "_Asked") -> Review:
+def _of(record: Record, policy: Reviewing) -> Fallback:
+    """What becomes of an answer that nobody looked at: as the policy says only where the task left it undecided."""
+    if record.outcome == "out_of_scope":
+        return "drop"  # no answer of the task fits: neither the one that was withheld nor another engine's
+    return policy.otherwise if record.outcome == "review" else "provisional"
+
+
+async def _fallback(record: Record, pending: Pending, policy: Reviewing, asked: "_Asked") -> Review:
     review = Review(
         record=pending.record,
         verdict="unsure",
         note=f"nobody settled it within {policy.within}",
         reviewer=TIMEOUT,
         decided=datetime.now(UTC).isoformat(timespec="seconds"),
-        fallback="provisional" if pending.reason in GIVEN else policy.otherwise,
+        fallback=_of(record, policy),
     )
     if review.fallback != "escalate":
         return review
-    value, record = await asked(pending)
-    return msgspec.structs.replace(review, corrected=value, note=f"{review.note}; {policy.engine} answered: {record}")
+    value, answered = await asked(pending, record.tenant)
+    return msgspec.structs.replace(review, corrected=value, note=f"{review.note}; {policy.engine} answered: {answered}")
 
 
 class _Asked:
@@ -98,14 +104,21 @@ class _Asked:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for tier in self._path.tiers if self._path else ():
+        if self._path is None:
+            return
+        for tier in self._path.tiers:
             await tier.engine.close()
+        await self._store.let_go(TIMEOUT)  # what was not answered is anybody's again
 
-    async def __call__(self, pending: Pending) -> tuple[JsonObject | None, str]:
-        """What the engine answers, and the record of that call. Raises what it raises, `Invalid` for no answer."""
+    async def __call__(self, pending: Pending, tenant: str) -> tuple[JsonObject | None, str]:
+        """What the engine answers, and the record of that call: nobody else may begin on the item meanwhile.
+
+        Raises what the engine raises, `Invalid` for no answer, `Conflict` where somebody looks at it: then it is not
+        asked.
+        """
         if self._path is None:
             self._path = await self._opened()
-        tenant = (await self._store.record(pending.record)).tenant
+        await self._store.hold(pending.record, TIMEOUT, self._path.deadline + HELD_S)
         request = msgspec.structs.replace(
             ask(self._task, pending.input, id=record_id()), tenant=tenant, caller=TIMEOUT, deadline=self._path.deadline
         )

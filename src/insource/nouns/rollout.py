@@ -38,8 +38,8 @@ class Side(Noun, frozen=True, kw_only=True):
     """What one of two releases did with a call.
 
     `fault` is empty for a valid answer, else how it failed: "length", "refusal", "invalid", or an error's code.
-    `accepted` says whether its confidence is enough to leave by itself. `value` holds labels of closed sets and is None
-    for any other task.
+    `accepted` says whether its confidence is enough to leave by itself. `value` holds labels of closed sets, none where
+    it says that no label fits, and is None for any other task.
     """
 
     release: str
