@@ -140,7 +140,8 @@ def _ready(door: Door, models: list[str], url: str, key: str) -> None:
         return
     bearer = f" -H 'authorization: Bearer {key}'" if key == "KEY" else ""
     door.say(f"""
-ready: {url}/v1, and for people {url}/console   (Ctrl-C stops)
+ready: {url}/v1   (Ctrl-C stops)
+  for people: {url}/console
 
   curl {url}/v1/chat/completions -H 'content-type: application/json'{bearer} \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "…"}}]}}'

@@ -65,8 +65,9 @@ def alert_words(alerts: Sequence[Alert]) -> str:
 
 def _words(found: Watched) -> str:
     state = found.triage
-    when = f", {found.since[:16]} to {found.until[:16]} UTC" if found.calls else ""
-    lines = [f"{bold(found.release)}: {found.calls:,} calls{when}".replace("T", " ")]
+    since, until = (time[:16].replace("T", " ") for time in (found.since, found.until))
+    when = f", {since} to {until} UTC" if found.calls else ""
+    lines = [f"{bold(found.release)}: {found.calls:,} calls{when}"]
     lines.append("  " + mark(state.state in ("steady", "too few"), f"{state.state}: {state.why}"))
     if found.moved:
         rows = [(m.feature, m.against, f"{m.distance:.3f}", f"{m.p:.3f}", m.words) for m in found.moved]
