@@ -10,7 +10,7 @@ from insource.console.app import OPEN, PAGES
 from insource.console.guard import own_path
 from insource.console.sessions import IDLE_S, MOST, Sessions
 from insource.journeys import keys
-from insource.nouns import Release
+from insource.nouns import Release, StageChange
 
 ROLES = ("caller", "reviewer", "operator", "admin")
 SCRIPT = "<script>alert(1)</script>"
@@ -199,6 +199,16 @@ async def released(place: Place) -> Release:
                       artefact="0" * 64, folder="none", created="2026-11-01T00:00:00+00:00")  # fmt: skip
     await place.store.add_release(release)
     return release
+
+
+async def test_a_way_back_is_offered_only_where_there_is_one(tmp_path):
+    async with seated(tmp_path) as place, place.seat() as web:
+        await released(place)
+        change = StageChange(release="tickets@1.0.0", before="candidate", after="live", who="ada", why="first",
+                             evidence="report", created="2026-11-02T00:00:00+00:00")  # fmt: skip
+        await place.store.change_stage(change)
+        page = (await web.get("/console/tasks/tickets/move?release=tickets@1.0.0")).text
+        assert "nothing to go back to" in page and 'value="back"' not in page
 
 
 async def test_a_reviewer_cannot_promote_and_what_forbids_a_move_is_said(tmp_path):

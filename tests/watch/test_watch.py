@@ -97,6 +97,7 @@ def test_what_people_found_wrong_is_degradation_before_it_is_drift(tmp_path):
     assert found.triage.state == "degradation"
     assert "90.0% is demanded" in found.triage.why
     said = CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--window", "300"]).output
+    assert said.splitlines()[0].endswith(" UTC")
     assert "degradation: people find 50.0% right" in said
     assert "next: insource improve tickets, or insource release rollback tickets" in said
 

@@ -1,14 +1,16 @@
 """Promote, and roll back: first what would happen and on what evidence, then the same again with a reason."""
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
 from insource.console.guard import Visit, to
 from insource.console.pages import page
-from insource.errors import InsourceError, Invalid, Missing
+from insource.errors import Conflict, InsourceError, Invalid, Missing
 from insource.journeys.promote import Move as Asked
 from insource.journeys.promote import may_move, move, rollback
-from insource.nouns import Release, Task
-from insource.release.stages import MOVES, has_passed, next_stop
+from insource.nouns import Release, StageChange, Task
+from insource.release.stages import MOVES, former, has_passed, next_stop
 from insource.settings import load_rollout
 
 
@@ -42,14 +44,16 @@ async def _ask(visit: Visit, task: Task, name: str, wrong: str = "") -> Response
     release = await _release(visit, task, name) if name else None
     policy = load_rollout(visit.settings, task.name)
     gates = await visit.store.gates(release.name) if release else []
+    live = await visit.store.live(task.name)
     return page(
         visit,
         "move.html",
         status=409 if wrong else 200,
         task=task,
         release=release,
-        live=await visit.store.live(task.name),
+        live=live,
         tried=await visit.store.on_trial(task.name),
+        behind=_behind(await visit.store.stage_changes(task.name), live),
         moves=MOVES[release.stage] if release else (),
         following=next_stop(release, policy) if release else None,
         policy=policy,
@@ -58,6 +62,14 @@ async def _ask(visit: Visit, task: Task, name: str, wrong: str = "") -> Response
         why=visit.form.get("why", ""),
         wrong=wrong,
     )
+
+
+def _behind(changes: Sequence[StageChange], live: Release | None) -> str:
+    """What was live before what is, and would be again; "" for nothing."""
+    try:
+        return former(changes, live.name if live else None)
+    except Conflict:
+        return ""
 
 
 async def _release(visit: Visit, task: Task, name: str) -> Release:

@@ -240,7 +240,9 @@ async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
     """What nobody looked at in time."""
     found = await overdue(task, settings, store)
     state: State = "look" if found.left else "done" if found.settled else "nothing to do"
-    return Job(name="review", task=task, state=state, words=found.words, next=f"insource review {task}")
+    return Job(
+        name="review", task=task, state=state, words=found.words, next=f"insource review {task}" * bool(found.left)
+    )
 
 
 async def _recheck(task: str, settings: Settings, store: Store) -> Job:

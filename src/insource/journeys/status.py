@@ -280,7 +280,7 @@ def _tenth(task: Task, facts: Facts) -> Need:
 
 
 def _show(facts: Facts) -> str:
-    return f"insource release show {facts.trial.partition(',')[0]}"
+    return f"insource release show {facts.trial.partition(',')[0] or facts.live}"
 
 
 def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
