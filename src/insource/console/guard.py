@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import get_args
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.requests import Request as HttpRequest
@@ -13,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from insource.console.sessions import COOKIE, Ring, Session, Sessions, cookie
 from insource.errors import Denied, Invalid, Missing
-from insource.nouns import Key, Role, Task
+from insource.nouns import ANYBODY, Key, Role, Task
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -24,7 +23,6 @@ MOST_FORM = 256 * 1024
 MOST_FIELDS = 1_000
 MOST_QUERY = 200  # letters of a parameter of the address
 SAME = ("same-origin", "none", "")
-ANYBODY = Key(id="", name="", roles=get_args(Role))  # who sits here while no key is asked for
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

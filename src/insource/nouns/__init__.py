@@ -17,7 +17,7 @@ from insource.nouns.base import (
 )
 from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy, scan_faults
-from insource.nouns.key import Key, Limits, Role, key_id, key_text
+from insource.nouns.key import ANYBODY, Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.networks import PREMISES, Networks, is_public
 from insource.nouns.observe import Levels, Observe
@@ -48,6 +48,7 @@ from insource.nouns.visible import visible, without_folders
 
 __all__ = [
     "ACTIONS",
+    "ANYBODY",
     "CACHED",
     "DEEPEST",
     "KINDS",

@@ -4,7 +4,7 @@ import hmac
 import re
 import string
 import zlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -69,6 +69,9 @@ class Key(Noun, frozen=True, kw_only=True):
     def opened_by(self, text: str) -> bool:
         """Whether this is the key's text; how long that takes says nothing of where they differ."""
         return hmac.compare_digest(self.digest, digest(text.encode()))
+
+
+ANYBODY = Key(id="", name="", roles=get_args(Role))  # who calls while no key is asked for
 
 
 def key_text(id: str, secret: bytes) -> str:

@@ -4,16 +4,14 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import get_args
 
 from insource.errors import Unauthorized
 from insource.journeys.keys import moment
-from insource.nouns import Key, Role, digest, key_id
+from insource.nouns import ANYBODY, Key, digest, key_id
 from insource.store import Store
 
 LOOK_S = 1.0  # how often a gateway looks by itself
 APART_S = 0.1  # how far apart looks are that callers cause
-ANYBODY = Key(id="", name="", roles=get_args(Role))  # who calls while no key is asked for
 NOBODY = Key(id="", name="", digest="0" * 64)
 
 

@@ -105,7 +105,7 @@ class Trying:
             except InsourceError as error:
                 logging.getLogger("insource.serve").warning("not asked beside: %s", error)
                 continue
-            except Exception as bug:
+            except Exception as bug:  # it costs one call of the trial; else nobody would be asked beside any more
                 logging.getLogger("insource.serve").error("a fault of ours beside a call", exc_info=bug)
                 continue
             finally:
@@ -154,7 +154,10 @@ class Turn:
 
 
 def canary(request: Request, live: Path, tried: OnTrial) -> Path:
-    """The path of a call that the canary answers; where it cannot or is not sure, the live release is asked next."""
+    """The path of a call that the canary answers; where it cannot or is not sure, the live release is asked next.
+
+    What it finds out of scope goes to a person all the same: that is its answer, and the trial compares it.
+    """
     ours = tried.pair.ours
     mine = ours if ours.choose is None else ours.choose(request, ours)
     behind = replace(live.tiers[0], threshold=live.threshold)
