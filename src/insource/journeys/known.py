@@ -189,6 +189,17 @@ def calls_per_s(facts: Facts) -> Known:
     )  # fmt: skip
 
 
+def of_calls(facts: Facts) -> list[Known]:
+    """What the calls so far took and cost, as they are on record; nothing without calls."""
+    seen = facts.seen
+    if not seen.n or seen.p50_ms is None or seen.p95_ms is None:
+        return []
+    of = f"the newest {seen.n:,} calls"
+    told = (("median time of a call", seen.p50_ms, "ms"), ("95th percentile of it", seen.p95_ms, "ms"),
+            ("tokens of a call at engines' prices", seen.usd / seen.n, "US$"))  # fmt: skip
+    return [Known(name=name, value=value, unit=unit, how="measured", of=of) for name, value, unit in told]
+
+
 def _share(k: int, n: int) -> Said:
     if n < FEWEST:
         return None, "assumed", ""

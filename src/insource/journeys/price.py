@@ -82,7 +82,7 @@ async def price(task: Task, settings: Settings, store: Store, asked: Asked, toda
     except (ValueError, msgspec.ValidationError) as error:
         raise Invalid(f"{task.name} cannot be priced: {error}", hint="see [price] in docs/how-to/price.md") from error
     return msgspec.structs.replace(
-        found, task=task.name, known=tuple(said), warnings=doubts(rows, today), created=today
+        found, task=task.name, known=(*said, *known.of_calls(facts)), warnings=doubts(rows, today), created=today
     )
 
 
