@@ -43,6 +43,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -135,6 +136,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    suitability: Answers = Answers()
     scan: _ScanFile = _ScanFile()
 
 
