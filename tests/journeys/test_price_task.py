@@ -108,6 +108,11 @@ def test_records_say_how_many_calls_tokens_escalations_and_reviews_there_are(tmp
     assert lines["people"] == pytest.approx(0.25 * found.use.calls_per_month * 2 / 60 * 40)
 
 
+def test_the_volume_that_suitability_was_told_counts_here_too(tmp_path):
+    found = priced(tmp_path, task="[suitability]\ncalls_per_day = 700\n")
+    assert known(found)["calls a day"] == (700.0, "declared")
+
+
 def test_what_failed_was_cut_short_or_given_again_is_no_call():
     calls = [record(i, [("x", 10, 1, 0.0)]) for i in range(30)]
     more = [record(99, [("x", 9999, 1, 0.0)], outcome=outcome) for outcome in ("failed", "interrupted")]

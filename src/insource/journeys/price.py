@@ -97,9 +97,11 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         await store.reports(task.name),
     )
     release = live or next(iter(releases[-1:]), None)
+    _, file = task_file(settings, task.name)
     return Facts(
         task=task,
-        said=task_file(settings, task.name)[1].price,
+        said=file.price,
+        judged=file.suitability,
         seen=known.seen(found.records),
         rows=tuple(rows),
         labelled=sum(dataset.counts.values()) if dataset else 0,
