@@ -127,9 +127,7 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
     known = {"workspace", "store", "serve", "audit", "observe", "networks", "cache", "router", "scan", "engines"}
-    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup", "price"}, (
-        "add its section to the test above"
-    )
+    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup", "price"}, "test its keys as well"
 
 
 def test_every_environment_variable_that_is_read_is_documented() -> None:
