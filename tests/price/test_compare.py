@@ -50,6 +50,11 @@ def test_where_owning_is_cheaper_it_says_since_when():
     )
     assert found.flow.payback == 0
     assert found.before == found.today == "4o"
+    assert (
+        found.also == "luna in place of 4o saves $11,475 a month (96%) with a line of settings, if it answers as well"
+    )
+    assert found.also in html(found)
+    assert not compare([CHEAP, DEAR, own()], use(100_000), today="luna").also
 
 
 def test_what_can_be_taken_away_is_shown_and_not_relied_on():
