@@ -33,6 +33,7 @@ State = Literal["done", "nothing to do", "look", "failed"]
 DAY_S = 86_400
 EVERY = {"monthly": 31, "quarterly": 92, "annual": 366}
 BAD = ("drift", "degradation")
+KEPT, LATE = "recover kept", "review late"
 
 
 class Job(Noun, frozen=True, kw_only=True):
@@ -102,9 +103,15 @@ async def _recover(settings: Settings, store: Store) -> Job:
     """Calls that a killed process left: what it spooled comes in, what it began ends as interrupted."""
     found = await recover(store, spool_folder(settings))
     ended = await end_calls(settings, store)
-    said = [*spoken(found), f"{len(ended):,} calls ended as interrupted"]
-    state: State = "look" if found.refused else "done" if found.files or ended else "nothing to do"
-    return Job(name="recover", state=state, words="; ".join(said))
+    words = "; ".join([*spoken(found), f"{len(ended):,} calls ended as interrupted"])
+    if not found.refused:
+        state: State = "done" if found.files or ended else "nothing to do"
+        return Job(name="recover", state=state, words=words, over=(KEPT,))
+    count = len(found.refused)
+    several = f"{count:,} files of the spool did not come in whole and are kept"
+    few = several if count != 1 else "a file of the spool did not come in whole and is kept"
+    cause = Cause(cause=KEPT, words=few, next="insource store recover")  # which and why is said there: it names calls
+    return Job(name="recover", state="look", words=words, next=cause.next, causes=(cause,))
 
 
 async def _retain(settings: Settings, store: Store) -> Job:
@@ -239,10 +246,11 @@ async def _tell(settings: Settings, store: Store) -> Job:
 async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
     """What nobody looked at in time."""
     found = await overdue(task, settings, store)
-    state: State = "look" if found.left else "done" if found.settled else "nothing to do"
-    return Job(
-        name="review", task=task, state=state, words=found.words, next=f"insource review {task}" * bool(found.left)
-    )
+    if not found.left:
+        state: State = "done" if found.settled else "nothing to do"
+        return Job(name="review", task=task, state=state, words=found.words, over=(LATE,))
+    cause = Cause(cause=LATE, words=f"{found.left:,} wait on: {found.why}", next=f"insource review {task}")
+    return Job(name="review", task=task, state="look", words=found.words, next=cause.next, causes=(cause,))
 
 
 async def _recheck(task: str, settings: Settings, store: Store) -> Job:
