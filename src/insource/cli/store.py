@@ -133,6 +133,8 @@ def _taken_words(found: Taken) -> str:
     lines = [f"new calls {found.records:,}, here already {found.known:,}"]
     lines += [f"waiting for a person, new {found.pending:,}: insource review TASK"] * bool(found.pending)
     lines += [f"reviews taken over {found.reviews:,}"] * bool(found.reviews)
+    lines += [f"words of one of several people {found.opinions:,}"] * bool(found.opinions)
+    lines += [f"taken back there, and now here {found.withdrawn:,}"] * bool(found.withdrawn)
     lines += [f"judged otherwise here, which stands: {', '.join(found.differ[:10])}"] * bool(found.differ)
     return "\n".join(lines)
 

@@ -37,7 +37,4 @@ async def _trouble(name: str, settings: Settings, store: Store) -> str:
         found = await overdue(name, settings, store)
     except InsourceError as error:
         return str(error)
-    except Exception as bug:  # it costs this task an hour; else no queue would be settled any more
-        logging.getLogger("insource.serve").error("a fault of ours in the queue of %s", name, exc_info=bug)
-        return ""
     return found.words if found.left else ""
