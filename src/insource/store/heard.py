@@ -1,7 +1,7 @@
 """What people said of a call in another store, each word of it, and what they took back, taken into this one in SQL.
 
-A word is told by its JSON. What was taken back in either store is taken back in both, and the audit chain has it as
-said and withdrawn; else what was said here stands.
+A word is told by what it says, for an older version may have spelt it otherwise. What was taken back in either store is
+taken back in both, and the audit chain has it as said and withdrawn; else what was said here stands.
 """
 
 from collections.abc import Collection
@@ -48,25 +48,26 @@ def taken_back(connection: Connection) -> dict[str, tuple[Withdrawn, ...]]:
 
 def hear(connection: Connection, pending: Pending, there: Words, gone: Collection[Withdrawn]) -> Heard:
     """Takes in the words on what waits, or waited, under `pending`; `gone` are those taken back here."""
-    said_again = {one.body for one in there.withdrawn}  # what there stands though it was taken back there
-    back = {one.body for one in gone} - said_again
-    withdrawn = sum(_withdraw(connection, pending, one, there) for one in there.withdrawn if one not in gone)
+    known = {_mark(one) for one in gone}
+    withdrawn = sum(_withdraw(connection, pending, one, there) for one in there.withdrawn if _mark(one) not in known)
+    # what stands there though it was taken back there was said again
+    back = {_said(one.body) for one in gone} - {_said(one.body) for one in there.withdrawn}
     fresh, differ = 0, False
     for opinion in there.opinions:
-        body, name = to_json(opinion).decode(), name_of(opinion.record, opinion.reviewer)
-        here = body_of(connection, "opinion", name)
-        differ |= here not in (None, body)
-        if here is None and body not in back:
+        name = name_of(opinion.record, opinion.reviewer)
+        here = _here(connection, "opinion", name)
+        differ |= here not in (None, opinion)
+        if here is None and to_json(opinion) not in back:
+            body = to_json(opinion).decode()
             row = {"name": name, "record": opinion.record, "task": pending.task, "body": body}
             connection.execute(OPINION.insert().values(row))
             links.enter(driver(connection), [("opinion", name, body)])
             fresh += 1
-    here = body_of(connection, "review", pending.record)
+    here = _here(connection, "review", pending.record)
     if here is not None:
-        differ |= there.review is not None and to_json(there.review).decode() != here
-        return Heard(opinions=fresh, withdrawn=withdrawn, differ=differ)
+        return Heard(opinions=fresh, withdrawn=withdrawn, differ=differ or there.review not in (None, here))
     verdict = there.review or (agreed(opinions.of_record(connection, pending.record)) if fresh else None)
-    if verdict is None or to_json(verdict).decode() in back:
+    if verdict is None or to_json(verdict) in back:
         return Heard(opinions=fresh, withdrawn=withdrawn, differ=differ)
     note(connection, waiting(connection, pending.record), verdict)
     return Heard(reviews=1, opinions=fresh, withdrawn=withdrawn, differ=differ)
@@ -77,10 +78,11 @@ def _withdraw(connection: Connection, pending: Pending, gone: Withdrawn, there: 
     said, kind = stored(gone.body, Review), _kind(gone)
     name = said.record if kind == "review" else name_of(said.record, said.reviewer)
     here = body_of(connection, kind, name)
-    if here is not None and (here != gone.body or _stands(gone, there)):
+    if here is not None and (stored(here, Review) != said or said in (there.review, *there.opinions)):
         return False
+    back = Withdrawn(at=gone.at, kind=kind, body=here or gone.body)
     entry = (kind, name, gone.body)
-    links.enter(driver(connection), [entry] * (here is None) + [("withdrawn", name, to_json(gone).decode())])
+    links.enter(driver(connection), [entry] * (here is None) + [("withdrawn", name, to_json(back).decode())])
     if here is not None:
         table, column = ROWS[kind]
         connection.execute(delete(table).where(column == name))
@@ -88,14 +90,21 @@ def _withdraw(connection: Connection, pending: Pending, gone: Withdrawn, there: 
     return True
 
 
+def _here(connection: Connection, kind: Kind, name: str) -> Review | None:
+    body = body_of(connection, kind, name)
+    return None if body is None else stored(body, Review)
+
+
+def _said(body: str) -> bytes:
+    return to_json(stored(body, Review))
+
+
+def _mark(gone: Withdrawn) -> tuple[str, bytes]:
+    return gone.at, _said(gone.body)
+
+
 def _kind(gone: Withdrawn) -> Kind:
     return "review" if gone.kind == "review" else "opinion"
-
-
-def _stands(gone: Withdrawn, there: Words) -> bool:
-    """Whether the same word was said again there."""
-    standing = [there.review] if gone.kind == "review" and there.review else there.opinions
-    return any(to_json(one).decode() == gone.body for one in standing)
 
 
 def opinions_on(connection: Connection, ids: Collection[str]) -> dict[str, tuple[Review, ...]]:
