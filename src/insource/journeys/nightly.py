@@ -6,12 +6,13 @@ What a person should look at becomes an alert, and is told at the end.
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 from insource.errors import Conflict, InsourceError, StoreError
+from insource.journeys import holdout, pinned
 from insource.journeys.alerts import tell
 from insource.journeys.audit import checkpoint, prune
 from insource.journeys.backups import keep_backups
@@ -115,11 +116,21 @@ async def _recover(settings: Settings, store: Store) -> Job:
 
 
 async def _retain(settings: Settings, store: Store) -> Job:
-    """Records beyond what the settings keep."""
-    gone = await prune(settings, store)
-    audit = settings.audit
+    """Records beyond what the settings keep, and as old reports of what the nights asked."""
+    gone, audit = await prune(settings, store), settings.audit
+    looks = await _forget(settings, store) if audit.keep_days else 0
+    words = f"{gone:,} records went" + f", and {looks:,} reports of nights" * bool(looks)
     keeps = f"{audit.keep_days:,} days and {audit.keep_calls:,} calls are kept"
-    return Job(name="retention", state="done" if gone else "nothing to do", words=f"{gone:,} records went; {keeps}")
+    return Job(name="retention", state="done" if gone or looks else "nothing to do", words=f"{words}; {keeps}")
+
+
+async def _forget(settings: Settings, store: Store) -> int:
+    """Reports of the holdout and of pinned rows go; what an open alert rests on stays."""
+    before = (datetime.now(UTC) - timedelta(days=settings.audit.keep_days)).isoformat(timespec="seconds")
+    named = {alert.evidence for alert in await store.open_alerts()}
+    found = [each for task in task_names(settings) for of in (holdout, pinned)
+             for each in await of.outlived(task, store, before)]  # fmt: skip
+    return await store.forget_reports([each for each in found if each not in named]) if found else 0
 
 
 async def _sign(settings: Settings, store: Store) -> Job:

@@ -58,7 +58,7 @@ class Checked(Noun, frozen=True, kw_only=True):
 
 
 class _Seen(NamedTuple):
-    """Answers that people looked at: how sure each was, whether it was right, and how many are `behind` one that waits."""
+    """Answers that people looked at: how sure each was, and whether it was right; more are `behind` one that waits."""
 
     confidences: list[float]
     right: list[bool]

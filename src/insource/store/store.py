@@ -157,6 +157,10 @@ class Store(Queue):
         """The task's reports, oldest first."""
         return await self._thread.look(lambda c: datasets.reports(c, task))
 
+    async def forget_reports(self, ids: Collection[str]) -> int:
+        """Removes these reports; how many there were. It is for the caller to know that nothing rests on them."""
+        return await self._thread.run(lambda c: datasets.forget_reports(c, ids))
+
     async def add_release(self, release: Release) -> None:
         """Registers a release. Raises `Conflict` when its name is taken."""
         await self._thread.run(lambda c: registry.add_release(c, release))
