@@ -151,7 +151,7 @@ async def test_what_the_spool_and_the_queue_leave_is_an_alert_until_it_is_gone(t
             assert (found["recover"], found["tickets review"]) == ("look", "look")
             alerts = {alert.cause: alert for alert in await store.open_alerts()}
             assert set(alerts) == {"recover kept", "review late"}, "once per cause"
-        assert (alerts["review late"].words, alerts["review late"].task) == ("1 wait on: engine_down", "tickets")
+        assert (alerts["review late"].words, alerts["review late"].task) == ("1 waits on: engine_down", "tickets")
         assert alerts["recover kept"].next == "insource store recover"
         assert alerts["recover kept"].words == "a file of the spool did not come in whole and is kept"
         changed.unlink()

@@ -90,7 +90,7 @@ async def test_an_engine_is_asked_instead_on_record_and_its_answer_is_no_label(t
         await waits(store, 1, hours=9, text="no answer to this")
         found = await overdue("tickets", settings, store)
         assert (found.settled, found.left) == ({"escalate": 1}, 1)
-        assert "1 wait on" in found.words
+        assert "1 waits on" in found.words
         ((_, review),) = await store.reviews("tickets")
         assert (review.corrected, review.fallback) == ({"intent": "status"}, "escalate")
         asked = await store.record(review.note.rpartition(" ")[2])

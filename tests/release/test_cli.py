@@ -83,7 +83,7 @@ def test_a_release_on_its_way_shows_what_it_waits_for_and_who_answered_when(sett
     assert "next: insource release show defects@1.1.0 says what it waits for" in done.output
     said = insource(settings, "show", "defects@1.1.0").output
     assert "on its way: canary 25%" in said
-    assert "before canary 50%: 2.0 days to wait; 200 calls more that both answer" in said
+    assert "before canary 50%: 2.0 days more; 200 calls more that both answer" in said
     assert "not worse" in said
     assert "canary 25%" in insource(settings, "list", "defects").output
     standing = json.loads(insource(settings, "show", "defects@1.1.0", "--json").stdout)["standing"]

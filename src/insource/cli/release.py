@@ -24,7 +24,7 @@ from insource.journeys.terms import terms_now
 from insource.journeys.trial import Standing, standing
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange, Task
 from insource.release.export import COPIES, MERGED
-from insource.release.stages import ON_ITS_WAY, STAGES, Stop, at
+from insource.release.stages import ON_ITS_WAY, STAGES, Stop, at, let_on
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -54,16 +54,17 @@ def list_releases(door: Door, task: str, moment: str) -> None:
         _at(door, task, moment)
         return
 
-    async def work(settings: Settings, store: Store) -> list[tuple[Release, Gate | None]]:
+    async def work(settings: Settings, store: Store) -> tuple[list[tuple[Release, Gate | None]], dict[str, str]]:
         names = [load_task(settings, task).name] if task else task_names(settings)
         found = [release for name in names for release in await store.releases(name)]
-        return [(release, await _newest_gate(release, store)) for release in found]
+        moved = [change for name in names for change in await store.stage_changes(name)]
+        return [(release, await _newest_gate(release, store)) for release in found], let_on(found, moved)
 
-    found = with_store(door, work)
+    found, who = with_store(door, work)
     door.show(
         {"releases": [_plain(r) | {"name": r.name, "form": form_of(r), "gate": g.passed if g else None}
                       for r, g in found]},
-        words.list_words([r for r, _ in found], {r.name: g for r, g in found}),
+        words.list_words([r for r, _ in found], {r.name: g for r, g in found}, who),
     )  # fmt: skip
 
 
@@ -88,13 +89,14 @@ def show(door: Door, name: str) -> None:
         stands = await standing(release, settings, store) if release.stage in ON_ITS_WAY else None
         manifest = _manifest(release, settings)
         said = _terms(release, manifest, settings)
-        return words.Card(release, manifest, await _newest_gate(release, store), changes, said), stands
+        promise = _promise(_task_now(release, settings), manifest)
+        return words.Card(release, manifest, await _newest_gate(release, store), changes, said, promise), stands
 
     card, stands = with_store(door, work)
-    release, manifest, gate, changes, said = card
+    release, manifest, gate, changes, said, promise = card
     made: JsonObject | None = None
     if manifest:
-        made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev}
+        made = {"promise": promise, "threshold": manifest.threshold, "dev": manifest.dev}
         made |= {"terms": said} if said else {}
     door.show(
         {"release": _plain(release) | {"name": release.name}, "trained": made,
@@ -330,10 +332,21 @@ def _terms(release: Release, manifest: Manifest | None, settings: Settings) -> t
         return ()
 
 
-def _promise(task: Task, manifest: Manifest | None) -> str:
-    """What its confidence promises under the task's policy of today; empty where training said nothing."""
+def _task_now(release: Release, settings: Settings) -> Task | None:
+    try:
+        return load_task(settings, release.task)
+    except InsourceError:
+        return None
+
+
+def _promise(task: Task | None, manifest: Manifest | None) -> str:
+    """What its confidence promises under the task's policy of today; empty where training said nothing.
+
+    Without the task's file the policy is still the one that it was trained under.
+    """
     if manifest is None or not manifest.promise:
         return ""
+    task = task or manifest.task
     return route.promise(task.risk, manifest.task.risk, manifest.threshold, manifest.promise)
 
 

@@ -239,7 +239,9 @@ async def _back_up(settings: Settings, store: Store) -> Job:
     kept = await keep_backups(settings, store)
     if kept is None:
         return Job(name="backup", state="nothing to do", words="none is asked for: [backup] keep is 0")
-    words = f"{kept.file}, {kept.bytes / 1e6:,.1f} MB, was restored and is whole; {kept.proved:,} are kept"
+    what = "was made, was restored and is whole" if kept.made else "is recent, and was restored when it was made"
+    count = f"{kept.proved:,} {'is' if kept.proved == 1 else 'are'} kept"
+    words = f"{kept.file}, {kept.bytes / 1e6:,.1f} MB, {what}; {count}"
     return Job(name="backup", state="done" if kept.made else "nothing to do", words=words)
 
 
@@ -260,7 +262,8 @@ async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
     if not found.left:
         state: State = "done" if found.settled else "nothing to do"
         return Job(name="review", task=task, state=state, words=found.words, over=(LATE,))
-    cause = Cause(cause=LATE, words=f"{found.left:,} wait on: {found.why}", next=f"insource review {task}")
+    words = f"{found.left:,} wait{'s' * (found.left == 1)} on: {found.why}"
+    cause = Cause(cause=LATE, words=words, next=f"insource review {task}")
     return Job(name="review", task=task, state="look", words=found.words, next=cause.next, causes=(cause,))
 
 

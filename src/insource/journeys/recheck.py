@@ -169,7 +169,7 @@ def _judged(release: str, seen: _Seen, limit: float, threshold: float) -> Checke
     n, wrong = len(seen.right), seen.right.count(False)
     low, high = mean_interval({0.0: n - wrong, 1.0: wrong}, LEVEL, low=0.0, high=1.0)
     state, missing = _told(n, wrong, limit), 0
-    of = f"{wrong:,} of {n:,} answers {DRAWN} were wrong, {low:.1%} to {high:.1%}; {limit:.1%} is promised"
+    of = f"{wrong:,} of {n:,} answers {DRAWN} were wrong, {low:.1%} to {high:.1%}; the limit is {limit:.1%}"
     if state == "too few":
         missing = _missing(n, wrong, limit)
         of += f"; about {missing:,} more would tell" if missing else "; that is too near to tell"
