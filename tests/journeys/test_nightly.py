@@ -92,6 +92,9 @@ def test_the_verb_says_what_it_did_and_ends_with_one_where_the_audit_is_not_whol
     done = runner.invoke(main, ["-C", str(tmp_path), "nightly"])
     assert done.exit_code == 0
     assert "audit: the audit chain is whole" in done.output
+    assert "was made, was restored and is whole; 1 is kept" in done.output
+    done = runner.invoke(main, ["-C", str(tmp_path), "nightly"])
+    assert "is recent, and was restored when it was made; 1 is kept" in done.output
     with sqlite3.connect(settings.state / "insource.db") as database:
         database.execute("UPDATE record SET body = replace(body, 'failed', 'answered')")
     done = runner.invoke(main, ["-C", str(tmp_path), "nightly", "--json"])

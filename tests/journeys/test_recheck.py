@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -205,5 +206,14 @@ def test_watch_shows_it(tmp_path):
     assert said.exit_code == 0, said.output
     assert "broken: " in said.output
     assert "answers drawn by chance were wrong" in said.output
+    assert "the limit is 10.0%" in said.output
+    shown = CliRunner().invoke(main, ["-C", str(tmp_path), "release", "show", "tickets"])
+    assert re.search(r"dev rows +accuracy [0-9.]+% \([0-9.]+% to [0-9.]+%, n [0-9]+\)", shown.output), shown.output
+    assert "at most 10% error" in shown.output
+    file = tmp_path / "tasks" / "tickets.toml"
+    file.write_text(file.read_text().replace("max_error = 0.1", "max_error = 0.2"))
+    shown = CliRunner().invoke(main, ["-C", str(tmp_path), "release", "show", "tickets"])
+    assert "nothing is promised, for [risk] was changed since it was trained" in shown.output
+    file.write_text(file.read_text().replace("max_error = 0.2", "max_error = 0.1"))
     shown = json.loads(CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--json"]).stdout)
     assert (shown["promise"]["state"], shown["promise"]["n"]) == ("broken", 300)

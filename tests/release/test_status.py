@@ -111,7 +111,10 @@ def test_what_is_on_its_way_and_what_it_waits_for_is_read_from_the_train(setting
     found = asyncio.run(piloted(settings, task))
     assert found.facts.pilot == "defects@1.1.0: -0.2% to +1.1% of error, n 412"
     assert found.stage == "full migration"
-    assert "on trial" in insource(settings, "status", "defects").stdout
+    said = insource(settings, "status", "defects").stdout
+    assert "on trial  defects@1.1.0, canary 50%; it waits for: 2.0 days more" in said
+    assert said.count("days more") == 1
+    assert "1 waits for a person" in said
 
 
 async def piloted(settings, task):

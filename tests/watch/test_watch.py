@@ -101,6 +101,19 @@ async def test_a_call_that_the_release_passed_on_is_still_one_of_its_calls(tmp_p
         assert found.people is None, "what another engine answered says nothing of the release"
 
 
+def test_what_is_not_known_yet_is_not_ticked(tmp_path):
+    async def work():
+        _, store, _ = await place(tmp_path)
+        async with store:
+            await calls(store, 99, 0)
+
+    asyncio.run(work())
+    said = CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--window", "100"]).output
+    assert "  · too few: 99 calls" in said
+    assert "  promise             · no promise" in said
+    assert "✓" not in said
+
+
 async def test_too_few_calls_say_so_and_without_a_live_release_there_is_nothing_to_watch(tmp_path):
     settings, store, task = await place(tmp_path)
     async with store:
