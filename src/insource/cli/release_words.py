@@ -124,7 +124,9 @@ def verify_words(found: Verified) -> str:
     """Whole, or each file that is not."""
     head = f"{mark(found.whole)} {bold(found.release)} is {'' if found.whole else 'NOT '}what was released"
     faults = [f"  {mark(False, fault)}" for fault in found.faults]
-    return "\n".join([head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}")])
+    return "\n".join(
+        [head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}"), dim(f"  signed: {found.signed}")]
+    )
 
 
 def converted_words(made: Converted) -> str:
