@@ -44,6 +44,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.signing import Signing
 from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
@@ -84,6 +85,7 @@ class _File(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
     price: PriceSettings = PriceSettings()
 
 
@@ -109,6 +111,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
     price: PriceSettings = PriceSettings()
 
     @property
@@ -166,6 +169,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         tenants=file.tenants,
         alerts=file.alerts,
         backup=file.backup,
+        signing=file.signing,
         price=file.price,
     )
 
