@@ -12,7 +12,7 @@ import numpy as np
 
 from insource import stats
 from insource.measure import scorers
-from insource.measure.adversarial import CLEAN, EXPECTED, TAG, Expect, ways
+from insource.measure.adversarial import CLEAN, EXPECTED, TAG, Expect, Way, ways
 from insource.measure.figures import draws
 from insource.measure.run import Answered
 from insource.nouns import Candidate, Example, JsonObject, JsonValue, Prediction, Report, Score, Task, normal, same
@@ -21,6 +21,7 @@ BEFORE, AFTER, AMONG = "confidently_wrong_before", "confidently_wrong", "wrong_a
 CLEANLY, HARD, LOST = "clean_accuracy", "hard_accuracy", "hard_minus_clean"
 CHANGED, GIVEN, STANDS = "answer_changed", "given", "values_stand"
 Rows = Sequence[Answered]
+AS_IT_WAS = Way("as they were", "same", None)
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ def robustness(task: Task, rows: Rows) -> tuple[list[Score], JsonObject]:
     answered = [row for row in rows if row.prediction is not None]
     clean = {row.example.group: row for row in answered if row.example.tags[TAG] == CLEAN}
     judged: dict[str, list[_Judged]] = {}
-    known = ways(task)
+    known = {CLEAN: AS_IT_WAS} | ways(task)
     for row in answered:
-        if (name := row.example.tags[TAG]) != CLEAN:
-            judged.setdefault(name, []).append(_judged(task, known[name].expect, row, clean.get(row.example.group)))
-    counted = [one for name, found in judged.items() if known[name].expect != "other" for one in found]
+        name = row.example.tags[TAG]
+        before = clean.get(row.example.group) if name != CLEAN else None
+        judged.setdefault(name, []).append(_judged(task, known[name].expect, row, before))
+    counted = [one for name, way in known.items() if name != CLEAN and way.expect != "other"
+               for one in judged.get(name, ())]  # fmt: skip
     scores = _scores(counted, None)
     for name in known:
         scores += _scores(judged.get(name, []), f"{TAG}={name}")
@@ -117,7 +120,8 @@ def _confident(candidate: Candidate, before: Score, after: Score) -> str:
     lines = f"{everyone} if every answer is given, {_share(after)} with {by}"
     if among := candidate.score(AMONG):
         lines += f", where {_share(among)} of what is given is wrong"
-    counted = {f"{TAG}={way['name']}": way["says"] for way in rule["ways"] if way["expect"] != EXPECTED["other"]}
+    left_out = (EXPECTED["other"], AS_IT_WAS.says)
+    counted = {f"{TAG}={way['name']}": way["says"] for way in rule["ways"] if not {*way.values()} & {*left_out}}
     found = [score for score in candidate.scores if score.metric == AFTER and score.slice in counted]
     worst = max(found, key=lambda score: score.value, default=after)
     return f"{lines}; most on {counted[worst.slice]}: {_share(worst)}." if worst.slice else f"{lines}."
