@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from insource.measure import charts, words
 from insource.measure.figures import metrics
+from insource.measure.rated_page import people
 from insource.measure.robust_page import attacks
 from insource.nouns import Candidate, JsonObject, Pair, Report, Score, Task, visible
 
@@ -34,6 +35,7 @@ def html(report: Report, task: Task) -> str:
         task=task,
         winner=winner,
         attacks=attacks(report),
+        people=people(report),
         scores=[_chart(report, one.name, winner) for one in metrics(task) if _measured(report, one.name)],
         pairs=_pairs(report, task),
         parts=_parts(report, task),
