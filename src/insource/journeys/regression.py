@@ -24,6 +24,7 @@ from insource.store import Store
 
 MOST_FAILED, HARDENED, DOUBTFUL = 500, 280, 120
 STEERING = ("override", "fake-turn", "loop")
+NO_RULE = "whether a text to generate is wrong no rule can tell"
 STEERED = "not significantly fewer held than its base"
 
 
@@ -57,7 +58,7 @@ async def regression(task: Task, release: Release, report: Report, lineup: Lineu
         suite.slices(task, candidate),
         suite.failed_before(before),
         suite.hardened(harder),
-        suite.confidently_wrong(sure),
+        suite.not_applicable(*suite.CONFIDENT, NO_RULE) if task.kind == "generate" else suite.confidently_wrong(sure),
         suite.hostile_form(sure),
         await _safe(task, release, dataset, lineup),
     ]
