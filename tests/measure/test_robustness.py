@@ -184,6 +184,7 @@ def test_the_page_draws_both_tables_with_their_numbers_and_stands_alone():
     assert "\N{MINUS SIGN}100.0" in part
     assert part.count('class="was"') == len(ways(TASK)) + 1, "a ring where all would be given"
     assert "of the hard rows were answered so" in part
+    assert 'id="slices"' not in page, "the ways are no slices of a draw"
     plain = html(assemble(TASK, [], {}, {}, About("d", "test")), TASK)
     assert "robustness" not in plain.partition("</style>")[2]
 

@@ -56,7 +56,8 @@ def command(door: Door, task: str, candidates: tuple[str, ...], page: Path | Non
     wait for each other; latency at p50, p95 and p99 from when a call was due, and the share that was in time.
 
     With --adversarial: 200 rows as they are and in every way that people, scanners and attackers spoil them, and texts
-    of no task at all; how many answers each way costs, and how many wrong ones leave by themselves.
+    of no task at all; how many answers each way costs, and how many wrong ones leave by themselves. The untuned model
+    is asked only by name, and 10 rows.
 
     With --rating-sheet: the answers of 40 rows for people to rate without knowing whose they are; --ratings reads the
     filled sheets back, with intervals and how far the raters agree.
