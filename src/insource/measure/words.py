@@ -155,10 +155,9 @@ def _like(winner: Candidate) -> list[str]:
     own, chance = winner.score("similarity"), winner.score("similarity_by_chance")
     if own is None or chance is None:
         return []
-    return [
-        f"By its meaning what {winner.candidate} says is {own.value:.1%} like the target ({_span(own)}), and "
-        f"{chance.value:.1%} like another row's ({_span(chance)}): so much texts of this task have in common anyway."
-    ]
+    said = f"By its meaning what {winner.candidate} says is {own.value:.1%} like the target ({_span(own)}), and "
+    said += f"{chance.value:.1%} like another row's ({_span(chance)}): so much texts of this task have in common anyway."
+    return [said]
 
 
 def _beats(report: Report, candidate: Candidate, baseline: Candidate, metric: str) -> bool:
