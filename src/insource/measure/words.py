@@ -156,7 +156,9 @@ def _like(winner: Candidate) -> list[str]:
     if own is None or chance is None:
         return []
     said = f"By its meaning what {winner.candidate} says is {own.value:.1%} like the target ({_span(own)}), and "
-    said += f"{chance.value:.1%} like another row's ({_span(chance)}): so much texts of this task have in common anyway."
+    said += (
+        f"{chance.value:.1%} like another row's ({_span(chance)}): so much texts of this task have in common anyway."
+    )
     return [said]
 
 
