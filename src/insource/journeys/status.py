@@ -16,6 +16,7 @@ from insource.journeys.pinned import PINNED
 from insource.journeys.suitability import suitability
 from insource.journeys.trial import standing as where
 from insource.measure.adversarial import TAG as ADVERSARIAL
+from insource.measure.rating import RATED
 from insource.nouns import WAITS, Noun, Outcome, Release, Report, StageChange, Task
 from insource.release.stages import ON_ITS_WAY, PILOT_SHARE, has_passed, held
 from insource.settings import Settings, load_task, task_names
@@ -183,7 +184,7 @@ async def _on_its_way(releases: Sequence[Release], settings: Settings, store: St
 
 def _aside(split: str) -> bool:
     """Whether a report on that split is none of candidates side by side."""
-    return split in (HOLDOUT, PINNED) or ADVERSARIAL in split
+    return split in (HOLDOUT, PINNED) or split.endswith((f", {ADVERSARIAL}", f", {RATED}"))
 
 
 def standing(task: Task, facts: Facts) -> Standing:
