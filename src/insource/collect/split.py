@@ -67,7 +67,9 @@ def merge(before: Iterable[Example], new: Iterable[Example]) -> Merged:
         high, low = sorted((known, row), key=lambda one: rank(one.split), reverse=True)
         if low.split and low.split != high.split:
             moved.append(Moved(id=row.id, kept=high.split, dropped=low.split))
-        rows[row.id] = msgspec.structs.replace(known, split=high.split, tags={**known.tags, **row.tags})
+        origin = row.origin if known.origin == "teacher" else known.origin  # who else says the same vouches for it
+        tags = {**known.tags, **row.tags}
+        rows[row.id] = msgspec.structs.replace(known, split=high.split, tags=tags, origin=origin)
     ordered = tuple(rows[key] for key in sorted(rows))
     return Merged(rows=ordered, duplicates=duplicates, moved=tuple(moved))
 

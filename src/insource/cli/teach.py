@@ -1,0 +1,107 @@
+"""`insource teach`: labels from a stronger model."""
+
+import sys
+
+import click
+
+from insource.cli.door import Door, run, verb
+from insource.cli.teach_words import history_words, plan_words, taught_words
+from insource.errors import Invalid
+from insource.journeys.taught import History, Withdrawn, history, withdraw
+from insource.journeys.teach import Taught, teach
+from insource.journeys.teach_plan import Plan, Wanted, must_have_budget
+from insource.settings import load_task
+from insource.store import Store
+
+EXAMPLE = """
+\b
+Examples:
+  insource collect tickets unlabelled.csv --unlabelled
+  insource teach tickets --teacher large --plan
+  insource teach tickets --teacher large --budget 5 --second other
+  insource teach tickets --show
+  insource teach tickets --withdraw large
+"""
+SHARE = click.FloatRange(0.0, 1.0)
+
+
+@verb("teach", epilog=EXAMPLE)
+@click.argument("task")
+@click.option("--teacher", default="", metavar="ENGINE", help="An engine of insource.toml.")
+@click.option("--budget", type=click.FloatRange(min=0.0), metavar="USD", help="For all teaching of the task, ever.")
+@click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Ask for so many at most, drawn by chance.")
+@click.option("--second", default="", metavar="ENGINE", help="Another engine, for a second opinion on a sample.")
+@click.option("--second-share", "share", type=SHARE, default=0.1, show_default=True, help="How large a sample.")
+@click.option("--shots", type=click.IntRange(0, 100), default=0, show_default=True, help="Examples to show it.")
+@click.option("--sure", type=SHARE, default=0.5, show_default=True, help="Less sure than this goes to a person.")
+@click.option("--max-tokens", type=click.IntRange(1, 1_000_000), help="Of an answer (default: 256, not labels 1024).")
+@click.option("--at-once", type=click.IntRange(1, 1024), default=8, show_default=True, help="Calls at a time.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn by chance.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would happen and what it costs; ask nobody.")
+@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@click.option("--show", is_flag=True, help="What teachers did so far, and what it cost.")
+@click.option("--withdraw", "engine", default="", metavar="ENGINE", help="Take an engine's labels out of the dataset.")
+def command(door: Door, task: str, only_plan: bool, yes: bool, show: bool, engine: str, **asked: object) -> None:
+    """Have a stronger model label the inputs of TASK that have no label, within a budget.
+
+    The plan comes first: rows, tokens, US dollars. The budget is never exceeded. Stopped or killed, the same command
+    asks only for what is missing. A teacher's labels train and never test; each says who gave it. Where a second
+    engine answers otherwise, or the teacher is not sure, a person decides: insource review TASK.
+    """
+    if show:
+        shown = run(_history(door, task))
+        door.show(shown, history_words(shown))
+        return
+    if engine:
+        gone = run(_withdraw(door, task, engine))
+        left = ", ".join(f"{split} {n:,}" for split, n in gone.rows.items()) or "none"
+        door.show(gone, f"{task}: the labels of {engine} are out of the dataset: {left}")
+        return
+    if not asked["teacher"]:
+        raise Invalid("who is to teach?", hint="--teacher ENGINE, an engine of insource.toml")
+    wanted = Wanted(**asked)  # type: ignore[arg-type]
+    taught = run(_teach(door, task, wanted, _Consent(door, only_plan=only_plan, yes=yes)))
+    if only_plan:
+        door.show(taught.plan, plan_words(taught.plan))
+        return
+    door.show(taught, taught_words(taught) if taught.done else "nobody was asked")
+    if taught.stopped and "budget" not in taught.stopped:
+        click.get_current_context().exit(4)
+
+
+class _Consent:
+    """Shows the plan, and asks where there is somebody to ask. Raises `Invalid` where there is nobody."""
+
+    def __init__(self, door: Door, *, only_plan: bool, yes: bool) -> None:
+        self._door, self._only_plan, self._yes = door, only_plan, yes
+
+    def __call__(self, plan: Plan) -> bool:
+        if self._only_plan:
+            return False
+        self._door.say(plan_words(plan))
+        must_have_budget(plan)
+        if self._yes or not plan.rows:
+            return True
+        if not sys.stdin.isatty():
+            raise Invalid("nobody is there to say yes to the plan", hint="--yes")
+        return click.confirm("ask them?", err=True)
+
+
+async def _teach(door: Door, name: str, wanted: Wanted, agree: _Consent) -> Taught:
+    settings = door.settings()
+    task = load_task(settings, name)
+    async with await Store.open(settings) as store:
+        with door.progress() as progress:
+            return await teach(task, settings, store, wanted, agree=agree, progress=progress)
+
+
+async def _history(door: Door, name: str) -> History:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        return await history(load_task(settings, name), store)
+
+
+async def _withdraw(door: Door, name: str, engine: str) -> Withdrawn:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        return await withdraw(load_task(settings, name), engine, settings, store)
