@@ -32,7 +32,7 @@ from insource.nouns.lesson import UNSURE, Became, Lesson
 from insource.review import worth
 from insource.store import Store
 
-TRIES, IN_A_ROW = 4, 20
+TRIES, ROUNDS = 3, 5  # of a row; in which every call at once fails
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 ASIDE: dict[str, Became] = {"refusal": "refused", "length": "invalid", "invalid": "invalid", "stop": "invalid"}
 Heard = Callable[[Lesson, Example], Awaitable[None]]
@@ -57,6 +57,7 @@ class Asking:
     lessons: list[Lesson] = field(default_factory=list)
     _in_a_row: int = 0
     _rests_until: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
     _settled: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def all(self, rows: Sequence[tuple[Example, Lesson | None]], heard: Heard | None = None) -> None:
@@ -82,30 +83,35 @@ class Asking:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.at_once, self.teacher.settings.max_concurrent)):
+                for _ in range(self._seats):
                     group.create_task(one_after_another())
         except ExceptionGroup as several:
             raise several.exceptions[0] from several
 
+    @property
+    def _seats(self) -> int:
+        """Calls at a time."""
+        return min(self.at_once, self.teacher.settings.max_concurrent)
+
     async def _lesson(self, row: Example, about: Lesson | None) -> Lesson | None:
-        """What came of the row, after as many tries as it takes; None where there is no money for it, or no engine."""
-        for number in range(1, TRIES + 1):
+        """What came of the row, after as many tries as it takes; None where there is no money for it, or no engine.
+
+        To be turned away by a busy engine is no try: all wait until it is not.
+        """
+        tries = 0
+        while True:
             await asyncio.sleep(max(0.0, self._rests_until - time.monotonic()))
             lesson = await self._reserved(row, about)
             if lesson is None:
                 return None
             lesson, error, pending = await self._asked(row, lesson)
-            self._in_a_row = self._in_a_row + 1 if error else 0
-            last = error is None or number == TRIES or (isinstance(error, EngineError) and error.again_s is None)
-            if self._in_a_row >= IN_A_ROW and not self.stopped:
-                self.stopped = f"{self.teacher.name} failed {self._in_a_row} times in a row: {error}"
+            tries += not isinstance(error, EngineBusy)
+            self._count(error)
             await self.store.lessons.note([lesson], pending)
             await self._settle(lesson)
-            if last or self.stopped:
+            if error is None or not error.retryable or tries == TRIES or self.stopped:
                 return lesson
             self.lessons.append(lesson)
-            self._rest(error, number)
-        return None
 
     async def _reserved(self, row: Example, about: Lesson | None) -> Lesson | None:
         """A lesson with its price taken and noted; waits while calls under way may give enough back."""
@@ -169,15 +175,23 @@ class Asking:
             self.purse.settle(lesson.id, lesson.usd)
             self._settled.notify_all()
 
-    def _rest(self, error: InsourceError | None, number: int) -> None:
-        """Nobody asks before the time that a busy engine names, or that grows with the tries."""
+    def _count(self, error: InsourceError | None) -> None:
+        """After a failure nobody asks before the time that the engine names, or that grows; after many nobody asks."""
+        if error is None:
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= ROUNDS * self._seats:
+            self.stopped = self.stopped or f"{self.teacher.name} failed {self._in_a_row} times in a row: {error}"
+            return
         named = error.again_s or 0.0 if isinstance(error, EngineError) else 0.0
-        grown = PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        grown = PAUSE_S * 2 ** (self._in_a_row // self._seats) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         self._rests_until = max(self._rests_until, time.monotonic() + min(LONGEST_PAUSE_S, max(named, grown)))
 
     def _say(self, done: int, total: int) -> None:
+        rate = f" {done / max(time.monotonic() - self._began, 1e-3):.1f}/s" if done else ""
         spent = f", ${self.purse.spent:.4f} {self.purse.of}" if self.teacher.costs else ""
-        self.progress(f"{self.teacher.name}{spent}", done, total)
+        self.progress(f"{self.teacher.name}{rate}{spent}".rstrip(), done, total)
 
 
 def _heard(lesson: Lesson, record: Record, sure: float) -> Lesson:

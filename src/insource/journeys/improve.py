@@ -16,7 +16,7 @@ from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
 from insource.journeys.promote import promote
 from insource.journeys.train import Say, train
-from insource.nouns import Dataset, Example, Gate, Noun, Pair, Release, Task, canonical, digest, likeness, stamp
+from insource.nouns import Dataset, Example, Gate, Noun, Pair, Release, Task, canonical, digest, stamp
 from insource.release.stages import ON_ITS_WAY, has_passed
 from insource.review import to_example, unfit
 from insource.settings import Settings, load_rollout
@@ -80,22 +80,12 @@ async def improve(
 
 
 async def reviewed(task: Task, store: Store, dataset: Dataset) -> tuple[Cleaned, list[Example]]:
-    """The rows that verdicts made, cleaned; and all rows with them, each in its split.
-
-    What a person says of a text takes the place of what a teacher said, in the same split.
-    """
+    """The rows that verdicts made, cleaned; and all rows with them, each in its split."""
     known = await store.examples(dataset.id)
     said = await store.reviews(task.name)
     made = [(to_example(task, pending, review), review.decided[:7]) for pending, review in said]
     found = cleaned(task, made, [row for row in known if row.origin != "teacher"])
-    taught = {likeness(row.input): row for row in known if row.origin == "teacher"}
-    new = [
-        msgspec.structs.replace(row, split=taught[text].split) if (text := likeness(row.input)) in taught else row
-        for row in found.rows
-    ]
-    gone = {taught[text].id for row in new if (text := likeness(row.input)) in taught}
-    left = [row for row in known if row.id not in gone]
-    return found, with_splits(task, with_groups(merge(left, new).rows))
+    return found, with_splits(task, with_groups(merge(known, found.rows).rows))
 
 
 def _dataset(task: Task, before: Dataset, rows: list[Example], found: Cleaned) -> Dataset:

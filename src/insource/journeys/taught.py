@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import get_args
 
 import msgspec
 
@@ -10,7 +11,7 @@ from insource.collect.split import counts
 from insource.collect.teach import BY, Differing, differing, without
 from insource.errors import Missing
 from insource.nouns import Dataset, Example, JsonObject, Noun, Task, canonical, digest, stamp
-from insource.nouns.lesson import SET_ASIDE, Lesson
+from insource.nouns.lesson import SET_ASIDE, Became, Lesson
 from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import alone
@@ -127,7 +128,9 @@ async def withdraw(task: Task, engine: str, settings: Settings, store: Store) ->
         name = before.id if before else ""
         gone = counts([row for row in rows if row.id not in {one.id for one in left}])
         if before is not None and gone:
-            entry: JsonObject = {"file": f"teacher {engine}", "origin": "teacher", "withdrawn": sum(gone.values())}
+            ids = sorted({row.id for row in rows} - {row.id for row in left})
+            entry: JsonObject = {"file": f"teacher {engine}", "sha256": digest([*ids, "withdrawn"])}
+            entry |= {"origin": "teacher", "withdrawn": len(ids)}
             made = _dataset(task.name, left, [*before.lineage, entry])
             await store.save_dataset(made, left)
             name = made.id
@@ -136,6 +139,12 @@ async def withdraw(task: Task, engine: str, settings: Settings, store: Store) ->
         ]
         await store.lessons.note(back)
         return Withdrawn(task=task.name, engine=engine, rows=gone, dataset=name)
+
+
+def tally(lessons: Collection[Lesson]) -> dict[str, int]:
+    """How many became what, labels first."""
+    found = Counter(one.became for one in lessons)
+    return {became: found[became] for became in get_args(Became) if found[became]}
 
 
 def _dataset(task: str, rows: Sequence[Example], lineage: list[JsonObject]) -> Dataset:
@@ -151,7 +160,7 @@ def _teaching(key: tuple[str, str, str, str], lessons: Sequence[Lesson], rows: s
         model=model,
         prompt=prompt,
         part=part,
-        became=dict(Counter(one.became for one in lessons)),
+        became=tally(lessons),
         aside=dict(aside),
         in_dataset=sum((engine, one.row) in rows for one in lessons if one.became == "label" and part == "teacher"),
         usd=sum(one.usd for one in lessons),

@@ -17,7 +17,7 @@ from insource.journeys.asking import Asking
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.scanned import watched
 from insource.journeys.serve import close_path
-from insource.journeys.taught import kept_as, open_lessons
+from insource.journeys.taught import kept_as, open_lessons, tally
 from insource.journeys.teach_plan import Class, Plan, Wanted, check, must_have_budget, open_class, plan
 from insource.nouns import Example, Noun, Pending, Task, digest, same
 from insource.nouns.lesson import ANSWERED, DISPUTED, SET_ASIDE, Lesson
@@ -97,7 +97,7 @@ async def _teach(made: Class, planned: Plan, settings: Settings, progress: Progr
         task=made.task.name,
         plan=planned,
         done=True,
-        became=dict(Counter(one.became for one in ends)),
+        became=tally(ends),
         aside=dict(Counter(one.why for one in ends if one.became in SET_ASIDE)),
         joined=counts(fresh),
         leaks=leaks,
