@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from teaching import PAID, SCRIPTED, fill, keep_rows, lesson, place, right_label, right_script, text
+from teaching import PAID, SCRIPTED, fill, keep_rows, lesson, place, right_label, right_script, script, text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from live_workspace import folder, go_live, release
 
 from insource.engines.scripted_server import Reply, ScriptedServer
+from insource.errors import Invalid
 from insource.journeys import asking
 from insource.journeys.collect import collect
 from insource.journeys.glance import glance
@@ -155,3 +156,49 @@ async def test_a_model_on_this_machine_teaches(tmp_path):
         lessons = await store.lessons.of("tickets")
         assert all(0 < one.confidence <= 1 and one.tokens[0] > 0 for one in lessons)
         assert all(one.target["intent"] in ("refund", "status", "cancel") for one in lessons)
+
+
+async def test_an_extraction_is_taught_and_doubted_as_a_whole(tmp_path):
+    settings = place(tmp_path, LOCAL, LOCAL.replace("large", "other"))
+    (tmp_path / "tasks" / "tickets.toml").write_text(
+        'name = "tickets"\nkind = "extract"\ninstruction = "What is it?"\n[schema]\ntype = "object"\n'
+        'required = ["thing"]\n[schema.properties.thing]\ntype = "string"\n[schema.properties.price]\ntype = "number"\n'
+    )
+    lamp, chair = '{"thing": "lamp", "price": 9}', '{"thing": "chair"}'
+    script(tmp_path, "large", f'{{"match": "lamp", "value": {lamp}}}', f'{{"match": "*", "value": {chair}}}')
+    script(tmp_path, "other", f'{{"match": "*", "value": {lamp}}}')
+    async with await Store.open(settings) as store:
+        file = tmp_path / "pool.csv"
+        file.write_text("text\na lamp for 9 euro\none chair\nanother lamp of ours\n")
+        await pool("tickets", [file], settings, store)
+        taught = await lesson(settings, store, second="other", share=1.0)
+        assert taught.became == {"label": 2, "disputed": 1}
+        rows = await store.examples((await store.dataset("tickets")).id)
+        assert [row.target for row in rows] == [{"thing": "lamp", "price": 9}] * 2
+        waits = await store.pending("tickets")
+        assert [(one.input, one.value) for one in waits] == [("one chair", {"thing": "chair"})]
+
+
+async def test_free_texts_are_taught_without_a_second_opinion(tmp_path):
+    settings = place(tmp_path, LOCAL)
+    (tmp_path / "tasks" / "tickets.toml").write_text('name = "tickets"\nkind = "generate"\ninstruction = "Say it."\n')
+    script(tmp_path, "large", '{"match": "*", "text": "so be it"}')
+    async with await Store.open(settings) as store:
+        await fill(settings, store, 4)
+        with pytest.raises(Invalid, match="always differ"):
+            await lesson(settings, store, second="other")
+        assert (await lesson(settings, store)).became == {"label": 4}
+        rows = await store.examples((await store.dataset("tickets")).id)
+        assert {row.target["text"] for row in rows} == {"so be it"}
+
+
+async def test_what_a_server_complains_of_is_not_kept_for_it_may_quote_the_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(asking, "PAUSE_S", 0.001)
+    async with ScriptedServer([Reply(status=403)]) as server:
+        settings = place(tmp_path, PAID.format(name="large", url=server.base_url, more=""))
+        async with await Store.open(settings) as store:
+            await fill(settings, store, 40)
+            taught = await lesson(settings, store, budget=1.0)
+            assert taught.stopped.startswith("large failed 20 times in a row: large answered HTTP 403")
+            assert set(taught.aside) == {"engine_error"}
+            assert taught.usd == 0.0

@@ -1,12 +1,14 @@
 """`insource teach`: labels from a stronger model."""
 
 import sys
+from collections.abc import Callable
 
 import click
 
 from insource.cli.door import Door, run, verb
 from insource.cli.teach_words import history_words, plan_words, taught_words
 from insource.errors import Invalid
+from insource.journeys.asking import BROKE
 from insource.journeys.taught import History, Withdrawn, history, withdraw
 from insource.journeys.teach import Taught, teach
 from insource.journeys.teach_plan import Plan, Wanted, must_have_budget
@@ -60,34 +62,37 @@ def command(door: Door, task: str, only_plan: bool, yes: bool, show: bool, engin
     if not asked["teacher"]:
         raise Invalid("who is to teach?", hint="--teacher ENGINE, an engine of insource.toml")
     wanted = Wanted(**asked)  # type: ignore[arg-type]
-    taught = run(_teach(door, task, wanted, _Consent(door, only_plan=only_plan, yes=yes)))
-    if only_plan:
-        door.show(taught.plan, plan_words(taught.plan))
-        return
-    door.show(taught, taught_words(taught) if taught.done else "nobody was asked")
-    if taught.stopped and "budget" not in taught.stopped:
+    if only_plan or not yes:  # a bar on the screen leaves no place for a question
+        planned = run(_teach(door, task, wanted, lambda _: False))
+        if only_plan:
+            door.show(planned.plan, plan_words(planned.plan))
+            return
+        if not _agreed(door, planned.plan):
+            door.show(planned, "nobody was asked")
+            return
+    taught = run(_teach(door, task, wanted, (lambda plan: _said(door, plan)) if yes else (lambda _: True)))
+    door.show(taught, taught_words(taught))
+    if taught.stopped not in ("", BROKE):
         click.get_current_context().exit(4)
 
 
-class _Consent:
-    """Shows the plan, and asks where there is somebody to ask. Raises `Invalid` where there is nobody."""
-
-    def __init__(self, door: Door, *, only_plan: bool, yes: bool) -> None:
-        self._door, self._only_plan, self._yes = door, only_plan, yes
-
-    def __call__(self, plan: Plan) -> bool:
-        if self._only_plan:
-            return False
-        self._door.say(plan_words(plan))
-        must_have_budget(plan)
-        if self._yes or not plan.rows:
-            return True
-        if not sys.stdin.isatty():
-            raise Invalid("nobody is there to say yes to the plan", hint="--yes")
-        return click.confirm("ask them?", err=True)
+def _said(door: Door, plan: Plan) -> bool:
+    door.say(plan_words(plan))
+    return True
 
 
-async def _teach(door: Door, name: str, wanted: Wanted, agree: _Consent) -> Taught:
+def _agreed(door: Door, plan: Plan) -> bool:
+    """Shows the plan and asks. Raises `Invalid` where there is nobody to ask, or no budget."""
+    door.say(plan_words(plan))
+    must_have_budget(plan)
+    if not plan.rows:
+        return True
+    if not sys.stdin.isatty():
+        raise Invalid("nobody is there to say yes to the plan", hint="--yes")
+    return click.confirm("ask them?", err=True)
+
+
+async def _teach(door: Door, name: str, wanted: Wanted, agree: Callable[[Plan], bool]) -> Taught:
     settings = door.settings()
     task = load_task(settings, name)
     async with await Store.open(settings) as store:

@@ -32,6 +32,7 @@ from insource.nouns.lesson import UNSURE, Became, Lesson
 from insource.review import worth
 from insource.store import Store
 
+BROKE = "the budget is used up"
 TRIES, ROUNDS = 3, 5  # of a row; in which every call at once fails
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 ASIDE: dict[str, Became] = {"refusal": "refused", "length": "invalid", "invalid": "invalid", "stop": "invalid"}
@@ -42,8 +43,8 @@ Heard = Callable[[Lesson, Example], Awaitable[None]]
 class Asking:
     """One teacher and the rows it is asked. `spare` says what must be left in the purse for what comes after.
 
-    Of answers less sure than `sure` a person is asked, where there is a queue for them. `stopped` says in words why
-    not every row was asked, empty where all were.
+    That hangs on how many `labels` there are so far. Of answers less sure than `sure` a person is asked. `stopped` says
+    in words why not every row was asked, empty where all were.
     """
 
     teacher: Teacher
@@ -52,8 +53,9 @@ class Asking:
     progress: Progress
     at_once: int = 8
     sure: float = 0.0
-    spare: Callable[[], float] = lambda: 0.0
+    spare: Callable[[int], float] = lambda _: 0.0
     stopped: str = ""
+    labels: int = 0
     lessons: list[Lesson] = field(default_factory=list)
     _in_a_row: int = 0
     _rests_until: float = 0.0
@@ -76,6 +78,7 @@ class Asking:
                 if lesson is None:
                     return
                 self.lessons.append(lesson)
+                self.labels += lesson.became == "label"
                 if heard is not None:
                     await heard(lesson, row)
                 done += 1
@@ -118,9 +121,9 @@ class Asking:
         teacher, name = self.teacher, record_id()
         most = teacher.most(row.input) if teacher.costs else 0.0
         async with self._settled:
-            while not self.stopped and not self.purse.take(name, most, self.spare()):
+            while not self.stopped and not self.purse.take(name, most, self.spare(self.labels)):
                 if not self.purse.held:
-                    self.stopped = self.stopped or "the budget is used up"
+                    self.stopped = BROKE
                     break
                 await self._settled.wait()
         if self.stopped:
@@ -160,12 +163,12 @@ class Asking:
             became: Became = "blocked" if isinstance(error, Blocked) else "failed"
             once = self.teacher.most(row.input, 1) if self.teacher.costs else 0.0
             paid = _paid(lesson, kept[-1] if kept else None, error, once)
-            why = f"{error.code}: {error}"
-            return msgspec.structs.replace(paid, became=became, why=why), _passing(error), None
+            # its words may quote the text, and a lesson holds none
+            return msgspec.structs.replace(paid, became=became, why=error.code), _passing(error), None
         lesson = _paid(lesson, record, None, lesson.most)
         lesson = msgspec.structs.replace(lesson, seconds=time.monotonic() - began)
         lesson = _heard(lesson, record, self.sure)
-        if lesson.became != "unsure":
+        if lesson.became != "unsure" or lesson.part == "second":
             return lesson, None, None
         watch = await watched(request, self.teacher.path.scans)
         return lesson, None, _pending(lesson, record, watch.request.input)
@@ -199,9 +202,9 @@ def _heard(lesson: Lesson, record: Record, sure: float) -> Lesson:
     said, decision = record.answer, record.attempts[-1].decision
     if said is None or said.value is None or (not decision.accepted and said.finish != "stop"):
         finish = said.finish if said else "invalid"
-        return msgspec.structs.replace(lesson, became=ASIDE[finish], why=decision.reason)
+        return msgspec.structs.replace(lesson, became=ASIDE[finish], why=decision.reason.partition(": ")[0])
     became: Became = "label" if decision.accepted else "unsure"
-    why = "" if decision.accepted else decision.reason
+    why = "" if decision.accepted else decision.reason.partition(": ")[0]
     if decision.accepted and said.confidence is not None and said.confidence < sure:
         became, why = "unsure", f"confidence {said.confidence:.2f} is below {sure:.2f}"
     return msgspec.structs.replace(lesson, became=became, why=why, target=said.value, confidence=said.confidence)

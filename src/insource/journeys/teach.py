@@ -6,7 +6,7 @@ Killed anywhere, the same call goes on: what was answered is not asked for again
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,7 +18,7 @@ from insource.journeys.lineup import Progress, quiet
 from insource.journeys.scanned import watched
 from insource.journeys.serve import close_path
 from insource.journeys.taught import kept_as, open_lessons, tally
-from insource.journeys.teach_plan import Class, Plan, Wanted, check, must_have_budget, open_class, plan
+from insource.journeys.teach_plan import TYPICAL, Class, Plan, Wanted, check, must_have_budget, open_class, plan
 from insource.nouns import Example, Noun, Pending, Task, digest, same
 from insource.nouns.lesson import ANSWERED, DISPUTED, SET_ASIDE, Lesson
 from insource.review import ANY
@@ -80,7 +80,7 @@ async def _teach(made: Class, planned: Plan, settings: Settings, progress: Progr
     purse = Purse(wanted.budget, planned.spent)
     asking = Asking(
         made.teacher, store, purse, progress, at_once=wanted.at_once, sure=wanted.sure,
-        spare=lambda: _spare(made, asking.lessons),
+        spare=_spare(made),
     )  # fmt: skip
     await asking.all([(row, None) for row in made.rows])
     doubting = await _doubted(made, purse, progress)
@@ -110,14 +110,22 @@ async def _teach(made: Class, planned: Plan, settings: Settings, progress: Progr
     )
 
 
-def _spare(made: Class, so_far: Sequence[Lesson]) -> float:
-    """US dollars that second opinions on what was labelled so far, and on one more, are kept for."""
+def _spare(made: Class) -> Callable[[int], float]:
+    """US dollars that are kept for second opinions, by how many labels this run gave so far; one more is to come."""
     second = made.second
     if second is None or not second.costs:
-        return 0.0
-    due = math.ceil(made.wanted.share * (1 + sum(one.became == "label" for one in so_far)))
+        return lambda _: 0.0
+    waiting = [one for one in made.before if not one.closed]  # of killed runs
+    labels = sum((one.part, one.became) == ("teacher", "label") for one in waiting)
+    heard = sum(one.part == "second" and one.became in ANSWERED for one in waiting)
     text = max((row.input for row in made.rows), key=len, default="")
-    return MARGIN * due * second.usd(second.expected(text, "x" * 40)) + second.most(text)
+    each, most = MARGIN * second.usd(second.expected(text, TYPICAL)), second.most(text)
+
+    def spare(so_far: int) -> float:
+        due = max(0, math.ceil(made.wanted.share * (labels + so_far + 1)) - heard)
+        return due * each + most
+
+    return spare
 
 
 async def _doubted(made: Class, purse: Purse, progress: Progress) -> Asking | None:

@@ -15,6 +15,8 @@ from insource.nouns.lesson import ANSWERED, Lesson
 from insource.settings import Settings
 from insource.store import Store
 
+TYPICAL = "x" * 40  # an answer, where none is known
+
 
 class Wanted(Noun, frozen=True, kw_only=True):
     """How to teach. `teacher` and `second` name engines; `budget` is US dollars for all teaching of the task, ever.
@@ -188,6 +190,6 @@ def _tokens(made: Class, teacher: Teacher, rows: Sequence[Example]) -> tuple[int
     heard = [tokens for tokens in heard if all(tokens)]
     if heard:
         return tuple(round(fmean(side) * len(rows)) for side in zip(*heard, strict=True))  # type: ignore[return-value]
-    answer = canonical(made.known[0].target).decode() if made.known else "x" * 40
+    answer = canonical(made.known[0].target).decode() if made.known else TYPICAL
     each = [teacher.expected(row.input, answer) for row in rows]
     return sum(into for into, _ in each), sum(out for _, out in each)

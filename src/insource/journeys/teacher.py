@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import msgspec
@@ -91,7 +92,7 @@ class Teacher:
 
         All `tries` are counted, each with the invalid answer before it, and every window of a long text.
         """
-        around = sum(TURN + len(str(turn.content).encode()) for turn in messages(self.task, "")) + self._form + FRAME
+        around = self._around
         size = len(text.encode(errors="replace"))
         windows, context = 1, self.settings.context
         if context and self.task.kind != "generate" and size > (room := Estimate(context).room(self.task)):
@@ -104,16 +105,17 @@ class Teacher:
 
     def expected(self, text: str, answer: str) -> tuple[int, int]:
         """Tokens in and out that a call takes, about: four letters each."""
-        around = sum(len(str(turn.content)) for turn in messages(self.task, text)) + self._form
-        return max(1, around // LETTERS), max(1, len(answer) // LETTERS + 1)
+        return (self._around - FRAME + len(text)) // LETTERS, len(answer) // LETTERS + 1
 
     def usd(self, tokens: tuple[float, float]) -> float:
         """What so many tokens in and out cost."""
         return (tokens[0] * self.price[0] + tokens[1] * self.price[1]) / 1_000_000
 
-    @property
-    def _form(self) -> int:
-        return len(canonical(schema_of(self.task)))
+    @cached_property
+    def _around(self) -> int:
+        """Tokens beside the input at most: a byte each, with the form of the answer and what a server may add."""
+        turns = sum(TURN + len(str(turn.content).encode()) for turn in messages(self.task, ""))
+        return turns + len(canonical(schema_of(self.task))) + FRAME
 
 
 async def open_teacher(
