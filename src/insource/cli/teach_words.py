@@ -44,7 +44,8 @@ def plan_words(plan: Plan) -> str:
         ("cost", _cost(plan)),
     ]
     if plan.minutes is not None:
-        facts.append(("time", f"about {plan.minutes:.0f} min, as calls took so far"))
+        long = f"about {plan.minutes:.0f} min" if plan.minutes >= 1 else "less than a minute"
+        facts.append(("time", f"{long}, as calls took so far"))
     lines = [f"{bold(plan.task)}: the plan", *(f"  {name:<8} {words}" for name, words in facts)]
     return "\n".join([*lines, *(f"  ! {note}" for note in plan.notes)])
 
