@@ -32,6 +32,7 @@ import schema_rows
 import seal_rows
 import specialist_rows
 import spool_rows
+import teach_rows
 import train_rows
 import watch_rows
 
@@ -203,6 +204,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
+    "teach": (["teach.py", "banking77"], teach_rows.teach),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

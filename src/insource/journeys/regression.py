@@ -16,7 +16,8 @@ from insource.measure.probes import MOST_AGAIN, Probe, Table, probes, repeated
 from insource.measure.robustness import confidently_wrong
 from insource.measure.run import Answered, ask_all, sample
 from insource.measure.scorers import whole
-from insource.nouns import Check, Dataset, Example, Release, Report, Task, ask, likeness
+from insource.nouns import Check, Dataset, Example, Pending, Release, Report, Review, Task, ask, likeness
+from insource.nouns.lesson import TEACHING
 from insource.release import suite
 from insource.release.suite import Marks
 from insource.review import to_example
@@ -69,7 +70,7 @@ async def failed_rows(task: Task, dataset: Dataset, store: Store) -> dict[str, E
     found: dict[str, Example] = {}
     seen = set()
     for pending, review in reversed(await store.reviews(task.name)):
-        row = to_example(task, pending, review) if review.verdict == "wrong" else None
+        row = to_example(task, pending, review) if _was_wrong(pending, review) else None
         if row is not None and likeness(row.input) not in seen and _fits(task, row):
             seen.add(likeness(row.input))
             found[review.record] = row
@@ -78,6 +79,11 @@ async def failed_rows(task: Task, dataset: Dataset, store: Store) -> dict[str, E
             seen.add(likeness(row.input))
             found[f"row {row.id[:12]}"] = row
     return dict(list(found.items())[:MOST_FAILED])
+
+
+def _was_wrong(pending: Pending, review: Review) -> bool:
+    """Whether a person found an answer wrong that was given; a teacher's was none."""
+    return review.verdict == "wrong" and pending.reason not in TEACHING
 
 
 def _fits(task: Task, row: Example) -> bool:
