@@ -19,6 +19,7 @@ VERBS = {
     "init": "Make a workspace, or one that answers from a bundle.",
     "status": "Where each task stands, and what its next gate needs.",
     "collect": "Bring labelled rows in, checked and split.",
+    "teach": "Have a stronger model label what has no label, within a budget.",
     "measure": "Measure every candidate on the same rows.",
     "train": "Make a specialist: a candidate release.",
     "release": "List, show, gate, promote, roll back, verify, export and bundle releases.",
