@@ -33,6 +33,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
@@ -44,6 +45,7 @@ from insource.nouns.sections import (
     WorkspaceSettings,
 )
 from insource.nouns.signing import Signing
+from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -84,6 +86,7 @@ class _File(Noun, frozen=True, kw_only=True):
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
     signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -109,6 +112,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
     signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
     @property
     def state(self) -> Path:
@@ -138,6 +142,8 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    price: TaskPricing = TaskPricing()
+    suitability: Answers = Answers()
     scan: _ScanFile = _ScanFile()
 
 
@@ -164,6 +170,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         alerts=file.alerts,
         backup=file.backup,
         signing=file.signing,
+        price=file.price,
     )
 
 
