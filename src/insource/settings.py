@@ -17,6 +17,7 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.nouns import (
+    Governing,
     JsonObject,
     Levels,
     Limits,
@@ -135,6 +136,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    govern: Governing = Governing()
     scan: _ScanFile = _ScanFile()
 
 

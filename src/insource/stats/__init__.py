@@ -40,6 +40,7 @@ from insource.stats.selective import (
 )
 from insource.stats.shift import Shift, shifts
 from insource.stats.trend import Trend, trend
+from insource.stats.two_samples import share_difference
 
 __all__ = [
     "Agreement",
@@ -74,6 +75,7 @@ __all__ = [
     "resample",
     "risk_coverage",
     "scaled",
+    "share_difference",
     "shifts",
     "threshold_for_risk",
     "thresholds_for_risks",

@@ -1,0 +1,319 @@
+"""Everything that is known of a task and a release, read from the store and the files: what `govern` writes of.
+
+Nothing is changed and no clock is read, so that the same state gives the same facts. What cannot be read is not there.
+"""
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
+from urllib.parse import urlsplit
+
+import insource
+from insource.engines.artefact import Manifest, file_digest, read_manifest
+from insource.engines.catalogue import listed
+from insource.errors import Conflict, InsourceError, Missing
+from insource.govern.facts import Base, Configured, Facts, Figure, Look, Recorded, Rows, Served
+from insource.journeys.audit import checkpoint_file
+from insource.journeys.holdout import HOLDOUT, holdout_trend
+from insource.journeys.levels import levels
+from insource.journeys.pinned import PINNED
+from insource.journeys.terms import agreed
+from insource.measure.adversarial import TAG as ADVERSARIAL
+from insource.nouns import KINDS, Dataset, Example, Gate, Release, Report, ScanPolicy, StageChange, Task
+from insource.release.stages import former
+from insource.settings import CONFIG, Settings, load_task, task_file
+from insource.store import Store, checkpoints, egress
+from insource.watch.holdout import Result
+
+DAYS = 30
+ASIDE = (HOLDOUT, PINNED)
+OF_ROWS = ("dataset", "labels", "origins", "near_duplicates", "personal_data", "slices", "bias")
+OF_CHAIN = ("audit", "checkpoint")
+OF_CALLS = ("service_levels", "reviewed")
+PERSONAL = tuple(kind for kind in KINDS if kind not in ("control", "own_term", "url", "age"))
+LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch", "transformers", "safetensors", "tokenizers", "openvino",
+             "xllamacpp", "llguidance", "jinja2", "msgspec", "sqlalchemy", "uvicorn", "starlette",
+             "cryptography")  # fmt: skip
+
+
+async def gather(
+    name: str, settings: Settings, store: Store, *,
+    release: Release | None, gate: Gate | None = None, wanted: Collection[str] | None = None,
+) -> Facts:  # fmt: skip
+    """The facts of the task called `name` and of `release`; `gate` is one that is not kept yet.
+
+    With `wanted`, what takes a look at every call or row is read only for those fields. Raises as `load_task` does,
+    `StoreError` for a damaged store.
+    """
+
+    def needs(fields: Collection[str]) -> bool:
+        return wanted is None or not set(wanted).isdisjoint(fields)
+
+    task = load_task(settings, name)
+    manifest = await asyncio.to_thread(_manifest, release, settings)
+    gate = gate or (await _gate(release, store) if release else None)
+    dataset = await _dataset(task, release, store)
+    changes = tuple(await store.stage_changes(name))
+    live = await store.live(name)
+    return Facts(
+        task=task,
+        configured=_configured(settings, name),
+        declared=tuple(await store.declarations.all(name)),
+        release=release,
+        manifest=manifest,
+        base=_base(manifest),
+        dataset=dataset,
+        rows=await _rows(task, dataset, store) if dataset and needs(OF_ROWS) else None,
+        gate=gate,
+        report=await _report(release, gate, store) if release else None,
+        changes=changes,
+        tightened=await store.tightened(release.name) if release else None,
+        made=tuple((one.name, one.created) for one in await store.releases(name)),
+        live=live.name if live else "",
+        before=_before(changes, live),
+        egress=await asyncio.to_thread(_egress, settings),
+        recorded=await _recorded(settings, store) if needs(OF_CHAIN) else None,
+        served=await _served(name, settings, store) if needs(OF_CALLS) else None,
+        looks=tuple([_look(one) for one in (await holdout_trend(task, store)).results]),
+        keys=await _keys(store),
+        libraries=_libraries(),
+        code=f"insource {insource.__version__}",
+        **await asyncio.to_thread(_terms, task, release, manifest, settings),
+    )
+
+
+async def about(name: str, version: str, store: Store) -> Release | None:
+    """The release that is meant: the one named, else what is live, else the newest. Raises `Missing`."""
+    if version:
+        return await store.release(name, version)
+    releases = await store.releases(name)
+    return await store.live(name) or (releases[-1] if releases else None)
+
+
+def _manifest(release: Release | None, settings: Settings) -> Manifest | None:
+    try:
+        return read_manifest(settings.state / release.folder) if release else None
+    except InsourceError:
+        return None
+
+
+class _Terms(TypedDict, total=False):
+    demanded: float | None
+    terms: tuple[str, ...]
+
+
+def _terms(task: Task, release: Release | None, manifest: Manifest | None, settings: Settings) -> _Terms:
+    """What is demanded of its answers as the task's file is now; nothing where its files were changed."""
+    if release is None or manifest is None:
+        return {}
+    try:
+        found = agreed(task, task_file(settings, task.name)[1].risk, manifest, settings.state / release.folder)
+    except InsourceError:
+        return {}
+    return {"demanded": found.threshold, "terms": found.words}
+
+
+async def _gate(release: Release, store: Store) -> Gate | None:
+    """The newest gate that looked at this very artefact."""
+    found = [gate for gate in await store.gates(release.name) if gate.artefact == release.artefact]
+    return found[-1] if found else None
+
+
+async def _report(release: Release, gate: Gate | None, store: Store) -> Report | None:
+    """The gate's report; where there is none, the newest that has the release."""
+    wanted = gate.report if gate else ""
+    found = [
+        report
+        for report in await store.reports(release.task)
+        if report.split not in ASIDE
+        and ADVERSARIAL not in report.split
+        and any(one.candidate == release.name for one in report.candidates)
+    ]
+    return next((report for report in found if report.id == wanted), found[-1] if found else None)
+
+
+async def _dataset(task: Task, release: Release | None, store: Store) -> Dataset | None:
+    """The dataset that the release was made of; without a release, the task's newest."""
+    try:
+        return await store.dataset_by_id(release.dataset) if release else await store.dataset(task.name)
+    except Missing:
+        return None
+
+
+async def _rows(task: Task, dataset: Dataset, store: Store) -> Rows | None:
+    try:
+        rows = await store.examples(dataset.id)
+    except InsourceError:
+        return None
+    return await asyncio.to_thread(counted, task, rows)
+
+
+def counted(task: Task, rows: list[Example]) -> Rows:
+    """What the rows are, counted."""
+    labels: dict[str, dict[str, dict[str, int]]] = {name: {} for name in task.fields}
+    origins: dict[str, dict[str, int]] = {}
+    slices: dict[str, dict[str, int]] = {}
+    groups: dict[str, set[str]] = {}
+    members = 0
+    for row in rows:
+        for name in task.fields:
+            if row.target.get(name) is not None:
+                label = str(row.target[name]) if task.kind == "classify" else "has a value"
+                _add(labels[name], label, row.split)
+        _add(origins, row.origin, row.split)
+        if row.split == "test":
+            for key, value in row.tags.items():
+                _add(slices, key, value)
+        if row.group:
+            groups.setdefault(row.group, set()).add(row.split)
+            members += 1
+    personal, unscanned = _personal(rows)
+    return Rows(
+        labels={name: dict(sorted(found.items())) for name, found in labels.items()},
+        origins=origins,
+        groups=len(groups),
+        in_groups=members,
+        straddling=sum(len(splits) > 1 for splits in groups.values()),
+        slices=slices,
+        characters=_spread(sorted(len(row.input) for row in rows)),
+        personal=personal,
+        unscanned=unscanned,
+    )
+
+
+def _spread(lengths: list[int]) -> tuple[int, int, int]:
+    """The median, the 95th percentile and the most; zeros where there is none."""
+    return (lengths[len(lengths) // 2], lengths[len(lengths) * 95 // 100], lengths[-1]) if lengths else (0, 0, 0)
+
+
+def _add(counts: dict[str, dict[str, int]], one: str, other: str) -> None:
+    into = counts.setdefault(one, {})
+    into[other] = into.get(other, 0) + 1
+
+
+def _personal(rows: list[Example]) -> tuple[dict[str, int] | None, str]:
+    """How many rows hold something of each kind; None, and why, where nothing can be looked for."""
+    try:
+        from insource.scan.scanner import Scanner
+
+        scanner = Scanner(ScanPolicy(actions=dict.fromkeys(PERSONAL, "note")))
+        found = dict.fromkeys(PERSONAL, 0)
+        for row in rows:
+            for kind in {one.kind for one in scanner.scan(row.input).findings}:
+                found[kind] = found.get(kind, 0) + 1
+    except (InsourceError, ImportError) as error:
+        return None, str(error)
+    return found, ""
+
+
+def _base(manifest: Manifest | None) -> Base | None:
+    one = listed().get(manifest.base) if manifest else None
+    if one is None or manifest is None:
+        return None
+    return Base(name=manifest.base, license=one.license, hub=one.hub, parameters=one.shape.parameters, about=one.about)
+
+
+def _before(changes: tuple[StageChange, ...], live: Release | None) -> str:
+    try:
+        return former(changes, live.name) if live else ""
+    except Conflict:
+        return ""
+
+
+def _egress(settings: Settings) -> tuple[egress.Egress, ...] | None:
+    """What this workspace's own processes did; None where there is no journal."""
+    path = settings.state / egress.FILE
+    return tuple(egress.read([path])[0]) if path.is_file() else None
+
+
+async def _recorded(settings: Settings, store: Store) -> Recorded:
+    """The chain, looked at whole, and the last checkpoint. Its signature takes the public key, which is elsewhere."""
+    verified = await store.verify_chain()
+    file = checkpoint_file(settings)
+    try:
+        last = await asyncio.to_thread(checkpoints.last, file)
+    except InsourceError as error:
+        return Recorded(verified=verified, against=str(error))
+    there = (await store.chain_at([last.seq]))[last.seq] if last else ""
+    against = "" if last is None or there == last.hash else "the chain has no such entry: it was cut off or made anew"
+    return Recorded(verified=verified, checkpoint=last, against=against)
+
+
+async def _served(name: str, settings: Settings, store: Store) -> Served | None:
+    """What was served in the 30 days up to the newest call."""
+    newest = await store.records(name, 1)
+    if not newest:
+        return None
+    until = newest[0].created
+    since = (datetime.fromisoformat(until) - timedelta(days=DAYS)).isoformat()
+    (found,) = await levels(settings, store, task=name, since=since)
+    figures = tuple(
+        Figure(name=one.name, value=one.value, low=one.low, high=one.high, n=one.n, target=one.target, kept=one.kept)
+        for one in found.levels
+    )
+    return Served(
+        since=since,
+        until=until,
+        calls=found.calls,
+        figures=figures,
+        outcomes=await _outcomes(name, since, store),
+        reviews=len(await store.reviews(name)),
+    )
+
+
+async def _outcomes(name: str, since: str, store: Store) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    after, more = 0, True
+    while more:
+        calls, end = await store.calls(after)
+        more, after = end != after, end
+        for record in (call.record for call in calls if call.record.task == name and call.record.created >= since):
+            counts[record.outcome] = counts.get(record.outcome, 0) + 1
+    return counts
+
+
+def _look(one: Result) -> Look:
+    told = [
+        f"{words} {each.value:.1%} ({each.low:.1%} to {each.high:.1%}, n {each.n:,})"
+        for words, each in (("drawn by chance", one.by_chance), ("looked at", one.looked_at))
+        if each is not None
+    ]
+    return Look(release=one.release, created=one.created, report=one.report, words="; ".join(told) or "no row")
+
+
+async def _keys(store: Store) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for key in (await store.keys())[0]:
+        for role in key.roles if not key.revoked else ():
+            counts[role] = counts.get(role, 0) + 1
+    return counts
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _configured(settings: Settings, name: str) -> Configured:
+    path, file = task_file(settings, name)
+    return Configured(
+        file=file_digest(path),
+        workspace=file_digest(settings.root / CONFIG),
+        governing=file.govern,
+        risk=file.risk,
+        review=file.review,
+        rollout=file.rollout,
+        watch=file.watch,
+        levels=file.levels,
+        audit=settings.audit,
+        backup=settings.backup,
+        webhook_host=urlsplit(settings.alerts.webhook).hostname or "",
+        engines=settings.engines,
+    )
