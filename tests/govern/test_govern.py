@@ -1,18 +1,23 @@
 """The evidence pack: the same state to the same bytes, and a field without its source is missing, never made up."""
 
+import asyncio
 import contextlib
 import json
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable
 
 import click
+import golden
+import msgspec
 import pytest
 from click.testing import CliRunner
 from governed import TASK, workspace
 
 from insource.cli.main import main
 from insource.govern.checklist import fields
+from insource.govern.documents import documents, maps
 from insource.govern.evidence import Field
 from insource.govern.pack import SUMS, pack
 from insource.journeys.facts import about, gather
@@ -148,8 +153,6 @@ async def test_what_stood_on_a_source_that_is_gone_is_missing_and_nothing_else_i
 
 
 async def test_every_field_stands_in_a_document_and_every_document_names_no_other(settings):
-    from insource.govern.documents import documents, maps
-
     found = await states(settings)
     placed = {name for one in documents() for section in one.section for name in section.fields}
     assert placed == set(found)
@@ -163,11 +166,7 @@ def commands_of(found: dict[str, Field]) -> list[str]:
 
 
 async def test_every_command_of_the_pack_is_one_that_there_is(settings):
-    import shlex
-
     whole = await facts_of(settings)
-    import msgspec
-
     bare = msgspec.structs.replace(
         whole, release=None, manifest=None, dataset=None, rows=None, gate=None, report=None, changes=(), recorded=None,
         served=None, live="", before="", made=(),
@@ -187,8 +186,6 @@ async def test_every_command_of_the_pack_is_one_that_there_is(settings):
 
 
 async def test_check_ends_with_1_and_names_what_is_missing_and_writes_nothing(settings):
-    import asyncio
-
     done = await asyncio.to_thread(insource, settings, "govern", "defects", "--check", "--json")
     assert done.exit_code == 1
     found = json.loads(done.stdout)
@@ -229,3 +226,10 @@ async def test_a_pack_of_a_task_without_anything_is_all_gaps_and_settings(tmp_pa
         "task file", "insource.toml", "keys", "installation"
     }  # fmt: skip
     assert "0 of 7" not in made.files["index.html"].decode(), "the owner is named"
+
+
+def test_the_golden_pack_is_written_byte_for_byte():
+    """What changes here changes for everybody who keeps the sums of a pack: python tests/govern/golden.py writes it."""
+    made = pack(golden.facts()).files
+    kept = {path.name: path.read_bytes() for path in golden.FOLDER.iterdir() if path != golden.FACTS}
+    assert {name: data for name, data in made.items() if name not in golden.SUMMED} == kept

@@ -131,6 +131,11 @@ def training(facts: Facts) -> Found | Gap:
     manifest = facts.manifest
     rows = [(name, str(value)) for name, value in sorted(manifest.recipe.items())]
     rows += [(f"dev rows: {name}", f"{value:,.4g}") for name, value in sorted(manifest.dev.items())]
+    if facts.trained_s is not None:
+        rows += [
+            ("time of training", f"{facts.trained_s[0]:,.0f} s"),
+            ("of preparation", f"{facts.trained_s[1]:,.0f} s"),
+        ]
     words = f"Trained by {manifest.code or 'a version that is not on record'} on the rows train of the dataset, "
     words += "tuned on the rows dev."
     return Found(words=words, table=table(("what", "which"), rows) if rows else None, sources=(of_artefact(facts),))

@@ -86,7 +86,8 @@ def _said(gap: Gaps) -> str:
     words = f"The largest gap is {gap.worse} behind {gap.better}: {interval}{many})."
     if gap.more_than_luck:
         return f"{words} That is more than luck."
-    return f"{words} Luck does as much: these rows would show no gap below {abs(gap.low) * 100:.1f} points."
+    unseen = f"{(gap.high - gap.value) * 100:.1f} points"
+    return f"{words} Luck does as much; a gap of less than about {unseen} would not show in so few rows."
 
 
 def _lines(key: str, scores: dict[str, Score], known: dict[str, int]) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import quote
 
 from insource.govern.evidence import Field
 from insource.govern.facts import Facts
@@ -27,7 +28,9 @@ def bill(facts: Facts, found: Mapping[str, Field]) -> JsonObject:
         "version": 1,
         "metadata": {
             **_made(facts),
-            "tools": {"components": [{"type": "application", "name": "insource", "version": facts.code}]},
+            "tools": {
+                "components": [{"type": "application", "name": "insource", "version": facts.code.rpartition(" ")[2]}]
+            },
             "component": model,
         },
         "components": parts,
@@ -60,8 +63,10 @@ def _model(facts: Facts, found: Mapping[str, Field]) -> JsonObject:
         "modelCard": _card(facts, found),
         "properties": [{"name": f"insource:{name}", "value": one.state} for name, one in sorted(found.items())],
     }
-    if facts.task.owner.strip():
-        part["authors"] = [{"name": visible(facts.task.owner.strip())}]
+    if found["developers"].state == "declared":
+        part["supplier"] = {"name": visible(found["developers"].words)}
+    if found["owner"].state == "declared":
+        part["properties"].append({"name": "insource:named-owner", "value": visible(found["owner"].words)})
     if found["licence"].state == "declared":
         part["licenses"] = [{"license": {"name": visible(found["licence"].words)}}]
     return {**part, **_hashes(release.artefact if release else "")}
@@ -133,17 +138,24 @@ def _files(facts: Facts) -> list[JsonObject]:
     if facts.manifest is None:
         return []
     return [
-        {"type": "file", "bom-ref": f"file:{name}", "name": visible(name), **_hashes(sha)}
+        {"type": "file", "bom-ref": f"file:{visible(name)}", "name": visible(name), **_part_of(name), **_hashes(sha)}
         for name, sha in sorted(facts.manifest.files.items())
     ]
 
 
+def _part_of(name: str) -> JsonObject:
+    """What a file of the artefact is, told from the folder that it lies in."""
+    said = {"adapter": "the adapter that training made (LoRA)", "model": "the model as it is served"}
+    folder = name.partition("/")[0]
+    return {"description": said[folder]} if "/" in name and folder in said else {}
+
+
 def _libraries(facts: Facts) -> list[JsonObject]:
     return [
-        {"type": "library", "bom-ref": f"pkg:pypi/{name}@{version}", "name": name, "version": version,
-         "purl": f"pkg:pypi/{name}@{version}"}
+        {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
         for name, version in sorted(facts.libraries.items())
-    ]  # fmt: skip
+        for purl in [f"pkg:pypi/{name}@{quote(version)}"]
+    ]
 
 
 def _hashes(sha: str) -> JsonObject:

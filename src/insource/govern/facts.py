@@ -121,7 +121,8 @@ class Facts(Noun, frozen=True, kw_only=True):
 
     `release` is the one that the documents are about, `live` what answers now, `before` what was live before that.
     `demanded` is the confidence at which the release answers by itself, as the task's file is now, `terms` what is
-    promised beside it in words. `made` is every release of the task and when it was made, oldest first.
+    promised beside it in words. `trained_s` are the seconds that training and its preparation took. `made` is every
+    release of the task and when it was made, oldest first.
     """
 
     task: Task
@@ -129,6 +130,7 @@ class Facts(Noun, frozen=True, kw_only=True):
     declared: tuple[Declaration, ...] = ()
     release: Release | None = None
     manifest: Manifest | None = None
+    trained_s: tuple[float, float] | None = None
     base: Base | None = None
     dataset: Dataset | None = None
     rows: Rows | None = None

@@ -10,6 +10,8 @@ from insource.nouns import visible
 MARKS = re.compile(r"([\\`*_\[\]|#~$])")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 LEADING = re.compile(r"^([-+=]+|\d+[.)])(?= |$)")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+STEERS = re.compile(r"[<>&`*_\[\]()!]")
 LINKED = re.compile(r"(?i)(://|\bwww\.)")
 
 
@@ -71,5 +73,10 @@ def block(field: Field) -> str:
 
 def front(data: Mapping[str, object]) -> str:
     """YAML's front matter; JSON's values are YAML's, and no text of a stranger can end it."""
-    rows = [f"{key}: {json.dumps(value, ensure_ascii=True)}" for key, value in data.items()]
+    rows = [f"{key}: {QUOTED.sub(_escaped, json.dumps(value, ensure_ascii=True))}" for key, value in data.items()]
     return "\n".join(["---", *rows, "---"])
+
+
+def _escaped(quoted: re.Match[str]) -> str:
+    """A quoted text without what a reader that knows no front matter would take for HTML or Markdown."""
+    return STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted[0])

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 from urllib.parse import urlsplit
 
+import msgspec
+
 import insource
 from insource.engines.artefact import Manifest, file_digest, read_manifest
 from insource.engines.catalogue import listed
@@ -63,6 +65,7 @@ async def gather(
         declared=tuple(await store.declarations.all(name)),
         release=release,
         manifest=manifest,
+        trained_s=await asyncio.to_thread(_trained, release, settings),
         base=_base(manifest),
         dataset=dataset,
         rows=await _rows(task, dataset, store) if dataset and needs(OF_ROWS) else None,
@@ -113,6 +116,25 @@ def _terms(task: Task, release: Release | None, manifest: Manifest | None, setti
     except InsourceError:
         return {}
     return {"demanded": found.threshold, "terms": found.words}
+
+
+class _History(msgspec.Struct, frozen=True):
+    """What training notes of itself, as far as it is wanted here."""
+
+    seconds: float
+    prepared: float
+
+
+def _trained(release: Release | None, settings: Settings) -> tuple[float, float] | None:
+    """How long training and its preparation took; None where the artefact does not say."""
+    if release is None:
+        return None
+    try:
+        data = (settings.state / release.folder / "history.json").read_bytes()
+        found = msgspec.json.decode(data, type=_History)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found.seconds, found.prepared
 
 
 async def _gate(release: Release, store: Store) -> Gate | None:
