@@ -53,7 +53,8 @@ def command(door: Door, task: str, out: Path | None, check: bool, said: str, by:
     if check and not found.holds:
         why = [f"missing: {', '.join(found.missing)}"] * bool(found.missing)
         why += [f"overdue: {', '.join(f'{one.what} ({one.day})' for one in found.overdue)}"] * bool(found.overdue)
-        raise Refused(f"{found.pack.about}: {'; '.join(why)}", hint=f"insource govern {task} says what fills it")
+        door.say(f"error: {found.pack.about}: {'; '.join(why)}\nhint:  insource govern {task} says what fills it")
+        click.get_current_context().exit(Refused.exit_code)
 
 
 def _plain(found: Governed) -> dict[str, object]:

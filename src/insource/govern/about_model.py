@@ -220,7 +220,7 @@ def gate(facts: Facts) -> Found | Gap:
     held = sum(one.passed for one in facts.gate.checks)
     said = "yes" if facts.gate.passed else "no"
     words = f"The gate said {said} on {facts.gate.created}: {held} of {len(rows)} checks hold."
-    columns = ("check", "demanded", "found", "")
+    columns = ("check", "demanded", "found", "verdict")
     return Found(words=words, table=table(columns, rows), sources=(of_gate(facts),))
 
 
@@ -240,7 +240,7 @@ def acceptance(facts: Facts) -> Found | Gap:
     sources = (Source(kind="task file", name=facts.configured.file), of_gate(facts))
     return Found(
         words="The acceptance criteria, and what the gate found.",
-        table=table(("metric", "demanded", "found", ""), rows),
+        table=table(("metric", "demanded", "found", "verdict"), rows),
         sources=sources,
     )
 
@@ -258,7 +258,7 @@ def robustness(facts: Facts) -> Found | Gap:
         return Gap(why="the gate made no such test", fill=f"insource release gate {facts.about}")
     rows = [(one.name, one.demanded, one.found, _holds(one.passed)) for one in mine]
     words = "Rows that once failed, rows made harder, and texts that try to steer, as the gate put them."
-    return Found(words=words, table=table(("test", "demanded", "found", ""), rows), sources=(of_gate(facts),))
+    return Found(words=words, table=table(("test", "demanded", "found", "verdict"), rows), sources=(of_gate(facts),))
 
 
 def known_errors(facts: Facts) -> Found | Gap:

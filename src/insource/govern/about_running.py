@@ -151,7 +151,7 @@ def service_levels(facts: Facts) -> Found | Gap:
     rows = [
         (one.name, _figure(one, one.value), _interval(one), f"{one.n:,}", *_promised(one)) for one in served.figures
     ]
-    columns = ("level", "measured", "95% interval", "n", "promised", "")
+    columns = ("level", "measured", "95% interval", "n", "promised", "verdict")
     words = f"Over the {served.calls:,} calls from {served.since} to {served.until}."
     return Found(words=words, table=table(columns, rows), sources=(Source(kind="records"), of_file(facts)))
 

@@ -13,7 +13,7 @@ from insource.nouns import Noun, Score
 from insource.stats import share_difference
 
 FEW = 20  # rows; a report scores no smaller slice
-COLUMNS = ("slice", "test rows", "right", "95% interval", "")
+COLUMNS = ("slice", "test rows", "right", "95% interval", "remark")
 
 
 class Gaps(Noun, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TypedDict
 from urllib.parse import urlsplit
 
@@ -323,11 +324,18 @@ def _libraries() -> dict[str, str]:
     return found
 
 
+def _sha256(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise Missing(f"{path.name} cannot be read: {error.strerror}") from error
+
+
 def _configured(settings: Settings, name: str) -> Configured:
     path, file = task_file(settings, name)
     return Configured(
-        file=file_digest(path),
-        workspace=file_digest(settings.root / CONFIG),
+        file=_sha256(path),
+        workspace=_sha256(settings.root / CONFIG),
         governing=file.govern,
         risk=file.risk,
         review=file.review,

@@ -9,15 +9,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from insource.errors import Conflict, Refused
-from insource.govern.checklist import declarable, fields, lacking, wanted_of
+from insource.errors import Invalid, Refused
+from insource.govern.checklist import ITEMS, Item, checklist, declarable, fields, lacking, wanted_of
 from insource.govern.dates import Due
+from insource.govern.evidence import Field
 from insource.govern.pack import SUMS, Pack, pack
 from insource.journeys.facts import about, gather
-from insource.nouns import Check, Declaration, Gate, Noun, Release, Stage, stamp
+from insource.nouns import Check, Declaration, Gate, Noun, Release, Stage, digest, stamp
 from insource.settings import Settings, task_file
 from insource.store import Store
-from insource.store.files import disk, write_whole
+from insource.store.files import alone, disk, write_whole
 
 FOLDER = "govern"
 EVIDENCE = "evidence"
@@ -39,20 +40,30 @@ class Governed(Noun, frozen=True, kw_only=True):
         return not self.missing and not self.overdue
 
 
+class Standing(Noun, frozen=True, kw_only=True):
+    """The checklist, and the fields that its items need; of others `fields` says nothing that counts."""
+
+    about: str
+    items: tuple[Item, ...]
+    fields: dict[str, Field]
+
+
 async def govern(
     name: str, settings: Settings, store: Store, *, version: str = "", out: Path | None = None, write: bool = True
 ) -> Governed:
     """Builds the pack of a release of the task called `name`: the one named, else what is live, else the newest.
 
     It is written to the folder `out`, else below `.insource/govern`. Raises `Missing` for an unknown task or release,
-    `Invalid` where the task's file requires what is no field, `StoreError` where it cannot be written.
+    `Invalid` where the task's file requires what is no field, `StoreError` where it cannot be written, `Conflict` while
+    another process writes it.
     """
     required = task_file(settings, name)[1].govern.required
     made = pack(await gather(name, settings, store, release=await about(name, version, store)))
     missing = made.lacking(required)
     folder = out or settings.state / FOLDER / made.about
     if write:
-        await asyncio.to_thread(_write, made, folder)
+        with alone(settings.state / "locks" / f"govern-{digest(str(folder))[:16]}", f"insource govern {name}"):
+            await asyncio.to_thread(_write, made, folder)
     today = datetime.now(UTC).date().isoformat()
     return Governed(
         pack=made,
@@ -63,15 +74,24 @@ async def govern(
     )
 
 
+async def standing(name: str, settings: Settings, store: Store) -> Standing:
+    """How the checklist of the task's live release stands, of the newest where none is live. Raises as `govern`."""
+    wanted = {field for _, mine in ITEMS.values() for field in mine}
+    release = await about(name, "", store)
+    facts = await gather(name, settings, store, release=release, wanted=wanted)
+    found = fields(facts)
+    return Standing(about=facts.about, items=tuple(checklist(found)), fields=found)
+
+
 async def declare(name: str, said: str, by: str, settings: Settings, store: Store) -> Declaration:
     """Keeps what `by` says of a field ("intended_use=TEXT"); an empty text takes it back.
 
-    Raises `Invalid` for what is no such field, `Conflict` where nobody is named.
+    Raises `Invalid` for what is no such field, and where nobody is named.
     """
     task_file(settings, name)
     field, equals, value = said.partition("=")
     if not equals or not by.strip():
-        raise Conflict("a declaration is FIELD=TEXT, and somebody says it", hint="--declare FIELD=TEXT --by NAME")
+        raise Invalid("a declaration is FIELD=TEXT, and somebody says it", hint="--declare FIELD=TEXT --by NAME")
     made = Declaration(
         task=name, field=declarable(field.strip()), value=value.strip(), by=by.strip(), created=stamp(time.time())
     )
