@@ -24,7 +24,8 @@ from insource.govern.pack import SUMS, pack
 from insource.journeys.facts import about, gather
 from insource.journeys.govern import govern
 from insource.nouns import digest
-from insource.settings import Settings
+from insource.route import permitted
+from insource.settings import Settings, load_settings, load_task
 from insource.store import Store, egress
 
 
@@ -249,3 +250,44 @@ def test_the_golden_pack_is_written_byte_for_byte():
     made = pack(golden.facts()).files
     kept = {path.name: path.read_bytes() for path in golden.FOLDER.iterdir() if path != golden.FACTS}
     assert {name: data for name, data in made.items() if name not in golden.SUMMED} == kept
+
+
+KINDS = {
+    "extract": 'name = "defects"\nkind = "extract"\nsensitivity = ["eu"]\n[schema]\ntype = "object"\n'
+               '[schema.properties]\ntotal = {type = "string"}\n',
+    "generate": 'name = "defects"\nkind = "generate"\nsensitivity = "any"\n[scan.input]\nemail = "redact"\n',
+}  # fmt: skip
+ENGINES = """
+[engines.near]
+kind = "ollama"
+base_url = "http://127.0.0.1:11434"
+model = "m"
+region = "premises"
+[engines.eu]
+kind = "openai"
+base_url = "https://eu.example/v1"
+model = "m"
+region = "eu"
+[engines.somewhere]
+kind = "openai"
+base_url = "https://us.example/v1"
+model = "m"
+"""
+MAY_SEE = {
+    "extract": {"the release": "yes", "near": "yes", "eu": "yes", "somewhere": "no"},
+    "generate": {"the release": "yes", "near": "yes", "eu": "yes", "somewhere": "yes"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_kind_of_task_has_a_pack_and_says_which_engine_may_see_a_text(tmp_path, kind):
+    workspace(tmp_path / "plant", KINDS[kind])
+    (tmp_path / "plant" / "insource.toml").write_text(ENGINES)
+    settings = load_settings(tmp_path / "plant")
+    found = await states(settings)
+    assert {row[0]: row[2] for row in found["sensitivity"].table.rows} == MAY_SEE[kind]
+    for name, answer in MAY_SEE[kind].items():
+        if name in settings.engines:
+            place, sensitivity = settings.engines[name].place, load_task(settings, "defects").sensitivity
+            assert permitted(name, place, sensitivity).allowed == (answer == "yes"), "as the router has it"
+    assert (await packed(settings))["bom.cdx.json"]

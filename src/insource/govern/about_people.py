@@ -68,15 +68,15 @@ def reviewed(facts: Facts) -> Found | Gap:
 
 def sensitivity(facts: Facts) -> Found:
     """Where a text may go, and which engines are where."""
-    task, engines = facts.task, facts.configured.engines
+    task = facts.task
     where = task.sensitivity if isinstance(task.sensitivity, str) else ", ".join(task.sensitivity)
-    rows = [("the release", "this machine", "yes")]
-    for name, engine in sorted(engines.items()):
-        place = engine.place or "not said"
-        allowed = task.sensitivity == "any" or place == "premises" or place in task.sensitivity
-        rows.append((name, place, "yes" if allowed else "no"))
+    rows = [("the release", "this machine", "yes", "it runs in this process")]
+    rows += [
+        (name, one.region or "not said", "yes" if one.allowed else "no", one.reason)
+        for name, one in sorted(facts.configured.engines.items())
+    ]
     words = f"A text of this task may go to: {where}. Whatever fails, it goes nowhere else."
-    columns = ("engine", "place", "may see a text")
+    columns = ("engine", "place", "may see a text", "why")
     return Found(words=words, table=table(columns, rows), sources=(of_file(facts), of_workspace(facts)))
 
 
@@ -92,7 +92,8 @@ def egress(facts: Facts) -> Found | Gap:
         for one in facts.egress
     ]  # fmt: skip
     columns = ("where", "what for", "region", "connections", "refused", "bytes sent", "first", "last")
-    words = f"{counted(len(rows), 'destination')} tried. Only what this workspace's own processes did is counted."
+    words = f"{counted(len(rows), 'destination')} tried by processes of this workspace. "
+    words += "Models are fetched into the user's cache, which has its own journal: insource audit egress shows both."
     return Found(words=words, table=table(columns, rows) if rows else None, sources=(source,))
 
 

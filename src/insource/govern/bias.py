@@ -6,6 +6,7 @@ samples (Newcombe 1998), each interval widened so that all together are wrong in
 
 from itertools import combinations
 
+from insource.govern.about_data import of_dataset
 from insource.govern.about_model import no_report, of_report
 from insource.govern.evidence import Found, Gap, Source, table
 from insource.govern.facts import Facts
@@ -54,9 +55,10 @@ def bias(facts: Facts) -> Found | Gap:
         return Gap(why=why, fill=f"insource collect {facts.task.name} FILE --tag {alone[0]}, then measure again")
     gaps = largest(scores, wanted)
     rows = [line for key in wanted for line in _lines(key, scores, known.get(key, {}))]
-    sources = (of_report(facts), Source(kind="task file", name=facts.configured.file))
+    sources = [of_report(facts), Source(kind="task file", name=facts.configured.file)]
+    sources += [of_dataset(facts)] if known else []
     words = " ".join(_said(gap) for gap in gaps)
-    return Found(words=words, table=table(COLUMNS, rows), sources=sources)
+    return Found(words=words, table=table(COLUMNS, rows), sources=tuple(sources))
 
 
 def largest(scores: dict[str, Score], wanted: tuple[str, ...]) -> list[Gaps]:

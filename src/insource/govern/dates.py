@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from insource.govern.about_people import of_file
 from insource.govern.declared import declared
-from insource.govern.evidence import Found, Gap, Said, counted, table
+from insource.govern.evidence import Found, Gap, Kind, Said, Source, counted, table
 from insource.govern.facts import Facts
 from insource.nouns import Noun
 
@@ -13,7 +13,10 @@ QUARTER = 92
 
 
 class Due(Noun, frozen=True, kw_only=True):
-    """Something that comes again: every how many days, the last time that it was, and the day on which it is due."""
+    """Something that comes again: every how many days, the last time that it was, and the day on which it is due.
+
+    `source` is the kind of thing that says when that last time was.
+    """
 
     what: str
     every: int
@@ -21,17 +24,19 @@ class Due(Noun, frozen=True, kw_only=True):
     day: str
     how: str
     field: str
+    source: Kind
 
 
 def due(facts: Facts) -> list[Due]:
     """What is due when, in the order of the days. What never was and has nothing to count from is not in it."""
     watch, task = facts.configured.watch, facts.task.name
     made = max([when for _, when in facts.made if when], default="")
-    looked = facts.looks[-1].created if facts.looks else _live_since(facts)
+    since: tuple[str, Kind] = (_live_since(facts), "stage changes")
+    looked: tuple[str, Kind] = (facts.looks[-1].created, "holdout") if facts.looks else since
     review = declared(facts, "quarterly_review")
-    seen = review.on if isinstance(review, Said) else _live_since(facts)
+    seen = (review.on, review.source.kind) if isinstance(review, Said) else since
     found = [
-        _due("retraining", EVERY[watch.retrain], made, f"insource improve {task}", "retraining"),
+        _due("retraining", EVERY[watch.retrain], (made, "release"), f"insource improve {task}", "retraining"),
         _due("rolling holdout", watch.holdout_days, looked, "insource nightly", "holdout"),
         _due(
             "quarterly review, with the privacy impact assessment",
@@ -56,7 +61,7 @@ def calendar(facts: Facts) -> Found | Gap:
     return Found(
         words=words,
         table=table(("what", "every", "counted from", "due", "how"), rows),
-        sources=(of_file(facts),),
+        sources=(of_file(facts), *(Source(kind=kind) for kind in sorted({one.source for one in found}))),
     )
 
 
@@ -77,8 +82,9 @@ def _live_since(facts: Facts) -> str:
     return next((one.created for one in facts.changes if one.after == "live"), "")
 
 
-def _due(what: str, every: int, last: str, how: str, field: str) -> Due | None:
+def _due(what: str, every: int, counted_from: tuple[str, Kind], how: str, field: str) -> Due | None:
+    last, source = counted_from
     if not every or not last:
         return None
     day = (datetime.fromisoformat(last) + timedelta(days=every)).date().isoformat()
-    return Due(what=what, every=every, last=last, day=day, how=how, field=field)
+    return Due(what=what, every=every, last=last, day=day, how=how, field=field, source=source)

@@ -18,7 +18,7 @@ from insource.nouns import (
     Task,
     Tightening,
 )
-from insource.nouns.sections import AuditSettings, EngineSettings, RiskSettings
+from insource.nouns.sections import AuditSettings, RiskSettings
 from insource.nouns.watching import Backups, Watching
 from insource.store.checkpoints import Checkpoint
 from insource.store.egress import Egress
@@ -46,6 +46,14 @@ class Rows(Noun, frozen=True, kw_only=True):
     unscanned: str = ""
 
 
+class Place(Noun, frozen=True, kw_only=True):
+    """Where an engine is, whether it may see a text of the task, and why (not)."""
+
+    region: str
+    allowed: bool
+    reason: str
+
+
 class Configured(Noun, frozen=True, kw_only=True):
     """What the task's file and insource.toml say of how it is run; each file by its SHA-256.
 
@@ -63,7 +71,7 @@ class Configured(Noun, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     backup: Backups = Backups()
     webhook_host: str = ""
-    engines: dict[str, EngineSettings] = {}
+    engines: dict[str, Place] = {}
 
 
 class Base(Noun, frozen=True, kw_only=True):

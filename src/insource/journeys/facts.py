@@ -17,7 +17,7 @@ import insource
 from insource.engines.artefact import Manifest, file_digest, read_manifest
 from insource.engines.catalogue import listed
 from insource.errors import Conflict, InsourceError, Missing
-from insource.govern.facts import Base, Configured, Facts, Figure, Look, Recorded, Rows, Served
+from insource.govern.facts import Base, Configured, Facts, Figure, Look, Place, Recorded, Rows, Served
 from insource.journeys.audit import checkpoint_file
 from insource.journeys.holdout import HOLDOUT, holdout_trend
 from insource.journeys.levels import levels
@@ -26,7 +26,8 @@ from insource.journeys.terms import agreed
 from insource.measure.adversarial import TAG as ADVERSARIAL
 from insource.nouns import KINDS, Dataset, Example, Gate, Release, Report, ScanPolicy, StageChange, Task
 from insource.release.stages import former
-from insource.settings import CONFIG, Settings, load_task, task_file
+from insource.route import permitted
+from insource.settings import CONFIG, EngineSettings, Settings, load_task, task_file
 from insource.store import Store, checkpoints, egress
 from insource.watch.holdout import Result
 
@@ -62,7 +63,7 @@ async def gather(
     live = await store.live(name)
     return Facts(
         task=task,
-        configured=_configured(settings, name),
+        configured=_configured(settings, task),
         declared=tuple(await store.declarations.all(name)),
         release=release,
         manifest=manifest,
@@ -331,8 +332,13 @@ def _sha256(path: Path) -> str:
         raise Missing(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-def _configured(settings: Settings, name: str) -> Configured:
-    path, file = task_file(settings, name)
+def _place(name: str, engine: EngineSettings, task: Task) -> Place:
+    found = permitted(name, engine.place, task.sensitivity)
+    return Place(region=engine.place, allowed=found.allowed, reason=found.reason)
+
+
+def _configured(settings: Settings, task: Task) -> Configured:
+    path, file = task_file(settings, task.name)
     return Configured(
         file=_sha256(path),
         workspace=_sha256(settings.root / CONFIG),
@@ -345,5 +351,5 @@ def _configured(settings: Settings, name: str) -> Configured:
         audit=settings.audit,
         backup=settings.backup,
         webhook_host=urlsplit(settings.alerts.webhook).hostname or "",
-        engines=settings.engines,
+        engines={name: _place(name, one, task) for name, one in settings.engines.items()},
     )
