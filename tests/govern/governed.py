@@ -8,12 +8,15 @@ from pathlib import Path
 from insource.collect.columns import Wish
 from insource.journeys.audit import checkpoint
 from insource.journeys.collect import collect
+from insource.journeys.drill import drill
 from insource.journeys.gate import gate
 from insource.journeys.govern import declare
 from insource.journeys.lineup import quiet
 from insource.journeys.promote import promote
+from insource.journeys.sign import sign_release
 from insource.journeys.train import train
 from insource.nouns import Release, ask, record_id
+from insource.release.signature import make_key
 from insource.settings import Settings, load_settings, load_task
 from insource.store import Store, egress
 from insource.store.egress import Egress
@@ -27,6 +30,12 @@ WHEN = ["since this morning", "after the restart", "only under load", "during cl
         "whenever it cools", "with every second part"]  # fmt: skip
 WHERE = ["beside the press", "in hall seven", "next to the lathe", "under the crane", "behind the furnace",
          "by gate two", "on the upper floor", "close to the dock"]  # fmt: skip
+CONFIG = """
+[audit]
+checkpoints = "../signed.jsonl"
+[signing]
+trusted = ["release.key.pub"]
+"""
 TASK = """
 name = "defects"
 kind = "classify"
@@ -47,7 +56,7 @@ intended_use = "Files defect reports of plant 4."
 def workspace(root: Path, task: str = TASK) -> Settings:
     """insource.toml, whose checkpoints go beside the workspace, and the task's file."""
     (root / "tasks").mkdir(parents=True, exist_ok=True)
-    (root / "insource.toml").write_text('[audit]\ncheckpoints = "../signed.jsonl"\n')
+    (root / "insource.toml").write_text(CONFIG)
     (root / "tasks" / "defects.toml").write_text(task)
     return load_settings(root, {"INSOURCE_CACHE": str(root / "cache")})
 
@@ -77,6 +86,7 @@ async def made(settings: Settings, store: Store) -> Release:
 
 async def first(settings: Settings, store: Store) -> Release:
     """The rows, and the first release of them."""
+    make_key(settings.root / "release.key")
     wish = Wish(input="report", targets=("category",), tags=("shift",))
     await collect("defects", [reports(settings.root / "reports.csv")], settings, store, wish=wish)
     return await released(settings, store)
@@ -87,6 +97,7 @@ async def released(settings: Settings, store: Store) -> Release:
     task = load_task(settings, "defects")
     release = await train(task, settings, store, base="linear")
     answered = await gate(task, release, settings, store, progress=quiet)
+    await sign_release(release, settings, settings.root / "release.key")
     assert answered.passed, [check for check in answered.checks if not check.passed]
     return release
 
@@ -111,6 +122,8 @@ async def build(settings: Settings) -> None:
         await called(settings, store)
         await declare("defects", "risks=None beyond a wrong desk.", "B. Beispiel", settings, store)
         await checkpoint(settings, store)
+        await store.backup(settings.root.parent / "drilled.tar")
+        await drill(settings, store, file=settings.root.parent / "drilled.tar", rows=5)
     journal = egress.Journal(settings.state / egress.FILE)
     at = "2026-11-20T08:00:00+00:00"
     journal.note(Egress(purpose="engine", destination="models.example:443", region="eu", address="192.0.2.7",

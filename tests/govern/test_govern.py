@@ -14,7 +14,7 @@ import golden
 import msgspec
 import pytest
 from click.testing import CliRunner
-from governed import TASK, workspace
+from governed import CONFIG, TASK, workspace
 
 from insource.cli.main import main
 from insource.govern.checklist import fields
@@ -48,6 +48,7 @@ async def packed(settings: Settings) -> dict[str, bytes]:
 
 
 async def test_the_same_state_gives_the_same_bytes_here_and_in_a_restored_copy(settings, tmp_path):
+    (settings.state / "drill.json").unlink()  # a drill is of a backup, and in none
     first = await packed(settings)
     assert await packed(settings) == first
     async with await Store.open(settings) as store:
@@ -119,7 +120,7 @@ OF_REPORT = {"evaluation", "comparison", "known_errors", "calibration", "environ
 OF_GATE = {"gate", "acceptance", "robustness"}
 OF_ROWS = {"labels", "origins", "near_duplicates", "personal_data", "slices"}
 OF_DATASET = {"dataset", "lineage", "rejected", *OF_ROWS}
-OF_ARTEFACT = {"base_model", "training", "artefact", "promise"}
+OF_ARTEFACT = {"base_model", "training", "artefact", "promise", "signature"}
 OF_CHANGES = {"history", "approval", "live", "rollback"}
 
 # what is taken away → how, and exactly which fields are missing then
@@ -137,6 +138,9 @@ SOURCES: dict[str, tuple[Callable[[Settings], None], set[str]]] = {
         lambda s: sql(s, "DELETE FROM stage_change WHERE release = 'defects@1.0.0'"), {"rollback"}
     ),
     "the journal": (lambda s: (s.state / egress.FILE).unlink(), {"egress"}),
+    "the signatures": (lambda s: shutil.rmtree(s.state / "signatures"), {"signature"}),
+    "the trust": (lambda s: (s.root / "insource.toml").write_text(CONFIG.partition("[signing]")[0]), {"signature"}),
+    "the drill": (lambda s: (s.state / "drill.json").unlink(), {"restore_drill"}),
     "the checkpoint": (lambda s: (s.root.parent / "signed.jsonl").unlink(), {"checkpoint"}),
     "the chain": (lambda s: sql(s, "DELETE FROM entry"), {"audit"}),
     "the records": (lambda s: sql(s, "DELETE FROM record"), {"service_levels", "reviewed"}),
@@ -159,7 +163,7 @@ async def test_what_stood_on_a_source_that_is_gone_is_missing_and_nothing_else_i
     remove, expected = SOURCES[source]
     before = await states(settings)
     remove(settings)
-    after = await states(settings)
+    after = await states(load_settings(settings.root))
     gone = {name for name in after if after[name].state == "missing" and before[name].state != "missing"}
     assert gone == expected
     kinds = {name: {one.kind for one in field.sources} for name, field in after.items() if field.state != "missing"}

@@ -126,7 +126,10 @@ def personal_data(facts: Facts) -> Found | Gap:
     found = {kind: n for kind, n in facts.rows.personal.items() if n}
     total = sum(facts.dataset.counts.values())
     names = ", ".join(sorted(facts.rows.personal))
-    words = f"Looked through {total:,} rows by patterns for {names}. Names of persons are not among what patterns find."
+    words = (
+        f"Looked through {total:,} rows by patterns for {names}. Names of persons are not among what patterns find. "
+    )
+    words += f"In {facts.rows.replaced:,} rows a placeholder stands where something was replaced."
     if not found:
         bound = 1 - 0.05 ** (1 / total) if total else 1.0
         return Found(words=f"{words} Nothing was found (share of such rows below {bound:.2%}, as far as the patterns "

@@ -155,10 +155,9 @@ def promise(facts: Facts) -> Found | Gap:
     if facts.manifest is None or facts.release is None or facts.terms is None:
         return no_artefact(facts)
     more = facts.tightened
-    words = "Every valid answer is given by itself."
-    if facts.demanded is not None:
-        words = f"An answer is given by itself at a confidence of {facts.demanded:.3f} or more."
-    words = " ".join([words, facts.manifest.promise, *facts.terms]).strip()
+    asked = [] if facts.demanded is None else [f"a confidence of {facts.demanded:.3f} or more is demanded"]
+    words = "; ".join(word for word in (*asked, facts.manifest.promise, *facts.terms) if word)
+    words = f"{words[:1].upper()}{words[1:]}." if words else "Every valid answer is given by itself."
     sources = [of_artefact(facts), Source(kind="task file", name=facts.configured.file)]
     if more is not None:
         words += f" Since {more.created} {more.threshold:.3f} is demanded: {more.why}."

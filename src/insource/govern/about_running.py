@@ -163,6 +163,8 @@ def _figure(one: Figure, value: float | None) -> str:
 
 
 def _interval(one: Figure) -> str:
+    if one.low is None and one.high is None:
+        return "too few calls to say"
     return f"{_figure(one, one.low)} to {_figure(one, one.high)}"
 
 
@@ -206,3 +208,38 @@ def backup(facts: Facts) -> Found | Gap:
     often = counted(policy.days, "day")
     words = f"insource nightly makes one every {often}, restores it as a proof, and keeps {policy.keep:,}."
     return Found(words=words, sources=(of_workspace(facts),))
+
+
+def signature(facts: Facts) -> Found | Gap:
+    """Who signed the files."""
+    if facts.release is None:
+        return no_release(facts)
+    if facts.signature is None:
+        return Gap(why="this workspace trusts no key", fill="name public keys under [signing] trusted in insource.toml")
+    if not facts.signature.key:
+        return Gap(why=facts.signature.fault, fill=f"insource release sign {facts.about} --key FILE")
+    source = Source(kind="signature", name=facts.signature.key, command=f"insource release verify {facts.about}")
+    words = f"The files as they lie there are signed with {facts.signature.key} (OpenSSF Model Signing 1.0)."
+    return Found(words=words, sources=(source, of_workspace(facts)))
+
+
+def restore_drill(facts: Facts) -> Found | Gap:
+    """Whether a backup was ever restored, and answered as this does."""
+    one = facts.restored
+    if one is None:
+        return Gap(why="no restore drill is on record", fill="insource store drill")
+    bound = f" (share of answers below {one.upper95:.2%})" if one.upper95 is not None else ""
+    bound = f" (share of answers below {one.upper95:.2%})" if one.upper95 is not None else ""
+    rows = [
+        ("backup, SHA-256", one.sha256),
+        ("rows of the audit chain", f"{one.records:,}"),
+        ("releases compared file by file", f"{one.releases:,}"),
+        ("answers compared to the last bit", f"{one.answers:,}"),
+        ("amiss", f"{one.wrong:,}{bound}"),
+        ("from the file to a workspace that answered", f"{one.recovered_s:,.1f} s"),
+        ("how old what it held was", f"{one.lost_s:,.0f} s"),
+    ]
+    said = "nothing was amiss" if not one.wrong else counted(one.wrong, "fault")
+    words = f"A backup was restored on {one.at} and compared with this workspace: {said}."
+    source = Source(kind="restore drill", name=one.at, command="insource store drill")
+    return Found(words=words, table=table(("what", "found"), rows), sources=(source,))

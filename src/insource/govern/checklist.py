@@ -59,6 +59,8 @@ MEASURED: Mapping[str, tuple[str, Answer]] = {
     "checkpoint": ("Signed checkpoint", about_running.checkpoint),
     "service_levels": ("Service levels", about_running.service_levels),
     "holdout": ("Rolling holdout", about_running.holdout),
+    "signature": ("Signature", about_running.signature),
+    "restore_drill": ("Restore drill", about_running.restore_drill),
     "backup": ("Backups", about_running.backup),
     "retraining": ("Retraining", dates.retraining),
     "calendar": ("Calendar", dates.calendar),

@@ -31,8 +31,9 @@ class Rows(Noun, frozen=True, kw_only=True):
     """What the rows of a dataset are, counted. `labels` is field → label → split → rows, `origins` origin → split.
 
     `in_groups` rows have a near-duplicate, in so many `groups`; `slices` counts the test rows by tag and value.
-    `personal` is kind → rows of any split that hold it; None where the rows were not looked through, and `unscanned`
-    says why. `straddling` groups stand on more than one side of a split.
+    In `replaced` rows a placeholder stands for something. `personal` is kind → rows of any split that hold it; None
+    where the rows were not looked through, and `unscanned` says why. `straddling` groups stand on more than one side of
+    a split.
     """
 
     labels: dict[str, Counts] = {}
@@ -43,6 +44,7 @@ class Rows(Noun, frozen=True, kw_only=True):
     slices: Counts = {}
     characters: tuple[int, int, int] = (0, 0, 0)  # median, 95th percentile, most
     personal: dict[str, int] | None = None
+    replaced: int = 0
     unscanned: str = ""
 
 
@@ -113,6 +115,27 @@ class Recorded(Noun, frozen=True, kw_only=True):
     against: str = ""
 
 
+class Signature(Noun, frozen=True, kw_only=True):
+    """The file of the key that signed the release, "" where none that is trusted did; `fault` says why not."""
+
+    key: str = ""
+    fault: str = ""
+
+
+class Restored(Noun, frozen=True, kw_only=True):
+    """A restore drill: of which backup, what was compared, how much was `wrong`, and what a loss would have cost."""
+
+    at: str
+    sha256: str
+    records: int
+    releases: int
+    answers: int
+    wrong: int
+    upper95: float | None
+    recovered_s: float
+    lost_s: float
+
+
 class Served(Noun, frozen=True, kw_only=True):
     """What was served in the 30 days up to the newest call, and of it how many by outcome."""
 
@@ -151,6 +174,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     made: tuple[tuple[str, str], ...] = ()
     live: str = ""
     before: str = ""
+    signature: Signature | None = None
+    restored: Restored | None = None
     egress: tuple[Egress, ...] | None = None
     recorded: Recorded | None = None
     served: Served | None = None

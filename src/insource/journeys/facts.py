@@ -17,14 +17,28 @@ import insource
 from insource.engines.artefact import Manifest, file_digest, read_manifest
 from insource.engines.catalogue import listed
 from insource.errors import Conflict, InsourceError, Missing
-from insource.govern.facts import Base, Configured, Facts, Figure, Look, Place, Recorded, Rows, Served
+from insource.govern.facts import (
+    Base,
+    Configured,
+    Facts,
+    Figure,
+    Look,
+    Place,
+    Recorded,
+    Restored,
+    Rows,
+    Served,
+    Signature,
+)
+from insource.govern.rows import counted
 from insource.journeys.audit import checkpoint_file
 from insource.journeys.holdout import HOLDOUT, holdout_trend
 from insource.journeys.levels import levels
 from insource.journeys.pinned import PINNED
+from insource.journeys.sign import seal_of
 from insource.journeys.terms import agreed
 from insource.measure.adversarial import TAG as ADVERSARIAL
-from insource.nouns import KINDS, Dataset, Example, Gate, Release, Report, ScanPolicy, StageChange, Task
+from insource.nouns import Dataset, Gate, Release, Report, StageChange, Task, without_folders
 from insource.release.stages import former
 from insource.route import permitted
 from insource.settings import CONFIG, EngineSettings, Settings, load_task, task_file
@@ -32,11 +46,12 @@ from insource.store import Store, checkpoints, egress
 from insource.watch.holdout import Result
 
 DAYS = 30
+DRILL = "drill.json"
 ASIDE = (HOLDOUT, PINNED)
 OF_ROWS = ("dataset", "labels", "origins", "near_duplicates", "personal_data", "slices", "bias")
+OF_SEAL = ("signature",)
 OF_CHAIN = ("audit", "checkpoint")
 OF_CALLS = ("service_levels", "reviewed")
-PERSONAL = tuple(kind for kind in KINDS if kind not in ("control", "own_term", "url", "age"))
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch", "transformers", "safetensors", "tokenizers", "openvino",
              "xllamacpp", "llguidance", "jinja2", "msgspec", "sqlalchemy", "uvicorn", "starlette",
              "cryptography")  # fmt: skip
@@ -70,6 +85,8 @@ async def gather(
         trained_s=await asyncio.to_thread(_trained, release, settings),
         base=_base(manifest),
         dataset=dataset,
+        signature=await _signature(release, settings) if release and needs(OF_SEAL) else None,
+        restored=await asyncio.to_thread(_restored, settings),
         rows=await _rows(task, dataset, store) if dataset and needs(OF_ROWS) else None,
         gate=gate,
         report=await _report(release, gate, store) if release else None,
@@ -174,62 +191,40 @@ async def _rows(task: Task, dataset: Dataset, store: Store) -> Rows | None:
     return await asyncio.to_thread(counted, task, rows)
 
 
-def counted(task: Task, rows: list[Example]) -> Rows:
-    """What the rows are, counted."""
-    labels: dict[str, dict[str, dict[str, int]]] = {name: {} for name in task.fields}
-    origins: dict[str, dict[str, int]] = {}
-    slices: dict[str, dict[str, int]] = {}
-    groups: dict[str, set[str]] = {}
-    members = 0
-    for row in rows:
-        for name in task.fields:
-            if row.target.get(name) is not None:
-                label = str(row.target[name]) if task.kind == "classify" else "has a value"
-                _add(labels[name], label, row.split)
-        _add(origins, row.origin, row.split)
-        if row.split == "test":
-            for key, value in row.tags.items():
-                _add(slices, key, value)
-        if row.group:
-            groups.setdefault(row.group, set()).add(row.split)
-            members += 1
-    personal, unscanned = _personal(rows)
-    return Rows(
-        labels={name: dict(sorted(found.items())) for name, found in labels.items()},
-        origins=origins,
-        groups=len(groups),
-        in_groups=members,
-        straddling=sum(len(splits) > 1 for splits in groups.values()),
-        slices=slices,
-        characters=_spread(sorted(len(row.input) for row in rows)),
-        personal=personal,
-        unscanned=unscanned,
-    )
-
-
-def _spread(lengths: list[int]) -> tuple[int, int, int]:
-    """The median, the 95th percentile and the most; zeros where there is none."""
-    return (lengths[len(lengths) // 2], lengths[len(lengths) * 95 // 100], lengths[-1]) if lengths else (0, 0, 0)
-
-
-def _add(counts: dict[str, dict[str, int]], one: str, other: str) -> None:
-    into = counts.setdefault(one, {})
-    into[other] = into.get(other, 0) + 1
-
-
-def _personal(rows: list[Example]) -> tuple[dict[str, int] | None, str]:
-    """How many rows hold something of each kind; None, and why, where nothing can be looked for."""
+async def _signature(release: Release, settings: Settings) -> Signature | None:
+    """Who of those that the workspace trusts signed the files as they lie there; None where nobody is trusted."""
+    if not settings.signing.trusted:
+        return None
     try:
-        from insource.scan.scanner import Scanner
+        seal = await asyncio.to_thread(seal_of, release, settings)
+    except InsourceError as error:
+        return Signature(fault=without_folders(str(error)))
+    return Signature(key=Path(seal.by).name, fault=without_folders(seal.fault))
 
-        scanner = Scanner(ScanPolicy(actions=dict.fromkeys(PERSONAL, "note")))
-        found = dict.fromkeys(PERSONAL, 0)
-        for row in rows:
-            for kind in {one.kind for one in scanner.scan(row.input).findings}:
-                found[kind] = found.get(kind, 0) + 1
-    except (InsourceError, ImportError) as error:
-        return None, str(error)
-    return found, ""
+
+class _Drilled(msgspec.Struct, frozen=True):
+    """What `journeys.drill` keeps, as far as it is wanted here. That one promotes nothing, but imports who does."""
+
+    at: str
+    sha256: str
+    records: int
+    releases: int
+    answers: int
+    faults: tuple[str, ...]
+    differ: tuple[str, ...]
+    upper95: float | None
+    recovered_s: float
+    lost_s: float
+
+
+def _restored(settings: Settings) -> Restored | None:
+    """The newest restore drill; None where there was none."""
+    try:
+        found = msgspec.json.decode((settings.state / DRILL).read_bytes(), type=_Drilled)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    said = msgspec.structs.asdict(found)
+    return Restored(wrong=len(said.pop("faults")) + len(said.pop("differ")), **said)
 
 
 def _base(manifest: Manifest | None) -> Base | None:
