@@ -126,9 +126,7 @@ def personal_data(facts: Facts) -> Found | Gap:
     found = {kind: n for kind, n in facts.rows.personal.items() if n}
     total = sum(facts.dataset.counts.values())
     names = ", ".join(sorted(facts.rows.personal))
-    words = (
-        f"Looked through {total:,} rows by patterns for {names}. Names of persons are not among what patterns find. "
-    )
+    words = f"Looked through {total:,} rows by patterns for {names}. Patterns find no names of persons. "
     words += f"In {facts.rows.replaced:,} rows a placeholder stands where something was replaced."
     if not found:
         bound = 1 - 0.05 ** (1 / total) if total else 1.0

@@ -38,7 +38,7 @@ from insource.journeys.pinned import PINNED
 from insource.journeys.sign import seal_of
 from insource.journeys.terms import agreed
 from insource.measure.adversarial import TAG as ADVERSARIAL
-from insource.nouns import Dataset, Gate, Release, Report, StageChange, Task, without_folders
+from insource.nouns import Dataset, Gate, Release, Report, StageChange, Task, stamp, without_folders
 from insource.release.stages import former
 from insource.route import permitted
 from insource.settings import CONFIG, EngineSettings, Settings, load_task, task_file
@@ -266,7 +266,7 @@ async def _served(name: str, settings: Settings, store: Store) -> Served | None:
     if not newest:
         return None
     until = newest[0].created
-    since = (datetime.fromisoformat(until) - timedelta(days=DAYS)).isoformat()
+    since = stamp((datetime.fromisoformat(until) - timedelta(days=DAYS)).timestamp())
     (found,) = await levels(settings, store, task=name, since=since)
     figures = tuple(
         Figure(name=one.name, value=one.value, low=one.low, high=one.high, n=one.n, target=one.target, kept=one.kept)
@@ -277,20 +277,9 @@ async def _served(name: str, settings: Settings, store: Store) -> Served | None:
         until=until,
         calls=found.calls,
         figures=figures,
-        outcomes=await _outcomes(name, since, store),
+        outcomes=await store.outcomes(name, since),
         reviews=len(await store.reviews(name)),
     )
-
-
-async def _outcomes(name: str, since: str, store: Store) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    after, more = 0, True
-    while more:
-        calls, end = await store.calls(after)
-        more, after = end != after, end
-        for record in (call.record for call in calls if call.record.task == name and call.record.created >= since):
-            counts[record.outcome] = counts.get(record.outcome, 0) + 1
-    return counts
 
 
 def _look(one: Result) -> Look:

@@ -293,6 +293,10 @@ class Store(Queue):
         """The newest records, of one task or of all, newest first."""
         return await self._thread.look(lambda c: records.records(c, task, limit))
 
+    async def outcomes(self, task: str, since: str) -> dict[str, int]:
+        """How many calls of the task ended how, of those from the time `since` (UTC, as records say it) on."""
+        return await self._thread.look(lambda c: search.outcomes(c, task, since))
+
     async def find(self, wanted: Wanted, *, below: int = 0, limit: int = 50) -> Found:
         """Records that somebody looks for, newest first, those before the place `below`."""
         return await self._thread.look(lambda c: search.find(c, wanted, below, limit))
