@@ -34,6 +34,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
@@ -45,6 +46,7 @@ from insource.nouns.sections import (
     WorkspaceSettings,
 )
 from insource.nouns.signing import Signing
+from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -85,6 +87,7 @@ class _File(Noun, frozen=True, kw_only=True):
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
     signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -110,6 +113,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
     signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
     @property
     def state(self) -> Path:
@@ -139,6 +143,8 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    price: TaskPricing = TaskPricing()
+    suitability: Answers = Answers()
     govern: Governing = Governing()
     scan: _ScanFile = _ScanFile()
 
@@ -166,6 +172,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         alerts=file.alerts,
         backup=file.backup,
         signing=file.signing,
+        price=file.price,
     )
 
 

@@ -38,6 +38,7 @@ from insource.journeys.pinned import PINNED
 from insource.journeys.sign import seal_of
 from insource.journeys.terms import agreed
 from insource.measure.adversarial import TAG as ADVERSARIAL
+from insource.measure.rating import RATED
 from insource.nouns import Dataset, Gate, Release, Report, StageChange, Task, stamp, without_folders
 from insource.release.stages import former
 from insource.route import permitted
@@ -47,7 +48,6 @@ from insource.watch.holdout import Result
 
 DAYS = 30
 DRILL = "drill.json"
-ASIDE = (HOLDOUT, PINNED)
 OF_ROWS = ("dataset", "labels", "origins", "near_duplicates", "personal_data", "slices", "bias")
 OF_SEAL = ("signature",)
 OF_CHAIN = ("audit", "checkpoint")
@@ -114,6 +114,11 @@ async def about(name: str, version: str, store: Store) -> Release | None:
     return await store.live(name) or (releases[-1] if releases else None)
 
 
+def aside(split: str) -> bool:
+    """Whether a report on that split is none of candidates side by side."""
+    return split in (HOLDOUT, PINNED) or split.endswith((f", {ADVERSARIAL}", f", {RATED}"))
+
+
 def _manifest(release: Release | None, settings: Settings) -> Manifest | None:
     try:
         return read_manifest(settings.state / release.folder) if release else None
@@ -168,9 +173,7 @@ async def _report(release: Release, gate: Gate | None, store: Store) -> Report |
     found = [
         report
         for report in await store.reports(release.task)
-        if report.split not in ASIDE
-        and ADVERSARIAL not in report.split
-        and any(one.candidate == release.name for one in report.candidates)
+        if not aside(report.split) and any(one.candidate == release.name for one in report.candidates)
     ]
     return next((report for report in found if report.id == wanted), found[-1] if found else None)
 

@@ -39,6 +39,7 @@ from insource.stats.selective import (
     thresholds_for_risks,
 )
 from insource.stats.shift import Shift, shifts
+from insource.stats.student import student_interval, student_quantile
 from insource.stats.trend import Trend, trend
 from insource.stats.two_samples import share_difference
 
@@ -77,6 +78,8 @@ __all__ = [
     "scaled",
     "share_difference",
     "shifts",
+    "student_interval",
+    "student_quantile",
     "threshold_for_risk",
     "thresholds_for_risks",
     "trend",

@@ -15,6 +15,7 @@ from insource.store.tables import (
     DECLARATION,
     ENTRY,
     LEASE,
+    LESSON,
     METADATA,
     MIGRATION,
     OPEN_CALL,
@@ -89,6 +90,11 @@ def _tightenings(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[TIGHTENING])
 
 
+def _lessons(connection: Connection) -> None:
+    """What teachers were asked and said, and what it cost."""
+    METADATA.create_all(connection, tables=[LESSON])
+
+
 def _declarations(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[DECLARATION])
 
@@ -103,6 +109,7 @@ MIGRATIONS = (
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
+    Migration(number=11, name="lessons of teachers", apply=_lessons),
     Migration(number=13, name="declarations", apply=_declarations),
 )
 

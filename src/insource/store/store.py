@@ -46,6 +46,7 @@ from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.declarations import Declarations
 from insource.store.group import GroupCommit
+from insource.store.lessons import Lessons
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
@@ -72,7 +73,7 @@ class Store(Queue):
     """
 
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
-        self.blobs, self.alerts = Blobs(state / "blobs"), Alerts(thread)
+        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
         self.declarations = Declarations(thread)
         self._state = state
         self._thread = thread
