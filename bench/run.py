@@ -23,6 +23,7 @@ import call_rows
 import console_rows
 import contract_rows
 import engine_rows
+import evidence_rows
 import extract_rows
 import gateway_rows
 import hostile_rows
@@ -201,6 +202,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
     "bitflips": (["bitflips.py", "."], seal_rows.bitflips),
     "degradation": (["degradation.py", "."], train_rows.degradation),
+    "evidence": (["evidence.py", "."], evidence_rows.evidence),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),

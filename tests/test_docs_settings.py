@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from insource import settings
-from insource.nouns import Levels, Limits, Observe, Reviewing, Rollout, Route, When
+from insource.nouns import Governing, Levels, Limits, Observe, Reviewing, Rollout, Route, When
 from insource.nouns.pricing import ApiPrice, Effort, MachineRate, PriceSettings, TaskPricing
 from insource.nouns.signing import Signing
 from insource.nouns.watching import Alerting, Backups, Watching
@@ -42,6 +42,7 @@ def keys(kind: type[msgspec.Struct]) -> list[str]:
         ("`[rollout]`", Rollout),
         ("`[review]`", Reviewing),
         ("`[watch]`", Watching),
+        ("`[govern]`", Governing),
         ("`[suitability]`", settings.Answers),
         ("`[alerts]`", Alerting),
         ("`[backup]`", Backups),

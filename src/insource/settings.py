@@ -17,6 +17,7 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.nouns import (
+    Governing,
     JsonObject,
     Levels,
     Limits,
@@ -144,6 +145,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     watch: Watching = Watching()
     price: TaskPricing = TaskPricing()
     suitability: Answers = Answers()
+    govern: Governing = Governing()
     scan: _ScanFile = _ScanFile()
 
 

@@ -29,6 +29,7 @@ VERBS = {
     "review": "See and settle what waits for a person.",
     "watch": "Whether traffic is still what the release was made for.",
     "price": "What a task costs, hosted and on machines of one's own.",
+    "govern": "Write the evidence of a release: cards, assessments, plans, each field with its source.",
     "improve": "Reviewed rows in, retrained release out, tried beside what is live.",
     "nightly": "Do what is due: retention, audit, rollouts, watch.",
     "keys": "Make, list, replace and end API keys, with roles, limits and budgets.",

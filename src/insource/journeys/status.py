@@ -11,12 +11,10 @@ from typing import TypedDict
 
 import msgspec
 
-from insource.journeys.holdout import HOLDOUT, holdout_trend
-from insource.journeys.pinned import PINNED
+from insource.journeys.facts import aside
+from insource.journeys.holdout import holdout_trend
 from insource.journeys.suitability import suitability
 from insource.journeys.trial import standing as where
-from insource.measure.adversarial import TAG as ADVERSARIAL
-from insource.measure.rating import RATED
 from insource.nouns import WAITS, Noun, Outcome, Release, Report, StageChange, Task
 from insource.nouns.lesson import CALLER
 from insource.release.stages import ON_ITS_WAY, PILOT_SHARE, has_passed, held
@@ -137,7 +135,7 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
 async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = [one for one in await store.reports(task.name) if not _aside(one.split)]
+    reports = [one for one in await store.reports(task.name) if not aside(one.split)]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
@@ -182,11 +180,6 @@ async def _on_its_way(releases: Sequence[Release], settings: Settings, store: St
         "canary": found.stop.stage == "canary",
         "waits_for": waits[found.ruling.verdict],
     }
-
-
-def _aside(split: str) -> bool:
-    """Whether a report on that split is none of candidates side by side."""
-    return split in (HOLDOUT, PINNED) or split.endswith((f", {ADVERSARIAL}", f", {RATED}"))
 
 
 def standing(task: Task, facts: Facts) -> Standing:

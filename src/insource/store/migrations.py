@@ -12,6 +12,7 @@ from insource.store.spending import sum_up
 from insource.store.tables import (
     ALERT,
     API_KEY,
+    DECLARATION,
     ENTRY,
     LEASE,
     LESSON,
@@ -94,6 +95,10 @@ def _lessons(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[LESSON])
 
 
+def _declarations(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[DECLARATION])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -105,6 +110,7 @@ MIGRATIONS = (
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
     Migration(number=11, name="lessons of teachers", apply=_lessons),
+    Migration(number=13, name="declarations", apply=_declarations),
 )
 
 

@@ -70,6 +70,14 @@ TIGHTENING = Table(
     Column("body", Text, nullable=False),
 )
 
+DECLARATION = Table(
+    "declaration",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 GATE = Table(
     "gate",
     METADATA,
