@@ -28,6 +28,7 @@ import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
+import sizing_rows
 import specialist_rows
 import spool_rows
 import train_rows
@@ -197,6 +198,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
     "degradation": (["degradation.py", "."], train_rows.degradation),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
+    "sizing": (["sizing.py", "."], sizing_rows.sizing),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "router": (["router.py", "."], route_rows.router),
