@@ -43,8 +43,8 @@ async def test_lanes_are_seen_by_what_they_do_together():
 
     found = await served(send, ["a"], silent)
     assert found.n >= 20
-    assert found.mean_ms == pytest.approx(21, abs=6)
-    assert found.crowd_per_s == pytest.approx(4000 / found.mean_ms, rel=0.2)
+    assert found.mean_ms >= 20
+    assert 1.5 * 1e3 / found.mean_ms < found.crowd_per_s <= 4 / 0.02, "more than one at a time, and never five"
 
 
 async def test_calls_that_fail_count_in_neither():
@@ -73,7 +73,8 @@ async def test_who_answers_nothing_cannot_be_sized(tmp_path):
 def test_engines_in_this_process_are_batches_and_servers_are_lanes(tmp_path):
     root = workspace(tmp_path).root
     (root / "insource.toml").write_text(
-        '[engines.far]\nkind = "openai"\nbase_url = "http://127.0.0.1:9"\nmodel = "m"\n[engines.near]\nkind = "embedded"\n'
+        '[engines.far]\nkind = "openai"\nbase_url = "http://127.0.0.1:9"\nmodel = "m"\n'
+        '[engines.near]\nkind = "embedded"\n'
     )
     settings = load_settings(root)
     found = Served(mean_ms=20.0, variation=0.3, n=50, crowd=64, crowd_per_s=98.46)
