@@ -33,6 +33,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
@@ -43,6 +44,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.signing import Signing
 from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
@@ -83,6 +85,8 @@ class _File(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -107,6 +111,8 @@ class Settings(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
     @property
     def state(self) -> Path:
@@ -136,6 +142,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    price: TaskPricing = TaskPricing()
     suitability: Answers = Answers()
     scan: _ScanFile = _ScanFile()
 
@@ -162,6 +169,8 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         tenants=file.tenants,
         alerts=file.alerts,
         backup=file.backup,
+        signing=file.signing,
+        price=file.price,
     )
 
 

@@ -10,6 +10,7 @@ from insource.collect.columns import Wish
 from insource.collect.findings import Finding
 from insource.errors import Refused
 from insource.journeys.collect import Collected, collect
+from insource.journeys.pool import Pooled, pool
 from insource.store import Store
 
 EXAMPLE = """
@@ -34,16 +35,22 @@ TONES = {"not ready": "red", "ready with care": "yellow", "ready": "green"}
 @click.option("--split", metavar="NAME", default="", help="train, dev or test for all rows of this call.")
 @click.option("--replace", is_flag=True, help="Start over instead of adding to the rows kept before.")
 @click.option("--drop-leaks", is_flag=True, help="Take out of train what has a near duplicate in another split.")
+@click.option("--unlabelled", is_flag=True, help="Keep rows without a target, as inputs for insource teach.")
 @click.option("--strict", is_flag=True, help="Exit 1 and keep nothing if a row is rejected or a finding is serious.")
-def command(door: Door, task: str, files: tuple[Path, ...], **asked: object) -> None:
+def command(door: Door, task: str, files: tuple[Path, ...], unlabelled: bool, **asked: object) -> None:
     """Bring labelled rows in: csv, jsonl, parquet or OpenAI fine-tune jsonl.
 
     The rows are checked, near duplicates are kept together, and rows without a split get one (80/10/10, by content).
     The check is a page. Rows that cannot be used are named by file, line and reason, and set aside. Without a task
-    file, --input and --target make one from the data.
+    file, --input and --target make one from the data. With --unlabelled only --input and --replace count.
     """
     asked["input"] = asked.pop("source")
-    collected = run(_collect(door, task, files, Wish(**asked)))  # type: ignore[arg-type]
+    wish = Wish(**asked)  # type: ignore[arg-type]
+    if unlabelled:
+        pooled = run(_pool(door, task, files, wish))
+        door.show(pooled, _pool_words(pooled))
+        return
+    collected = run(_collect(door, task, files, wish))
     door.show(collected, _words(collected))
     if collected.refused:
         door.say("error: --strict: nothing was kept\n" + "\n".join(f"       {why}" for why in collected.refused))
@@ -55,6 +62,23 @@ async def _collect(door: Door, name: str, files: tuple[Path, ...], wish: Wish) -
     async with await Store.open(settings) as store:
         with door.progress() as progress:
             return await collect(name, files, settings, store, wish=wish, progress=progress)
+
+
+async def _pool(door: Door, name: str, files: tuple[Path, ...], wish: Wish) -> Pooled:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        with door.progress() as progress:
+            return await pool(name, files, settings, store, wish=wish, progress=progress)
+
+
+def _pool_words(pooled: Pooled) -> str:
+    rows = pooled.rows
+    lines = [
+        f"{bold(pooled.task)}: {pooled.total:,} inputs, {pooled.total - pooled.labelled:,} of them without a label",
+        f"  rows      {rows.read:,} read: {rows.kept:,} new, {rows.duplicates:,} repeated, {rows.rejected:,} set aside",
+    ]
+    lines += [f"  set aside {pooled.rejects}"] if pooled.rejects else []
+    return "\n".join([*lines, "", f"next: insource teach {pooled.task} --teacher ENGINE --plan"])
 
 
 def _words(collected: Collected) -> str:

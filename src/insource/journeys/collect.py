@@ -68,7 +68,7 @@ async def _collect(
     merged = merge(old, (row for one in taken for row in one.rows))
     rows, notes = _split(task, merged, old, wish, hear)
     _learnable(task, rows)
-    fresh = len(merged.rows) - len(old)
+    fresh = len(merged.rows) - len(old) + merged.outdone
     tally = Rows(read=news.rows.read, kept=fresh, rejected=news.rows.rejected, duplicates=merged.duplicates)
     news = News(rows=tally, reject_kinds=news.reject_kinds, reject_examples=news.reject_examples, moved=merged.moved)
     findings = check(task, rows, news, progress=hear)
@@ -188,7 +188,7 @@ def _split(
 ) -> tuple[list[Example], list[str]]:
     """The rows with groups and splits, sorted by id; and what is worth telling about it."""
     rows = with_splits(task, with_groups(merged.rows, progress=progress))
-    notes = []
+    notes = [f"{merged.outdone:,} labels of teachers gave way to those of these files"] if merged.outdone else []
     free = sum(not row.split for row in merged.rows)
     if free:
         notes.append(f"{free:,} rows were split 80/10/10 by content, near duplicates together")

@@ -14,6 +14,7 @@ from insource.store.tables import (
     API_KEY,
     ENTRY,
     LEASE,
+    LESSON,
     METADATA,
     MIGRATION,
     OPEN_CALL,
@@ -88,6 +89,11 @@ def _tightenings(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[TIGHTENING])
 
 
+def _lessons(connection: Connection) -> None:
+    """What teachers were asked and said, and what it cost."""
+    METADATA.create_all(connection, tables=[LESSON])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -98,6 +104,7 @@ MIGRATIONS = (
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
+    Migration(number=11, name="lessons of teachers", apply=_lessons),
 )
 
 

@@ -183,6 +183,15 @@ OPINION = Table(
     Column("body", Text, nullable=False),
 )
 
+LESSON = Table(
+    "lesson",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 TENANT_KEY = Table(
     "tenant_key",
     METADATA,
