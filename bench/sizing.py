@@ -1,4 +1,4 @@
-"""Sizing against what is: python bench/sizing.py DATA_ROOT [--seconds 30] [--only memory|queue] [--keep DIR] [--json].
+"""Sizing against what is: python bench/sizing.py DATA_ROOT [--seconds 60] [--only PART] [--keep DIR] [--json].
 
 Memory: weights, keys and values of SmolLM2-135M and Gemma 3 270M, by the formulas of `insource models list` and as they
 are in torch (16 bits) and llama.cpp (GGUF Q8_0 and Q4_0, made of the published files), at three contexts. How it is
@@ -45,11 +45,12 @@ from insource.settings import Settings, cache_folder, inherited_environment, loa
 MODELS = ("smollm2-135m", "gemma3-270m")
 CONTEXTS = (512, 2048, 8192)
 KINDS = {"q8_0": "Q8_0", "q4_0": "Q4_0"}
-CLERK_S, VARIATION = 0.04, 0.5
+CLERK_S, VARIATION = 0.02, 0.5
 TIMES = 4.0  # the target, in service times
 HALVINGS = 5
 ROWS = 300  # to train on, and to ask
 RECIPE = "epochs = 1\n"
+PARTS = ("memory", "clerks", "workers")
 Cells = list[dict[str, Any]]
 
 
@@ -188,14 +189,16 @@ def specialist(root: Path, workspace: Path) -> list[str]:
 
 def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
     """All that was asked for, as one document."""
+    parts = (given.only,) if given.only else PARTS
     cells: Cells = []
-    if given.only != "queue":
+    if "memory" in parts:
         for name in MODELS:
             with tempfile.TemporaryDirectory() as folder:
                 cells += memory(name, Path(folder))
     lines = []
-    if given.only != "memory":
-        lines = asyncio.run(against("clerks", [clerks(1), clerks(2)], ["a"], given.seconds))
+    if "clerks" in parts:
+        lines += asyncio.run(against("clerks", [clerks(1), clerks(2)], ["a"], given.seconds))
+    if "workers" in parts:
         texts = specialist(given.data, workspace)
         lines += asyncio.run(workers(workspace, texts, given.seconds))
     return {"bench": "sizing", "machine": f"{platform.machine()}, {os.cpu_count()} cores", "seconds": given.seconds,
@@ -206,8 +209,8 @@ def main() -> None:
     """Reads the arguments, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seconds", type=float, default=30.0, help="that a rate is held")
-    parser.add_argument("--only", choices=("memory", "queue"))
+    parser.add_argument("--seconds", type=float, default=60.0, help="that a rate is held")
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--keep", type=Path, help="the workspace; a specialist in it is taken as it is")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
