@@ -31,6 +31,7 @@ import route_rows
 import scan_rows
 import schema_rows
 import seal_rows
+import sizing_rows
 import specialist_rows
 import spool_rows
 import teach_rows
@@ -204,6 +205,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "degradation": (["degradation.py", "."], train_rows.degradation),
     "evidence": (["evidence.py", "."], evidence_rows.evidence),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
+    "sizing": (["sizing.py", "."], sizing_rows.sizing),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "teach": (["teach.py", "banking77"], teach_rows.teach),
