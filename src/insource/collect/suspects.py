@@ -117,6 +117,21 @@ def doubted(likely: Matrix, given: NDArray[np.int64]) -> Iterator[tuple[int, int
         yield i, int(better[i])
 
 
+def likely_labels(task: Task, rows: Sequence[Example], texts: Sequence[str]) -> list[str]:
+    """What a plain classifier of the only output would say to each text. Raises `Missing` without scikit-learn."""
+    if not texts:
+        return []
+    field = task.fields[0]
+    chosen = sorted(rows, key=lambda row: row.id)[:MOST_ROWS]
+    names, given = np.unique([str(row.target[field]) for row in chosen], return_inverse=True)
+    if len(names) < 2:
+        return [str(names[0])] * len(texts)
+    features = _features([text[:CUT] for text in (*(row.input for row in chosen), *texts)])
+    parts = np.arange(len(chosen)), np.arange(len(chosen), len(chosen) + len(texts))
+    found = _probabilities(features, given, parts, len(names))
+    return [str(names[i]) for i in found.argmax(axis=1)]
+
+
 def _features(texts: list[str]) -> Any:
     """Sparse TF-IDF, float32, shape (rows, terms): words 1-2 and character 4-grams that occur twice or more."""
     try:
