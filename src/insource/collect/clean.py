@@ -9,14 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from insource.collect.check_rows import by_group, said
+from insource.collect.close import closest
 from insource.collect.findings import cut
 from insource.collect.near import plain
 from insource.collect.split import rank
-from insource.collect.suspects import suspicions
+from insource.collect.wrong import wrong_labels
 from insource.nouns import Example, JsonValue, Noun, Task
 
 PER_GROUP = 3
-ROUNDS = 2
+FREE = ("", "train")
 KINDS = {
     "other-task": "rows that read like another task",
     "drift": "targets of an older form of the task",
@@ -51,19 +52,12 @@ def before_splits(task: Task, rows: Sequence[Example], spared: Collection[str]) 
 def after_splits(
     task: Task, rows: Sequence[Example], spared: Collection[str], *, progress: Progress = lambda *_: None
 ) -> list[Removal]:
-    """What goes once the splits are known: leaks into train, then labels that look wrong, looked for twice.
+    """What goes once the splits are known: leaks into train, then rows of another task and labels that look wrong.
 
-    Labels are not looked at without scikit-learn (`Missing`).
+    Raises `Missing` without scikit-learn.
     """
     gone = _spare(_leaks(rows), spared)
-    if task.kind != "classify":
-        return gone
-    for _ in range(ROUNDS):
-        found = _spare(_wrong(task, without(rows, gone), progress), spared)
-        gone += found
-        if not found:
-            break
-    return gone
+    return gone + _spare(_wrong(task, without(rows, gone), progress), spared)
 
 
 def without(rows: Iterable[Example], gone: Iterable[Removal]) -> list[Example]:
@@ -94,7 +88,7 @@ def _contradictions(task: Task, rows: Sequence[Example]) -> list[Removal]:
 
 
 def _against(task: Task, group: list[Example]) -> list[Removal]:
-    """Rows that go: all but those of one target that a person gave, or the strictest split holds."""
+    """Rows that go: all but those of one target that a person gave, or the strictest split holds. None of a test."""
     best = max(_weight(row) for row in group)
     trusted = {said(task, row.target) for row in group if _weight(row) == best}
     keep = trusted if len(trusted) == 1 and best > (0, 0) else set()
@@ -109,7 +103,7 @@ def _against(task: Task, group: list[Example]) -> list[Removal]:
             other=_other(row, group),
         )
         for row in group
-        if said(task, row.target) not in keep
+        if said(task, row.target) not in keep and row.split in FREE
     ]
 
 
@@ -123,7 +117,7 @@ def _other(row: Example, group: Sequence[Example]) -> str:
 
 def _copies(task: Task, rows: Sequence[Example]) -> list[Removal]:
     gone = []
-    for group in by_group([row for row in rows if row.split in ("", "train")]):
+    for group in by_group([row for row in rows if row.split in FREE]):
         kept: dict[str, list[Example]] = defaultdict(list)
         for row in sorted(group, key=lambda row: (row.origin != "human", row.id)):
             before = kept[said(task, row.target)]
@@ -140,27 +134,29 @@ def _copies(task: Task, rows: Sequence[Example]) -> list[Removal]:
 
 
 def _leaks(rows: Sequence[Example]) -> list[Removal]:
-    gone = []
+    gone: dict[str, Removal] = {}
     for group in by_group(rows):
         strict = max(group, key=lambda row: (rank(row.split), row.id))
-        if strict.split != "train":
-            why = f"almost the same words stand in {strict.split}"
-            gone += [
-                Removal(kind="leaks", row=r, why=why, other=cut(strict.input)) for r in group if r.split == "train"
-            ]
-    return gone
+        for row in group if strict.split != "train" else ():
+            if row.split == "train":
+                gone[row.id] = _leak(row, strict, "almost the same words")
+    train = [row for row in rows if row.split == "train" and row.id not in gone]
+    others = [row for row in rows if row.split != "train"]
+    for row, other in zip(train, closest([r.input for r in train], [r.input for r in others]), strict=True):
+        if other is not None:
+            gone[row.id] = _leak(row, others[other], "the same words but for a typo, or a few more,")
+    return list(gone.values())
+
+
+def _leak(row: Example, other: Example, what: str) -> Removal:
+    return Removal(kind="leaks", row=row, why=f"{what} stand in {other.split}", other=cut(other.input))
 
 
 def _wrong(task: Task, rows: Sequence[Example], progress: Progress) -> list[Removal]:
     by_id = {row.id: row for row in rows if row.split == "train" and row.origin != "human"}
-    found: dict[str, Removal] = {}
-    for one in suspicions(task, rows, progress=progress):
-        for suspect in one.suspects:
-            row = by_id.get(suspect.id)
-            if row is not None:
-                why = (
-                    f"{one.field}: {cut(suspect.given, 60)!r} was given; a plain classifier that has not seen the row "
-                )
-                why += f"would say {cut(suspect.suggested, 60)!r} ({suspect.confidence:.2f})"
-                found.setdefault(row.id, Removal(kind="label-errors", row=row, why=why))
-    return list(found.values())
+    found = wrong_labels(task, rows, progress=progress) if task.kind == "classify" else []
+    return [
+        Removal(kind="other-task" if one.foreign else "label-errors", row=by_id[one.id], why=one.why, other=one.like)
+        for one in found
+        if one.id in by_id
+    ]

@@ -51,14 +51,14 @@ class Intake:
             tags={tag: label_text(cells[tag]) for tag in self.mapping.tags if cells.get(tag) not in (None, "")},
         )
 
-    def loose(self, cells: JsonObject) -> tuple[str, JsonValue]:
-        """The input and the target as they stand, fitting or not. Raises `Invalid` without an input."""
+    def loose(self, cells: JsonObject) -> tuple[str, JsonValue, str]:
+        """Input and target as they stand, fitting or not, and the split. Raises `Invalid` without an input."""
         if self.mapping.chat:
             cells = unfold(cells)
         text = input_text(cells, self.mapping.input)
         if self.mapping.whole:
-            return text, cells.get(self.mapping.whole)
-        return text, {field: cells.get(column) for field, column in self.mapping.fields.items()}
+            return text, cells.get(self.mapping.whole), self._split(cells)
+        return text, {field: cells.get(column) for field, column in self.mapping.fields.items()}, self._split(cells)
 
     def _split(self, cells: JsonObject) -> str:
         said = cells.get(self.mapping.split) if self.mapping.split and not self.split else None

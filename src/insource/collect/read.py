@@ -37,6 +37,7 @@ class Stray(Noun, frozen=True, kw_only=True):
     target: JsonValue
     origin: Origin
     reason: str
+    split: str = ""
 
 
 def read(path: Path, *, wanted: tuple[str, ...] = (), limit: int = LIMIT) -> Iterator[Raw]:

@@ -15,9 +15,7 @@ FEWEST = 3
 AGREED = 0.6
 
 
-def settle(
-    task: Task, rows: Sequence[Example], strays: Sequence[Stray], split: str
-) -> tuple[list[Removal], list[Stray]]:
+def settle(task: Task, rows: Sequence[Example], strays: Sequence[Stray]) -> tuple[list[Removal], list[Stray]]:
     """Those that an older form of the task explains, each with what it would be today; and the others.
 
     An older form is a renamed field, another type, or a label spelled otherwise (`drift`); or a label that the task no
@@ -29,27 +27,25 @@ def settle(
         if new is None:
             left.append(stray)
         else:
-            found.append(_removal(task, stray, new, split))
-    more, left = _renamed(task, rows, left, split)
+            found.append(_removal(task, stray, new))
+    more, left = _renamed(task, rows, left)
     return found + more, left
 
 
-def _removal(task: Task, stray: Stray, new: tuple[JsonObject, str], split: str) -> Removal:
+def _removal(task: Task, stray: Stray, new: tuple[JsonObject, str]) -> Removal:
     target, why = new
     row = Example(
         id=Example.identity(task.name, stray.input, target),
         task=task.name,
         input=stray.input,
         target=target,
-        split=split,
+        split=stray.split,
         origin=stray.origin,
     )
     return Removal(kind="drift", row=row, why=why, before=stray.target)
 
 
-def _renamed(
-    task: Task, rows: Sequence[Example], strays: Sequence[Stray], split: str
-) -> tuple[list[Removal], list[Stray]]:
+def _renamed(task: Task, rows: Sequence[Example], strays: Sequence[Stray]) -> tuple[list[Removal], list[Stray]]:
     if task.kind != "classify" or len(task.outputs) != 1 or not rows:
         return [], list(strays)
     output = task.outputs[0]
@@ -69,7 +65,7 @@ def _renamed(
             left += several
             continue
         why = f"label {old[:80]!r} is {new!r} now: {n:,} of its {len(several):,} rows read like that"
-        found += [_removal(task, one, ({output.name: new}, why), split) for one in several]
+        found += [_removal(task, one, ({output.name: new}, why)) for one in several]
     return found, left
 
 

@@ -111,12 +111,21 @@ def _taken(intake: Intake, raw: Raw, file: str, rejects: Rejects, care: Care | N
         if care is None or str(error).partition(":")[0] not in STRAYED:
             rejects.add(file, raw, str(error))
         else:
-            text, target = intake.loose(raw.cells)
-            text, target = care.private.text(text), care.private.value(target)
-            care.strays.append(
-                Stray(file=file, line=raw.line, input=text, target=target, origin="import", reason=str(error))
-            )
+            care.strays.append(_stray(intake, raw, file, care.private, str(error)))
         return None
+
+
+def _stray(intake: Intake, raw: Raw, file: str, private: Private, reason: str) -> Stray:
+    text, target, split = intake.loose(raw.cells)
+    return Stray(
+        file=file,
+        line=raw.line,
+        input=private.text(text),
+        target=private.value(target),
+        origin="import",
+        reason=reason,
+        split=split,
+    )
 
 
 def lineage(before: Iterable[JsonObject], taken: Sequence[Taken], known: set[str]) -> tuple[JsonObject, ...]:

@@ -123,9 +123,10 @@ class _Made:
         if isinstance(label, Example):
             self.row = msgspec.structs.replace(label, origin=origin)
         else:
+            at, split = (call.file, call.line), intake.split
             self.stray = Stray(
-                file=call.file, line=call.line, input=text, target=right, origin=origin, reason=label
-            )  # fmt: skip
+                file=at[0], line=at[1], input=text, target=right, origin=origin, reason=label, split=split
+            )
 
 
 def _taken(intake: Intake, text: str, target: JsonValue) -> Example | str:

@@ -130,7 +130,7 @@ class _Rows:
     def __init__(self, got: Gathered, old: list[Example], book: Book, wish: Wish, progress: Progress) -> None:
         task, care = got.task, got.care
         fresh = [row for one in got.taken for row in one.rows]
-        drifted, self.unfit = settle(task, [*old, *fresh], care.strays, wish.split) if care else ([], [])
+        drifted, self.unfit = settle(task, [*old, *fresh], care.strays) if care else ([], [])
         known = {row.id for row in old}
         out = book.gone
         self.again = sum(row.id in out for row in fresh)

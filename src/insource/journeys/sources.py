@@ -82,24 +82,20 @@ def gather(
     known = _known(name, tables, settings, wish, made_of_calls=bool(logs))
     calls, prompt, others = chosen(calls, wish.prompt, known.instruction if known else "")
     task, made = (known, False) if known else _made(name, tables, calls, prompt, wish)
-    if made and logs:
-        task = msgspec.structs.replace(task, instruction=_private(task, key, cleans).text(task.instruction))
-    private = _private(task, key, cleans)
-    care = Care(private, []) if cleans else None
+    private = Private(key, personal=cleans, terms=task.scan.own_terms) if logs or cleans else None
+    care = Care(private, []) if cleans and private else None
     taken = [take_file(task, path, wish, rejects, care=care, progress=progress) for path in tables]
-    none = Answered(taken=(), strays=(), facts=())
-    split = split_name(wish.split) if wish.split else ""
-    said = take_calls(task, calls, logs, (rejects, private), split=split, progress=progress) if logs else none
+    said = Answered(taken=(), strays=(), facts=())
+    if logs and private:
+        task = msgspec.structs.replace(task, instruction=private.text(task.instruction)) if made else task
+        split = split_name(wish.split) if wish.split else ""
+        said = take_calls(task, calls, logs, (rejects, private), split=split, progress=progress)
     if not cleans:
         for stray in said.strays:
             rejects.stray(stray)
     elif care:
         care.strays.extend(said.strays)
     return Gathered(task, made, [*taken, *said.taken], care, said.facts, prompt, others)
-
-
-def _private(task: Task, key: bytes, cleans: bool) -> Private:
-    return Private(key, personal=cleans, terms=task.scan.own_terms)
 
 
 def _known(name: str, tables: Sequence[Path], settings: Settings, wish: Wish, *, made_of_calls: bool) -> Task | None:
