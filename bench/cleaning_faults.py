@@ -30,13 +30,17 @@ RENAMED = {
 
 
 class Line(NamedTuple):
-    """One line of the log: the prompt, the text, what was answered, and the fault that it is ("" for none)."""
+    """One line of the log: the prompt, the text, what was answered, the fault that it is ("" for none), and the truth.
+
+    `truth_text` is the test row that it copies.
+    """
 
     system: str
     text: str
     answer: str
     fault: str
     truth: str
+    truth_text: str = ""
 
 
 def faulty(train: Rows, test: Rows, foreign: Rows, *, seed: int = 0) -> list[Line]:
@@ -59,7 +63,7 @@ def faulty(train: Rows, test: Rows, foreign: Rows, *, seed: int = 0) -> list[Lin
     lines += [Line(PROMPT, text, label, "", label) for text, label in rest]
     for i, (text, label) in enumerate(rng.sample(test, int(LEAKS * len(rows)))):
         kind, edit = EDITS[i % len(EDITS)]
-        lines.append(Line(PROMPT, edit(text, rng), label, f"leaks: {kind}", label))
+        lines.append(Line(PROMPT, edit(text, rng), label, f"leaks: {kind}", label, text))
     lines += _mixed(rng.sample(foreign, int(MIXED * len(rows))), labels, rng)
     rng.shuffle(lines)
     return lines

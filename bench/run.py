@@ -19,6 +19,7 @@ from typing import Any
 
 import bad_day_rows
 import call_rows
+import cleaning_rows
 import console_rows
 import contract_rows
 import engine_rows
@@ -197,6 +198,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
     "degradation": (["degradation.py", "."], train_rows.degradation),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
+    "cleaning": (["cleaning.py", "."], cleaning_rows.cleaning),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "router": (["router.py", "."], route_rows.router),

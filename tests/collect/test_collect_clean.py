@@ -26,7 +26,8 @@ LABELS = tuple(WORDS)
 
 def sentence(label: str, i: int) -> str:
     rng = random.Random(f"{label}{i}")  # noqa: S311 - test data
-    return " ".join(["please", *rng.sample(WORDS[label], 6), f"ref{i}x"])
+    own = ["".join(rng.choices("bcdfgaeiou", k=6)) for _ in range(2)]
+    return " ".join(["please", *rng.sample(WORDS[label], 6), *own])
 
 
 def row(i: int, **more: str) -> dict:
