@@ -2,7 +2,8 @@
 
     python bench/cleaning.py DATA_ROOT [--json] [--specialist DIR]
 
-The faults are those of bench/cleaning_faults.py, in the log of a model; people's own test rows are collected first.
+The faults are those of bench/cleaning_faults.py, in the log of a model; people's own test rows are collected first. The
+rules were chosen on faults drawn with seed 0, what is told is of seed 1.
 `insource collect` reads the log as it does by default. Of each kind is told: of the faults, which share was taken out
 or set aside (recall), and of the rows taken out, which share was a fault (precision). As BANKING77 has faults of its
 own, the same is done to its rows untouched: what is taken out there is told beside.
@@ -39,6 +40,7 @@ from insource.store import Store
 
 TASK = "bank"
 EVIDENCE = Path(__file__).parent / "evidence" / "cleaning_specialist.json"
+SEED = 1  # the rules were chosen on seed 0
 SUBSET = 2_500
 RECIPE = "epochs = 2\nmax_tokens = 64\n"
 DEV = 150
@@ -205,7 +207,7 @@ def run(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     """Everything, as one document."""
     data = given.data
     train, test = (read(data / "banking77" / f"{part}.csv", "text", "category") for part in ("train", "test"))
-    lines = faults.faulty(train, test, faults.foreign_rows(data / "clinc150", data / "headlines"))
+    lines = faults.faulty(train, test, faults.foreign_rows(data / "clinc150", data / "headlines"), seed=SEED)
     document = workspace(place / "cleaned", lines, test, clean=True)
     workspace(place / "raw", lines, test, clean=False)
     sound = [Line(faults.PROMPT, text, label, "", label) for text, label in train]

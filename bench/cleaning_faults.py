@@ -1,4 +1,4 @@
-"""Faults put into the train rows of BANKING77 with seed 0, each row at most one of them, and known by its text.
+"""Faults put into the train rows of BANKING77 by a seed, each row at most one of them, and known by its text.
 
     noise       12% of the rows carry another label: half of them any other, half one of the three most alike
     drift       5%: half in labels' older names, half in an older form of the answer, an object with another field

@@ -51,15 +51,15 @@ def elsewhere(others: Sequence[Prompt]) -> list[Finding]:
     """The calls that were told something else."""
     if not others:
         return []
-    calls = sum(prompt.rows for prompt in others)
+    calls, one = sum(prompt.rows for prompt in others), len(others) == 1
     return [
         Finding(
             kind="prompts",
             severity="care",
             count=len(others),
-            message=f"{len(others):,} other system prompts stand in these files, over {calls:,} calls: they are other "
-            "tasks and were left out.",
-            do=f"Make each a task of its own: insource collect OTHER FILE --prompt {others[0].name}",
+            message=f"{len(others):,} other system prompt{'' if one else 's'} in these files, over {calls:,} calls: "
+            f"{'another task' if one else 'other tasks'}, left out.",
+            do=f"Make a task of its own of each: insource collect OTHER FILE --prompt {others[0].name}",
             examples=tuple(prompt.shown() for prompt in others[:EXAMPLES]),
         )
     ]
