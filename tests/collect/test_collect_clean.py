@@ -252,3 +252,14 @@ def test_values_that_hardly_differ_deviate_by_nothing() -> None:
 
     assert not deviations(np.ones(50)).any()
     assert deviations(np.arange(101.0))[100] == pytest.approx(50 / (1.4826 * 25))
+
+
+async def test_a_cleaned_tables_rejects_are_free_of_personal_data_too(workspace) -> None:
+    workspace.task("orders", *LABELS)
+    rows = [*(row(i) for i in range(40)), {"input": "I am jo@example.org", "label": ""}]
+    rows += [{"input": "no fit", "label": "call jo@example.org", "split": "train"}]
+    done = await workspace.collect("orders", written(workspace, rows), clean=True)
+    assert done.rows.rejected == 2
+    words = (workspace.root / done.rejects).read_text() + (workspace.root / done.page).read_text()
+    assert "[email " in words
+    assert "example.org" not in words
