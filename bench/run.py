@@ -29,6 +29,7 @@ import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
+import seal_rows
 import specialist_rows
 import spool_rows
 import train_rows
@@ -196,6 +197,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
+    "bitflips": (["bitflips.py", "."], seal_rows.bitflips),
     "degradation": (["degradation.py", "."], train_rows.degradation),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "cleaning": (["cleaning.py", "."], cleaning_rows.cleaning),

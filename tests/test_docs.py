@@ -35,6 +35,7 @@ from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
 from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Reviewing, Rollout, Route, Task, When
+from insource.nouns.signing import Signing
 from insource.nouns.watching import Alerting, Backups, Watching
 from insource.serve import app, faults, headers
 
@@ -117,6 +118,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[watch]`", Watching),
         ("`[alerts]`", Alerting),
         ("`[backup]`", Backups),
+        ("`[signing]`", Signing),
     ],
 )
 def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msgspec.Struct]) -> None:
@@ -126,7 +128,9 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
     known = {"workspace", "store", "serve", "audit", "observe", "networks", "cache", "router", "scan", "engines"}
-    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup"}, "add its section to the test above"
+    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup", "signing"}, (
+        "add its section to the test above"
+    )
 
 
 def test_every_environment_variable_that_is_read_is_documented() -> None:

@@ -43,6 +43,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.signing import Signing
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -82,6 +83,7 @@ class _File(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
 
     @property
     def state(self) -> Path:
@@ -160,6 +163,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         tenants=file.tenants,
         alerts=file.alerts,
         backup=file.backup,
+        signing=file.signing,
     )
 
 

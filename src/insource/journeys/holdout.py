@@ -47,6 +47,11 @@ async def holdout_trend(task: Task, store: Store) -> HoldoutTrend:
     return HoldoutTrend(task=task.name, results=found, triage=triage)
 
 
+async def outlived(task: str, store: Store, before: str) -> list[str]:
+    """Reports of looks from before that time (UTC, ISO 8601), the newest look left out."""
+    return [report.id for report in (await _reports(task, store))[:-1] if report.created < before]
+
+
 async def look(
     task: Task, settings: Settings, store: Store, *, now: datetime | None = None, progress: Progress = quiet
 ) -> bool:

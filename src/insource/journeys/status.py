@@ -273,7 +273,7 @@ def _tenth(task: Task, facts: Facts) -> Need:
         command = _show(facts)
     return Need(
         what=f"a canary of {PILOT_SHARE}% that its tests let go on, or {PILOT_CALLS:,} calls of a first release",
-        found=facts.pilot or (f"{calls}; {facts.trial} waits for {facts.waits_for}" if facts.trial else calls),
+        found=facts.pilot or (f"{calls}; {facts.trial}" if facts.trial else calls),
         met=bool(facts.pilot) or facts.total_calls >= PILOT_CALLS,
         command=command,
     )
@@ -285,7 +285,7 @@ def _show(facts: Facts) -> str:
 
 def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
     unanswered = facts.calls.get("failed", 0)
-    halfway = f"{facts.trial} answers some of it, and waits for {facts.waits_for}"
+    halfway = f"{facts.trial} answers some of it"
     return (
         Need(
             what="one release that answers all traffic",
@@ -306,7 +306,7 @@ def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
 def _short_queue(task: Task, facts: Facts) -> Need:
     return Need(
         what=f"at most {LONG_QUEUE} answers that wait for a person",
-        found=f"{facts.waiting:,} wait",
+        found=f"{facts.waiting:,} wait{'s' * (facts.waiting == 1)}",
         met=facts.waiting <= LONG_QUEUE,
         command=f"insource review {task.name}",
     )

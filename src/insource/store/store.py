@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +57,7 @@ from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
 from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
+from insource.store.withdrawn import Withdrawn
 
 FILE = "insource.db"
 
@@ -155,6 +156,10 @@ class Store(Queue):
     async def reports(self, task: str) -> list[Report]:
         """The task's reports, oldest first."""
         return await self._thread.look(lambda c: datasets.reports(c, task))
+
+    async def forget_reports(self, ids: Collection[str]) -> int:
+        """Removes these reports; how many there were. It is for the caller to know that nothing rests on them."""
+        return await self._thread.run(lambda c: datasets.forget_reports(c, ids))
 
     async def add_release(self, release: Release) -> None:
         """Registers a release. Raises `Conflict` when its name is taken."""
@@ -306,12 +311,12 @@ class Store(Queue):
         """The calls kept behind the place `after`, a few hundred at a time, oldest first; none at the end."""
         return await self._thread.look(lambda c: carried.page(c, after))
 
-    async def take(self, calls: Sequence[Carried]) -> Taken:
-        """Adds calls of another store; what is here already is not added again.
+    async def take(self, calls: Sequence[Carried], gone: Mapping[str, Collection[Withdrawn]]) -> Taken:
+        """Adds calls of another store; what is here already is not added again. `gone` is of `taken_back`.
 
         Raises `Conflict`, and adds none, when one is here with another content.
         """
-        return await self._thread.run(lambda c: carried.take(c, calls))
+        return await self._thread.run(lambda c: carried.take(c, calls, gone))
 
     async def tenant_keys(self, tenants: Collection[str]) -> dict[str, bytes]:
         """The keys of these tenants, each made if need be."""
