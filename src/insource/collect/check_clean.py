@@ -8,6 +8,7 @@ from insource.collect.findings import EXAMPLES, Finding, cut, rows_of
 from insource.collect.prompts import Prompt
 from insource.nouns import JsonObject, Task
 
+NAMED = ("label-errors", "contradictions", "leaks")  # their reason names the target, or it does not matter
 LOOK = {
     "other-task": "Look whether they are. If so they want a task of their own.",
     "drift": "If you agree with what each is today, bring them back: they come in today's form.",
@@ -41,7 +42,7 @@ def _shown(task: Task, one: Removal) -> JsonObject:
     return {
         "row": one.row.id[:12],
         "text": cut(one.row.input),
-        "target": cut(said(task, one.row.target), 80),
+        **({} if one.kind in NAMED else {"target": cut(said(task, one.row.target), 80)}),
         "why": cut(one.why),
         "against it": one.other,
     }
