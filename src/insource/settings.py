@@ -33,6 +33,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.assessment import Migrating
 from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
@@ -135,6 +136,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    migrate: Migrating = Migrating()
     scan: _ScanFile = _ScanFile()
 
 

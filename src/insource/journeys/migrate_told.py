@@ -1,0 +1,215 @@
+"""What a run says, told from what it kept: answers, times, loads and criteria in; every figure and the verdict out.
+
+Nothing is asked or measured here, and the clock is not read: the same kept pieces give the same report, to the byte.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from insource.errors import Missing
+from insource.journeys.migrate_ask import again, criteria_of, reported
+from insource.journeys.migrate_bills import Bill, Measured, above, bills, turns
+from insource.journeys.migrate_kept import get_lines
+from insource.journeys.migrate_ways import ways
+from insource.measure import About
+from insource.measure.adversarial import TAG
+from insource.measure.load import Load
+from insource.measure.scorers import whole
+from insource.nouns import Candidate, Example, Report, Score, Task
+from insource.nouns.assessment import (
+    NOBODY,
+    Asked,
+    Assessed,
+    Assessment,
+    Case,
+    Criteria,
+    Entrant,
+    Finalist,
+    Line,
+    Names,
+    Rows,
+)
+from insource.release.verdict import verdict
+from insource.stats import wilson
+from insource.store import Store
+from insource.store.stored import stored
+
+HARDER = "hardened"
+SURE = 0.85  # where no threshold was fitted
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The report of a run, and the two measurements it rests on: the sample, and the sample made harder."""
+
+    assessed: Assessed
+    measured: tuple[Report, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run kept, read."""
+
+    task: Task
+    criteria: Criteria
+    asked: dict[str, Asked]
+    harder: dict[str, Asked]
+    loads: dict[str, Load]
+    finalists: dict[str, Finalist]
+    harder_rows: list[tuple[int, Example]]
+
+
+def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> Told:
+    """The report of `run`, of which the sampled rows are `rows`. Raises `Missing`, `StoreError` for what is gone."""
+    facts = _facts(store, run)
+    sample = _report(store, run, facts, facts.asked, (rows, SPLIT))
+    harder = _report(store, run, facts, facts.harder, (facts.harder_rows, f"{SPLIT}, {TAG}"))
+    entrants = [_entrant(store, facts, one, harder) for one in (sample.candidates if sample else ())]
+    costs = bills(facts.criteria, _measured(entrants, facts.task))
+    entrants = [_billed(one, costs.get(one.name)) for one in entrants]
+    use = facts.criteria.prices.use
+    case = Case(
+        ways=tuple(ways(facts.task, facts.criteria, sample, entrants, facts.finalists, costs)),
+        rows=facts.criteria.rows,
+        margin=facts.criteria.margin,
+        incumbent="" if facts.criteria.incumbent == NOBODY else facts.criteria.incumbent,
+        compared=_compared(facts),
+        incumbent_ends=facts.criteria.ends,
+        calls_per_day=use.calls_per_day if use else None,
+        calls_per_month=use.calls_per_month if use else None,
+        turns=tuple(turns(costs)),
+    )
+    before = stored(store.blobs.get(run.pieces["before"]), Names).names if "before" in run.pieces else ()
+    reports = {"sample": sample, "harder": harder}
+    assessed = Assessed(
+        run=run.id,
+        task=run.task,
+        created=run.created,
+        code=run.code,
+        machine=run.machine,
+        criteria=facts.criteria,
+        verdict=verdict(case),
+        case=case,
+        entrants=tuple(entrants),
+        failed={name: one.failed for name, one in facts.asked.items() if one.failed}
+        | {f"training {one.base}": one.failed for one in facts.finalists.values() if one.failed},
+        reports={name: report.id for name, report in reports.items() if report is not None},
+        pieces=run.pieces,
+        assumed=facts.criteria.prices.assumed,
+        before=before,
+    )
+    return Told(assessed, tuple(report for report in reports.values() if report is not None))
+
+
+def _facts(store: Store, run: Assessment) -> Facts:
+    def of(prefix: str) -> dict[str, bytes]:
+        names = [name for name in run.pieces if name.startswith(f"{prefix}/")]
+        return {name.partition("/")[2]: store.blobs.get(run.pieces[name]) for name in names}
+
+    if "task" not in run.pieces:
+        raise Missing(f"the run {run.id} has not kept its task", hint="insource migrate TASK begins one")
+    made = {name: stored(body, Finalist) for name, body in of("trained").items()}
+    kept = stored(store.blobs.get(run.pieces["harder"]), Rows).sha if "harder" in run.pieces else ""
+    return Facts(
+        task=stored(store.blobs.get(run.pieces["task"]), Task),
+        criteria=criteria_of(store, run.id),
+        asked={name: stored(body, Asked) for name, body in of("asked").items()},
+        harder={name: stored(body, Asked) for name, body in of(HARDER).items()},
+        loads={name: stored(body, Load) for name, body in of("load").items()},
+        finalists={one.release or f"training {name}": one for name, one in made.items()},
+        harder_rows=list(enumerate(get_lines(store, kept, Example))) if kept else [],
+    )
+
+
+def _report(
+    store: Store, run: Assessment, facts: Facts, found: dict[str, Asked], of: tuple[Sequence[tuple[int, Example]], str]
+) -> Report | None:
+    if not any(not one.failed for one in found.values()):
+        return None
+    about = About(dataset=facts.criteria.dataset, split=of[1], code=run.code, machine=run.machine,
+                  notes=(f"Asked by insource migrate, run {run.id[:12]}.",))  # fmt: skip
+    return reported(store, facts.task, list(found.values()), of[0], about, run.created)
+
+
+def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None) -> Entrant:
+    name = found.candidate
+    asked, finalist = facts.asked[name], facts.finalists.get(name)
+    lines = get_lines(store, asked.answers, Line)
+    again_harder = next((one for one in (harder.candidates if harder else ()) if one.candidate == name), None)
+    load = facts.loads.get(name)
+    threshold = finalist.threshold if finalist else None
+    return Entrant(
+        name=name,
+        kind=found.kind,
+        score=found.score(facts.task.metric),
+        latency_ms=found.latency_ms,
+        failures=found.failures,
+        usd_per_1k=found.usd_per_1k,
+        tokens=_tokens(lines),
+        answers=asked.answers,
+        release=finalist.release if finalist else "",
+        harder=again_harder.score(facts.task.metric) if again_harder else None,
+        sure_wrong=_surely_wrong(store, facts, name, threshold),
+        automatic=_automatic(lines, threshold) if finalist else None,
+        held=load.held if load else None,
+    )
+
+
+def _tokens(lines: Sequence[Line]) -> tuple[float, float]:
+    """Mean tokens of an answered call, in and out."""
+    said = [line for line in lines if not line.error]
+    n = max(1, len(said))
+    return sum(line.input_tokens for line in said) / n, sum(line.output_tokens for line in said) / n
+
+
+def _automatic(lines: Sequence[Line], threshold: float | None) -> Score:
+    given = sum(line.value is not None and (threshold is None or (line.confidence or 0.0) >= threshold)
+                for line in lines)  # fmt: skip
+    return _share("automatic", given, len(lines))
+
+
+def _surely_wrong(store: Store, facts: Facts, name: str, threshold: float | None) -> Score | None:
+    """Of the harder rows the share that was answered wrongly, and at least as surely as is answered automatically."""
+    asked = facts.harder.get(name)
+    if asked is None or asked.failed:
+        return None
+    mark = whole(facts.task)
+    rows = again(store, asked, facts.harder_rows).rows
+    scored = [(row.prediction, mark(row.example, row.prediction)) for row in rows if row.prediction is not None]
+    known = [(said, right) for said, right in scored if right is not None]
+    least = SURE if threshold is None else threshold
+    wrong = sum(not right and said.value is not None and (said.confidence is None or said.confidence >= least)
+                for said, right in known)  # fmt: skip
+    return _share("surely wrong", wrong, len(known)) if known else None
+
+
+def _share(name: str, count: int, n: int) -> Score:
+    low, high = wilson(count, n)
+    return Score(metric=name, value=count / max(n, 1), low=low, high=high, n=n)
+
+
+def _measured(entrants: Sequence[Entrant], task: Task) -> list[Measured]:
+    """What bills are told from; what is not answered automatically costs what the engine after it does."""
+    usd = {one.name: None if one.usd_per_1k is None else one.usd_per_1k / 1000 for one in entrants}
+    beyond = above(task, usd)
+    return [
+        Measured(one.name, one.held, usd[one.name], one.automatic.value if one.automatic else 1.0, beyond)
+        for one in entrants
+    ]
+
+
+def _billed(entrant: Entrant, bill: Bill | None) -> Entrant:
+    if bill is None:
+        return entrant
+    return msgspec.structs.replace(entrant, bill=bill.lines, machines=bill.machines)
+
+
+def _compared(facts: Facts) -> Literal["measured", "missing", "none"]:
+    if facts.criteria.incumbent == NOBODY:
+        return "none"
+    asked = facts.asked.get(facts.criteria.incumbent)
+    return "measured" if asked is not None and not asked.failed else "missing"

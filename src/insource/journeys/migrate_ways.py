@@ -1,0 +1,80 @@
+"""The ways that a verdict chooses among, in numbers: each demand with its interval, each beside the incumbent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from insource.journeys.migrate_bills import Bill
+from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
+from insource.nouns import Candidate, Report, Task
+from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, Finalist, State, Way
+from insource.nouns.pricing import Use
+
+THOUSAND = 1000.0
+
+
+def ways(
+    task: Task, criteria: Criteria, report: Report | None, entrants: Sequence[Entrant],
+    finalists: Mapping[str, Finalist], costs: Mapping[str, Bill],
+) -> Iterator[Way]:  # fmt: skip
+    """One way an entrant, and one for each API of which only the price is known."""
+    found = {one.candidate: one for one in (report.candidates if report else ())}
+    for entrant in entrants:
+        name, finalist, bill = entrant.name, finalists.get(entrant.name), costs.get(entrant.name)
+        assert report is not None  # noqa: S101 - an entrant is a candidate of it
+        yield Way(
+            name=name,
+            kind=_kind(entrant),
+            demands=tuple(_demand(found[name], key, wanted) for key, wanted in criteria.acceptance.items()),
+            against=_against(report, name, criteria),
+            promise=finalist.promise if finalist else True,
+            calls_per_s=entrant.held,
+            beats=tuple(_beaten(report, name, criteria.metric)),
+            usd_month=bill.month if bill else None,
+            usd_per_1k=entrant.usd_per_1k,
+        )
+    allowed = task.sensitivity == "any" or "any" in task.sensitivity
+    for name, price in criteria.prices.listed.items():
+        use: Use | None = criteria.prices.use
+        per_1k = price.call(use.tokens) * THOUSAND if use else None
+        yield Way(name=name, kind="api", allowed=allowed, measured=False, usd_month=costs[name].month,
+                  usd_per_1k=per_1k)  # fmt: skip
+
+
+def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
+    if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None):
+        return "own"
+    return "api" if entrant.kind == "remote" else "untuned"
+
+
+def _demand(candidate: Candidate, key: str, wanted: float) -> Demand:
+    at_most = key.rpartition(".")[2] in LOWER_IS_BETTER
+    if key in LATENCIES:
+        value: float = getattr(candidate.latency_ms, LATENCIES[key])
+        state: State = "met" if value <= wanted else "missed"
+        n = int(candidate.details.get("timed", 0))
+        return Demand(name=key, demanded=wanted, at_most=True, state=state, value=value, low=value, high=value, n=n)
+    field, _, metric = key.rpartition(".")
+    score = candidate.score(key) or candidate.score(metric, field or None)
+    if score is None:
+        return Demand(name=key, demanded=wanted, at_most=at_most, state="unmeasured")
+    above, below = score.low >= wanted, score.high <= wanted
+    met, missed = (below, above) if at_most else (above, below)
+    state = "met" if met else "missed" if missed else "undecided"
+    return Demand(name=key, demanded=wanted, at_most=at_most, state=state, value=score.value, low=score.low,
+                  high=score.high, n=score.n)  # fmt: skip
+
+
+def _against(report: Report, name: str, criteria: Criteria) -> Against | None:
+    if criteria.incumbent in ("", NOBODY, name):
+        return None
+    pair = between(report, name, criteria.incumbent, criteria.metric)
+    if pair is None:
+        return None
+    return Against(metric=pair.metric, difference=pair.difference, low=pair.low, high=pair.high, p=pair.p, n=pair.n)
+
+
+def _beaten(report: Report, name: str, metric: str) -> Iterator[str]:
+    for other in report.candidates:
+        pair = between(report, name, other.candidate, metric) if other.candidate != name else None
+        if pair is not None and pair.low > 0:
+            yield other.candidate
