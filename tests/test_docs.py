@@ -115,6 +115,7 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
         ("`[rollout]`", Rollout),
         ("`[review]`", Reviewing),
         ("`[watch]`", Watching),
+        ("`[suitability]`", settings.Answers),
         ("`[alerts]`", Alerting),
         ("`[backup]`", Backups),
     ],

@@ -44,6 +44,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -137,6 +138,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
     migrate: Migrating = Migrating()
+    suitability: Answers = Answers()
     scan: _ScanFile = _ScanFile()
 
 

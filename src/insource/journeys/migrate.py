@@ -1,7 +1,7 @@
 """Whether a task should move, in six steps and one verdict, top to bottom.
 
-sample → acceptance criteria, hashed before any result → candidates without training → the best fine-tuned → rows made
-harder → load; then cost at the measured rates, and the verdict.
+sample → acceptance criteria, hashed before any result → candidates without training → the best fine-tuned → an
+adversarial set → load; then cost at the measured rates, and the verdict.
 
 Each piece of work is kept by its SHA-256 when it is done (`migrate_kept`): killed anywhere, the same call goes on. What
 the report says is told from what was kept and nothing else (`migrate_told`), so that it can be told again (`replay`).
@@ -34,7 +34,7 @@ from insource.store import Store
 from insource.store.files import alone, write_whole
 from insource.store.stored import stored
 
-STEPS = ("sample", "criteria", "candidates", "fine-tuning", "harder rows", "load", "verdict")
+STEPS = ("sample", "criteria", "candidates", "fine-tuning", "adversarial", "load", "verdict")
 MOST_BASES = 2
 
 
@@ -85,10 +85,10 @@ async def fine_tuned(kept: Kept) -> None:
 
 
 async def hardened(kept: Kept) -> None:
-    """Those who could take over, and the incumbent, answer the same rows made harder."""
+    """Those who could take over, and the incumbent, answer an adversarial set of the same rows."""
     names = await _serious(kept)
     _say(kept, 5, ", ".join(names) or "nobody could take over")
-    rows = await kept.piece("harder", Rows, partial(_harder, kept))
+    rows = await kept.piece("adversarial", Rows, partial(_harder, kept))
     examples = list(enumerate(get_lines(kept.store, rows.sha, Example)))
     for name in names:
         await kept.piece(f"{HARDER}/{name}", Asked, partial(asked, kept, name, examples))
@@ -175,7 +175,9 @@ def _toml(recipe: dict[str, Any]) -> str:
 
 
 async def _harder(kept: Kept) -> Rows:
-    return Rows(sha=put_lines(kept.store, list(adversarial(kept.task, [row for _, row in kept.rows]))))
+    """The adversarial set of a part of the sample, kept: how it is made may change, what was asked does not."""
+    picked = [row for _, row in sample(kept.task, [row for _, row in kept.rows], kept.criteria.hard_rows)]
+    return Rows(sha=put_lines(kept.store, list(adversarial(kept.task, picked))))
 
 
 async def _load(kept: Kept, wanted: Loaded) -> Load:

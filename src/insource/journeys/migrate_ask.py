@@ -1,6 +1,7 @@
 """One candidate is asked every sampled row, and each answer is kept; and back: from kept answers to figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -8,7 +9,7 @@ from insource.errors import InsourceError
 from insource.journeys.lineup import SHOTS, Lineup
 from insource.journeys.measure import contender
 from insource.journeys.migrate_kept import Kept, get_lines, put_lines
-from insource.measure import About, Contender
+from insource.measure import About, Answer, Contender
 from insource.measure.figures import metrics
 from insource.measure.report import assemble
 from insource.measure.run import Answered, Run, ask_all
@@ -18,6 +19,7 @@ from insource.store import Store
 from insource.store.stored import stored
 
 Placed = Sequence[tuple[int, Example]]
+Assemble = Callable[[Task, Sequence[Contender], dict[str, Run], dict[str, str], About], Report]
 
 
 async def asked(kept: Kept, name: str, rows: Placed) -> Asked:
@@ -56,6 +58,8 @@ def keep(store: Store, task: Task, about: Asked, run: Run) -> Asked:
             input_tokens=said.usage.input_tokens,
             output_tokens=said.usage.output_tokens,
             usd=row.usd,
+            given=row.given,
+            threshold=row.threshold,
         ))  # fmt: skip
     each = tuple(row.prediction.latency_ms if row.prediction else 0.0 for row in run.rows)
     times = Times(alone=run.latencies_ms, each=each, rows_per_s=run.rows_per_s)
@@ -70,7 +74,8 @@ def again(store: Store, about: Asked, rows: Placed) -> Run:
     found = []
     for line in get_lines(store, about.answers, Line):
         place, example = placed[line.row]
-        found.append(Answered(place, example, _prediction(about.candidate, line), usd=line.usd, error=line.error))
+        said = _prediction(about.candidate, line)
+        found.append(Answered(place, example, said, line.usd, line.error, line.given, line.threshold))
     return Run(tuple(found), times.alone, times.rows_per_s)
 
 
@@ -87,17 +92,22 @@ def _prediction(name: str, line: Line) -> Prediction | None:
     )
 
 
-def reported(store: Store, task: Task, found: Sequence[Asked], rows: Placed, about: About, created: str) -> Report:
-    """The report of kept answers: the same answers give the same report, to the last byte."""
+def reported(
+    store: Store, task: Task, found: Sequence[Asked], rows: Placed, about: tuple[About, str], made: Assemble = assemble
+) -> Report:
+    """The report of kept answers; `about` is what it says of its making, and when the run began.
+
+    The same answers give the same report, to the last byte.
+    """
     runs = {one.candidate: again(store, one, rows) for one in found if not one.failed}
     failed = {one.candidate: one.failed for one in found if one.failed}
     names = [Contender(one.candidate, one.kind, _closed, None, one.priced, one.fingerprint) for one in found]
-    report = assemble(task, names, runs, failed, about)
-    report = msgspec.structs.replace(report, id="", created=created)
+    report = made(task, names, runs, failed, about[0])
+    report = msgspec.structs.replace(report, id="", created=about[1])
     return msgspec.structs.replace(report, id=digest(report))
 
 
-def _closed() -> None:  # type: ignore[return]
+def _closed() -> AbstractAsyncContextManager[Answer]:
     raise AssertionError("kept answers are not asked again")
 
 

@@ -20,6 +20,7 @@ from insource.train.recipe import load_recipe
 
 ROWS, MARGIN, LEAST = 300, 0.02, 20
 UNTUNED_ROWS = {"classify": 200, "extract": 12, "generate": 12}
+HARD_ROWS = {"classify": 60, "extract": 8, "generate": 8}
 LOAD_S = 5.0
 
 
@@ -83,6 +84,7 @@ async def _criteria(
         ends=asks.ends,
         candidates=found,
         untuned_rows=min(len(rows), UNTUNED_ROWS[task.kind]),
+        hard_rows=min(len(rows), HARD_ROWS[task.kind]),
         bases=bases,
         recipe=_recipe(settings.root, asks.recipe),
         load_s=wanted.load_s,

@@ -10,14 +10,16 @@ from typing import Literal
 import msgspec
 
 from insource.errors import Missing
-from insource.journeys.migrate_ask import again, criteria_of, reported
+from insource.journeys.migrate_ask import Assemble, Placed, criteria_of, reported
 from insource.journeys.migrate_bills import Bill, Measured, above, bills, turns
 from insource.journeys.migrate_kept import get_lines
 from insource.journeys.migrate_ways import ways
 from insource.measure import About
 from insource.measure.adversarial import TAG
+from insource.measure.attacked import attacked
 from insource.measure.load import Load
-from insource.measure.scorers import whole
+from insource.measure.report import assemble
+from insource.measure.robustness import AFTER, BEFORE, HARD, LOST, weakest
 from insource.nouns import Candidate, Example, Report, Score, Task
 from insource.nouns.assessment import (
     NOBODY,
@@ -38,7 +40,6 @@ from insource.store import Store
 from insource.store.stored import stored
 
 HARDER = "hardened"
-SURE = 0.85  # where no threshold was fitted
 SPLIT = "test"
 
 
@@ -66,8 +67,8 @@ class Facts:
 def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> Told:
     """The report of `run`, of which the sampled rows are `rows`. Raises `Missing`, `StoreError` for what is gone."""
     facts = _facts(store, run)
-    sample = _report(store, run, facts, facts.asked, (rows, SPLIT))
-    harder = _report(store, run, facts, facts.harder, (facts.harder_rows, f"{SPLIT}, {TAG}"))
+    sample = _report(store, run, facts, (facts.asked, rows), assemble)
+    harder = _report(store, run, facts, (facts.harder, facts.harder_rows), attacked)
     entrants = [_entrant(store, facts, one, harder) for one in (sample.candidates if sample else ())]
     costs = bills(facts.criteria, _measured(entrants, facts.task))
     entrants = [_billed(one, costs.get(one.name)) for one in entrants]
@@ -84,7 +85,7 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
         turns=tuple(turns(costs)),
     )
     before = stored(store.blobs.get(run.pieces["before"]), Names).names if "before" in run.pieces else ()
-    reports = {"sample": sample, "harder": harder}
+    reports = {"sample": sample, "adversarial": harder}
     assessed = Assessed(
         run=run.id,
         task=run.task,
@@ -113,7 +114,7 @@ def _facts(store: Store, run: Assessment) -> Facts:
     if "task" not in run.pieces:
         raise Missing(f"the run {run.id} has not kept its task", hint="insource migrate TASK begins one")
     made = {name: stored(body, Finalist) for name, body in of("trained").items()}
-    kept = stored(store.blobs.get(run.pieces["harder"]), Rows).sha if "harder" in run.pieces else ""
+    kept = stored(store.blobs.get(run.pieces["adversarial"]), Rows).sha if "adversarial" in run.pieces else ""
     return Facts(
         task=stored(store.blobs.get(run.pieces["task"]), Task),
         criteria=criteria_of(store, run.id),
@@ -126,13 +127,15 @@ def _facts(store: Store, run: Assessment) -> Facts:
 
 
 def _report(
-    store: Store, run: Assessment, facts: Facts, found: dict[str, Asked], of: tuple[Sequence[tuple[int, Example]], str]
+    store: Store, run: Assessment, facts: Facts, of: tuple[dict[str, Asked], Placed], made: Assemble
 ) -> Report | None:
-    if not any(not one.failed for one in found.values()):
+    found, rows = of
+    if all(one.failed for one in found.values()):
         return None
-    about = About(dataset=facts.criteria.dataset, split=of[1], code=run.code, machine=run.machine,
+    split = SPLIT if made is assemble else f"{SPLIT}, {TAG}"
+    about = About(dataset=facts.criteria.dataset, split=split, code=run.code, machine=run.machine,
                   notes=(f"Asked by insource migrate, run {run.id[:12]}.",))  # fmt: skip
-    return reported(store, facts.task, list(found.values()), of[0], about, run.created)
+    return reported(store, facts.task, list(found.values()), rows, (about, run.created), made)
 
 
 def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None) -> Entrant:
@@ -141,7 +144,8 @@ def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None
     lines = get_lines(store, asked.answers, Line)
     again_harder = next((one for one in (harder.candidates if harder else ()) if one.candidate == name), None)
     load = facts.loads.get(name)
-    threshold = finalist.threshold if finalist else None
+    hard = again_harder.score if again_harder else lambda *_: None
+    worst = weakest(again_harder) if again_harder else None
     return Entrant(
         name=name,
         kind=found.kind,
@@ -152,9 +156,12 @@ def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None
         tokens=_tokens(lines),
         answers=asked.answers,
         release=finalist.release if finalist else "",
-        harder=again_harder.score(facts.task.metric) if again_harder else None,
-        sure_wrong=_surely_wrong(store, facts, name, threshold),
-        automatic=_automatic(lines, threshold) if finalist else None,
+        hard=hard(HARD),
+        lost=hard(LOST),
+        weakest=worst[0] if worst else "",
+        sure_wrong=hard(AFTER),
+        sure_wrong_before=hard(BEFORE),
+        automatic=_share("automatic", sum(line.given for line in lines), len(lines)) if lines else None,
         held=load.held if load else None,
     )
 
@@ -164,27 +171,6 @@ def _tokens(lines: Sequence[Line]) -> tuple[float, float]:
     said = [line for line in lines if not line.error]
     n = max(1, len(said))
     return sum(line.input_tokens for line in said) / n, sum(line.output_tokens for line in said) / n
-
-
-def _automatic(lines: Sequence[Line], threshold: float | None) -> Score:
-    given = sum(line.value is not None and (threshold is None or (line.confidence or 0.0) >= threshold)
-                for line in lines)  # fmt: skip
-    return _share("automatic", given, len(lines))
-
-
-def _surely_wrong(store: Store, facts: Facts, name: str, threshold: float | None) -> Score | None:
-    """Of the harder rows the share that was answered wrongly, and at least as surely as is answered automatically."""
-    asked = facts.harder.get(name)
-    if asked is None or asked.failed:
-        return None
-    mark = whole(facts.task)
-    rows = again(store, asked, facts.harder_rows).rows
-    scored = [(row.prediction, mark(row.example, row.prediction)) for row in rows if row.prediction is not None]
-    known = [(said, right) for said, right in scored if right is not None]
-    least = SURE if threshold is None else threshold
-    wrong = sum(not right and said.value is not None and (said.confidence is None or said.confidence >= least)
-                for said, right in known)  # fmt: skip
-    return _share("surely wrong", wrong, len(known)) if known else None
 
 
 def _share(name: str, count: int, n: int) -> Score:

@@ -9,8 +9,11 @@ open needs are what its gate asks for, each with the command that meets it.
 from collections.abc import Sequence
 from typing import TypedDict
 
+import msgspec
+
 from insource.journeys.holdout import HOLDOUT, holdout_trend
 from insource.journeys.pinned import PINNED
+from insource.journeys.suitability import suitability
 from insource.journeys.trial import standing as where
 from insource.measure.adversarial import TAG as ADVERSARIAL
 from insource.nouns import WAITS, Noun, Outcome, Release, Report, StageChange, Task
@@ -37,7 +40,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     `pilot` says which canary of a tenth its tests let go on, and on what figures. `trial` is the release that is on
     its way to all traffic, `canary` whether it answers some of it already, `waits_for` what it waits for in words.
     `holdout` is the triage of the rolling holdout in words, empty where none was asked; `alerts` are the causes of the
-    open ones.
+    open ones. `suits` says whether it is a task for a small model, `unfit` that it is not; both are told of one task
+    that is asked for by its name.
     """
 
     rows: dict[str, int] = {}
@@ -56,6 +60,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     waits_for: str = ""
     holdout: str = ""
     alerts: tuple[str, ...] = ()
+    suits: str = ""
+    unfit: bool = False
 
     @property
     def arrived(self) -> bool:
@@ -117,9 +123,13 @@ class Standing(Noun, frozen=True, kw_only=True):
 
 async def status(settings: Settings, store: Store, task: str = "") -> list[Standing]:
     """Where `task` stands, or each task of the workspace. Raises `Missing` for an unknown task."""
-    names = [task] if task else task_names(settings)
-    tasks = [load_task(settings, name) for name in names]
-    return [standing(one, await gather(one, settings, store)) for one in tasks]
+    if not task:
+        tasks = [load_task(settings, name) for name in task_names(settings)]
+        return [standing(one, await gather(one, settings, store)) for one in tasks]
+    one = load_task(settings, task)
+    fit = await suitability(one, settings, store)
+    facts = msgspec.structs.replace(await gather(one, settings, store), suits=fit.summary, unfit=fit.verdict == "no")
+    return [standing(one, facts)]
 
 
 async def gather(task: Task, settings: Settings, store: Store) -> Facts:
@@ -197,10 +207,22 @@ def standing(task: Task, facts: Facts) -> Standing:
 
 
 def _assessment(task: Task, facts: Facts) -> tuple[Need, ...]:
-    demands = ", ".join(f"{key} = {value:g}" for key, value in task.acceptance.items())
-    rows = facts.total_rows
     if facts.arrived:
         return (Need(what="rows, criteria and candidates", found="where the release was made", met=True),)
+    return (*_suits(task, facts), *_begun(task, facts))
+
+
+def _suits(task: Task, facts: Facts) -> tuple[Need, ...]:
+    """Asked for where it is known that it does not hold: what is not known yet keeps nobody from collecting rows."""
+    if not facts.unfit:
+        return ()
+    command = f"insource status {task.name} --suitability"
+    return (Need(what="a task for a small model", found=facts.suits, met=False, command=command),)
+
+
+def _begun(task: Task, facts: Facts) -> tuple[Need, ...]:
+    demands = ", ".join(f"{key} = {value:g}" for key, value in task.acceptance.items())
+    rows = facts.total_rows
     return (
         Need(
             what=f"{ROWS:,} labelled rows ({BETTER:,} are better)",

@@ -48,7 +48,8 @@ class Criteria(Noun, frozen=True, kw_only=True):
 
     `sample` is the SHA-256 of the ids of the `rows` rows that everyone is asked, of the split's `of`; `half_width` the
     half width of a 95% interval at the demanded accuracy, or at a half. `candidates` are names with the fingerprint of
-    who stands behind each. `prices` is what costs are told from.
+    who stands behind each; untuned models are asked `untuned_rows`, and of `hard_rows` an adversarial set is made. `prices`
+    is what costs are told from.
     """
 
     task: str
@@ -66,6 +67,7 @@ class Criteria(Noun, frozen=True, kw_only=True):
     ends: str
     candidates: dict[str, str]
     untuned_rows: int
+    hard_rows: int
     bases: tuple[str, ...]
     recipe: JsonObject
     load_s: float
@@ -119,6 +121,7 @@ class Finalist(Noun, frozen=True, kw_only=True):
 class Line(Noun, frozen=True, kw_only=True):
     """What a candidate answered to one row, `correct` by the task's own measure (None: unscored).
 
+    `given` says that it left by itself, under the rule that serves, and `threshold` the confidence that this demanded.
     `error` is why no engine answered. Of a failed call there is no value, and no cost that is known.
     """
 
@@ -130,6 +133,8 @@ class Line(Noun, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float = 0.0
+    given: bool = False
+    threshold: float | None = None
     error: str = ""
 
 
@@ -263,9 +268,11 @@ class Verdict(Noun, frozen=True, kw_only=True):
 class Entrant(Noun, frozen=True, kw_only=True):
     """What was measured of one candidate, and what it would cost.
 
-    `score` is the task's own metric on the sample, `harder` the same on the rows made harder, `sure_wrong` the share of
-    those that were answered wrongly and surely. `automatic` is the share answered without a person or another engine.
-    `held` is the highest rate that held, in calls a second. `bill` is a month by line, in US dollars.
+    `score` is the task's own metric on the sample; `hard` is accuracy on the adversarial set and `lost` that minus the
+    same rows as they were; `sure_wrong` is the share of that set that is wrong and leaves by itself, `sure_wrong_before`
+    the same were every answer given. `weakest` names the way that costs most. `automatic` is the share of the sample
+    that leaves by itself. `held` is the highest rate that held, in calls a second. `bill` is a month by line, in US
+    dollars.
     """
 
     name: str
@@ -277,8 +284,11 @@ class Entrant(Noun, frozen=True, kw_only=True):
     tokens: tuple[float, float]
     answers: str
     release: str = ""
-    harder: Score | None = None
+    hard: Score | None = None
+    lost: Score | None = None
+    weakest: str = ""
     sure_wrong: Score | None = None
+    sure_wrong_before: Score | None = None
     automatic: Score | None = None
     held: float | None = None
     bill: tuple[tuple[str, float], ...] = ()
