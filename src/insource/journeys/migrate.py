@@ -16,19 +16,23 @@ import msgspec
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError
 from insource.journeys.lineup import quiet
-from insource.journeys.measure import UNTUNED
 from insource.journeys.load import Wanted as Loaded
 from insource.journeys.load import load
+from insource.journeys.measure import UNTUNED
 from insource.journeys.migrate_ask import asked
 from insource.journeys.migrate_begin import Wanted, begin
+from insource.journeys.migrate_facts import HARDER
 from insource.journeys.migrate_kept import Kept, Progress, Say, get_lines, put_lines
-from insource.journeys.migrate_told import HARDER, told
+from insource.journeys.migrate_prices import prices
+from insource.journeys.migrate_told import told
+from insource.journeys.suitability import suitability
 from insource.journeys.train import LINEAR, train
 from insource.measure.adversarial import adversarial
 from insource.measure.load import Load
 from insource.measure.run import sample
 from insource.nouns import PREMISES, Example, Release, Scan, Task, digest, to_json
-from insource.nouns.assessment import Asked, Assessed, Finalist, Line, Names, Rows
+from insource.nouns.assessment import Asked, Assessed, Finalist, Line, Names, Prices, Rows
+from insource.nouns.suitability import Suitability
 from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import alone, write_whole
@@ -55,6 +59,8 @@ async def migrate(
         if kept.run.report:
             kept.say("all of it was done before: this is its report")
             return msgspec.json.decode(store.blobs.get(kept.run.report), type=Assessed)
+        await kept.piece("prices", Prices, partial(prices, task, settings, store, now[:10]))
+        await kept.piece("suitability", Suitability, partial(suitability, task, settings, store))
         await candidates(kept)
         await fine_tuned(kept)
         await hardened(kept)
@@ -120,7 +126,9 @@ async def _best_bases(kept: Kept) -> list[str]:
     """The linear engine where it can choose, and the bases that answer best as they come, untrained."""
     if kept.task.kind == "generate":
         return []
-    scores = {base: max(_right(kept, f"{kind}:{base}") for kind in UNTUNED) for base in kept.criteria.bases if base != LINEAR}
+    scores = {
+        base: max(_right(kept, f"{kind}:{base}") for kind in UNTUNED) for base in kept.criteria.bases if base != LINEAR
+    }
     best = sorted(scores, key=lambda base: -scores[base])[:MOST_BASES]
     return [LINEAR, *best] if kept.task.kind == "classify" else best
 

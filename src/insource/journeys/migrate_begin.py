@@ -8,7 +8,6 @@ from insource.errors import Invalid
 from insource.journeys.lineup import SHOTS, Lineup
 from insource.journeys.measure import BASELINE, SPLIT, UNTUNED, contender, machine
 from insource.journeys.migrate_kept import Kept, Progress, Say
-from insource.journeys.migrate_prices import prices
 from insource.journeys.train import LINEAR
 from insource.measure.run import sample
 from insource.nouns import Dataset, Example, Noun, Task, canonical, digest
@@ -60,7 +59,8 @@ async def _criteria(
     wanted: Wanted,
 ) -> Criteria:  # fmt: skip
     rows, of = drawn
-    asks: Migrating = task_file(settings, task.name)[1].migrate
+    file = task_file(settings, task.name)[1]
+    asks: Migrating = file.migrate
     if asks.incumbent not in ("", NOBODY, *settings.engines):
         hint = f"engines: {', '.join(settings.engines) or 'none'}; {NOBODY} where nothing does the work today"
         raise Invalid(f"[migrate] incumbent is {asks.incumbent!r}, which is no engine of insource.toml", hint=hint)
@@ -88,7 +88,9 @@ async def _criteria(
         bases=bases,
         recipe=_recipe(settings.root, asks.recipe),
         load_s=wanted.load_s,
-        prices=prices(task, settings, [example for _, example in rows]),
+        price=file.price,
+        company=settings.price,
+        answers=file.suitability,
     )
 
 

@@ -1,17 +1,16 @@
 """What each candidate of a run would cost a month, at the rate that it held and the calls that there are."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 
 from insource.nouns import Task
-from insource.nouns.assessment import Criteria, Prices, Turn
-from insource.nouns.pricing import MILLION, ApiPrice, People, Tokens, Use
+from insource.nouns.assessment import Prices, Turn
+from insource.nouns.pricing import MILLION, ApiPrice, People, Tokens
 from insource.price.breakeven import crossings
 from insource.price.cost import Curve, Fleet, Option, cost, curve
 
 ONE = Tokens(input=1)  # a call whose price is known as such, whatever its tokens
-DAY = Use(calls_per_day=1)
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,10 @@ class Bill:
     month: float | None = None
     lines: tuple[tuple[str, float], ...] = ()
     machines: int = 0
-    use: Use | None = field(default=None, repr=False)
 
 
-def bills(criteria: Criteria, found: Sequence[Measured]) -> dict[str, Bill]:
+def bills(prices: Prices, found: Sequence[Measured]) -> dict[str, Bill]:
     """The bill of every candidate whose rate or price is known, and of each API of which only the price is."""
-    prices = criteria.prices
     options = [_option(one, prices) for one in found]
     options += [Option(name=name, api=price) for name, price in prices.listed.items()]
     return {option.name: _bill(option, prices) for option in options if option is not None}
@@ -80,8 +77,8 @@ def _flat(usd: float) -> ApiPrice:
 
 
 def _bill(option: Option, prices: Prices) -> Bill:
-    if prices.use is None:
-        return Bill(curve(option, DAY, prices.months))
+    if not prices.volume:
+        return Bill(curve(option, prices.use, prices.months))
     found = cost(option, prices.use, prices.months)
     lines = tuple((line.name, line.usd) for line in found.lines)
-    return Bill(curve(option, prices.use, prices.months), found.month_usd, lines, found.machines, prices.use)
+    return Bill(curve(option, prices.use, prices.months), found.month_usd, lines, found.machines)

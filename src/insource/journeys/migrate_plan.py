@@ -114,7 +114,9 @@ def _trained(task: Task, bases: tuple[str, ...], characters: int, rows: int) -> 
         return []
     minutes = EPOCHS * characters / CHARACTERS / TOKENS_PER_S / 60
     first = [LINEAR] if task.kind == "classify" else []
-    took = {base: 0.1 if base == LINEAR else minutes for base in (*first, *[base for base in bases if base != LINEAR][:2])}
+    took = {
+        base: 0.1 if base == LINEAR else minutes for base in (*first, *[base for base in bases if base != LINEAR][:2])
+    }
     return [Part(step="fine-tuning", what=base, where="this machine", rows=rows, minutes=took[base]) for base in took]
 
 

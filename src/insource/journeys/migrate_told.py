@@ -9,15 +9,14 @@ from typing import Literal
 
 import msgspec
 
-from insource.errors import Missing
-from insource.journeys.migrate_ask import Assemble, Placed, criteria_of, reported
+from insource.journeys.migrate_ask import Assemble, Placed, reported
 from insource.journeys.migrate_bills import Bill, Measured, above, bills, turns
+from insource.journeys.migrate_facts import Facts, facts_of
 from insource.journeys.migrate_kept import get_lines
 from insource.journeys.migrate_ways import ways
 from insource.measure import About
 from insource.measure.adversarial import TAG
 from insource.measure.attacked import attacked
-from insource.measure.load import Load
 from insource.measure.report import assemble
 from insource.measure.robustness import AFTER, BEFORE, HARD, LOST, weakest
 from insource.nouns import Candidate, Example, Report, Score, Task
@@ -27,19 +26,16 @@ from insource.nouns.assessment import (
     Assessed,
     Assessment,
     Case,
-    Criteria,
     Entrant,
-    Finalist,
     Line,
     Names,
-    Rows,
+    Verdict,
 )
 from insource.release.verdict import verdict
 from insource.stats import wilson
 from insource.store import Store
 from insource.store.stored import stored
 
-HARDER = "hardened"
 SPLIT = "test"
 
 
@@ -51,30 +47,43 @@ class Told:
     measured: tuple[Report, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a run kept, read."""
-
-    task: Task
-    criteria: Criteria
-    asked: dict[str, Asked]
-    harder: dict[str, Asked]
-    loads: dict[str, Load]
-    finalists: dict[str, Finalist]
-    harder_rows: list[tuple[int, Example]]
-
-
 def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> Told:
     """The report of `run`, of which the sampled rows are `rows`. Raises `Missing`, `StoreError` for what is gone."""
-    facts = _facts(store, run)
+    facts = facts_of(store, run)
     sample = _report(store, run, facts, (facts.asked, rows), assemble)
     harder = _report(store, run, facts, (facts.harder, facts.harder_rows), attacked)
-    entrants = [_entrant(store, facts, one, harder) for one in (sample.candidates if sample else ())]
-    costs = bills(facts.criteria, _measured(entrants, facts.task))
-    entrants = [_billed(one, costs.get(one.name)) for one in entrants]
-    use = facts.criteria.prices.use
+    found = [_entrant(store, facts, one, harder) for one in (sample.candidates if sample else ())]
+    case, entrants = judged(facts, sample, found)
+    before = stored(store.blobs.get(run.pieces["before"]), Names).names if "before" in run.pieces else ()
+    reports = {name: one for name, one in (("sample", sample), ("adversarial", harder)) if one is not None}
+    assessed = Assessed(
+        run=run.id,
+        task=run.task,
+        created=run.created,
+        code=run.code,
+        machine=run.machine,
+        criteria=facts.criteria,
+        prices=facts.prices,
+        verdict=named(verdict(case), run.task),
+        case=case,
+        entrants=tuple(entrants),
+        failed={name: one.failed for name, one in facts.asked.items() if one.failed}
+        | {f"training {one.base}": one.failed for one in facts.finalists.values() if one.failed},
+        reports={name: one.id for name, one in reports.items()},
+        pieces=run.pieces,
+        before=before,
+        suitability=facts.fit.summary if facts.fit is not None else "",
+    )
+    return Told(assessed, tuple(reports.values()))
+
+
+def judged(facts: Facts, sample: Report | None, found: Sequence[Entrant]) -> tuple[Case, list[Entrant]]:
+    """What the verdict is told from, and the entrants with their bills. Pure."""
+    costs = bills(facts.prices, _measured(found, facts.task))
+    entrants = [_billed(one, costs.get(one.name)) for one in found]
+    use = facts.prices.use if facts.prices.volume else None
     case = Case(
-        ways=tuple(ways(facts.task, facts.criteria, sample, entrants, facts.finalists, costs)),
+        ways=tuple(ways(facts, sample, entrants, costs)),
         rows=facts.criteria.rows,
         margin=facts.criteria.margin,
         incumbent="" if facts.criteria.incumbent == NOBODY else facts.criteria.incumbent,
@@ -83,47 +92,14 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
         calls_per_day=use.calls_per_day if use else None,
         calls_per_month=use.calls_per_month if use else None,
         turns=tuple(turns(costs)),
+        unsuitable=facts.fit.summary if facts.fit is not None and facts.fit.verdict == "no" else "",
     )
-    before = stored(store.blobs.get(run.pieces["before"]), Names).names if "before" in run.pieces else ()
-    reports = {"sample": sample, "adversarial": harder}
-    assessed = Assessed(
-        run=run.id,
-        task=run.task,
-        created=run.created,
-        code=run.code,
-        machine=run.machine,
-        criteria=facts.criteria,
-        verdict=verdict(case),
-        case=case,
-        entrants=tuple(entrants),
-        failed={name: one.failed for name, one in facts.asked.items() if one.failed}
-        | {f"training {one.base}": one.failed for one in facts.finalists.values() if one.failed},
-        reports={name: report.id for name, report in reports.items() if report is not None},
-        pieces=run.pieces,
-        assumed=facts.criteria.prices.assumed,
-        before=before,
-    )
-    return Told(assessed, tuple(report for report in reports.values() if report is not None))
+    return case, entrants
 
 
-def _facts(store: Store, run: Assessment) -> Facts:
-    def of(prefix: str) -> dict[str, bytes]:
-        names = [name for name in run.pieces if name.startswith(f"{prefix}/")]
-        return {name.partition("/")[2]: store.blobs.get(run.pieces[name]) for name in names}
-
-    if "task" not in run.pieces:
-        raise Missing(f"the run {run.id} has not kept its task", hint="insource migrate TASK begins one")
-    made = {name: stored(body, Finalist) for name, body in of("trained").items()}
-    kept = stored(store.blobs.get(run.pieces["adversarial"]), Rows).sha if "adversarial" in run.pieces else ""
-    return Facts(
-        task=stored(store.blobs.get(run.pieces["task"]), Task),
-        criteria=criteria_of(store, run.id),
-        asked={name: stored(body, Asked) for name, body in of("asked").items()},
-        harder={name: stored(body, Asked) for name, body in of(HARDER).items()},
-        loads={name: stored(body, Load) for name, body in of("load").items()},
-        finalists={one.release or f"training {name}": one for name, one in made.items()},
-        harder_rows=list(enumerate(get_lines(store, kept, Example))) if kept else [],
-    )
+def named(found: Verdict, task: str) -> Verdict:
+    """The verdict with the task's name in the command that comes next."""
+    return msgspec.structs.replace(found, then=found.then.replace("TASK", task))
 
 
 def _report(

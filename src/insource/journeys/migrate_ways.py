@@ -4,40 +4,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from insource.journeys.migrate_bills import Bill
+from insource.journeys.migrate_facts import Facts
 from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
-from insource.nouns import Candidate, Report, Task
-from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, Finalist, State, Way
-from insource.nouns.pricing import Use
+from insource.nouns import Candidate, Report
+from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way
+from insource.route import permitted
 
 THOUSAND = 1000.0
 
 
-def ways(
-    task: Task, criteria: Criteria, report: Report | None, entrants: Sequence[Entrant],
-    finalists: Mapping[str, Finalist], costs: Mapping[str, Bill],
-) -> Iterator[Way]:  # fmt: skip
+def ways(facts: Facts, report: Report | None, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
     """One way an entrant, and one for each API of which only the price is known."""
     found = {one.candidate: one for one in (report.candidates if report else ())}
-    for entrant in entrants:
-        name, finalist, bill = entrant.name, finalists.get(entrant.name), costs.get(entrant.name)
-        assert report is not None  # noqa: S101 - an entrant is a candidate of it
+    for entrant in entrants if report is not None else ():
+        name, finalist, bill = entrant.name, facts.finalists.get(entrant.name), costs.get(entrant.name)
         yield Way(
             name=name,
             kind=_kind(entrant),
-            demands=tuple(_demand(found[name], key, wanted) for key, wanted in criteria.acceptance.items()),
-            against=_against(report, name, criteria),
+            demands=tuple(_demand(found[name], key, wanted) for key, wanted in facts.criteria.acceptance.items()),
+            against=_against(report, name, facts.criteria),
             promise=finalist.promise if finalist else True,
             calls_per_s=entrant.held,
-            beats=tuple(_beaten(report, name, criteria.metric)),
+            beats=tuple(_beaten(report, name, facts.criteria.metric)),
             usd_month=bill.month if bill else None,
             usd_per_1k=entrant.usd_per_1k,
         )
-    allowed = task.sensitivity == "any" or "any" in task.sensitivity
-    for name, price in criteria.prices.listed.items():
-        use: Use | None = criteria.prices.use
-        per_1k = price.call(use.tokens) * THOUSAND if use else None
-        yield Way(name=name, kind="api", allowed=allowed, measured=False, usd_month=costs[name].month,
-                  usd_per_1k=per_1k)  # fmt: skip
+    sensitivity = facts.task.sensitivity
+    for name, price in facts.prices.listed.items():
+        yield Way(
+            name=name,
+            kind="api",
+            allowed=permitted(name, "", sensitivity).allowed,
+            measured=False,
+            usd_month=costs[name].month,
+            usd_per_1k=price.call(facts.prices.use.tokens) * THOUSAND,
+        )
 
 
 def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:

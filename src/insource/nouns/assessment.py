@@ -3,8 +3,9 @@
 from typing import Literal
 
 from insource.nouns.base import JsonObject, Noun
-from insource.nouns.pricing import ApiPrice, Day, Effort, MachineRate, Paid, Use
+from insource.nouns.pricing import ApiPrice, Day, Effort, MachineRate, Paid, PriceSettings, TaskPricing, Use
 from insource.nouns.report import Failures, Latency, Score
+from insource.nouns.suitability import Answers
 
 Word = Literal["go", "not yet", "stay", "cheaper"]
 State = Literal["met", "missed", "undecided", "unmeasured"]
@@ -17,7 +18,8 @@ class Migrating(Noun, frozen=True, kw_only=True):
 
     `incumbent` is the engine of insource.toml that does the work today, "none" where none does, empty where its answers
     are not to be had. It is no alternative any more where it `ends` on a day (YYYY-MM-DD). `bases` are the base models
-    to fine-tune, the workspace's own where empty ("linear" alone: none); `recipe` is a recipe file, from the workspace.
+    to fine-tune, the workspace's own where empty, none where it is "linear" alone; `recipe` is a recipe file, from the
+    workspace.
     """
 
     incumbent: str = ""
@@ -29,10 +31,12 @@ class Migrating(Noun, frozen=True, kw_only=True):
 class Prices(Noun, frozen=True, kw_only=True):
     """What costs are told from, as it stood when the run began: the use, the machine, list prices of APIs, people.
 
-    `use` is None where nobody says how many calls a day there are; `assumed` says in words what nobody said.
+    `volume` is False where nobody says how many calls a day there are. `assumed` says in words what nobody said, and
+    `doubts` what is to be said of the prices.
     """
 
-    use: Use | None
+    use: Use
+    volume: bool
     machine: MachineRate
     paid: Paid
     listed: dict[str, ApiPrice] = {}
@@ -41,6 +45,7 @@ class Prices(Noun, frozen=True, kw_only=True):
     effort: Effort = Effort()
     months: int = 24
     assumed: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class Criteria(Noun, frozen=True, kw_only=True):
@@ -48,8 +53,8 @@ class Criteria(Noun, frozen=True, kw_only=True):
 
     `sample` is the SHA-256 of the ids of the `rows` rows that everyone is asked, of the split's `of`; `half_width` the
     half width of a 95% interval at the demanded accuracy, or at a half. `candidates` are names with the fingerprint of
-    who stands behind each; untuned models are asked `untuned_rows`, and of `hard_rows` an adversarial set is made. `prices`
-    is what costs are told from.
+    who stands behind each; untuned models are asked `untuned_rows`, and of `hard_rows` an adversarial set is made.
+    `price` and `company` are what was declared of costs, `answers` what people said of the task's fit.
     """
 
     task: str
@@ -71,7 +76,9 @@ class Criteria(Noun, frozen=True, kw_only=True):
     bases: tuple[str, ...]
     recipe: JsonObject
     load_s: float
-    prices: Prices
+    price: TaskPricing = TaskPricing()
+    company: PriceSettings = PriceSettings()
+    answers: Answers = Answers()
 
 
 class Assessment(Noun, frozen=True, kw_only=True):
@@ -253,7 +260,10 @@ class Change(Noun, frozen=True, kw_only=True):
 
 
 class Verdict(Noun, frozen=True, kw_only=True):
-    """One word, the way that it names, why, what is missing, and what would change it. `rule` is the rule that held."""
+    """One word, the way that it names, why, what is missing, and what would change it.
+
+    `rule` is the rule that held; `first` is what has to be said before the reasons, `then` the command that comes next.
+    """
 
     word: Word
     rule: str
@@ -263,12 +273,13 @@ class Verdict(Noun, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     changes: tuple[Change, ...] = ()
+    then: str = ""
 
 
 class Entrant(Noun, frozen=True, kw_only=True):
     """What was measured of one candidate, and what it would cost.
 
-    `score` is the task's own metric on the sample; `hard` is accuracy on the adversarial set and `lost` that minus the
+    `score` is the task's own metric on the sample; `hard` is accuracy on the adversarial set, `lost` that minus the
     same rows as they were; `sure_wrong` is the share of that set that is wrong and leaves by itself, `sure_wrong_before`
     the same were every answer given. `weakest` names the way that costs most. `automatic` is the share of the sample
     that leaves by itself. `held` is the highest rate that held, in calls a second. `bill` is a month by line, in US
@@ -307,12 +318,12 @@ class Assessed(Noun, frozen=True, kw_only=True):
     code: str
     machine: str
     criteria: Criteria
+    prices: Prices
     verdict: Verdict
     case: Case
     entrants: tuple[Entrant, ...]
     failed: dict[str, str]
     reports: dict[str, str]
     pieces: dict[str, str]
-    assumed: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     suitability: str = ""

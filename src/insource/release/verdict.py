@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from insource.nouns.assessment import NOBODY, Case, Verdict, Way, Word
 from insource.release.verdict_gaps import gaps
 from insource.release.verdict_turns import changes
-from insource.release.verdict_words import FIRST, reasons, sentence
+from insource.release.verdict_words import FIRST, reasons, sentence, then
 
 SAME_COST = 1.01  # what costs so little more is as cheap
 
@@ -88,6 +88,7 @@ def verdict(case: Case) -> Verdict:
         reasons=reasons(case, way, good),
         missing=missing,
         changes=changes(case, way, _against(seen, way)),
+        then=then(rule.word, way, missing),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from insource.nouns.assessment import NOBODY, Against, Case, Demand, Missing, Verdict, Way
+from insource.nouns.assessment import NOBODY, Against, Case, Demand, Missing, Verdict, Way, Word
 
 Good = Callable[[Way, Case], bool]
 
@@ -62,6 +62,27 @@ def _for(way: Way | None, case: Case) -> str:
     today = next((one for one in case.ways if one.name == case.incumbent and one != way), None)
     beside = f", {usd(today.usd_month)} today" if today is not None and today.usd_month is not None else ""
     return f", at {usd(way.usd_month)} a month{beside}"
+
+
+def then(word: Word, way: Way | None, missing: tuple[Missing, ...]) -> str:
+    """The command that comes next; TASK stands for the task's name."""
+    if word == "go" and way is not None:
+        return f"insource release gate {way.name} && insource release promote {way.name} --to staging"
+    if word == "cheaper" and way is not None:
+        return f'insource answer TASK --input TEXT, with else = ["{way.name}"] under [risk] of tasks/TASK.toml'
+    what = missing[0].what if missing else ""
+    return NEXT.get(what, "insource migrate TASK, when something of this has changed")
+
+
+NEXT = {
+    "answers": "insource migrate TASK --yes, with the incumbent under [migrate] of tasks/TASK.toml",
+    "rows": "insource collect TASK FILE --split test, then insource migrate TASK --yes --rows N",
+    "points": "insource collect TASK FILE, then insource migrate TASK --yes",
+    "promise": "insource collect TASK FILE --split dev, then insource migrate TASK --yes",
+    "volume": "write calls_per_day under [price] of tasks/TASK.toml, then insource migrate TASK --yes",
+    "load": "insource measure TASK --load --until-saturated",
+    "milliseconds": "insource release best TASK, then insource migrate TASK --yes",
+}
 
 
 def reasons(case: Case, chosen: Way | None, good: Good) -> tuple[str, ...]:
