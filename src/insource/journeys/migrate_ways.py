@@ -5,12 +5,14 @@ from typing import Literal
 
 from insource.journeys.migrate_bills import Bill
 from insource.journeys.migrate_facts import Facts
+from insource.measure.figures import metrics
 from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
 from insource.nouns import Candidate, Report
 from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way
 from insource.route import permitted
 
 THOUSAND = 1000.0
+ERROR = "max_error"
 
 
 def ways(facts: Facts, report: Report | None, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
@@ -21,7 +23,7 @@ def ways(facts: Facts, report: Report | None, entrants: Sequence[Entrant], costs
         yield Way(
             name=name,
             kind=_kind(entrant),
-            demands=tuple(_demand(found[name], key, wanted) for key, wanted in facts.criteria.acceptance.items()),
+            demands=tuple(_demands(found[name], entrant, facts)),
             against=_against(report, name, facts.criteria),
             promise=finalist.promise if finalist else True,
             calls_per_s=entrant.held,
@@ -45,6 +47,22 @@ def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
     if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None):
         return "own"
     return "api" if entrant.kind == "remote" else "untuned"
+
+
+def _demands(candidate: Candidate, entrant: Entrant, facts: Facts) -> Iterator[Demand]:
+    """The lines of the acceptance; of who has no threshold also that no more is wrong than is tolerated at all."""
+    for key, wanted in facts.criteria.acceptance.items():
+        yield _demand(candidate, key, wanted)
+    most = facts.criteria.max_error
+    if most is not None and not entrant.release:
+        right = candidate.score(next(metric.name for metric in metrics(facts.task) if metric.kind == "share"))
+        if right is None:
+            yield Demand(name=ERROR, demanded=most, at_most=True, state="unmeasured")
+            return
+        low, high = 1 - right.high, 1 - right.low
+        state: State = "met" if high <= most else "missed" if low > most else "undecided"
+        yield Demand(name=ERROR, demanded=most, at_most=True, state=state, value=1 - right.value, low=low, high=high,
+                     n=right.n)  # fmt: skip
 
 
 def _demand(candidate: Candidate, key: str, wanted: float) -> Demand:

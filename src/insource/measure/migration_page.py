@@ -24,6 +24,7 @@ def html(found: Assessed) -> str:
         lstrip_blocks=True,
     )
     pages.filters |= {"thousands": "{:,}".format, "percent": percent, "usd": usd, "called": called, "signed": signed}
+    pages.filters["many"] = many
     ways = [way for way in found.case.ways if way.kind != "untuned"]
     entrants = {one.name: one for one in found.entrants}
     whole = pages.get_template("migration.html").render(
@@ -84,7 +85,7 @@ def safety(entrant: Entrant | None) -> JsonObject:
         small = f"of an adversarial set is wrong and leaves by itself ({percent(score.low)} to {percent(score.high)}, "
         return {"name": "confidently wrong", "value": percent(score.value), "small": f"{small}n {score.n:,})"}
     if entrant is not None and entrant.held:
-        return {"name": "one machine holds", "value": f"{entrant.held:,.3g}/s", "small": "calls a second in time"}
+        return {"name": "one machine holds", "value": f"{many(entrant.held)}/s", "small": "calls a second in time"}
     return {"name": "confidently wrong", "value": "unknown", "small": "nobody was attacked who could take over"}
 
 
@@ -134,6 +135,11 @@ def figure(demand: Demand) -> str:
 def percent(value: float, digits: int = 1) -> str:
     """A share as per cent."""
     return f"{value * 100:.{digits}f}%"
+
+
+def many(value: float) -> str:
+    """A count or a rate, with no more digits than it is worth."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def signed(value: float) -> str:

@@ -280,9 +280,9 @@ class Entrant(Noun, frozen=True, kw_only=True):
     """What was measured of one candidate, and what it would cost.
 
     `score` is the task's own metric on the sample; `hard` is accuracy on the adversarial set, `lost` that minus the
-    same rows as they were; `sure_wrong` is the share of that set that is wrong and leaves by itself, `sure_wrong_before`
-    the same were every answer given. `weakest` names the way that costs most. `automatic` is the share of the sample
-    that leaves by itself. `held` is the highest rate that held, in calls a second. `bill` is a month by line, in US
+    same rows as they were, and `weakest` the way that costs most. `sure_wrong` is the share of that set that is wrong
+    and leaves by itself, `sure_wrong_before` the same were every answer given. `automatic` is the share of the sample
+    that leaves by itself, `held` the highest rate that held, in calls a second. `bill` is a month by line, in US
     dollars.
     """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from insource.nouns.assessment import NOBODY, Case, Verdict, Way, Word
 from insource.release.verdict_gaps import gaps
 from insource.release.verdict_turns import changes
-from insource.release.verdict_words import FIRST, reasons, sentence, then
+from insource.release.verdict_words import FIRST, UNSEEN, reasons, sentence, then
 
 SAME_COST = 1.01  # what costs so little more is as cheap
 
@@ -46,10 +46,15 @@ def good(way: Way, case: Case) -> bool:
         and way.allowed
         and way.measured
         and all(demand.state == "met" for demand in way.demands)
-        and (case.compared == NOBODY or (way.against is not None and way.against.low > -case.margin))
+        and (case.compared == NOBODY or _as_good(way, case))
         and way.promise
         and (way.kind == "api" or way.calls_per_s)
     )
+
+
+def _as_good(way: Way, case: Case) -> bool:
+    """Whether it is shown not to be inferior: without the incumbent's answers nothing shows that."""
+    return case.compared == "measured" and way.against is not None and way.against.low > -case.margin
 
 
 def view(case: Case) -> View:
@@ -75,7 +80,7 @@ def verdict(case: Case) -> Verdict:
     rule = next(rule for rule in RULES if rule.holds(seen))
     way = rule.way(seen)
     missing = gaps(way, case) if rule.word == "not yet" else ()
-    if rule.name in ("a cheaper one was not measured", "how much it is called") and seen.own is not None:
+    if rule.name in (UNSEEN, "how much it is called") and seen.own is not None:
         missing = gaps(seen.own, case, seen.unmeasured)
     found = Verdict(word=rule.word, rule=rule.name, way=way.name if way else "", sentence="")
     said = sentence(found, case, way, missing)
@@ -88,7 +93,7 @@ def verdict(case: Case) -> Verdict:
         reasons=reasons(case, way, good),
         missing=missing,
         changes=changes(case, way, _against(seen, way)),
-        then=then(rule.word, way, missing),
+        then=then(rule.word, rule.name, way, missing),
     )
 
 
@@ -162,7 +167,7 @@ RULES = (
     Rule("how much it is called", "not yet", lambda v: v.own is not None and not v.volume, lambda v: v.own),
     Rule("an API is good enough and cheaper", "cheaper", lambda v: _cheapest(v, v.api), lambda v: v.api),
     Rule("the incumbent is cheaper", "stay", _stays, lambda v: v.incumbent),
-    Rule("a cheaper one was not measured", "not yet", _unseen, lambda v: v.own),
+    Rule(UNSEEN, "not yet", _unseen, lambda v: v.own),
     Rule("good enough and not dearer", "go", lambda v: v.own is not None, lambda v: v.own),
     Rule("something is missing", "not yet", lambda _: True, lambda v: v.near),
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from insource.nouns.assessment import NOBODY, Against, Case, Demand, Missing, Verdict, Way, Word
 
+UNSEEN = "a cheaper one was not measured"
 Good = Callable[[Way, Case], bool]
 
 
@@ -34,11 +35,20 @@ def usd(amount: float | None) -> str:
     return f"${amount:,.0f}" if amount >= 100 or amount == 0 else f"${amount:,.3g}"
 
 
+def many(value: float) -> str:
+    """A count or a rate, with no more digits than it is worth."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def sentence(found: Verdict, case: Case, way: Way | None, missing: tuple[Missing, ...]) -> str:
     """The verdict in one sentence."""
     name = way.name if way else ""
     if found.rule == "unsuitable":
         return f"Stay: {case.unsuitable}"
+    if found.rule == UNSEEN:
+        other = next(one for one in case.ways if not one.measured and one.allowed)
+        prices = f"{usd(other.usd_month)} a month against {usd(way.usd_month if way else None)}"
+        return f"Not yet: {name} would do, but {other.name} may be cheaper, {prices}, and was not asked."
     if found.word == "go":
         return f"Go: {name} {_does(case, way)}{_for(way, case)}."
     if found.word == "stay":
@@ -64,12 +74,14 @@ def _for(way: Way | None, case: Case) -> str:
     return f", at {usd(way.usd_month)} a month{beside}"
 
 
-def then(word: Word, way: Way | None, missing: tuple[Missing, ...]) -> str:
+def then(word: Word, rule: str, way: Way | None, missing: tuple[Missing, ...]) -> str:
     """The command that comes next; TASK stands for the task's name."""
     if word == "go" and way is not None:
         return f"insource release gate {way.name} && insource release promote {way.name} --to staging"
     if word == "cheaper" and way is not None:
         return f'insource answer TASK --input TEXT, with else = ["{way.name}"] under [risk] of tasks/TASK.toml'
+    if rule == UNSEEN:
+        return "write an engine for it into insource.toml, set its key, then insource migrate TASK --yes"
     what = missing[0].what if missing else ""
     return NEXT.get(what, "insource migrate TASK, when something of this has changed")
 
@@ -103,7 +115,7 @@ def _why(way: Way, case: Case, good: Good) -> str:
     if not way.promise:
         said.append("the tolerated error could not be promised")
     if way.kind == "own":
-        said.append(f"one machine holds {way.calls_per_s:,.3g} calls a second" if way.calls_per_s else "no rate held")
+        said.append(f"one machine holds {many(way.calls_per_s)} calls a second" if way.calls_per_s else "no rate held")
     if way.usd_month is not None:
         said.append(f"{usd(way.usd_month)} a month")
     verdict = "" if way.name == case.incumbent else "good: " if good(way, case) else "not good: "
