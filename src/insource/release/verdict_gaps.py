@@ -33,14 +33,14 @@ def gaps(way: Way | None, case: Case, unmeasured: Way | None = None) -> tuple[Mi
 
 
 def rows_to_decide(value: float, edge: float, bound: float, n: int) -> int:
-    """How many rows put the bound that lies at `edge` for `n` rows up to `bound`, the value staying what it is.
+    """How many rows put the edge of the interval, `edge` for `n` rows, on the bound, the value staying what it is.
 
-    The half width of an interval shrinks as the root of the rows. Raises `ValueError` when no number of rows does it.
+    The half width of an interval shrinks as the root of the rows. `MOST_ROWS` at most: more is never.
     """
-    room = abs(value - bound)
-    if room <= 0 or (value - bound) * (value - edge) <= 0:
-        raise ValueError("the value lies on the wrong side of the bound")
-    return min(MOST_ROWS, math.ceil(n * (abs(value - edge) / room) ** 2))
+    half, room = abs(value - edge), abs(value - bound)
+    if half >= room * math.sqrt(MOST_ROWS / n):
+        return MOST_ROWS
+    return math.ceil(n * (half / room) ** 2 - 1e-9)
 
 
 def _of(demand: Demand) -> Missing | None:
