@@ -52,8 +52,7 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
     facts = facts_of(store, run)
     sample = _report(store, run, facts, (facts.asked, rows), assemble)
     harder = _report(store, run, facts, (facts.harder, facts.harder_rows), attacked)
-    found = [_entrant(store, facts, one, harder) for one in (sample.candidates if sample else ())]
-    case, entrants = judged(facts, sample, found)
+    case, entrants = judged(facts, sample, met(store, facts, sample, harder))
     before = stored(store.blobs.get(run.pieces["before"]), Names).names if "before" in run.pieces else ()
     reports = {name: one for name, one in (("sample", sample), ("adversarial", harder)) if one is not None}
     assessed = Assessed(
@@ -75,6 +74,11 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
         suitability=facts.fit.summary if facts.fit is not None else "",
     )
     return Told(assessed, tuple(reports.values()))
+
+
+def met(store: Store, facts: Facts, sample: Report | None, harder: Report | None) -> list[Entrant]:
+    """What was measured of everyone who answered, without what it would cost."""
+    return [_entrant(store, facts, one, harder) for one in (sample.candidates if sample else ())]
 
 
 def judged(facts: Facts, sample: Report | None, found: Sequence[Entrant]) -> tuple[Case, list[Entrant]]:
