@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from insource.price.tables import apis, machines
 
 from insource.journeys.lineup import quiet
 from insource.journeys.migrate_ask import asked, reported
@@ -37,6 +36,7 @@ from insource.nouns import Dataset, Example, Output, Report, Task, digest
 from insource.nouns.assessment import Assessment, Criteria, Entrant, Prices, Verdict
 from insource.nouns.pricing import Effort, MachineRate, Tokens, Use
 from insource.nouns.sections import EngineSettings
+from insource.price.tables import apis, machines
 from insource.release.verdict import verdict
 from insource.settings import Settings
 from insource.stats import clopper_pearson_upper
@@ -68,10 +68,10 @@ class World(NamedTuple):
 
     def break_even(self) -> float | None:
         """The fewest calls a day at which the own way is not dearer: by arithmetic, machine by machine."""
-        for machines in range(1, 10_000):
-            at = (self.people + machines * self.usd_hour * 24 * DAYS) / (self.usd_call * DAYS)
-            fewest = (machines - 1) * self.carries
-            if at <= machines * self.carries:
+        for count in range(1, 10_000):
+            at = (self.people + count * self.usd_hour * 24 * DAYS) / (self.usd_call * DAYS)
+            fewest = (count - 1) * self.carries
+            if at <= count * self.carries:
                 return max(at, fewest)
             if fewest > MOST:
                 break
@@ -135,8 +135,13 @@ def settings_of(folder: Path, players: dict[str, Player]) -> Settings:
     engines = {}
     for name, (_, usd) in players.items():
         price = (usd or 0.0) * 1e6 / (WORDS_IN + 1)
-        engines[name] = EngineSettings(kind="scripted", script=f"{name}.jsonl", region="premises" if usd is None else "us",
-                                       usd_per_million_input=price, usd_per_million_output=price)  # fmt: skip
+        engines[name] = EngineSettings(
+            kind="scripted",
+            script=f"{name}.jsonl",
+            region="premises" if usd is None else "us",
+            usd_per_million_input=price,
+            usd_per_million_output=price,
+        )
     return Settings(root=folder, cache=folder, engines=engines)
 
 
@@ -230,7 +235,7 @@ async def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             seen = await played(store, folder, case, two(case, dice, by_chance=True))
             inferior_go += at(seen, min(MOST, 4 * (case.break_even() or MOST))).word == "go"
             _tell(number + 1, given.inferior, started)
-        shown = [await realistic(store, folder, *one) for one in REALISTIC]
+        shown = [await realistic(store, folder, one) for one in REALISTIC]
     errors = sorted(abs(one["found"] / one["expected"] - 1) for one in flips)
     return {
         "cases": len(flips), "worst": errors[-1], "p95": errors[int(0.95 * len(errors))], "flips": flips,
@@ -251,10 +256,9 @@ REALISTIC = (
 )
 
 
-async def realistic(
-    store: Store, folder: Path, what: str, calls: float, today: str, other: str, held: float
-) -> dict[str, Any]:
+async def realistic(store: Store, folder: Path, told: tuple[str, int, str, str, float]) -> dict[str, Any]:
     """A case at list prices, a quarter of an engineer at $150,000 a year: everyone is right on the same rows."""
+    what, calls, today, other, held = told
     right = set(range(round(0.93 * ROWS)))
     case = World(0.93, 0.93, PRICES[today].call(MAIL), BOX.on_demand or 0.0, held, 0.25 * 150_000 / 12, 2.0)
     players: dict[str, Player] = {today: (right, case.usd_call), "own": (right, None)}

@@ -127,7 +127,9 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
     known = {"workspace", "store", "serve", "audit", "observe", "networks", "cache", "router", "scan", "engines"}
-    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup"}, "add its section to the test above"
+    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup", "price"}, (
+        "add its section to the test above"
+    )
 
 
 def test_every_environment_variable_that_is_read_is_documented() -> None:

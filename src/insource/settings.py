@@ -34,6 +34,7 @@ from insource.nouns import (
     visible,
 )
 from insource.nouns.assessment import Migrating
+from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
@@ -84,6 +85,7 @@ class _File(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    price: PriceSettings = PriceSettings()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -108,6 +110,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    price: PriceSettings = PriceSettings()
 
     @property
     def state(self) -> Path:
@@ -139,6 +142,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     watch: Watching = Watching()
     migrate: Migrating = Migrating()
     suitability: Answers = Answers()
+    price: TaskPricing = TaskPricing()
     scan: _ScanFile = _ScanFile()
 
 
@@ -164,6 +168,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         tenants=file.tenants,
         alerts=file.alerts,
         backup=file.backup,
+        price=file.price,
     )
 
 

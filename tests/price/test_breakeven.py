@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from cases import floats, options, uses
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from insource.nouns.pricing import DAYS, ApiPrice, MachineRate, Tokens, Use
@@ -65,6 +65,7 @@ def test_no_crossing_between_one_and_itself_and_none_where_one_is_dearer_in_all(
 
 
 @given(curves, curves)
+@settings(deadline=None)
 def test_at_a_crossing_the_cheaper_one_changes(one, other):
     found = crossings(one, other, most=1e6)
     places = [0.0, *(turn.calls_per_day for turn in found), 1e6]
@@ -78,6 +79,7 @@ def test_at_a_crossing_the_cheaper_one_changes(one, other):
 
 
 @given(curves, curves, st.integers(0, 2**31))
+@settings(deadline=None)
 def test_between_two_crossings_it_is_always_the_same_one(one, other, seed):
     found = crossings(one, other, most=1e6)
     places = np.array([turn.calls_per_day for turn in found])
@@ -95,6 +97,7 @@ def test_between_two_crossings_it_is_always_the_same_one(one, other, seed):
 
 
 @given(curves, curves)
+@settings(deadline=None)
 def test_the_other_way_round_it_is_the_same(one, other):
     there, back = crossings(one, other, most=1e6), crossings(other, one, most=1e6)
     assert [(turn.calls_per_day, not turn.first) for turn in there] == [
@@ -103,6 +106,7 @@ def test_the_other_way_round_it_is_the_same(one, other):
 
 
 @given(curves, curves, floats(0.01, 100))
+@settings(deadline=None)
 def test_money_in_another_unit_changes_no_break_even(one, other, rate):
     def in_it(bill):
         return msgspec.structs.replace(bill, fixed=bill.fixed * rate, each=bill.each * rate, step=bill.step * rate)
@@ -113,6 +117,7 @@ def test_money_in_another_unit_changes_no_break_even(one, other, rate):
 
 
 @given(options, options, uses)
+@settings(deadline=None)
 def test_the_bills_of_two_options_are_equal_where_they_cross(one, other, use):
     bills = curve(one, use), curve(other, use)
     for turn in crossings(*bills, most=1e6):
@@ -123,6 +128,7 @@ def test_the_bills_of_two_options_are_equal_where_they_cross(one, other, use):
 
 
 @given(st.lists(curves, min_size=2, max_size=5), floats(1, 1e6))
+@settings(deadline=None)
 def test_the_ranges_name_the_cheapest_everywhere(bills, calls):
     named = {f"option {i}": bill for i, bill in enumerate(bills)}
     found = ranges(named, most=1e6)

@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 from cases import apis, fleets, options, owned, people, tokens, uses
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insource.nouns.pricing import DAYS, ApiPrice, Effort, MachineRate, Owned, People, Tokens, Use
@@ -89,6 +89,7 @@ def test_what_makes_no_sense_is_refused():
 
 
 @given(options, uses)
+@settings(deadline=None)
 def test_the_bill_is_the_sum_of_its_lines_and_a_place_on_the_curve(option, use):
     found = cost(option, use)
     assert found.month_usd == pytest.approx(sum(line.usd for line in found.lines), rel=1e-9)
@@ -99,6 +100,7 @@ def test_the_bill_is_the_sum_of_its_lines_and_a_place_on_the_curve(option, use):
 
 
 @given(owned, uses)
+@settings(deadline=None)
 def test_machines_carry_what_comes_and_none_is_too_many(option, use):
     found, fleet = cost(option, use), option.fleet
     busiest = use.calls_per_s * use.peak
@@ -109,6 +111,7 @@ def test_machines_carry_what_comes_and_none_is_too_many(option, use):
 
 
 @given(apis, tokens, st.floats(0.01, 100))
+@settings(deadline=None)
 def test_twice_the_tokens_or_twice_the_price_is_twice_the_cost(api, call, factor):
     more = Tokens(input=call.input * factor, cached=call.cached * factor, output=call.output * factor)
     assert api.call(more) == pytest.approx(factor * api.call(call), rel=1e-9)
@@ -118,6 +121,7 @@ def test_twice_the_tokens_or_twice_the_price_is_twice_the_cost(api, call, factor
 
 
 @given(fleets, uses, people, st.integers(1, 50))
+@settings(deadline=None)
 def test_so_many_times_the_calls_on_so_much_faster_machines_need_as_many(fleet, use, looked, times):
     bill = cost(Option(name="x", fleet=fleet, people=looked), use)
     faster = replace(fleet, calls_per_s=fleet.calls_per_s * times)
@@ -127,6 +131,7 @@ def test_so_many_times_the_calls_on_so_much_faster_machines_need_as_many(fleet, 
 
 
 @given(options, uses, st.floats(1, 100))
+@settings(deadline=None)
 def test_more_calls_never_cost_less_and_a_call_never_less_than_its_part(option, use, factor):
     bill = curve(option, use)
     assert bill.at(use.calls_per_day * factor) >= bill.at(use.calls_per_day) * (1 - 1e-12)
@@ -135,6 +140,7 @@ def test_more_calls_never_cost_less_and_a_call_never_less_than_its_part(option, 
 
 
 @given(owned, uses)
+@settings(deadline=None)
 def test_only_what_is_owned_is_bought(option, use):
     if option.fleet.paid == "owned":
         assert bought(option, use) == cost(option, use).machines * option.fleet.machine.owned.price_usd

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from cases import floats, options, uses
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insource.nouns.pricing import ApiPrice, Effort, MachineRate, Owned, Tokens, Use
@@ -49,6 +49,7 @@ def test_a_flow_of_no_month_is_refused():
 
 
 @given(options, options, uses, st.integers(1, 60))
+@settings(deadline=None)
 def test_the_sum_is_the_sum(before, after, use, months):
     found = flow(before, after, use, months)
     total = sum(month.before_usd - month.after_usd for month in found.months)
@@ -60,6 +61,7 @@ def test_the_sum_is_the_sum(before, after, use, months):
 
 
 @given(options, uses, st.integers(1, 4), st.integers(1, 4))
+@settings(deadline=None)
 def test_over_whole_lives_of_its_machines_an_option_costs_what_its_bill_says(option, use, years, lives):
     fleet = option.fleet
     if fleet is not None:
@@ -73,6 +75,7 @@ def test_over_whole_lives_of_its_machines_an_option_costs_what_its_bill_says(opt
 
 
 @given(options, options, uses, floats(0, 1))
+@settings(deadline=None)
 def test_from_its_payback_on_it_is_never_below_zero(before, after, use, place):
     found = flow(before, after, use)
     if found.payback is None:

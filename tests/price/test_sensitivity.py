@@ -48,7 +48,7 @@ def test_a_share_is_never_more_than_all_and_a_peak_never_below_the_mean():
 
 
 @given(options, options, uses)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_on_one_side_of_where_it_flips_the_one_is_cheaper_on_the_other_the_other(one, other, use):
     case = Case(one=one, other=msgspec.structs.replace(other, name="other"), use=use)
     now = case.difference > 0
@@ -67,7 +67,7 @@ def test_on_one_side_of_where_it_flips_the_one_is_cheaper_on_the_other_the_other
 
 
 @given(owned, hosted, uses)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_dearer_api_makes_owning_better(one, other, use):
     case = Case(one=one, other=other, use=use)
     swing = by_name(case).get("API price, hosted")

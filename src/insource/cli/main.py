@@ -28,6 +28,7 @@ VERBS = {
     "batch": "Answer a file of inputs; a second run does only what is missing.",
     "review": "See and settle what waits for a person.",
     "watch": "Whether traffic is still what the release was made for.",
+    "price": "What a task costs, hosted and on machines of one's own.",
     "improve": "Reviewed rows in, retrained release out, tried beside what is live.",
     "nightly": "Do what is due: retention, audit, rollouts, watch.",
     "keys": "Make, list, replace and end API keys, with roles, limits and budgets.",

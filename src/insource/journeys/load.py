@@ -13,6 +13,7 @@ import insource
 from insource.engines.outward import Outward
 from insource.errors import EngineError, Invalid, Missing
 from insource.journeys.lineup import SHOTS, Lineup, Progress
+from insource.journeys.loads import keep
 from insource.journeys.measure import contender, machine
 from insource.measure.load import LONGEST_S, Load, Pace, Reply, Send, Step, hold, saturate
 from insource.measure.load_http import over_http
@@ -42,7 +43,9 @@ class Wanted(Noun, frozen=True, kw_only=True):
 
 
 async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, progress: Progress) -> Load:
-    """Loads what is wanted. In this process nothing is kept of the calls; what is at a URL keeps what it keeps.
+    """Loads what is wanted, and keeps what came of it in the state (`journeys/loads.py`).
+
+    In this process nothing is kept of the calls; what is at a URL keeps what it keeps.
 
     Raises `Invalid` without rows, `Missing` for nobody to load.
     """
@@ -62,7 +65,7 @@ async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, pro
     async with _way(name, lineup, dataset, wanted) as send:
         await send(inputs[0])  # warms up
         steps, held = await _steps(send, inputs, wanted, pace, progress)
-    return Load(
+    done = Load(
         task=task.name,
         candidate=name,
         url=wanted.url,
@@ -76,6 +79,8 @@ async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, pro
         machine=machine(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    keep(done, settings)
+    return done
 
 
 def write_page(found: Load, path: Path) -> None:

@@ -37,16 +37,21 @@ class Tokens(Noun, frozen=True, kw_only=True):
 
 
 class _Dated(Noun, frozen=True, kw_only=True):
-    """`source` says where the figures stand, `checked` when they were read there (YYYY-MM-DD).
+    """`source` is the provider's own page, `seen` where the figures were read if not there, `checked` on which day.
 
-    `unverified` names the figures that only a second-hand source has.
+    `unverified` names the figures of which no more than one second-hand source was seen.
     """
 
     name: str = ""
     about: str = ""
     source: str = ""
+    seen: str = ""
     checked: Day = ""
     unverified: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.checked:
+            date.fromisoformat(self.checked)  # says what is wrong with it
 
     def age(self, today: str) -> int | None:
         """Days since the figures were read; None where nobody says when."""
@@ -212,7 +217,8 @@ class TaskPricing(Noun, frozen=True, kw_only=True):
     """`[price]` of a task's file: what is known of its use and of who does it today.
 
     `incumbent` is a name of an API; `human_minutes` is what a person needs for one case without a model. `machine` is a
-    name of a machine, `calls_per_s` how many calls a second one of it answers in time.
+    name of a machine, `calls_per_s` how many calls a second one of it answers in time. People look at the share
+    `reviewed` of the answers of one's own, and `reviewed_api` of an API's.
     """
 
     calls_per_day: Amount | None = None
@@ -227,6 +233,7 @@ class TaskPricing(Noun, frozen=True, kw_only=True):
     escalated: Probability | None = None
     escalate_to: str = ""
     reviewed: Probability | None = None
+    reviewed_api: Probability | None = None
     review_minutes: Annotated[float, Meta(ge=0, le=1e4)] | None = None
     human_minutes: Annotated[float, Meta(ge=0, le=1e4)] | None = None
     human_usd_per_hour: Usd | None = None

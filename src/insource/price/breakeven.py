@@ -6,7 +6,7 @@ cannot change any more, so all crossings are found, however far one looks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from insource.nouns import Noun
 from insource.price.cost import Curve
@@ -37,8 +37,35 @@ class Range(Noun, frozen=True, kw_only=True):
 
 def crossings(one: Curve, other: Curve, most: float = MOST) -> tuple[Crossing, ...]:
     """Every number of calls a day, above 0 and up to `most`, at which the cheaper of two bills becomes the dearer."""
+    return _walked(one, other, most)[1]
+
+
+def ranges(bills: Mapping[str, Curve], most: float = MOST) -> tuple[Range, ...]:
+    """Which of the bills is the lowest, from 0 to `most` calls a day; of bills that are equal all along, the first."""
+    pairs = {(a, b): _walked(bills[a], bills[b], most) for a, b in combinations(bills, 2)}
+    places = sorted({0.0, most} | {turn.calls_per_day for _, turns in pairs.values() for turn in turns})
+    found: list[Range] = []
+    for low, high in pairwise(places):
+        dearer = {(a if sign > 0 else b) for (a, b), walked in pairs.items() if (sign := _between(walked, low))}
+        name = next(name for name in bills if name not in dearer)
+        if found and found[-1].name == name:
+            found[-1] = Range(name=name, low=found[-1].low, high=high)
+        else:
+            found.append(Range(name=name, low=low, high=high))
+    return tuple(found)
+
+
+def _between(walked: tuple[int, tuple[Crossing, ...]], low: float) -> int:
+    """The sign of the difference between the crossing at `low` and the next: 1 where the first bill is the dearer."""
+    first, turns = walked
+    passed = [turn for turn in turns if turn.calls_per_day <= low]
+    return first if not passed else -1 if passed[-1].first else 1
+
+
+def _walked(one: Curve, other: Curve, most: float) -> tuple[int, tuple[Crossing, ...]]:
+    """The first sign of one bill less the other, 0 where they are equal all along, and where it changes."""
     found: list[Crossing] = []
-    last = 0
+    first = last = 0
     edges = _edges(one, other, most)
     for low, high in pairwise(edges):
         left, right = _after(one, low) - _after(other, low), one.at(high) - other.at(high)
@@ -51,25 +78,8 @@ def crossings(one: Curve, other: Curve, most: float = MOST) -> tuple[Crossing, .
             at = low + (high - low) * left / (left - right) if begins else low
             found.append(Crossing(calls_per_day=at, first=ends < 0))
         last = ends or last
-    return tuple(found)
-
-
-def ranges(bills: Mapping[str, Curve], most: float = MOST) -> tuple[Range, ...]:
-    """Which of the bills is the lowest, from 0 to `most` calls a day."""
-    names = list(bills)
-    turns = {0.0, most}
-    for i, name in enumerate(names):
-        for other in names[i + 1 :]:
-            turns |= {turn.calls_per_day for turn in crossings(bills[name], bills[other], most)}
-    found: list[Range] = []
-    places = sorted(turns)
-    for low, high in pairwise(places):
-        name = cheapest(bills, (low + high) / 2)
-        if found and found[-1].name == name:
-            found[-1] = Range(name=name, low=found[-1].low, high=high)
-        else:
-            found.append(Range(name=name, low=low, high=high))
-    return tuple(found)
+        first = first or begins or ends
+    return first, tuple(found)
 
 
 def cheapest(bills: Mapping[str, Curve], calls: float) -> str:

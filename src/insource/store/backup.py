@@ -14,7 +14,7 @@ from insource.store.files import placed
 from insource.store.thread import sqlite_engine, translated
 
 DATABASE = "insource.db"
-FOLDERS = ("blobs", "releases")
+FOLDERS = ("blobs", "releases", "loads")
 
 
 def snapshot(database: Path, file: Path) -> None:
