@@ -13,7 +13,7 @@ from insource.journeys.migrate_ask import Assemble, Placed, reported
 from insource.journeys.migrate_bills import Bill, Measured, above, bills, turns
 from insource.journeys.migrate_facts import Facts, facts_of
 from insource.journeys.migrate_kept import get_lines
-from insource.journeys.migrate_ways import ways
+from insource.journeys.migrate_ways import listed, ways
 from insource.measure import About
 from insource.measure.adversarial import TAG
 from insource.measure.attacked import attacked
@@ -87,7 +87,7 @@ def judged(facts: Facts, sample: Report | None, found: Sequence[Entrant]) -> tup
     entrants = [_billed(one, costs.get(one.name)) for one in found]
     use = facts.prices.use if facts.prices.volume else None
     case = Case(
-        ways=tuple(ways(facts, sample, entrants, costs)),
+        ways=(*(ways(facts, sample, entrants, costs) if sample else ()), *listed(facts, costs)),
         rows=facts.criteria.rows,
         margin=facts.criteria.margin,
         incumbent="" if facts.criteria.incumbent == NOBODY else facts.criteria.incumbent,

@@ -15,10 +15,10 @@ THOUSAND = 1000.0
 ERROR = "max_error"
 
 
-def ways(facts: Facts, report: Report | None, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
-    """One way an entrant, and one for each API of which only the price is known."""
-    found = {one.candidate: one for one in (report.candidates if report else ())}
-    for entrant in entrants if report is not None else ():
+def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
+    """One way an entrant."""
+    found = {one.candidate: one for one in report.candidates}
+    for entrant in entrants:
         name, finalist, bill = entrant.name, facts.finalists.get(entrant.name), costs.get(entrant.name)
         yield Way(
             name=name,
@@ -31,12 +31,15 @@ def ways(facts: Facts, report: Report | None, entrants: Sequence[Entrant], costs
             usd_month=bill.month if bill else None,
             usd_per_1k=entrant.usd_per_1k,
         )
-    sensitivity = facts.task.sensitivity
+
+
+def listed(facts: Facts, costs: Mapping[str, Bill]) -> Iterator[Way]:
+    """One way for each API of which only the price is known."""
     for name, price in facts.prices.listed.items():
         yield Way(
             name=name,
             kind="api",
-            allowed=permitted(name, "", sensitivity).allowed,
+            allowed=permitted(name, "", facts.task.sensitivity).allowed,
             measured=False,
             usd_month=costs[name].month,
             usd_per_1k=price.call(facts.prices.use.tokens) * THOUSAND,

@@ -40,7 +40,12 @@ async def replay(task: str, store: Store, id: str) -> tuple[Replayed, Assessed |
 
     The second is what is told now, None where too little is left of what was kept.
     """
-    run = await find(task, store, id)
+    return await retold(store, await find(task, store, id))
+
+
+async def retold(store: Store, run: Assessment) -> tuple[Replayed, Assessed | None]:
+    """As `replay`, of a run as the store has it."""
+    task = run.task
     try:
         said = store.blobs.get(run.report)
         now = to_json(told(store, run, await _rows(store, run)).assessed)

@@ -92,7 +92,7 @@ def safety(entrant: Entrant | None) -> JsonObject:
 def dots(found: Assessed) -> list[Dot]:
     """One dot for each way of which both quality and cost are known, numbered in the order of the ways."""
     scores = {one.name: one.score for one in found.entrants}
-    made = []
+    made: list[Dot] = []
     for way in found.case.ways:
         score = scores.get(way.name)
         if way.kind != "untuned" and score is not None and way.usd_month is not None:

@@ -92,7 +92,7 @@ def verdict(case: Case) -> Verdict:
         first=FIRST[case.compared](case),
         reasons=reasons(case, way, good),
         missing=missing,
-        changes=changes(case, way, _against(seen, way)),
+        changes=changes(case, way, _rivals(seen, way)),
         then=then(rule.word, rule.name, way, missing),
     )
 
@@ -155,11 +155,10 @@ def _distance(way: Way, case: Case) -> tuple[int, int, int, float]:
     return missed, states.count("undecided") + unsure + (not way.promise), beaten, -value
 
 
-def _against(v: View, way: Way | None) -> Way | None:
-    """The cheapest alternative to the way that the verdict names."""
-    rivals = [one for one in (v.own or v.near, v.api, v.incumbent, v.unmeasured) if one is not None and one != way]
-    priced = [one for one in rivals if one.usd_month is not None]
-    return min(priced, key=lambda one: one.usd_month or 0.0, default=rivals[0] if rivals else None)
+def _rivals(v: View, way: Way | None) -> list[Way]:
+    """The alternatives to the way that the verdict names: each kind of them once."""
+    found = (v.own or v.near, v.api, v.incumbent, v.unmeasured)
+    return [one for one in found if one is not None and one != way]
 
 
 RULES = (

@@ -1,19 +1,20 @@
 """What would change a verdict, by arithmetic: the volume, the price, the quality and the margin at which it turns."""
 
+from collections.abc import Sequence
+
 from insource.nouns.assessment import Case, Change, Way
 
 
-def changes(case: Case, way: Way | None, rival: Way | None) -> tuple[Change, ...]:
-    """The numbers at which the verdict on `way` turns; `rival` is its cheapest alternative."""
+def changes(case: Case, way: Way | None, rivals: Sequence[Way]) -> tuple[Change, ...]:
+    """The numbers at which the verdict on `way` turns; `rivals` are the alternatives to it."""
     if way is None:
         return ()
-    return (*_volume(case, way, rival), *_price(case, way, rival), *_quality(way), *_margin(case, way))
+    found = [change for rival in rivals for change in (*_volume(case, way, rival), *_price(case, way, rival))]
+    return (*found, *(_quality(way) if way.name != case.incumbent else ()), *_margin(case, way))
 
 
-def _volume(case: Case, way: Way, rival: Way | None) -> list[Change]:
+def _volume(case: Case, way: Way, rival: Way) -> list[Change]:
     """Where the two bills cross nearest to today's calls."""
-    if rival is None:
-        return []
     turns = [turn for turn in case.turns if {turn.way, turn.other} == {way.name, rival.name}]
     now = case.calls_per_day
     if now is not None:
@@ -27,9 +28,9 @@ def _volume(case: Case, way: Way, rival: Way | None) -> list[Change]:
     return found
 
 
-def _price(case: Case, way: Way, rival: Way | None) -> list[Change]:
+def _price(case: Case, way: Way, rival: Way) -> list[Change]:
     """What the one that is paid by the call would have to cost for the two bills to be the same."""
-    if rival is None or not case.calls_per_month or way.usd_month is None or rival.usd_month is None:
+    if not case.calls_per_month or way.usd_month is None or rival.usd_month is None:
         return []
     one, other = (way, rival) if way.kind == "api" else (rival, way)
     if one.kind != "api" or other.kind == "api" or other.usd_month is None:
