@@ -140,9 +140,9 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
-    migrate: Migrating = Migrating()
-    suitability: Answers = Answers()
     price: TaskPricing = TaskPricing()
+    suitability: Answers = Answers()
+    migrate: Migrating = Migrating()
     scan: _ScanFile = _ScanFile()
 
 

@@ -99,11 +99,18 @@ def test_records_say_how_many_calls_tokens_escalations_and_reviews_there_are(tmp
     assert told["output tokens of a call to an API"] == (30.0, "measured")
     assert told["escalated share"] == (0.1, "measured")
     assert told["reviewed share"] == (0.25, "measured")
+    assert told["median time of a call"] == (5.0, "measured")
+    assert told["tokens of a call at engines' prices"] == (pytest.approx(0.0001), "measured")
     own = found.cost(found.own)
     lines = {line.name: line.usd for line in own.lines}
     escalated = 0.1 * found.use.calls_per_month * (400 * 2 + 30 * 10) / 1e6
     assert lines["escalation"] == pytest.approx(escalated)
     assert lines["people"] == pytest.approx(0.25 * found.use.calls_per_month * 2 / 60 * 40)
+
+
+def test_the_volume_that_suitability_was_told_counts_here_too(tmp_path):
+    found = priced(tmp_path, task="[suitability]\ncalls_per_day = 700\n")
+    assert known(found)["calls a day"] == (700.0, "declared")
 
 
 def test_what_failed_was_cut_short_or_given_again_is_no_call():
@@ -170,7 +177,8 @@ def test_what_the_files_declare_comes_before_what_is_measured(tmp_path):
     reserved = 1
     """
     found = priced(tmp_path, task=task, company=company, records=[record(i, [("x", 1, 1, 0.0)]) for i in range(40)])
-    assert {how for _, how in known(found).values()} == {"declared"}
+    of_calls = {"median time of a call", "95th percentile of it", "tokens of a call at engines' prices"}
+    assert {how for name, (_, how) in known(found).items() if name not in of_calls} == {"declared"}
     assert found.today == found.before == "house-api"
     assert found.months == 12
     assert found.own == "tickets on box, reserved"

@@ -9,7 +9,7 @@ from cases import floats, options, uses
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from insource.nouns.pricing import DAYS, ApiPrice, MachineRate, Tokens, Use
+from insource.nouns.pricing import DAYS, ApiPrice, Effort, MachineRate, Tokens, Use
 from insource.price.breakeven import MOST, cheapest, crossings, ranges
 from insource.price.cost import Curve, Fleet, Option, curve
 
@@ -147,3 +147,33 @@ def test_a_thousand_machines_are_no_harder_than_one():
     found = crossings(curve(slow, use), curve(api, use), most=MOST)
     assert found[-1].first
     assert found[0].calls_per_day == pytest.approx(0.1 * 24 / 0.004)
+
+
+def scanned(one, other, most, points):
+    """Where the sign of the difference changes, found by looking at many volumes: no arithmetic is trusted."""
+    places = np.geomspace(1.0, most, points)
+    signs = np.sign([one.at(calls) - other.at(calls) for calls in places])
+    return [(places[i], places[i + 1], signs[i + 1] < 0) for i in np.flatnonzero(np.diff(signs))]
+
+
+def test_a_blind_search_finds_the_same_break_even_in_250_random_cases():
+    dice = np.random.default_rng(50)
+    turned = 0
+    for _ in range(250):
+        use = Use(calls_per_day=1, tokens=Tokens(input=dice.uniform(100, 4000), output=dice.uniform(5, 400)),
+                  hours_per_day=dice.uniform(4, 24), peak=dice.uniform(1, 4))  # fmt: skip
+        cents = dice.uniform(0.05, 5)
+        api = Option(name="api", api=ApiPrice(input=cents, output=cents * dice.uniform(2, 8)))
+        fleet = Fleet(machine=MachineRate(on_demand=dice.uniform(0.1, 3)), paid="on_demand",
+                      calls_per_s=10 ** dice.uniform(-1, 2))  # fmt: skip
+        own = Option(name="own", fleet=fleet, escalated=dice.uniform(0, 0.2), above=ApiPrice(input=2, output=10),
+                     effort=Effort(fte=dice.uniform(0, 0.25), salary_usd=120_000))  # fmt: skip
+        bills = curve(own, use), curve(api, use)
+        exact = crossings(*bills, most=1e7)
+        for low, high, first in scanned(*bills, 1e7, points=2_000):
+            near = [turn for turn in exact if low <= turn.calls_per_day <= high]
+            assert near, "found by looking, and not by arithmetic"
+            assert near[-1].first == first
+            assert high / low < 1.01
+            turned += 1
+    assert turned > 100

@@ -7,6 +7,7 @@ from insource.journeys.loads import borne
 from insource.measure.load import Load
 from insource.nouns import WAITS, Attempt, Example, JsonObject, Noun, Record, Report, Task, to_json
 from insource.nouns.pricing import TaskPricing
+from insource.nouns.suitability import Answers
 from insource.price.known import Known, Said, first
 from insource.stats import quantile, wilson
 
@@ -42,11 +43,15 @@ class Seen(Noun, frozen=True, kw_only=True):
 
 
 class Facts(Noun, frozen=True, kw_only=True):
-    """All that a bill is made of, of one task; `rows` are some of its labelled ones."""
+    """All that a bill is made of, of one task; `rows` are some of its labelled ones.
+
+    `said` and `judged` are what its file declares of its price and of whether it suits.
+    """
 
     task: Task
     said: TaskPricing
     seen: Seen
+    judged: Answers = Answers()
     rows: tuple[Example, ...] = ()
     labelled: int = 0
     load: Load | None = None
@@ -82,6 +87,7 @@ def calls_per_day(facts: Facts, asked: float | None) -> Known:
         "calls",
         (asked, "declared", "--calls-per-day"),
         (facts.said.calls_per_day, "declared", "[price] calls_per_day"),
+        (facts.judged.calls_per_day, "declared", "[suitability] calls_per_day"),
         (seen.per_day, "measured", f"the newest {seen.n:,} calls, over {seen.days:.1f} days"),
         (CALLS, "assumed", "no records over a day or more: give --calls-per-day"),
     )
@@ -187,6 +193,17 @@ def calls_per_s(facts: Facts) -> Known:
          "demanded: insource measure --load finds what it bears")),
         (PER_S, "assumed", "no load test: insource measure TASK --load --until-saturated"),
     )  # fmt: skip
+
+
+def of_calls(facts: Facts) -> list[Known]:
+    """What the calls so far took and cost, as they are on record; nothing without calls."""
+    seen = facts.seen
+    if not seen.n or seen.p50_ms is None or seen.p95_ms is None:
+        return []
+    of = f"the newest {seen.n:,} calls"
+    told = (("median time of a call", seen.p50_ms, "ms"), ("95th percentile of it", seen.p95_ms, "ms"),
+            ("tokens of a call at engines' prices", seen.usd / seen.n, "US$"))  # fmt: skip
+    return [Known(name=name, value=value, unit=unit, how="measured", of=of) for name, value, unit in told]
 
 
 def _share(k: int, n: int) -> Said:

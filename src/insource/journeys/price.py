@@ -82,7 +82,7 @@ async def price(task: Task, settings: Settings, store: Store, asked: Asked, toda
     except (ValueError, msgspec.ValidationError) as error:
         raise Invalid(f"{task.name} cannot be priced: {error}", hint="see [price] in docs/how-to/price.md") from error
     return msgspec.structs.replace(
-        found, task=task.name, known=tuple(said), warnings=doubts(rows, today), created=today
+        found, task=task.name, known=(*said, *known.of_calls(facts)), warnings=doubts(rows, today), created=today
     )
 
 
@@ -97,9 +97,11 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         await store.reports(task.name),
     )
     release = live or next(iter(releases[-1:]), None)
+    _, file = task_file(settings, task.name)
     return Facts(
         task=task,
-        said=task_file(settings, task.name)[1].price,
+        said=file.price,
+        judged=file.suitability,
         seen=known.seen(found.records),
         rows=tuple(rows),
         labelled=sum(dataset.counts.values()) if dataset else 0,

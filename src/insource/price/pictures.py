@@ -15,7 +15,7 @@ from insource.price.flow import Flow
 from insource.price.sensitivity import Swing
 
 HIGH, TOP, LEFT, RIGHT = 240, 18, 13.0, 98.0
-POINTS = 160
+POINTS, STEPS = 160, 40
 DASHES = ("", "6 4", "2 3", "9 3 2 3")
 
 
@@ -23,7 +23,10 @@ def curves(bills: Mapping[str, Curve], here: float, turns: Sequence[float], titl
     """US dollars a month by calls a day, both logarithmic; where the task stands, and where the cheaper one changes."""
     low = max(1.0, min([here, *turns[:1]]) / 30)
     high = min(MOST, max([here, *turns[-1:]]) * 30)
-    places = [low * (high / low) ** (i / POINTS) for i in range(POINTS + 1)]
+    steps = {n * bill.carries * by for bill in bills.values() for n in range(1, STEPS) for by in (1, 1 + 1e-6)}
+    places = sorted(
+        [low * (high / low) ** (i / POINTS) for i in range(POINTS + 1)] + [s for s in steps if low < s < high]
+    )
     costs = {name: [bill.at(calls) for calls in places] for name, bill in bills.items()}
     values = [usd for line in costs.values() for usd in line if usd > 0] or [1.0]
     across, up = _Log(low, high), _Log(max(min(values), max(values) / 1e6) * 0.8, max(values) * 1.25)
@@ -34,8 +37,8 @@ def curves(bills: Mapping[str, Curve], here: float, turns: Sequence[float], titl
     for turn in turns[:1]:
         body += _upright("zero", across.share(turn))
     body += _upright("here", across.share(here))
-    body += _words(across.share(here), TOP - 6, f"{number(here)} a day", "middle")
-    return _frame(body, title, (across, number), (up, usd))
+    body += _words(across.share(here), TOP - 6, f"{number(here)} a day")
+    return _frame(body, title, (across, short), (up, _dollars))
 
 
 def cash(flow: Flow, title: str) -> Markup:
@@ -54,7 +57,7 @@ def cash(flow: Flow, title: str) -> Markup:
             round(LEFT + step * (month.number + 0.15), 3), round(step * 0.7, 3), top, height,
             month.number, usd(month.sum_usd),
         )  # fmt: skip
-    return _frame(body, title, (_Count(len(sums) - 1), str), (up, usd))
+    return _frame(body, title, (_Count(len(sums) - 1), str), (up, _dollars))
 
 
 def swing(of: Swing, widest: tuple[float, float]) -> Markup:
@@ -66,6 +69,20 @@ def swing(of: Swing, widest: tuple[float, float]) -> Markup:
         '<rect class="gain" x="{}%" width="{}%" y="4" height="14"/>'
         '<line class="zero" x1="{z}%" x2="{z}%" y1="0" y2="22"/></svg>'
     ).format(round(2 + 96 * a, 2), max(0.4, round(96 * (b - a), 2)), z=round(2 + 96 * axis.share(0.0), 2))
+
+
+def short(amount: float) -> str:
+    """A round number in few letters: 250, 10k, 2M."""
+    size = abs(amount)
+    for letter, unit in (("M", 1e6), ("k", 1e3)):
+        if size >= unit:
+            return f"{amount / unit:g}{letter}".replace("-", "\N{MINUS SIGN}")
+    return f"{amount:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _dollars(amount: float) -> str:
+    sign = "\N{MINUS SIGN}" if amount < 0 else ""
+    return f"{sign}${short(abs(amount))}"
 
 
 class _Log:
@@ -126,7 +143,7 @@ def _frame(
     grid = Markup("")
     for tick in across[0].ticks():
         place = across[0].share(tick)
-        grid += _upright("grid", place) + _words(place, TOP + HIGH + 17, across[1](tick), "middle")
+        grid += _upright("grid", place) + _words(place, TOP + HIGH + 17, across[1](tick))
     for tick in up[0].ticks():
         y = round(TOP + HIGH * (1 - up[0].share(tick)), 1)
         grid += Markup('<line class="{}" x1="{}%" x2="{}%" y1="{y}" y2="{y}"/>').format(
@@ -153,6 +170,7 @@ def _upright(look: str, share: float) -> Markup:
     return Markup('<line class="{}" x1="{x}%" x2="{x}%" y1="{}" y2="{}"/>').format(look, TOP, TOP + HIGH, x=x)
 
 
-def _words(share: float, y: float, text: str, anchor: str) -> Markup:
+def _words(share: float, y: float, text: str) -> Markup:
+    anchor = "end" if share > 0.94 else "start" if share < 0.02 else "middle"
     x = round(LEFT + (RIGHT - LEFT) * share, 2)
     return Markup('<text x="{}%" y="{}" text-anchor="{}">{}</text>').format(x, y, anchor, text)
