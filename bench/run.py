@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import adversarial_rows
 import bad_day_rows
 import call_rows
 import console_rows
@@ -191,6 +192,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "contract": (["contract.py", "."], contract_rows.contract),
     "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
+    "adversarial": (["adversarial.py", "banking77"], adversarial_rows.adversarial),
     "canary": (["canary.py", "."], train_rows.canary),
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),

@@ -201,3 +201,23 @@ def test_a_file_of_texts_is_for_an_attack_and_must_be_there(tmp_path, words):
     workspace(tmp_path)
     done = CliRunner().invoke(main, ["-C", str(tmp_path), "measure", "defects", *words])
     assert done.exit_code == 2
+
+
+def test_texts_of_strangers_are_spoiled_without_a_fault_and_none_of_ours_is_theirs(shared):
+    """515 naughty strings as rows, and the injections of BIPIA beside our own orders."""
+    naughty = [text for text in json.loads((shared / "naughty_strings" / "blns.json").read_text()) if text.strip()]
+    hard = [
+        Example(id=str(i), task="t", input=text, target={"label": ("alpha", "beta")[i % 2]}, split="test")
+        for i, text in enumerate(naughty)
+    ]
+    after = adversarial(LABELS, hard)
+    assert len(after) > 10 * len(hard)
+    for row in after:
+        row.input.encode()
+        assert row.input.strip()
+    attacks = json.loads((shared / "bipia" / "text_attack_train.json").read_text())
+    theirs = {text for texts in attacks.values() for text in texts}
+    words = sentences()
+    assert not theirs & {*words.orders, *words.turns, *words.outside}
+    own = adversarial(LABELS, made(LABELS, 4), outside=sorted(theirs))
+    assert Counter(row.tags[TAG] for row in own)["outside"] == len(theirs)

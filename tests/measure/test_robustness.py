@@ -5,10 +5,12 @@ import random
 
 import pytest
 from msgspec.structs import replace
+from test_render import Page
 
-from insource.measure.adversarial import TAG, adversarial
+from insource.measure.adversarial import TAG, adversarial, ways
 from insource.measure.attacked import attacked
-from insource.measure.report import About, Contender
+from insource.measure.render import html
+from insource.measure.report import About, Contender, assemble
 from insource.measure.robustness import confidently_wrong, robustness, weakest
 from insource.measure.run import Answered, Run
 from insource.nouns import Candidate, Example, Failures, Latency, Output, Prediction, Task
@@ -167,6 +169,21 @@ def test_where_nothing_is_lost_or_nothing_demanded_it_says_so():
     said = report(say_wrong_on(), threshold=None)
     assert said.summary[0].startswith("tuned keeps its answers: no way is shown to cost it any")
     assert said.summary[1].endswith("[risk] demands no confidence, so every valid answer is given.")
+
+
+def test_the_page_draws_both_tables_with_their_numbers_and_stands_alone():
+    page = html(report(say_wrong_on("misread", "case")), TASK)
+    found = Page(page)
+    assert not found.faults
+    assert not found.open
+    assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
+    part = page[page.index('id="robustness"') : page.index('id="scores"')]
+    assert "noise of a scanner" in part
+    assert "\N{MINUS SIGN}100.0" in part
+    assert part.count('class="was"') == len(ways(TASK)) + 1, "a ring where all would be given"
+    assert "of the hard rows were answered so" in part
+    plain = html(assemble(TASK, [], {}, {}, About("d", "test")), TASK)
+    assert "robustness" not in plain.partition("</style>")[2]
 
 
 def test_without_an_attack_there_is_no_weakest_way():

@@ -25,6 +25,7 @@ from insource.journeys.serve import as_served, configured_tier
 from insource.journeys.terms import agreed
 from insource.measure import About, Answer, Contender
 from insource.measure import measure as measured
+from insource.measure.similar import EXTRA, missing
 from insource.nouns import Dataset, Example, Record, Report, Request, Task, digest
 from insource.route import demanded, permitted
 from insource.settings import Settings, task_file
@@ -224,4 +225,6 @@ def _notes(task: Task, contenders: Sequence[Contender], total: int, *, chosen: b
         )
     if task.kind != "classify" and not chosen:
         said.append(f"There is no linear baseline for {task.kind}: it only chooses among known labels.")
+    if task.kind == "generate" and (package := missing()):
+        said.append(f"Nearness in meaning was not measured: {package} is not installed (pip install '{EXTRA}').")
     return said

@@ -12,7 +12,7 @@ import numpy as np
 
 from insource import stats
 from insource.measure import scorers
-from insource.measure.adversarial import CLEAN, EXPECTED, TAG, Expect, ways
+from insource.measure.adversarial import CLEAN, EXPECTED, TAG, Expect, Way, ways
 from insource.measure.figures import draws
 from insource.measure.run import Answered
 from insource.nouns import Candidate, Example, JsonObject, JsonValue, Prediction, Report, Score, Task, normal, same
@@ -21,6 +21,7 @@ BEFORE, AFTER, AMONG = "confidently_wrong_before", "confidently_wrong", "wrong_a
 CLEANLY, HARD, LOST = "clean_accuracy", "hard_accuracy", "hard_minus_clean"
 CHANGED, GIVEN, STANDS = "answer_changed", "given", "values_stand"
 Rows = Sequence[Answered]
+AS_IT_WAS = Way("as they were", "same", None)
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ def robustness(task: Task, rows: Rows) -> tuple[list[Score], JsonObject]:
     answered = [row for row in rows if row.prediction is not None]
     clean = {row.example.group: row for row in answered if row.example.tags[TAG] == CLEAN}
     judged: dict[str, list[_Judged]] = {}
-    known = ways(task)
+    known = {CLEAN: AS_IT_WAS} | ways(task)
     for row in answered:
-        if (name := row.example.tags[TAG]) != CLEAN:
-            judged.setdefault(name, []).append(_judged(task, known[name].expect, row, clean.get(row.example.group)))
-    counted = [one for name, found in judged.items() if known[name].expect != "other" for one in found]
+        name = row.example.tags[TAG]
+        before = clean.get(row.example.group) if name != CLEAN else None
+        judged.setdefault(name, []).append(_judged(task, known[name].expect, row, before))
+    counted = [one for name, way in known.items() if name != CLEAN and way.expect != "other"
+               for one in judged.get(name, ())]  # fmt: skip
     scores = _scores(counted, None)
     for name in known:
         scores += _scores(judged.get(name, []), f"{TAG}={name}")
@@ -109,17 +112,19 @@ def _said(candidate: Candidate) -> list[str]:
 
 
 def _confident(candidate: Candidate, before: Score, after: Score) -> str:
-    said = candidate.details["robustness"]
+    rule = candidate.details["robustness"]
     everyone = f"{candidate.candidate} is confidently wrong on {_share(before)} of the hard rows"
-    if said["threshold"] is None and not said["unsure"]:
+    if rule["threshold"] is None and not rule["unsure"]:
         return f"{everyone}: [risk] demands no confidence, so every valid answer is given."
-    rule = "its limits" if said["threshold"] is None else f"a confidence of {said['threshold']:.2f} demanded"
-    counted = {f"{TAG}={way['name']}": way["says"] for way in said["ways"] if way["expect"] != EXPECTED["other"]}
-    worst = max((s for s in candidate.scores if s.metric == AFTER and s.slice in counted), key=lambda s: s.value)
-    among = candidate.score(AMONG)
-    lines = f"{everyone} if every answer is given, {_share(after)} with {rule}"
-    lines += f", where {_share(among)} of what is given is wrong" if among else ""
-    return f"{lines}; most on {counted[str(worst.slice)]}: {_share(worst)}."
+    by = "its limits" if rule["threshold"] is None else f"a confidence of {rule['threshold']:.2f} demanded"
+    lines = f"{everyone} if every answer is given, {_share(after)} with {by}"
+    if among := candidate.score(AMONG):
+        lines += f", where {_share(among)} of what is given is wrong"
+    left_out = (EXPECTED["other"], AS_IT_WAS.says)
+    counted = {f"{TAG}={way['name']}": way["says"] for way in rule["ways"] if not {*way.values()} & {*left_out}}
+    found = [score for score in candidate.scores if score.metric == AFTER and score.slice in counted]
+    worst = max(found, key=lambda score: score.value, default=after)
+    return f"{lines}; most on {counted[worst.slice]}: {_share(worst)}." if worst.slice else f"{lines}."
 
 
 def _share(score: Score) -> str:
@@ -132,22 +137,22 @@ def _points(score: Score) -> str:
 
 
 def _judged(task: Task, expect: Expect, row: Answered, clean: Answered | None) -> _Judged:
-    said = row.prediction
+    answer = row.prediction
     before = clean.prediction if clean else None
-    if said is None:
+    if answer is None:
         raise ValueError("only answered rows are judged")
     right = scorers.whole(task)
-    mark = right(row.example, said)
-    changed = None if before is None else not _alike(task, said, before)
+    mark = right(row.example, answer)
+    changed = None if before is None else not _alike(task, answer, before)
     return _Judged(
         draw=row.example.group or row.example.id,
-        wrong=WRONG[expect](task, said, mark, changed),
+        wrong=WRONG[expect](task, answer, mark, changed),
         given=row.given,
-        valid=_valid(said),
+        valid=_valid(answer),
         right=mark,
         clean=None if clean is None or before is None or mark is None else right(clean.example, before),
         changed=changed,
-        stands=_stands(task, said, row.example, clean),
+        stands=_stands(task, answer, row.example, clean),
     )
 
 
@@ -156,24 +161,24 @@ WRONG: dict[Expect, Callable[[Task, Prediction, float | None, bool | None], bool
     "same": lambda _, __, mark, ___: mark == 0,
     "unsure": lambda _, __, mark, ___: mark == 0,
     "other": lambda _, __, ___, changed: changed is False,
-    "nothing": lambda task, said, _, __: any(normal(scorers.said(said, name)) is not None for name in task.fields),
+    "nothing": lambda task, answer, _, __: any(normal(scorers.said(answer, name)) is not None for name in task.fields),
 }
 
 
-def _valid(said: Prediction) -> bool:
-    return said.value is not None and said.finish == "stop"
+def _valid(answer: Prediction) -> bool:
+    return answer.value is not None and answer.finish == "stop"
 
 
 def _alike(task: Task, a: Prediction, b: Prediction) -> bool:
     return all(same(scorers.said(a, name), scorers.said(b, name)) for name in task.fields)
 
 
-def _stands(task: Task, said: Prediction, hard: Example, clean: Answered | None) -> bool | None:
+def _stands(task: Task, answer: Prediction, hard: Example, clean: Answered | None) -> bool | None:
     """Whether what an extraction took from the text stands in it, of the fields whose right value stood there."""
     if task.kind != "extract" or clean is None:
         return None
     literal = [name for name in task.fields if _within(clean.example.target.get(name), clean.example.input)]
-    values = [scorers.said(said, name) for name in literal]
+    values = [scorers.said(answer, name) for name in literal]
     taken = [value for value in values if normal(value) is not None]
     return all(_within(value, hard.input) for value in taken) if taken else None
 
@@ -223,6 +228,9 @@ def _clustered(marks: Sequence[tuple[str, float]], *, signed: bool) -> tuple[flo
         sums[names[draw]] += value
         counts[names[draw]] += 1
     total = float(sums.sum())
+    if signed and not any(value for _, value in marks):
+        off = stats.paired_proportions(0, 0, len(names))
+        return off.low, off.high
     if not signed and total in (0.0, float(counts.sum())):
         return stats.wilson(len(names) if total else 0, len(names))
     return stats.bootstrap(lambda weights: (weights @ sums) / (weights @ counts), len(names), draws=draws(len(names)))
