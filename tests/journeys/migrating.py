@@ -6,8 +6,11 @@ As a program it migrates the task in the folder that it is given, slowly enough 
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from insource.collect.take_calls import Fact
+from insource.journeys.incumbent import with_entry
 from insource.journeys.migrate import migrate
 from insource.journeys.migrate_begin import Wanted
 from insource.nouns import Dataset, Example, digest
@@ -90,12 +93,13 @@ def folder(root: Path, engines: dict[str, tuple[float, int]], **task: object) ->
     return write(root, **task)
 
 
-async def filled(settings: Settings) -> None:
-    """The rows, collected."""
+async def filled(settings: Settings, facts: Sequence[Fact] = ()) -> None:
+    """The rows, collected, and what the log of the model so far says of them."""
     examples = rows()
     async with await Store.open(settings) as store:
+        lineage = with_entry((), facts, store)
         counts = {split: sum(row.split == split for row in examples) for split in ("train", "dev", "test")}
-        await store.save_dataset(Dataset(id=digest(examples), task="tickets", counts=counts), examples)
+        await store.save_dataset(Dataset(id=digest(examples), task="tickets", counts=counts, lineage=lineage), examples)
 
 
 async def migrated(settings: Settings, wanted: Wanted = WANTED) -> Assessed:

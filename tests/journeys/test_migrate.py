@@ -11,14 +11,15 @@ from click.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parent))
 import asyncio
 
-from migrating import WANTED, filled, folder, migrated, write
+from migrating import WANTED, filled, folder, migrated, rows, write
 
 from insource.cli.main import main
+from insource.collect.take_calls import Fact
 from insource.errors import Invalid, Missing
 from insource.journeys.migrate_kept import get_lines, put_lines
 from insource.journeys.replay import replay, retold
 from insource.journeys.status import status
-from insource.nouns import to_json
+from insource.nouns import digest, to_json
 from insource.nouns.assessment import Asked, Line
 from insource.store import Store
 from insource.store.stored import stored
@@ -90,6 +91,25 @@ async def test_without_an_incumbent_it_is_not_yet_and_says_so_first(tmp_path: Pa
     assert found.verdict.word == "not yet"
     assert "was not asked these rows" in found.verdict.first[0]
     assert found.verdict.missing[0].what == "answers"
+
+
+async def test_the_log_of_the_model_so_far_is_the_incumbent_where_none_is_named(tmp_path: Path) -> None:
+    settings = folder(tmp_path, {}, incumbent="")
+    facts = []
+    for i, row in enumerate(rows()):
+        if row.split == "test":
+            said = row.target if i % 10 else {"intent": "refund"}
+            facts.append(Fact(input=digest(row.input.encode()), answer=said, engine="gpt-x", input_tokens=300,
+                              output_tokens=5, usd=0.002, latency_ms=400.0))  # fmt: skip
+    await filled(settings, facts)
+    found = await migrated(settings)
+    assert found.criteria.incumbent == "log:gpt-x"
+    assert (found.verdict.word, found.verdict.way, found.verdict.first) == ("go", "tickets@1.0.0", ())
+    ways = {way.name: way for way in found.case.ways}
+    assert ways["log:gpt-x"].usd_per_1k == pytest.approx(2.0)
+    assert ways["tickets@1.0.0"].against.n == 200
+    async with await Store.open(settings) as store:
+        assert (await replay("tickets", store, found.run))[0].same
 
 
 async def test_done_again_it_is_the_same_report_and_other_criteria_are_another_run(tmp_path: Path) -> None:

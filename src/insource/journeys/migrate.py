@@ -23,6 +23,7 @@ from insource.journeys.migrate_ask import asked
 from insource.journeys.migrate_begin import Wanted, begin
 from insource.journeys.migrate_facts import HARDER
 from insource.journeys.migrate_kept import Kept, Progress, Say, get_lines, put_lines
+from insource.journeys.migrate_log import LOG, of_log
 from insource.journeys.migrate_prices import prices
 from insource.journeys.migrate_told import told
 from insource.journeys.suitability import suitability
@@ -77,6 +78,8 @@ async def candidates(kept: Kept) -> None:
     for name in kept.criteria.candidates:
         rows = part if name.partition(":")[0] in UNTUNED else kept.rows
         await kept.piece(f"asked/{name}", Asked, partial(asked, kept, name, rows))
+    if kept.criteria.incumbent.startswith(LOG):
+        await kept.piece(f"asked/{kept.criteria.incumbent}", Asked, partial(of_log, kept))
 
 
 async def fine_tuned(kept: Kept) -> None:

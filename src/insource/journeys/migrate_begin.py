@@ -8,6 +8,7 @@ from insource.errors import Invalid
 from insource.journeys.lineup import SHOTS, Lineup
 from insource.journeys.measure import BASELINE, SPLIT, UNTUNED, contender, machine
 from insource.journeys.migrate_kept import Kept, Progress, Say
+from insource.journeys.migrate_log import named
 from insource.journeys.train import LINEAR
 from insource.measure.run import sample
 from insource.nouns import Dataset, Example, Noun, Task, canonical, digest
@@ -80,7 +81,7 @@ async def _criteria(
         acceptance=task.acceptance,
         max_error=task.risk.max_error,
         margin=wanted.margin,
-        incumbent=asks.incumbent,
+        incumbent=asks.incumbent or await named(task, store, dataset.id, rows),
         ends=asks.ends,
         candidates=found,
         untuned_rows=min(len(rows), UNTUNED_ROWS[task.kind]),

@@ -5,6 +5,7 @@ from typing import Literal
 
 from insource.journeys.migrate_bills import Bill
 from insource.journeys.migrate_facts import Facts
+from insource.journeys.migrate_log import KIND as LOG
 from insource.measure.figures import metrics
 from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
 from insource.nouns import Candidate, Report
@@ -49,7 +50,7 @@ def listed(facts: Facts, costs: Mapping[str, Bill]) -> Iterator[Way]:
 def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
     if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None):
         return "own"
-    return "api" if entrant.kind == "remote" else "untuned"
+    return "api" if entrant.kind in ("remote", LOG) else "untuned"
 
 
 def _demands(candidate: Candidate, entrant: Entrant, facts: Facts) -> Iterator[Demand]:
@@ -73,7 +74,8 @@ def _demand(candidate: Candidate, key: str, wanted: float) -> Demand:
     if key in LATENCIES:
         value: float = getattr(candidate.latency_ms, LATENCIES[key])
         state: State = "met" if value <= wanted else "missed"
-        n = int(candidate.details.get("timed", 0))
+        if not (n := int(candidate.details.get("timed", 0))):
+            return Demand(name=key, demanded=wanted, at_most=True, state="unmeasured")
         return Demand(name=key, demanded=wanted, at_most=True, state=state, value=value, low=value, high=value, n=n)
     field, _, metric = key.rpartition(".")
     score = candidate.score(key) or candidate.score(metric, field or None)

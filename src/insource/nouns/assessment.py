@@ -16,10 +16,10 @@ NOBODY = "none"
 class Migrating(Noun, frozen=True, kw_only=True):
     """`[migrate]` of a task's file: what a migration compares with, and what it fine-tunes.
 
-    `incumbent` is the engine of insource.toml that does the work today, "none" where none does, empty where its answers
-    are not to be had. It is no alternative any more where it `ends` on a day (YYYY-MM-DD). `bases` are the base models
-    to fine-tune, the workspace's own where empty, none where it is "linear" alone; `recipe` is a recipe file, from the
-    workspace.
+    `incumbent` is the engine of insource.toml that does the work today, "none" where none does; where empty, the model
+    whose log was collected, if any was. It is no alternative any more where it `ends` on a day (YYYY-MM-DD). `bases`
+    are the base models to fine-tune, the workspace's own where empty, none where it is "linear" alone; `recipe` is a
+    recipe file, from the workspace.
     """
 
     incumbent: str = ""
