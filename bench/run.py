@@ -32,6 +32,7 @@ import schema_rows
 import specialist_rows
 import spool_rows
 import train_rows
+import verdict_rows
 import watch_rows
 
 HERE = Path(__file__).parent
@@ -202,6 +203,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "router": (["router.py", "."], route_rows.router),
+    "verdict": (["verdict.py", "."], verdict_rows.verdict),
+    "migrate": (["migrate.py", "."], verdict_rows.migrate),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }

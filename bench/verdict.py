@@ -39,7 +39,7 @@ from insource.nouns.sections import EngineSettings
 from insource.price.tables import apis, machines
 from insource.release.verdict import verdict
 from insource.settings import Settings
-from insource.stats import clopper_pearson_upper
+from insource.stats import clopper_pearson, clopper_pearson_upper
 from insource.store import Store
 
 ROWS, MARGIN, STEP, MOST = 400, 0.02, 1.05, 3e7
@@ -242,6 +242,7 @@ async def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "not_shown": never, "not_shown_go": inferior_far, "rows": ROWS, "margin": MARGIN,
         "inferior": given.inferior, "inferior_go": inferior_go,
         "inferior_upper95": clopper_pearson_upper(inferior_go, given.inferior),
+        "inferior_low95": clopper_pearson(inferior_go, given.inferior)[0],
         "realistic": shown, "volumes": [min(one["expected"] for one in flips), max(one["expected"] for one in flips)],
     }  # fmt: skip
 

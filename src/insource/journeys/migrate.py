@@ -7,6 +7,7 @@ Each piece of work is kept by its SHA-256 when it is done (`migrate_kept`): kill
 the report says is told from what was kept and nothing else (`migrate_told`), so that it can be told again (`replay`).
 """
 
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from insource.journeys.migrate_prices import prices
 from insource.journeys.migrate_told import told
 from insource.journeys.suitability import suitability
 from insource.journeys.train import LINEAR, train
-from insource.measure.adversarial import adversarial
+from insource.measure.adversarial import TAG, adversarial
 from insource.measure.load import Load
 from insource.measure.run import sample
 from insource.nouns import PREMISES, Example, Release, Scan, Task, digest, to_json
@@ -188,7 +189,12 @@ def _toml(recipe: dict[str, Any]) -> str:
 async def _harder(kept: Kept) -> Rows:
     """The adversarial set of a part of the sample, kept: how it is made may change, what was asked does not."""
     picked = [row for _, row in sample(kept.task, [row for _, row in kept.rows], kept.criteria.hard_rows)]
-    return Rows(sha=put_lines(kept.store, list(adversarial(kept.task, picked))))
+    made, free = [], Counter[str]()
+    for row in adversarial(kept.task, picked):
+        free[row.tags[TAG]] += not row.group
+        if row.group or free[row.tags[TAG]] <= len(picked):  # of what is no row's own, no more than there are rows
+            made.append(row)
+    return Rows(sha=put_lines(kept.store, list(made)))
 
 
 async def _load(kept: Kept, wanted: Loaded) -> Load:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from insource.engines.models import find
 from insource.errors import Invalid
-from insource.journeys.migrate_begin import UNTUNED_ROWS, Wanted, candidates, half_width
+from insource.journeys.measure import UNTUNED
+from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width
 from insource.journeys.train import LINEAR
+from insource.measure.adversarial import ways
 from insource.nouns import PREMISES, Noun, Report, Task
 from insource.nouns.assessment import NOBODY, Migrating
 from insource.route import permitted
@@ -96,8 +98,9 @@ def _asked(
     rows, characters = sample
     engine = settings.engines.get(name)
     kind = "remote" if engine else name.partition(":")[0]
-    if kind in ("zero-shot", "few-shot"):
-        rows = min(rows, UNTUNED_ROWS[task.kind])
+    if kind in UNTUNED:
+        asks = task_file(settings, task.name)[1].migrate
+        rows = min(rows, asks.untuned_rows or UNTUNED_ROWS[task.kind])
     usd, where, blocked = 0.0, "this machine", ""
     if engine is not None:
         usd = rows * (characters * engine.usd_per_million_input + 40 * engine.usd_per_million_output) / CHARACTERS / 1e6
@@ -123,14 +126,16 @@ def _trained(task: Task, bases: tuple[str, ...], characters: int, rows: int) -> 
 def _after(
     task: Task, settings: Settings, sample: tuple[int, float], speeds: Mapping[str, float], wanted: Wanted
 ) -> list[Part]:
-    """The fine-tuned on the sample and on harder rows, the engines on harder rows, and the load."""
-    rows, _ = sample
+    """The fine-tuned on the sample and attacked, the engines attacked, and the load."""
+    rows, characters = sample
+    asks = task_file(settings, task.name)[1].migrate
+    hard = min(rows, asks.attacked_rows or HARD_ROWS[task.kind]) * len(ways(task))
     rate = _rate(f"{task.name}@", "specialist", task, speeds)
-    found = [Part(step="fine-tuning", what="the fine-tuned, asked the sample", where="this machine", rows=2 * rows,
-                  minutes=2 * rows / rate / 60)]  # fmt: skip
-    found.append(Part(step="harder rows", what="the fine-tuned", where="this machine", rows=2 * rows,
-                      minutes=2 * rows / rate / 60))  # fmt: skip
-    found += [_asked(name, task, settings, sample, speeds, "harder rows") for name in settings.engines]
+    found = [
+        Part(step=step, what="the fine-tuned", where="this machine", rows=n, minutes=n / rate / 60)
+        for step, n in (("fine-tuning", 2 * rows), ("adversarial", 2 * hard))
+    ]
+    found += [_asked(name, task, settings, (hard, characters), speeds, "adversarial") for name in settings.engines]
     ours = 2 + sum(engine.place == PREMISES for engine in settings.engines.values())
     minutes = ours * STEPS_OF_A_LOAD * wanted.load_s / 60
     return [*found, Part(step="load", what="what is one's own", where="this machine", minutes=minutes)]
@@ -141,10 +146,8 @@ def _notes(task: Task, settings: Settings, asks: Migrating, bases: tuple[str, ..
     if not task.acceptance:
         said.append(f"nothing is demanded: write [acceptance] in tasks/{task.name}.toml first, before any result")
     if not asks.incumbent:
-        words = (
-            f"no incumbent is named under [migrate] of tasks/{task.name}.toml ({NOBODY!r} where nothing does the work)"
-        )
-        said.append(f"{words}: the verdict cannot be go")
+        words = f"no incumbent is named under [migrate] of tasks/{task.name}.toml ({NOBODY!r}: nothing does the work)"
+        said.append(f"{words}: without its log the verdict cannot be go")
     missing = [base for base in bases if base != LINEAR and find(base, settings.cache) is None]
     if missing:
         said.append(f"{', '.join(missing)} is fetched first: insource models pull does it alone")

@@ -136,6 +136,7 @@ def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None
         tokens=_tokens(lines),
         answers=asked.answers,
         release=finalist.release if finalist else "",
+        base=finalist.base if finalist else "",
         hard=hard(HARD),
         lost=hard(LOST),
         weakest=worst[0] if worst else "",

@@ -1,6 +1,8 @@
 """What a migration asks, keeps and says: criteria before results, answers by digest, one verdict with its reasons."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from insource.nouns.base import JsonObject, Noun
 from insource.nouns.pricing import ApiPrice, Day, Effort, MachineRate, Paid, PriceSettings, TaskPricing, Use
@@ -19,13 +21,16 @@ class Migrating(Noun, frozen=True, kw_only=True):
     `incumbent` is the engine of insource.toml that does the work today, "none" where none does; where empty, the model
     whose log was collected, if any was. It is no alternative any more where it `ends` on a day (YYYY-MM-DD). `bases`
     are the base models to fine-tune, the workspace's own where empty, none where it is "linear" alone; `recipe` is a
-    recipe file, from the workspace.
+    recipe file, from the workspace. `untuned_rows` are asked of models that are not trained, which are slow, and an
+    adversarial set is made of `attacked_rows`; None leaves both to the kind of task.
     """
 
     incumbent: str = ""
     ends: Day = ""
     bases: tuple[str, ...] = ()
     recipe: str = ""
+    untuned_rows: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    attacked_rows: Annotated[int, Meta(ge=1, le=100_000)] | None = None
 
 
 class Prices(Noun, frozen=True, kw_only=True):
@@ -283,7 +288,7 @@ class Entrant(Noun, frozen=True, kw_only=True):
     same rows as they were, and `weakest` the way that costs most. `sure_wrong` is the share of that set that is wrong
     and leaves by itself, `sure_wrong_before` the same were every answer given. `automatic` is the share of the sample
     that leaves by itself, `held` the highest rate that held, in calls a second. `bill` is a month by line, in US
-    dollars.
+    dollars. `release` and `base` are those of one that was fine-tuned.
     """
 
     name: str
@@ -295,6 +300,7 @@ class Entrant(Noun, frozen=True, kw_only=True):
     tokens: tuple[float, float]
     answers: str
     release: str = ""
+    base: str = ""
     hard: Score | None = None
     lost: Score | None = None
     weakest: str = ""
