@@ -8,9 +8,9 @@ receipts    sroie, four fields: 24 train rows, 20 test rows; patterns written by
 headlines   commodity headlines, train.csv alone, split by us 4,000 to 1,000: 1,500 train rows, 500 test rows
 
 The row budgets are for two cores that others share. Criteria are written in each task's file before anything is asked.
-Each migration is killed with SIGKILL twice, two seconds into the work after its fourth and sixth piece, and goes on by
-the same command; what it kept before a kill must stand there after it. Then `--replay` tells every figure again. Beside headlines stand the
-scores that FrugalGPT published of frontier models on the set's test rows: other rows than ours.
+Each migration is killed with SIGKILL twice, two seconds into the work after its fourth and its sixth piece, and goes on
+by the same command; what it kept before a kill must stand there after it. Then `--replay` tells every figure again.
+Beside headlines stand the scores that FrugalGPT published of frontier models on the set's test rows: others than ours.
 """
 
 import argparse
