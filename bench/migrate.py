@@ -118,7 +118,7 @@ def prepare(workspace: Path, name: str, chosen: Set, data: Path) -> dict[str, in
         return counts
     output = 'schema = "schemas/bench.json"' if kind == "extract" else LABELS
     files = {
-        "insource.toml": "",
+        "insource.toml": "[workspace]\nthreads = 1\n",
         "recipe.toml": f"epochs = {chosen.epochs}\n",
         "tasks/bench.toml": TASK.format(
             kind=kind, instruction=json.dumps(instruction), sensitivity=chosen.sensitivity, output=output,
