@@ -130,6 +130,25 @@ async def test_a_release_of_the_same_rows_and_recipe_is_not_trained_again(tmp_pa
         assert [release.name for release in await store.releases("tickets")] == ["tickets@1.0.0"]
 
 
+async def test_who_was_down_is_asked_again_and_nobody_else(tmp_path: Path) -> None:
+    settings = await place(tmp_path)
+    said = tmp_path / "large.jsonl"
+    words = said.read_text()
+    said.write_text('{"match": "*", "error": "down"}\n')
+    first = await migrated(settings)
+    assert first.verdict.word == "not yet"
+    assert "large" in first.failed
+    same = await migrated(settings)
+    assert to_json(same) == to_json(first), "still down: the same is said of it"
+    said.write_text(words)
+    found = await migrated(settings)
+    assert (found.verdict.word, found.failed) == ("go", {})
+    assert found.run == first.run
+    kept = {name: sha for name, sha in first.pieces.items() if name in ("asked/baseline", "trained/linear", "prices")}
+    assert len(kept) == 3
+    assert kept.items() <= found.pieces.items()
+
+
 async def test_every_figure_is_told_again_to_the_byte(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     found = await migrated(settings)
