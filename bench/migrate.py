@@ -74,7 +74,7 @@ SETS = {
     "intent": Set("banking77", 1000, 300, "accuracy = 0.75\np95_ms = 2000", 20_000, epochs=1),
     "work_orders": Set("excavator_mwo", 1000, 300, "accuracy = 0.6\np95_ms = 2000", 400, sensitivity="any", epochs=1),
     "receipts": Set(
-        "sroie", 24, 20, "f1 = 0.7\np95_ms = 60000", 2_000, incumbent="patterns", epochs=1, untuned=2, attacked=1
+        "sroie", 24, 20, "f1 = 0.7\np95_ms = 60000", 2_000, incumbent="patterns", epochs=1, untuned=1, attacked=1
     ),
 }
 

@@ -85,6 +85,15 @@ async def test_what_may_not_leave_is_asked_of_nobody_outside(tmp_path: Path) -> 
     )
 
 
+async def test_a_task_that_is_none_for_a_small_model_stays_whatever_was_measured(tmp_path: Path) -> None:
+    settings = await place(tmp_path)
+    file = tmp_path / "tasks" / "tickets.toml"
+    file.write_text(file.read_text() + "[suitability]\ncreative = true\n")
+    found = await migrated(settings)
+    assert (found.verdict.word, found.verdict.rule) == ("stay", "unsuitable")
+    assert found.verdict.sentence.startswith("Stay: it is not for a small model: ")
+
+
 async def test_without_an_incumbent_it_is_not_yet_and_says_so_first(tmp_path: Path) -> None:
     settings = await place(tmp_path, {}, incumbent="")
     found = await migrated(settings)
