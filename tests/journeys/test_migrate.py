@@ -88,7 +88,7 @@ async def test_what_may_not_leave_is_asked_of_nobody_outside(tmp_path: Path) -> 
 async def test_a_task_that_is_none_for_a_small_model_stays_whatever_was_measured(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     file = tmp_path / "tasks" / "tickets.toml"
-    file.write_text(file.read_text() + "[suitability]\ncreative = true\n")
+    file.write_text(file.read_text() + "[suitability]\nacross_domains = true\n")
     found = await migrated(settings)
     assert (found.verdict.word, found.verdict.rule) == ("stay", "unsuitable")
     assert found.verdict.sentence.startswith("Stay: it is not for a small model: ")
