@@ -37,6 +37,7 @@ import specialist_rows
 import spool_rows
 import teach_rows
 import train_rows
+import verdict_rows
 import watch_rows
 
 HERE = Path(__file__).parent
@@ -212,6 +213,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "teach": (["teach.py", "banking77"], teach_rows.teach),
     "router": (["router.py", "."], route_rows.router),
+    "verdict": (["verdict.py", "."], verdict_rows.verdict),
+    "migrate": (["migrate.py", "."], verdict_rows.migrate),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }
