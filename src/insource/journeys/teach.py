@@ -13,7 +13,7 @@ import msgspec
 from insource.collect.purse import Purse
 from insource.collect.split import counts
 from insource.collect.teach import Differing, differing, example, joined, spread
-from insource.journeys.asking import Asking
+from insource.journeys.asking import BROKE, Asking
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.scanned import watched
 from insource.journeys.serve import close_path
@@ -89,10 +89,13 @@ async def _teach(made: Class, planned: Plan, settings: Settings, progress: Progr
     run = [lesson for lesson in lessons if lesson.id in ours]
     ends = {one.row: one for one in run if one.part == "teacher"}.values()  # of several tries the last
     seconds = [one for one in lessons if one.part == "second" and not one.closed]
-    with alone(
-        settings.state / "locks" / f"collect-{digest(made.task.name)[:16]}", f"insource collect {made.task.name}"
-    ):
-        dataset, fresh, leaks = await _join(made, lessons, differing(seconds))
+    undoubted = doubting is not None and doubting.stopped not in ("", BROKE)
+    dataset, fresh, leaks = "", list[Example](), 0
+    if not undoubted:  # else they wait until the second engine is there again
+        with alone(
+            settings.state / "locks" / f"collect-{digest(made.task.name)[:16]}", f"insource collect {made.task.name}"
+        ):
+            dataset, fresh, leaks = await _join(made, lessons, differing(seconds))
     return Taught(
         task=made.task.name,
         plan=planned,
@@ -201,7 +204,7 @@ async def _join(made: Class, lessons: list[Lesson], found: Differing | None) -> 
     }
     new = [example(task, made.pool[row].input, one) for row, one in labels.items()]
     disputed = [one for one in lessons if one.became == "disputed" and one.row in made.pool]
-    out = {example(task, made.pool[one.row].input, one).id for one in disputed}
+    out = {example(task, made.pool[one.row].input, one).id for one in disputed} - {row.id for row in new}
     had = {row.id for row in known if row.origin != "teacher" or row.id not in out}
     rows, leaks = joined(task, [row for row in known if row.id in had], new)
     fresh = [row for row in rows if row.id not in had]
