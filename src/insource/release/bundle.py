@@ -172,12 +172,21 @@ def _in_order(zip_: ZipFile, file: Path) -> list[ZipInfo]:
         raise Refused(f"{file} names a member twice", hint="copy it again from its origin")
     at = 0
     for info in infos:
-        if info.header_offset != at or _odd(info):
+        if info.header_offset != at or _odd(info) or _header(zip_, info) != info.FileHeader(zip64=True):
             raise Refused(f"{file} holds {info.filename!r} in a way that no bundle does", hint="use it for nothing")
         at += HEADER + len(info.filename) + info.file_size
     if at != zip_.start_dir or zip_.comment:
         raise Refused(f"{file} holds more than its members", hint="use it for nothing")
     return infos
+
+
+def _header(zip_: ZipFile, info: ZipInfo) -> bytes:
+    """What stands before a member: readers skip most of it, so that nothing else would see it changed."""
+    source = zip_.fp
+    if source is None:
+        return b""
+    source.seek(info.header_offset)
+    return source.read(HEADER + len(info.filename))
 
 
 def _odd(info: ZipInfo) -> bool:
