@@ -182,6 +182,7 @@ def test_what_the_files_declare_comes_before_what_is_measured(tmp_path):
     assert found.today == found.before == "house-api"
     assert found.months == 12
     assert found.own == "tickets on box, reserved"
+    assert found.also.startswith("gpt-6-luna in place of house-api saves ")
     per_call = (300 * 3 + 600 * 0.3 + 40 * 12) / 1e6
     assert found.cost("house-api").month_usd == pytest.approx(5000 * 21 * per_call)
     assert found.cost(found.own).month_usd == pytest.approx(
@@ -201,7 +202,7 @@ def test_tokens_are_told_from_rows_where_there_are_no_calls(tmp_path):
 def test_engines_of_the_workspace_with_a_price_stand_in_the_table(tmp_path):
     company = '[engines.paid]\nkind = "scripted"\nscript = "hub.jsonl"\nusd_per_million_output = 7\n'
     found = priced(tmp_path, company=company)
-    assert (found.today, found.created) == ("paid", TODAY)
+    assert (found.today, found.created) == ("", TODAY), "that it has a price does not say that it answers today"
     assert found.cost("paid").month_usd > 0
 
 

@@ -78,6 +78,7 @@ def command(
 
 def _words(found: Priced, page: Path | None) -> str:
     lines = [bold(found.finding + ".")]
+    lines += [found.also + "."] * bool(found.also)
     lines += [mark(False, words) for words in found.warnings]
     lines += ["", table(("way", "US$ a month", "a call", "once", "machines", "busy"), [_row(found, i) for i in
               range(len(found.costs))])]  # fmt: skip

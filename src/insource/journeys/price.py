@@ -14,6 +14,7 @@ from insource.nouns import Noun, Task
 from insource.nouns.pricing import (
     DAYS,
     HOURS,
+    PAID,
     ApiPrice,
     Effort,
     MachineRate,
@@ -77,7 +78,7 @@ async def price(task: Task, settings: Settings, store: Store, asked: Asked, toda
         use = _use(facts, asked.calls_per_day, said)
         options, rows = _options(facts, rates, asked, settings.price, said)
         people = _by_people(facts)
-        now = _incumbent(facts, rates) or next((one.name for one in people), "")
+        now = facts.said.incumbent or next((one.name for one in people), "")
         found = compare([*options, *people], use, now, settings.price.months)
     except (ValueError, msgspec.ValidationError) as error:
         raise Invalid(f"{task.name} cannot be priced: {error}", hint="see [price] in docs/how-to/price.md") from error
@@ -145,7 +146,7 @@ def _options(
     facts: Facts, rates: Rates, asked: Asked, company: PriceSettings, said: list[Known]
 ) -> tuple[list[Option], Rows]:
     """Every way to show, hosted and on machines of one's own, and the rows of the tables that they stand on."""
-    hosted = [rates.api(name) for name in dict.fromkeys([_incumbent(facts, rates), *asked.apis, *CHEAP, *rates.engines])
+    hosted = [rates.api(name) for name in dict.fromkeys([facts.said.incumbent, *asked.apis, *CHEAP, *rates.engines])
               if name]  # fmt: skip
     names = asked.machines or ((facts.said.machine,) if facts.said.machine else MACHINES)
     standing = [rates.machine(name) for name in dict.fromkeys(names)]
@@ -167,7 +168,8 @@ def _options(
         for machine in standing
         for paid in _ways(facts, machine)
     ]
-    return options, [*hosted, *standing, *([above] if above and above not in hosted else [])]
+    used = [_used(machine, _ways(facts, machine)) for machine in standing]
+    return options, [*hosted, *used, *([above] if above and above not in hosted else [])]
 
 
 def _people(facts: Facts, company: PriceSettings, said: list[Known]) -> tuple[People, People]:
@@ -226,14 +228,14 @@ def _above(facts: Facts, rates: Rates) -> ApiPrice:
     return rates.api(facts.said.escalate_to or next(iter(engines), STRONG))
 
 
-def _incumbent(facts: Facts, rates: Rates) -> str:
-    """Who answers today: as declared, else the dearest engine of the settings that has a price."""
-    dearest = max(rates.engines, key=lambda name: rates.apis[name].output, default="")
-    return facts.said.incumbent or dearest
-
-
 def _ways(facts: Facts, machine: MachineRate) -> Sequence[Paid]:
     return (facts.said.paid,) if facts.said.paid in machine.ways and facts.said.paid else machine.ways
+
+
+def _used(machine: MachineRate, ways: Sequence[Paid]) -> MachineRate:
+    """The machine, with doubts of those of its rates only that are made use of."""
+    doubted = tuple(name for name in machine.unverified if name in ways or (name not in PAID and "owned" in ways))
+    return msgspec.structs.replace(machine, unverified=doubted)
 
 
 def _rates(settings: Settings) -> Rates:

@@ -29,6 +29,8 @@ class Turn(Noun, frozen=True, kw_only=True):
 class Priced(Noun, frozen=True, kw_only=True):
     """What came of it. `finding` is the first line; `costs` are cheapest first.
 
+    `also` says what another API saves in place of the one that answers today, "" where none does.
+
     `turns` are those between `own`, the cheapest way on machines of one's own, and `api`, the cheapest that is hosted;
     both are "" where there is none. Spot capacity can be taken away: it is shown, and is `own` only without another.
     The `flow` is from `before` to `own`: from who answers `today`, else from `api`. `swings` are of `own` against
@@ -37,6 +39,7 @@ class Priced(Noun, frozen=True, kw_only=True):
 
     task: str = ""
     finding: str
+    also: str = ""
     warnings: tuple[str, ...] = ()
     use: Use
     months: int
@@ -76,6 +79,7 @@ def compare(options: Sequence[Option], use: Use, today: str = "", months: int = 
     turns = _turns(own, api, bills, use) if own and api else ()
     return Priced(
         finding=_finding(costs, own, api, turns, use),
+        also=_also(costs, today, api) if today and named[today].api is not None else "",
         use=use,
         months=months,
         costs=costs,
@@ -114,7 +118,7 @@ def _finding(costs: Sequence[Cost], own: str, api: str, turns: Sequence[Turn], u
     best = costs[0]
     bills = {one.option: one.month_usd for one in costs}
     at = f"{number(use.calls_per_day)} calls a day"
-    if not own or not api:
+    if not own or not api or (best.month_usd < min(bills[own], bills[api]) and best.machines == 0):
         return f"{best.option} is the cheapest at {at}: {usd(best.month_usd)} a month"
     by = f"by {usd(abs(bills[own] - bills[api]))} a month at {at}"
     later = next((turn for turn in turns if turn.calls_per_day > use.calls_per_day), None)
@@ -128,6 +132,16 @@ def _finding(costs: Sequence[Cost], own: str, api: str, turns: Sequence[Turn], u
         return f"A cheap API wins: {api} is cheaper than {own} {by}, and stays so up to {most}"
     where = f"{number(later.calls_per_day)} calls a day ({rate(later.requests_per_s)})"
     return f"Low volume: {api} is cheaper than {own} {by}; owned is cheaper from {where}"
+
+
+def _also(costs: Sequence[Cost], today: str, api: str) -> str:
+    """What the cheapest API saves in place of today's, which takes one line of settings."""
+    bills = {one.option: one.month_usd for one in costs}
+    saved = bills[today] - bills[api]
+    if saved <= 0:
+        return ""
+    share = f" ({saved / bills[today]:.0%})"
+    return f"{api} in place of {today} saves {usd(saved)} a month{share} with a line of settings, if it answers as well"
 
 
 def usd(amount: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from insource.nouns import Noun
-from insource.nouns.pricing import Use
+from insource.nouns.pricing import ApiPrice, Use
 from insource.price.cost import MONTHS, Option, curve
 
 FARTHEST, STEPS, HALVINGS = 1000.0, 120, 100
@@ -71,21 +71,21 @@ class Knob(Noun, frozen=True, kw_only=True):
 
 TOKENS = tuple(f"{whose}.{part}" for whose in ("use.tokens", "one.tokens", "other.tokens", "one.above_tokens",
                "other.above_tokens") for part in ("input", "cached", "output"))  # fmt: skip
+PEOPLE = ("one.people", "other.people")
 COMMON = (
     Knob(name="calls a day", unit="calls", paths=("use.calls_per_day",), low=0.5, high=2),
     Knob(name="tokens of a call", unit="tokens in", paths=TOKENS, low=0.5, high=2),
     Knob(name="hours a day", unit="hours", paths=("use.hours_per_day",), low=0.5, high=2, most=24),
     Knob(name="peak over mean", unit="times", paths=("use.peak",), low=0.5, high=2),
-)
-PRICE = ("input", "cached_input", "output")
-OF_ONE = (  # prices fall faster than they rise: in a year by nine tenths, at times
-    Knob(name="API price", unit="US$ a million in", paths=tuple(f"api.{part}" for part in PRICE), low=0.1, high=1.25),
-    Knob(name="price of who is asked above", unit="US$ a million in", paths=tuple(f"above.{p}" for p in PRICE), low=0.1,
+    Knob(name="minutes of a review", unit="minutes", paths=tuple(f"{p}.minutes" for p in PEOPLE), low=0.5, high=2),
+    Knob(name="reviewers' rate", unit="US$ an hour", paths=tuple(f"{p}.usd_per_hour" for p in PEOPLE), low=0.75,
          high=1.25),
+)  # fmt: skip
+PRICE = ("input", "cached_input", "output")
+FALLING, RISING = 0.1, 1.25  # prices of APIs fall faster than they rise: in a year by nine tenths, at times
+OF_ONE = (
     Knob(name="escalated share", unit="share", paths=("escalated",), low=0.5, high=2, most=1),
     Knob(name="reviewed share", unit="share", paths=("people.share",), low=0.5, high=2, most=1),
-    Knob(name="minutes of a review", unit="minutes", paths=("people.minutes",), low=0.5, high=2),
-    Knob(name="reviewers' rate", unit="US$ an hour", paths=("people.usd_per_hour",), low=0.75, high=1.25),
     Knob(name="machine rate", unit="US$ an hour", paths=("fleet.machine.on_demand",), low=0.7, high=1.3),
     Knob(name="machine rate, reserved", unit="US$ an hour", paths=("fleet.machine.reserved",), low=0.7, high=1.3),
     Knob(name="machine rate, spot", unit="US$ an hour", paths=("fleet.machine.spot",), low=0.5, high=2),
@@ -96,7 +96,7 @@ OF_ONE = (  # prices fall faster than they rise: in a year by nine tenths, at ti
     Knob(name="rows to label", unit="rows", paths=("effort.rows",), low=0.5, high=2),
     Knob(name="price of a label", unit="US$", paths=("effort.usd_per_row",), low=0.5, high=2),
     Knob(name="hours of a training", unit="hours", paths=("effort.training_hours",), low=0.5, high=2),
-)  # fmt: skip
+)
 WAYS = {"machine rate": "on_demand", "machine rate, reserved": "reserved", "machine rate, spot": "spot",
         "price of a machine": "owned"}  # fmt: skip
 
@@ -108,10 +108,20 @@ def sensitivity(case: Case) -> tuple[Swing, ...]:
 
 
 def knobs(case: Case) -> Iterator[Knob]:
-    """The inputs that this case has, those of an option named after it."""
+    """The inputs that this case has, those of an option named after it. An API has one price wherever it is asked."""
     yield from COMMON
-    for side in ("one", "other"):
+    sold: dict[str, list[str]] = {}
+    for place in ("one.api", "one.above", "other.api", "other.above"):
+        side, _, part = place.partition(".")
         option: Option = getattr(case, side)
+        row: ApiPrice | None = getattr(option, part)
+        if row is not None:
+            sold.setdefault(row.name or f"{option.name}'s {part}", []).append(place)
+    for name, places in sold.items():
+        paths = tuple(f"{place}.{part}" for place in places for part in PRICE)
+        yield Knob(name=f"price of {name}", unit="US$ a million in", paths=paths, low=FALLING, high=RISING)
+    for side in ("one", "other"):
+        option = getattr(case, side)
         for knob in OF_ONE:
             way = WAYS.get(knob.name)
             if way is None or (option.fleet is not None and option.fleet.paid == way):
