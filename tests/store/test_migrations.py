@@ -36,23 +36,6 @@ def test_a_database_of_form_3_keeps_its_open_calls_and_finds_calls_by_task(tmp_p
     asyncio.run(story())
 
 
-def test_a_step_that_was_passed_over_is_taken_though_a_later_one_was(tmp_path):
-    """Numbers come from several hands: a database may have 13 and not 11."""
-
-    async def story():
-        async with await Store.open(settings(tmp_path)) as store:
-            assert await store._thread.run(migrate) == []
-        with contextlib.closing(sqlite3.connect(tmp_path / ".insource" / "insource.db")) as old, old:
-            old.executescript("DROP TABLE lesson; DELETE FROM migration WHERE number = 11")
-        async with await Store.open(settings(tmp_path)) as store:
-            assert await store._thread.run(migrate) == []
-        with contextlib.closing(sqlite3.connect(tmp_path / ".insource" / "insource.db")) as now:
-            assert now.execute("SELECT name FROM migration WHERE number = 11").fetchall() == [("lessons of teachers",)]
-            assert now.execute("SELECT count(*) FROM lesson").fetchall() == [(0,)]
-
-    asyncio.run(story())
-
-
 def test_a_call_costs_few_pages(tmp_path):
     """Each page that a commit changes is written whole; what calls write in two phases is kept to nine of them."""
 
