@@ -7,8 +7,9 @@ import click
 
 from insource.cli.door import Door, verb
 from insource.cli.stored import with_store
-from insource.cli.words import bold, dim, mark, table
+from insource.cli.words import bold, dim, table
 from insource.errors import Invalid
+from insource.journeys.known import CALLS_A_DAY, SPEED
 from insource.journeys.price import Asked, price, write_page
 from insource.price.compare import Priced, Turn, number, rate, usd
 from insource.price.known import Known
@@ -17,6 +18,11 @@ from insource.settings import Settings, load_task
 from insource.store import Store
 
 MOST_TURNS, MOST_SWINGS = 4, 5
+HEAD = ("way", "US$ a month", "of it people", "a call", "once", "machines", "busy")
+NEXT = {  # a guess that decides much, and what makes it a figure
+    CALLS_A_DAY: "insource price {task} --calls-per-day N",
+    SPEED: "insource measure {task} --load --until-saturated",
+}
 EXAMPLE = """
 \b
 Examples:
@@ -79,9 +85,8 @@ def command(
 def _words(found: Priced, page: Path | None) -> str:
     lines = [bold(found.finding + ".")]
     lines += [found.also + "."] * bool(found.also)
-    lines += [mark(False, words) for words in found.warnings]
-    lines += ["", table(("way", "US$ a month", "a call", "once", "machines", "busy"), [_row(found, i) for i in
-              range(len(found.costs))])]  # fmt: skip
+    lines += [click.style(f"! {words}", fg="yellow") for words in found.warnings]
+    lines += ["", table(HEAD, [_row(found, i) for i in range(len(found.costs))])]
     lines += ["", dim("Costs alone: whether the answers are as good is for insource measure to say.")]
     if found.turns:
         lines += ["", bold("Break-even"), *[f"  {_turn(turn)}" for turn in found.turns[:MOST_TURNS]]]
@@ -95,7 +100,9 @@ def _words(found: Priced, page: Path | None) -> str:
         lines += ["", bold("What decides"), table(("input", "stands at", "difference a month", "flips at"), rows)]
     rows = [(one.name, value(one), one.how, one.of) for one in found.known]
     lines += ["", bold("What it rests on"), table(("figure", "value", "how", "where from"), rows)]
-    return "\n".join([*lines, *([f"\nreport: {page}"] if page else [])])
+    lines += [f"\nreport: {page}"] * (page is not None)
+    guess = next((one.name for one in found.known if one.how == "assumed" and one.name in NEXT), "")
+    return "\n".join([*lines, *([f"\nnext: {bold(NEXT[guess].format(task=found.task))}"] if guess else [])])
 
 
 def _row(found: Priced, place: int) -> tuple[str, ...]:
@@ -103,6 +110,7 @@ def _row(found: Priced, place: int) -> tuple[str, ...]:
     return (
         one.option + (" (today)" if one.option == found.today else ""),
         usd(one.month_usd),
+        usd(sum(line.usd for line in one.lines if line.drive == "people")),
         "" if one.call_usd is None else usd(one.call_usd),
         usd(one.once_usd),
         str(one.machines or ""),

@@ -191,8 +191,11 @@ def verify(door: Door, name: str, key: Path | None) -> None:
     found = with_store(door, work)
     door.show(_plain(found) | {"whole": found.whole}, words.verify_words(found))
     if not found.whole:
-        hint = "restore its files from a backup, or train again"
-        _end(door, Refused(f"{found.release} is not what was released: {'; '.join(found.faults)}", hint=hint))
+        what, hint = "is not what was released", "restore its files from a backup, or train again"
+        if found.unvouched:
+            what = "has no signature that holds"
+            hint = f"if you know whose files these are: insource release sign {found.release} --key FILE"
+        _end(door, Refused(f"{found.release} {what}: {'; '.join(found.faults)}", hint=hint))
 
 
 @verb(

@@ -11,6 +11,7 @@ from insource.nouns.suitability import Answers
 from insource.price.known import Known, Said, first
 from insource.stats import quantile, wilson
 
+CALLS_A_DAY, SPEED = "calls a day", "calls a machine answers"
 CHARS, PROMPT = 4.0, 60.0  # characters of a token; tokens of what frames a prompt
 FEWEST, LEAST_DAYS = 20, 1.0
 CALLS, OUT, IN, PER_S = 1000.0, 20.0, 300.0, 2.0
@@ -83,7 +84,7 @@ def calls_per_day(facts: Facts, asked: float | None) -> Known:
     """How many calls come on a day."""
     seen = facts.seen
     return first(
-        "calls a day",
+        CALLS_A_DAY,
         "calls",
         (asked, "declared", "--calls-per-day"),
         (facts.said.calls_per_day, "declared", "[price] calls_per_day"),
@@ -185,7 +186,7 @@ def calls_per_s(facts: Facts) -> Known:
     one = next((c for c in report.candidates if c.candidate == facts.release), None) if report else None
     rows = one.rows_per_s if one and one.rows_per_s else None
     return first(
-        "calls a machine answers",
+        SPEED,
         "calls/s",
         (facts.said.calls_per_s, "declared", "[price] calls_per_s"),
         (held, "measured", under),

@@ -8,9 +8,10 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.journeys import known
-from insource.journeys.known import Facts
+from insource.journeys.known import CALLS_A_DAY, Facts
 from insource.journeys.loads import newest
-from insource.nouns import Noun, Task
+from insource.measure.adversarial import TAG
+from insource.nouns import Noun, Release, Report, Task
 from insource.nouns.pricing import (
     DAYS,
     HOURS,
@@ -79,7 +80,8 @@ async def price(task: Task, settings: Settings, store: Store, asked: Asked, toda
         options, rows = _options(facts, rates, asked, settings.price, said)
         people = _by_people(facts)
         now = facts.said.incumbent or next((one.name for one in people), "")
-        found = compare([*options, *people], use, now, settings.price.months)
+        guessed = any(one.name == CALLS_A_DAY and one.how == "assumed" for one in said)
+        found = compare([*options, *people], use, now, settings.price.months, guessed=guessed)
     except (ValueError, msgspec.ValidationError) as error:
         raise Invalid(f"{task.name} cannot be priced: {error}", hint="see [price] in docs/how-to/price.md") from error
     return msgspec.structs.replace(
@@ -107,9 +109,14 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         rows=tuple(rows),
         labelled=sum(dataset.counts.values()) if dataset else 0,
         load=newest(task.name, settings),
-        report=reports[-1] if reports else None,
+        report=next((one for one in reversed(reports) if _times(one, release)), None),
         release=release.name if release else "",
     )
+
+
+def _times(report: Report, release: Release | None) -> bool:
+    """Whether the report has the release's speed on rows as they come: made-up ones are longer, or nothing at all."""
+    return TAG not in report.split and any(release and one.candidate == release.name for one in report.candidates)
 
 
 def write_page(found: Priced, path: Path) -> None:
@@ -158,7 +165,7 @@ def _options(
     options = [Option(name=api.name, api=api, people=watched) for api in hosted]
     options += [
         Option(
-            name=f"{facts.task.name} on {machine.name}, {paid.replace('_', ' ')}",
+            name=f"{facts.task.name} on {machine.name} ({paid.replace('_', ' ')})",
             fleet=Fleet(machine=machine, paid=paid, calls_per_s=speed.value),
             escalated=share.value,
             above=above,
