@@ -67,6 +67,21 @@ def test_a_link_that_leads_out_is_left(tmp_path: Path) -> None:
     assert "labels/intent.txt" not in workspace_files(root)
 
 
+def test_settings_that_are_links_are_in_it_and_a_secret_of_that_name_is_not(tmp_path: Path) -> None:
+    """As a cluster mounts them: insource.toml -> ..data/insource.toml, and tasks from elsewhere."""
+    root = workspace(tmp_path / "one")
+    (root / "..data").mkdir()
+    (root / "insource.toml").rename(root / "..data" / "insource.toml")
+    (root / "insource.toml").symlink_to("..data/insource.toml")
+    (root / "tasks" / "tickets.toml").rename(tmp_path / "tickets.toml")
+    (root / "tasks" / "tickets.toml").symlink_to(tmp_path / "tickets.toml")
+    (tmp_path / "shadow").write_text("root:$6$abc:19000:0:99999:7:::\n")
+    (root / "tasks" / "shadow.toml").symlink_to(tmp_path / "shadow")
+    assert list(workspace_files(root)) == [
+        "insource.toml", "keys/server.pem", "labels/intent.txt", "tasks/tickets.toml",
+    ]  # fmt: skip
+
+
 def test_an_empty_folder_becomes_the_workspace(tmp_path: Path, backup: Path) -> None:
     two = tmp_path / "two"
     two.mkdir()
