@@ -62,7 +62,7 @@ def command(door: Door, task: str, files: tuple[Path, ...], restore: str, unlabe
         restored = run(_restore(door, task, files, restore))
         door.show(restored, _back(restored))
         return
-    asked["input"], unlabelled = asked.pop("source"), asked.pop("unlabelled")
+    asked["input"] = asked.pop("source")
     wish = Wish(**asked)  # type: ignore[arg-type]
     if unlabelled:
         pooled = run(_pool(door, task, files, wish))
