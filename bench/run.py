@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import adversarial_rows
 import bad_day_rows
 import call_rows
 import cleaning_rows
 import console_rows
 import contract_rows
 import engine_rows
+import evidence_rows
 import extract_rows
 import gateway_rows
 import hostile_rows
@@ -30,8 +32,10 @@ import route_rows
 import scan_rows
 import schema_rows
 import seal_rows
+import sizing_rows
 import specialist_rows
 import spool_rows
+import teach_rows
 import train_rows
 import watch_rows
 
@@ -193,16 +197,20 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "contract": (["contract.py", "."], contract_rows.contract),
     "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
+    "adversarial": (["adversarial.py", "banking77"], adversarial_rows.adversarial),
     "canary": (["canary.py", "."], train_rows.canary),
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
     "bitflips": (["bitflips.py", "."], seal_rows.bitflips),
     "degradation": (["degradation.py", "."], train_rows.degradation),
+    "evidence": (["evidence.py", "."], evidence_rows.evidence),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "cleaning": (["cleaning.py", "."], cleaning_rows.cleaning),
+    "sizing": (["sizing.py", "."], sizing_rows.sizing),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
+    "teach": (["teach.py", "banking77"], teach_rows.teach),
     "router": (["router.py", "."], route_rows.router),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),

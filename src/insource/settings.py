@@ -17,6 +17,7 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.nouns import (
+    Governing,
     JsonObject,
     Levels,
     Limits,
@@ -33,6 +34,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
     CacheSettings,
@@ -44,6 +46,7 @@ from insource.nouns.sections import (
     WorkspaceSettings,
 )
 from insource.nouns.signing import Signing
+from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -84,6 +87,7 @@ class _File(Noun, frozen=True, kw_only=True):
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
     signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
 
 class Settings(Noun, frozen=True, kw_only=True):
@@ -109,6 +113,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
     signing: Signing = Signing()
+    price: PriceSettings = PriceSettings()
 
     @property
     def state(self) -> Path:
@@ -138,6 +143,9 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     review: Reviewing = Reviewing()
     watch: Watching = Watching()
+    price: TaskPricing = TaskPricing()
+    suitability: Answers = Answers()
+    govern: Governing = Governing()
     scan: _ScanFile = _ScanFile()
 
 
@@ -164,6 +172,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         alerts=file.alerts,
         backup=file.backup,
         signing=file.signing,
+        price=file.price,
     )
 
 

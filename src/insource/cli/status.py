@@ -2,6 +2,7 @@
 
 import click
 
+from insource.cli import status_suitability
 from insource.cli.door import Door, run, verb
 from insource.cli.words import bold, dim, mark, table
 from insource.journeys.status import LOOK_BACK, Facts, Leg, Standing, status
@@ -13,6 +14,8 @@ EXAMPLE = """
 Examples:
   insource status            every task, a line each
   insource status tickets    one task: the roadmap, the facts, the next gate
+  insource status tickets --suitability
+  insource status tickets --answer calls_per_day=4000 --answer operator="the support team"
 """
 NO_ROWS = {True: "where the release was made: it came in a bundle", False: "none collected"}
 NONE_YET = "no tasks yet. insource init DIR makes a workspace with one; a task is a file tasks/NAME.toml"
@@ -20,10 +23,21 @@ NONE_YET = "no tasks yet. insource init DIR makes a workspace with one; a task i
 
 @verb("status", epilog=EXAMPLE)
 @click.argument("task", required=False, default="")
-def command(door: Door, task: str) -> None:
-    """Say where TASK, or each task, stands on the roadmap, and what its next gate needs."""
-    found = run(_status(door, task))
-    door.show({"tasks": found}, _words(found, one=bool(task)))
+@click.option("--suitability", "fit", is_flag=True, help="Say whether TASK is one for a small model, and why.")
+@click.option("--answer", "answers", metavar="KEY=VALUE", multiple=True,
+              help="Answer a question of it; kept in the task's file. Repeatable.")  # fmt: skip
+def command(door: Door, task: str, fit: bool, answers: tuple[str, ...]) -> None:
+    """Say where TASK, or each task, stands on the roadmap, and what its next gate needs.
+
+    With --suitability: whether it is a task for a small model at all, from what people say of it and what its rows and
+    calls show. On a terminal what is open is asked.
+    """
+    if fit or answers:
+        found = run(status_suitability.found(door, task, answers))
+        door.show(found, status_suitability.words(found))
+        return
+    standings = run(_status(door, task))
+    door.show({"tasks": standings}, _words(standings, one=bool(task)))
 
 
 async def _status(door: Door, task: str) -> list[Standing]:
@@ -79,6 +93,7 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
     strange = facts.calls.get("out_of_scope", 0)
     beyond = f", {strange:,} of them out of scope" if strange else ""
     said = [
+        ("suits", facts.suits),
         ("rows", f"{facts.total_rows:,} collected: {splits}" if facts.rows else NO_ROWS[facts.arrived]),
         ("measured", f"{len(facts.candidates)} candidates; best {facts.best}" if facts.candidates else ""),
         ("releases", ", ".join(facts.releases)),

@@ -151,7 +151,9 @@ class _Rows:
             self.notes += note
         self.book = book.added(gone)
         self.moved, self.duplicates = merged.moved, merged.duplicates
-        self.kept = sum(row.id not in known for row in self.rows) if care else len(merged.rows) - len(old)
+        self.kept = (
+            sum(row.id not in known for row in self.rows) if care else len(merged.rows) - len(old) + merged.outdone
+        )
         self.read = sum(one.read for one in got.taken)
         self.elsewhere = got.elsewhere
 
@@ -200,7 +202,7 @@ def _rejected(got: Gathered, rejects: Rejects) -> str | None:
 
 def _findings(got: Gathered, kept: _Rows, news: News, progress: Progress) -> tuple[Finding, ...]:
     found = check(got.task, kept.rows, news, progress=progress)
-    more = check_clean.elsewhere(got.others)
+    more = check_clean.elsewhere(got.others) + check_clean.own_word(kept.rows)
     if got.care:
         more += check_clean.removed(got.task, kept.book.removals)
         more += check_clean.replaced(got.care.private.kinds)
@@ -264,7 +266,7 @@ def _split(
 ) -> tuple[list[Example], list[str]]:
     """The rows with groups and splits, sorted by id; and what is worth telling about it."""
     rows = with_splits(task, with_groups(merged.rows, progress=progress))
-    notes: list[str] = []
+    notes = [f"{merged.outdone:,} labels of teachers gave way to those of these files"] if merged.outdone else []
     free = sum(not row.split for row in merged.rows)
     if free:
         notes.append(f"{free:,} rows were split 80/10/10 by content, near duplicates together")

@@ -20,6 +20,7 @@ from insource.journeys.measure import contender, machine
 from insource.measure import About, Answer, Contender, measure
 from insource.measure.scorers import whole
 from insource.nouns import Dataset, Example, Noun, Prediction, Record, Release, Report, Request, Task, digest, likeness
+from insource.nouns.lesson import TEACHING
 from insource.review import to_example
 from insource.settings import Settings, task_file
 from insource.store import Store
@@ -84,6 +85,8 @@ async def _settled(task: Task, store: Store) -> list[Held]:
     about: dict[str, tuple[str, bool]] = {}
     made: list[tuple[Example | None, str]] = []
     for pending, review in await store.reviews(task.name):
+        if pending.reason in TEACHING:
+            continue  # it was never a call of production
         row = to_example(task, pending, review)
         made.append((row, review.decided[:7]))
         if row is not None:

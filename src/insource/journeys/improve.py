@@ -86,7 +86,7 @@ async def reviewed(task: Task, store: Store, dataset: Dataset) -> tuple[Cleaned,
     known = await store.examples(dataset.id)
     said = await store.reviews(task.name)
     made = [(to_example(task, pending, review), review.decided[:7]) for pending, review in said]
-    found = cleaned(task, made, known)
+    found = cleaned(task, made, [row for row in known if row.origin != "teacher"])
     return found, with_splits(task, with_groups(merge(known, found.rows).rows))
 
 

@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import insource
 from insource.engines.outward import Outward
 from insource.errors import EngineError, Invalid, Missing
 from insource.journeys.lineup import SHOTS, Lineup, Progress
+from insource.journeys.loads import keep
 from insource.journeys.measure import contender, machine
 from insource.measure.load import LONGEST_S, Load, Pace, Reply, Send, Step, hold, saturate
 from insource.measure.load_http import over_http
@@ -41,11 +43,56 @@ class Wanted(Noun, frozen=True, kw_only=True):
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Loadable:
+    """Whom to send calls, which, and at what pace; `target_of` says whose word the pace's target is."""
+
+    name: str
+    send: Send
+    inputs: list[str]
+    pace: Pace
+    target_of: str
+
+
 async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, progress: Progress) -> Load:
-    """Loads what is wanted. In this process nothing is kept of the calls; what is at a URL keeps what it keeps.
+    """Loads what is wanted, and keeps what came of it in the state (`journeys/loads.py`).
+
+    In this process nothing is kept of the calls; what is at a URL keeps what it keeps.
 
     Raises `Invalid` without rows, `Missing` for nobody to load.
     """
+    async with ready(task, settings, store, wanted, progress) as to:
+        steps, held = await _steps(to, wanted, progress)
+    done = Load(
+        task=task.name,
+        candidate=to.name,
+        url=wanted.url,
+        split=wanted.split,
+        seed=wanted.seed,
+        target_ms=to.pace.target_ms,
+        target_of=to.target_of,
+        steps=tuple(steps),
+        held=held,
+        code=f"insource {insource.__version__}",
+        machine=machine(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    keep(done, settings)
+    return done
+
+
+def write_page(found: Load, path: Path) -> None:
+    """Writes the load as one HTML file at `path`, whole or not at all. Raises `StoreError`."""
+    from insource.measure.load_page import html
+
+    write_whole(path, html(found))
+
+
+@asynccontextmanager
+async def ready(
+    task: Task, settings: Settings, store: Store, wanted: Wanted, progress: Progress
+) -> AsyncIterator[Loadable]:
+    """What is to be loaded, warmed up. Raises as `load` does."""
     dataset = await store.dataset(task.name)
     if dataset is None:
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
@@ -61,36 +108,13 @@ async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, pro
     name = wanted.candidate or (task.name if wanted.url else await _served(lineup))
     async with _way(name, lineup, dataset, wanted) as send:
         await send(inputs[0])  # warms up
-        steps, held = await _steps(send, inputs, wanted, pace, progress)
-    return Load(
-        task=task.name,
-        candidate=name,
-        url=wanted.url,
-        split=wanted.split,
-        seed=wanted.seed,
-        target_ms=target_ms,
-        target_of=target_of,
-        steps=tuple(steps),
-        held=held,
-        code=f"insource {insource.__version__}",
-        machine=machine(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+        yield Loadable(name, send, inputs, pace, target_of)
 
 
-def write_page(found: Load, path: Path) -> None:
-    """Writes the load as one HTML file at `path`, whole or not at all. Raises `StoreError`."""
-    from insource.measure.load_page import html
-
-    write_whole(path, html(found))
-
-
-async def _steps(
-    send: Send, inputs: list[str], wanted: Wanted, pace: Pace, progress: Progress
-) -> tuple[list[Step], float | None]:
+async def _steps(to: Loadable, wanted: Wanted, progress: Progress) -> tuple[list[Step], float | None]:
     if wanted.rate is None:
-        return await saturate(send, inputs, pace, progress)
-    step = await hold(send, inputs, wanted.rate, pace, progress)
+        return await saturate(to.send, to.inputs, to.pace, progress)
+    step = await hold(to.send, to.inputs, wanted.rate, to.pace, progress)
     return [step], None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from insource.engines.artefact import Manifest, read_manifest
 from insource.engines.models import find, kept_models, model_faults
 from insource.errors import Conflict, InsourceError, Refused
+from insource.journeys.govern import check_evidence
 from insource.journeys.sign import must_be_signed, seal_of
 from insource.nouns import JsonObject, Noun, Release, Stage, StageChange, stamp
 from insource.release.integrity import damage
@@ -85,6 +86,7 @@ async def move(release: Release, settings: Settings, store: Store, asked: Move) 
     if asked.to.stage in UPWARD:
         report = evidence(release, await store.gates(release.name))
         await _check_whole(release, settings)
+        await check_evidence(release, asked.to.stage, settings, store)
     if asked.to.stage == "live":
         now_live = await store.live(release.task)
         retire = now_live.name if now_live else ""

@@ -9,11 +9,14 @@ open needs are what its gate asks for, each with the command that meets it.
 from collections.abc import Sequence
 from typing import TypedDict
 
-from insource.journeys.holdout import HOLDOUT, holdout_trend
-from insource.journeys.pinned import PINNED
+import msgspec
+
+from insource.journeys.facts import aside
+from insource.journeys.holdout import holdout_trend
+from insource.journeys.suitability import suitability
 from insource.journeys.trial import standing as where
-from insource.measure.adversarial import TAG as ADVERSARIAL
 from insource.nouns import WAITS, Noun, Outcome, Release, Report, StageChange, Task
+from insource.nouns.lesson import CALLER
 from insource.release.stages import ON_ITS_WAY, PILOT_SHARE, has_passed, held
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
@@ -37,7 +40,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     `pilot` says which canary of a tenth its tests let go on, and on what figures. `trial` is the release that is on
     its way to all traffic, `canary` whether it answers some of it already, `waits_for` what it waits for in words.
     `holdout` is the triage of the rolling holdout in words, empty where none was asked; `alerts` are the causes of the
-    open ones.
+    open ones. `suits` says whether it is a task for a small model, `unfit` that it is not; both are told of one task
+    that is asked for by its name.
     """
 
     rows: dict[str, int] = {}
@@ -56,6 +60,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     waits_for: str = ""
     holdout: str = ""
     alerts: tuple[str, ...] = ()
+    suits: str = ""
+    unfit: bool = False
 
     @property
     def arrived(self) -> bool:
@@ -117,21 +123,26 @@ class Standing(Noun, frozen=True, kw_only=True):
 
 async def status(settings: Settings, store: Store, task: str = "") -> list[Standing]:
     """Where `task` stands, or each task of the workspace. Raises `Missing` for an unknown task."""
-    names = [task] if task else task_names(settings)
-    tasks = [load_task(settings, name) for name in names]
-    return [standing(one, await gather(one, settings, store)) for one in tasks]
+    if not task:
+        tasks = [load_task(settings, name) for name in task_names(settings)]
+        return [standing(one, await gather(one, settings, store)) for one in tasks]
+    one = load_task(settings, task)
+    fit = await suitability(one, settings, store)
+    facts = msgspec.structs.replace(await gather(one, settings, store), suits=fit.summary, unfit=fit.verdict == "no")
+    return [standing(one, facts)]
 
 
 async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = [one for one in await store.reports(task.name) if not _aside(one.split)]
+    reports = [one for one in await store.reports(task.name) if not aside(one.split)]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
     calls: dict[Outcome, int] = {}
     for record in await store.records(task.name, LOOK_BACK):
-        calls[record.outcome] = calls.get(record.outcome, 0) + 1
+        if record.caller != CALLER:  # what a teacher is asked is no traffic
+            calls[record.outcome] = calls.get(record.outcome, 0) + 1
     lately = await holdout_trend(task, store)
     return Facts(
         rows=dataset.counts if dataset else {},
@@ -171,11 +182,6 @@ async def _on_its_way(releases: Sequence[Release], settings: Settings, store: St
     }
 
 
-def _aside(split: str) -> bool:
-    """Whether a report on that split is none of candidates side by side."""
-    return split in (HOLDOUT, PINNED) or ADVERSARIAL in split
-
-
 def standing(task: Task, facts: Facts) -> Standing:
     """Places the task on the roadmap. Pure."""
     needs = (_assessment(task, facts), _validation(task, facts), _infrastructure(task, facts), _pilot(task, facts),
@@ -197,10 +203,22 @@ def standing(task: Task, facts: Facts) -> Standing:
 
 
 def _assessment(task: Task, facts: Facts) -> tuple[Need, ...]:
-    demands = ", ".join(f"{key} = {value:g}" for key, value in task.acceptance.items())
-    rows = facts.total_rows
     if facts.arrived:
         return (Need(what="rows, criteria and candidates", found="where the release was made", met=True),)
+    return (*_suits(task, facts), *_begun(task, facts))
+
+
+def _suits(task: Task, facts: Facts) -> tuple[Need, ...]:
+    """Asked for where it is known that it does not hold: what is not known yet keeps nobody from collecting rows."""
+    if not facts.unfit:
+        return ()
+    command = f"insource status {task.name} --suitability"
+    return (Need(what="a task for a small model", found=facts.suits, met=False, command=command),)
+
+
+def _begun(task: Task, facts: Facts) -> tuple[Need, ...]:
+    demands = ", ".join(f"{key} = {value:g}" for key, value in task.acceptance.items())
+    rows = facts.total_rows
     return (
         Need(
             what=f"{ROWS:,} labelled rows ({BETTER:,} are better)",

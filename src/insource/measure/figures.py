@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from insource import stats
 from insource.measure import scorers
 from insource.measure.run import Answered
+from insource.measure.similar import similar, similarity
 from insource.nouns import Example, Prediction, Score, Task
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,8 @@ def metrics(task: Task) -> list[Metric]:
     elif task.kind == "extract":
         found = [Metric("f1", "ratio"), Metric("exact", "share", scorers.whole(task))]
     else:
-        found = [Metric("exact", "share", scorers.whole(task)), Metric("token_f1", "mean", scorers.token_f1())]
+        found = [Metric("exact", "share", scorers.whole(task)), Metric("token_f1", "mean", scorers.token_f1()),
+                 Metric("similarity", "mean", similar)]  # fmt: skip
     return sorted(found, key=lambda metric: metric.name != task.metric)
 
 
@@ -104,6 +106,8 @@ def _ratio(name: str, of: Statistic, n: int, slice: str | None) -> Score | None:
     if np.isnan(value):
         return None
     low, high = stats.bootstrap(of, n, draws=draws(n), kind="basic")
+    if low == high and value in (0.0, 1.0):  # rows all alike: what is drawn of them is no interval
+        low, high = stats.wilson(value * n, n)
     # Only the mean depth of a taxonomy goes above 1.
     high = min(high, 1.0) if value <= 1 else high
     return Score(metric=name, slice=slice, value=value, low=max(0.0, min(low, value)), high=max(high, value), n=n)
@@ -138,7 +142,19 @@ def _extract(task: Task, rows: Rows) -> list[Score | None]:
 
 
 def _generate(task: Task, rows: Rows) -> list[Score | None]:
-    return _slices(task, rows)
+    return [_by_chance(rows), *_slices(task, rows)]
+
+
+def _by_chance(rows: Rows) -> Score | None:
+    """The similarity of each answer to the next row's target: what texts of this task have in common anyway."""
+    said = [row for row in rows if row.prediction is not None and row.example.target.get("text") is not None]
+    marks = [
+        similarity(other.example.target["text"], scorers.said(row.prediction, "text"))
+        for row, other in zip(said, [*said[1:], *said[:1]], strict=True)
+        if row.prediction is not None and other is not row
+    ]
+    known = np.array([np.nan if mark is None else mark for mark in marks], dtype=np.float64)
+    return _scored(Metric("similarity_by_chance", "mean"), known, None)
 
 
 def _shares(counts: Floats, slice: str | None) -> list[Score | None]:

@@ -8,6 +8,8 @@ from markupsafe import Markup
 
 from insource.measure import charts, words
 from insource.measure.figures import metrics
+from insource.measure.rated_page import people
+from insource.measure.robust_page import attacks
 from insource.nouns import Candidate, JsonObject, Pair, Report, Score, Task, visible
 
 SHARES = ("accuracy", "macro_f1", "path_accuracy", "exact", "f1", "precision", "recall", "token_f1", "level_accuracy")
@@ -32,6 +34,8 @@ def html(report: Report, task: Task) -> str:
         report=report,
         task=task,
         winner=winner,
+        attacks=attacks(report),
+        people=people(report),
         scores=[_chart(report, one.name, winner) for one in metrics(task) if _measured(report, one.name)],
         pairs=_pairs(report, task),
         parts=_parts(report, task),
@@ -114,7 +118,10 @@ def _slices(report: Report, task: Task) -> list[JsonObject]:
     """One line a tag value: the leading share of each candidate on the rows that have it."""
     metric = next(metric.name for metric in metrics(task) if metric.kind == "share")
     tags = dict.fromkeys(
-        score.slice for c in report.candidates for score in c.scores if score.slice and "=" in score.slice
+        score.slice
+        for c in report.candidates
+        for score in c.scores
+        if score.metric == metric and score.slice and "=" in score.slice
     )
     return [{"tag": tag, "scores": [c.score(metric, tag) for c in report.candidates]} for tag in tags]
 

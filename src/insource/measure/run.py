@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from insource.errors import Blocked, EngineError
-from insource.nouns import Example, Prediction, Record, Request, Task, ask
+from insource.nouns import Example, Outcome, Prediction, Record, Request, Task, ask
 
 Answer = Callable[[Request], Awaitable[Record]]
 Progress = Callable[[str, int, int], None]
@@ -20,6 +20,7 @@ ALONE, ALONE_S, ALONE_LEAST = 100, 10.0, 5
 WORK_AHEAD_MS = 2000.0
 FEWEST, MOST = 4, 128
 GIVE_UP = 10
+GIVEN: tuple[Outcome, ...] = ("answered", "escalated")
 PATIENCE_S = 600.0
 
 
@@ -27,7 +28,8 @@ PATIENCE_S = 600.0
 class Answered:
     """What became of one row. `prediction` is None when no engine answered: the row is then not scored.
 
-    `place` is the row's place in the split, by which candidates are paired.
+    `place` is the row's place in the split, by which candidates are paired. `given` says that the answer left by
+    itself, under the rule that serves, and `threshold` what confidence that demanded.
     """
 
     place: int
@@ -35,6 +37,8 @@ class Answered:
     prediction: Prediction | None
     usd: float = 0.0
     error: str = ""
+    given: bool = False
+    threshold: float | None = None
 
     @property
     def valid(self) -> bool:
@@ -57,7 +61,7 @@ async def ask_all(
     """The answers to `examples`, given as (place, row). An engine's error leaves a row unanswered.
 
     The first call warms up and is not timed where there are more. Raises the engine's error when the first five calls,
-    or ten in a row, or all of them failed: the candidate is then down.
+    or ten in a row (and as many as were asked at once), or all of them failed: the candidate is then down.
     """
     asking = _Asking(task, answer, what, progress, len(examples))
     order = list(examples)
@@ -106,6 +110,7 @@ class _Asking:
     total: int
     rows: list[Answered] = field(default_factory=list)
     failures: int = 0
+    patience: int = GIVE_UP
     error: EngineError | Blocked | None = None
     began: float = field(default_factory=time.perf_counter)
 
@@ -125,7 +130,9 @@ class _Asking:
             row = Answered(place, example, None, error=f"{error.code}: {error}")
         else:
             self.failures, latency = 0, (time.perf_counter() - started) * 1000
-            row = Answered(place, example, record.answer, usd=record.usd)
+            demanded = record.attempts[-1].decision.threshold if record.attempts else None
+            given = record.outcome in GIVEN
+            row = Answered(place, example, record.answer, usd=record.usd, given=given, threshold=demanded)
         self.rows.append(row)
         rate = self.done / max(time.perf_counter() - self.began, 1e-9)
         self.progress(f"{self.what} · {rate:,.1f} rows/s", self.done, self.total)
@@ -133,12 +140,14 @@ class _Asking:
 
     async def together(self, waiting: Iterator[tuple[int, Example]], at_once: int) -> None:
         """Asks what waits, `at_once` rows at a time, until none is left or the candidate is down."""
+        # A failure is quick: of calls under way at once all that fail may end before the first that is answered.
+        self.patience = GIVE_UP + at_once
 
         async def work() -> None:
             for place, example in waiting:
-                if self.failures >= GIVE_UP:
-                    return
                 await self.one(place, example)
+                if self.failures >= self.patience:
+                    return
 
         workers = [asyncio.ensure_future(work()) for _ in range(at_once)]
         try:
@@ -150,7 +159,7 @@ class _Asking:
     def check(self, *, over: bool = False) -> None:
         """Raises the last error when the candidate is down; once it is `over`, when nothing was answered."""
         none_yet = self.failures == self.done and (over or self.done == ALONE_LEAST)
-        if self.error is not None and (self.failures >= GIVE_UP or none_yet):
+        if self.error is not None and (self.failures >= self.patience or none_yet):
             raise self.error
 
 

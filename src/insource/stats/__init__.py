@@ -39,7 +39,9 @@ from insource.stats.selective import (
     thresholds_for_risks,
 )
 from insource.stats.shift import Shift, shifts
+from insource.stats.student import student_interval, student_quantile
 from insource.stats.trend import Trend, trend
+from insource.stats.two_samples import share_difference
 
 __all__ = [
     "Agreement",
@@ -74,7 +76,10 @@ __all__ = [
     "resample",
     "risk_coverage",
     "scaled",
+    "share_difference",
     "shifts",
+    "student_interval",
+    "student_quantile",
     "threshold_for_risk",
     "thresholds_for_risks",
     "trend",

@@ -20,7 +20,7 @@ from insource.store.thread import sqlite_engine, translated
 from insource.store.workspace import workspace_files
 
 DATABASE = "insource.db"
-FOLDERS = ("blobs", "releases", "signatures")
+FOLDERS = ("blobs", "releases", "signatures", "loads")
 WORKSPACE = "workspace"
 
 

@@ -12,8 +12,10 @@ from insource.store.spending import sum_up
 from insource.store.tables import (
     ALERT,
     API_KEY,
+    DECLARATION,
     ENTRY,
     LEASE,
+    LESSON,
     METADATA,
     MIGRATION,
     OPEN_CALL,
@@ -88,6 +90,15 @@ def _tightenings(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[TIGHTENING])
 
 
+def _lessons(connection: Connection) -> None:
+    """What teachers were asked and said, and what it cost."""
+    METADATA.create_all(connection, tables=[LESSON])
+
+
+def _declarations(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[DECLARATION])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -98,6 +109,8 @@ MIGRATIONS = (
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
+    Migration(number=11, name="lessons of teachers", apply=_lessons),
+    Migration(number=13, name="declarations", apply=_declarations),
 )
 
 

@@ -44,7 +44,9 @@ from insource.store import (
 from insource.store.alerts import Alerts
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
+from insource.store.declarations import Declarations
 from insource.store.group import GroupCommit
+from insource.store.lessons import Lessons
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
@@ -71,7 +73,8 @@ class Store(Queue):
     """
 
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
-        self.blobs, self.alerts = Blobs(state / "blobs"), Alerts(thread)
+        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
+        self.declarations = Declarations(thread)
         self._state = state
         self._thread = thread
         # a caller may leave while its call waits to be noted: then the end waits beside the beginning
@@ -290,6 +293,10 @@ class Store(Queue):
     async def records(self, task: str | None = None, limit: int = 50) -> list[Record]:
         """The newest records, of one task or of all, newest first."""
         return await self._thread.look(lambda c: records.records(c, task, limit))
+
+    async def outcomes(self, task: str, since: str) -> dict[str, int]:
+        """How many calls of the task ended how, of those from the time `since` (UTC, as records say it) on."""
+        return await self._thread.look(lambda c: search.outcomes(c, task, since))
 
     async def find(self, wanted: Wanted, *, below: int = 0, limit: int = 50) -> Found:
         """Records that somebody looks for, newest first, those before the place `below`."""
