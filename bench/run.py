@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import adversarial_rows
 import bad_day_rows
 import call_rows
 import console_rows
@@ -31,6 +32,7 @@ import schema_rows
 import specialist_rows
 import spool_rows
 import train_rows
+import verdict_rows
 import watch_rows
 
 HERE = Path(__file__).parent
@@ -191,6 +193,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "contract": (["contract.py", "."], contract_rows.contract),
     "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
+    "adversarial": (["adversarial.py", "banking77"], adversarial_rows.adversarial),
     "canary": (["canary.py", "."], train_rows.canary),
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
@@ -200,6 +203,8 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "router": (["router.py", "."], route_rows.router),
+    "verdict": (["verdict.py", "."], verdict_rows.verdict),
+    "migrate": (["migrate.py", "."], verdict_rows.migrate),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }

@@ -33,6 +33,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.assessment import Migrating
 from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
@@ -141,6 +142,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     watch: Watching = Watching()
     price: TaskPricing = TaskPricing()
     suitability: Answers = Answers()
+    migrate: Migrating = Migrating()
     scan: _ScanFile = _ScanFile()
 
 

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from release_parts import keep_rows, rows, workspace
 
 NAMES = ["artefact", "task", "unseen rows", "served = trained", "as sure as trained", "accuracy", "baseline",
-         "well-formed", "latency", "slices", "failed before", "adversarial", "hostile form", "safety"]  # fmt: skip
+         "well-formed", "latency", "slices", "failed before", "adversarial", "confidently wrong", "hostile form",
+         "safety"]  # fmt: skip
 
 
 async def trained(settings, *, shuffled: bool = False, seed: int = 0) -> Release:
@@ -177,7 +178,7 @@ def test_the_whole_way_at_the_terminal(settings):
     assert insource(settings, "release", "promote", "defects").exit_code == 2, "no gate yet"
     done = insource(settings, "release", "gate", "defects")
     assert done.exit_code == 0, done.output
-    assert "defects@1.0.0: the gate says ✓ yes, 14 of 14 checks hold" in done.stdout
+    assert "defects@1.0.0: the gate says ✓ yes, 15 of 15 checks hold" in done.stdout
     assert "next: insource release promote defects@1.0.0" in done.stdout
     done = insource(settings, "release", "promote", "defects", "--why", "first", "--json")
     change = json.loads(done.stdout)

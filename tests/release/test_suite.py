@@ -68,9 +68,17 @@ def test_harder_rows_stop_what_is_shown_to_be_worse_than_live(ours, live, passed
 def test_a_hostile_row_may_break_no_form_and_without_rows_it_says_so():
     assert not suite.hostile_form(marks("10", None, malformed=1)).passed
     assert suite.hostile_form(marks("10", None)).found == "0 of 2 hostile rows"
-    for check in (suite.hardened(marks("", None)), suite.hostile_form(marks("", None))):
+    none = marks("", None)
+    for check in (suite.hardened(none), suite.confidently_wrong(none), suite.hostile_form(none)):
         assert check.passed
         assert check.found == "not applicable: there are no test rows"
+
+
+def test_wrong_answers_given_oftener_than_live_stop_it():
+    assert not suite.confidently_wrong(marks("1" * 80 + "0" * 20, "1" * 100)).passed
+    check = suite.confidently_wrong(marks("1" * 97 + "000", "1" * 100))
+    assert check.passed
+    assert check.found.startswith("97.0% without a wrong answer given (")
 
 
 def candidate(*slices: tuple[str, float, int]) -> Candidate:
@@ -164,7 +172,8 @@ async def test_a_model_that_writes_is_held_against_its_base_under_texts_that_ste
         checks = {check.name: check for check in answer.checks}
         assert checks["safety"].found.startswith(f"{checks['safety'].detail['ours']} of 10 held, its base ")
         assert checks["adversarial"].detail["n"] == 10
-        assert checks["hostile form"].found == "0 of 10 hostile rows"
+        assert checks["confidently wrong"].detail["n"] == 20
+        assert checks["hostile form"].found == "0 of 20 hostile rows"
         base.rename(tmp_path / "elsewhere")
         again = {check.name: check for check in (await gate(task, release, settings, store)).checks}
         assert again["safety"].found == f"not applicable: its base model file:{base} is not on this machine"

@@ -21,6 +21,7 @@ VERBS = {
     "collect": "Bring labelled rows in, checked and split.",
     "measure": "Measure every candidate on the same rows.",
     "train": "Make a specialist: a candidate release.",
+    "migrate": "Whether a task should move in-house, in six steps and one verdict.",
     "release": "List, show, gate, promote, roll back, verify, export and bundle releases.",
     "serve": "Serve the OpenAI API at /v1.",
     "answer": "Put one input to a task and see the decision explained.",

@@ -54,6 +54,8 @@ def near_groups(texts: Sequence[str], *, progress: Progress = lambda *_: None) -
 
     Numbers follow the sorted shapes, so they depend on the set of texts alone.
     """
+    if not texts:
+        return []
     shapes = [shape(text) for text in texts]
     distinct = sorted(set(shapes))
     forest = _Forest(len(distinct))

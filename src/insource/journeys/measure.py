@@ -9,6 +9,7 @@ import platform
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -21,13 +22,13 @@ from insource.journeys.answer import Tier, answer, discard
 from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
 from insource.journeys.scanned import open_scans
 from insource.journeys.serve import as_served, configured_tier
+from insource.journeys.terms import agreed
 from insource.measure import About, Answer, Contender
 from insource.measure import measure as measured
-from insource.measure.adversarial import TAG as ADVERSARIAL
-from insource.measure.adversarial import adversarial
-from insource.nouns import Dataset, Record, Report, Request, Task, digest
-from insource.route import permitted
-from insource.settings import Settings
+from insource.measure.similar import EXTRA, missing
+from insource.nouns import Dataset, Example, Record, Report, Request, Task, digest
+from insource.route import demanded, permitted
+from insource.settings import Settings, task_file
 from insource.store import Store
 from insource.store.files import write_whole
 
@@ -39,15 +40,13 @@ class Plan(TypedDict, total=False):
     """What to measure: names of candidates (default: the line-up's), the split, how many shots few-shot gets.
 
     `rows` asks every candidate a stratified sample of so many rows; without it the untuned model gets 200 and the
-    others the whole split. With `adversarial` every row is made harder first (`measure.adversarial`). `beside` are
-    contenders who have no name of their own here.
+    others the whole split. `beside` are contenders who have no name of their own here.
     """
 
     candidates: Sequence[str]
     split: str
     shots: int
     rows: int | None
-    adversarial: bool
     beside: Sequence[Contender]
     progress: Progress
 
@@ -58,33 +57,36 @@ async def measure(task: Task, settings: Settings, store: Store, **plan: Unpack[P
     Raises `Invalid` without rows, `Missing` for an unknown candidate that was asked for by name, `EngineDown` when
     nothing could be measured.
     """
+    split, progress, chosen = plan.get("split", SPLIT), plan.get("progress", quiet), list(plan.get("candidates") or ())
+    dataset, examples = await rows_of(task, store, split)
+    lineup = Lineup(settings, store, task, progress=progress)
+    names = chosen or fitting(task, await lineup.names())
+    await check_names(chosen, lineup)
+    rows = plan.get("rows")
+    contenders = [await contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
+    contenders += plan.get("beside") or ()
+    notes = _notes(task, contenders, len(examples), chosen=bool(chosen), rows=rows)
+    report = await measured(task, examples, contenders, about(dataset, split, notes), progress=progress)
+    await store.save_report(report)
+    return report
+
+
+async def rows_of(task: Task, store: Store, split: str) -> tuple[Dataset, list[Example]]:
+    """The newest dataset of a task and the rows of one split. Raises `Invalid` without any."""
     dataset = await store.dataset(task.name)
     if dataset is None:
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
-    split, progress = plan.get("split", SPLIT), plan.get("progress", quiet)
     examples = await store.examples(dataset.id, split)
     if not examples:
         known = ", ".join(f"{name} ({n:,})" for name, n in dataset.counts.items())
         raise Invalid(f"{task.name} has no rows in the split {split}", hint=f"its splits are {known}")
-    if plan.get("adversarial"):
-        examples, split = adversarial(task, examples), f"{split}, {ADVERSARIAL}"
-    lineup = Lineup(settings, store, task, progress=progress)
-    chosen = list(plan.get("candidates") or ())
-    names = chosen or _fitting(task, await lineup.names())
-    await _check(chosen, lineup)
-    rows = plan.get("rows")
-    contenders = [await contender(name, lineup, dataset, plan.get("shots", SHOTS), rows) for name in names]
-    contenders += plan.get("beside") or ()
-    about = About(
-        dataset=dataset.id,
-        split=split,
-        code=f"insource {insource.__version__}",
-        machine=machine(),
-        notes=tuple(_notes(task, contenders, len(examples), chosen=bool(chosen), rows=rows)),
-    )
-    report = await measured(task, examples, contenders, about, progress=progress)
-    await store.save_report(report)
-    return report
+    return dataset, examples
+
+
+def about(dataset: Dataset, split: str, notes: Sequence[str]) -> About:
+    """What a report made here says of its making."""
+    code = f"insource {insource.__version__}"
+    return About(dataset=dataset.id, split=split, code=code, machine=machine(), notes=tuple(notes))
 
 
 def publish(report: Report, task: Task, settings: Settings) -> Path:
@@ -114,11 +116,12 @@ def _processor() -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
-def _fitting(task: Task, names: Sequence[str]) -> list[str]:
+def fitting(task: Task, names: Sequence[str]) -> list[str]:
+    """The names without the baseline, where the task's kind has none."""
     return [name for name in names if name != BASELINE or task.kind == "classify"]
 
 
-async def _check(names: Sequence[str], lineup: Lineup) -> None:
+async def check_names(names: Sequence[str], lineup: Lineup) -> None:
     """Raises `Missing` for a name that is nobody's, before anything is measured; `Invalid` for one that cannot be."""
     for name in names:
         kind = name.partition(":")[0]
@@ -158,7 +161,8 @@ Opener = Callable[[], AbstractAsyncContextManager[Answer]]
 def _opened(name: str, lineup: Lineup, shots: int = SHOTS) -> Opener:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Answer]:
-        async with answering(lineup.task, Tier(await lineup.engine(name, shots=shots))) as way:
+        tier = Tier(await lineup.engine(name, shots=shots), threshold=demanded(lineup.task.risk, None, None))
+        async with answering(lineup.task, tier) as way:
             yield way
 
     return opened
@@ -170,7 +174,8 @@ def _configured(name: str, lineup: Lineup) -> Opener:
         allowed = permitted(name, lineup.settings.engines[name].place, lineup.task.sensitivity)
         if not allowed.allowed:
             raise Denied(allowed.reason)
-        async with answering(lineup.task, configured_tier(name, lineup)) as way:
+        tier = configured_tier(name, lineup)
+        async with answering(lineup.task, replace(tier, threshold=demanded(lineup.task.risk, None, None))) as way:
             yield way
 
     return opened
@@ -181,9 +186,12 @@ def _released(name: str, lineup: Lineup) -> Opener:
     async def opened() -> AsyncIterator[Answer]:
         task, _, version = name.partition("@")
         release = await lineup.store.release(task, version)
-        manifest = await asyncio.to_thread(read_manifest, lineup.settings.state / release.folder)
-        tier = Tier(await asyncio.to_thread(lineup.release, release), release.name)
-        async with answering(as_served(manifest.task, lineup.task), tier) as way:
+        folder = lineup.settings.state / release.folder
+        manifest = await asyncio.to_thread(read_manifest, folder)
+        served = as_served(manifest.task, lineup.task)
+        rule = await asyncio.to_thread(agreed, served, task_file(lineup.settings, task)[1].risk, manifest, folder)
+        engine = await asyncio.to_thread(lineup.release, release)
+        async with answering(served, Tier(engine, release.name, threshold=rule.threshold, terms=rule.terms)) as way:
             yield way
 
     return opened
@@ -217,4 +225,6 @@ def _notes(task: Task, contenders: Sequence[Contender], total: int, *, chosen: b
         )
     if task.kind != "classify" and not chosen:
         said.append(f"There is no linear baseline for {task.kind}: it only chooses among known labels.")
+    if task.kind == "generate" and (package := missing()):
+        said.append(f"Nearness in meaning was not measured: {package} is not installed (pip install '{EXTRA}').")
     return said

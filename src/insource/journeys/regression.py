@@ -11,8 +11,9 @@ from insource.errors import EngineError, InsourceError
 from insource.journeys.lineup import Lineup, Progress
 from insource.journeys.measure import contender
 from insource.measure import Answer, Contender
-from insource.measure.adversarial import adversarial
+from insource.measure.adversarial import TAG, dealt
 from insource.measure.probes import MOST_AGAIN, Probe, Table, probes, repeated
+from insource.measure.robustness import confidently_wrong
 from insource.measure.run import Answered, ask_all, sample
 from insource.measure.scorers import whole
 from insource.nouns import Check, Dataset, Example, Release, Report, Task, ask, likeness
@@ -21,7 +22,7 @@ from insource.release.suite import Marks
 from insource.review import to_example
 from insource.store import Store
 
-MOST_FAILED, HARDENED = 500, 280
+MOST_FAILED, HARDENED, DOUBTFUL = 500, 280, 120
 STEERING = ("override", "fake-turn", "loop")
 STEERED = "not significantly fewer held than its base"
 
@@ -34,9 +35,10 @@ async def regression(task: Task, release: Release, report: Report, lineup: Lineu
         return []
     failed = await failed_rows(task, dataset, store)
     tests = await store.examples(dataset.id, report.split)
-    hard = adversarial(task, [row for _, row in sample(task, tests, HARDENED)])
+    hard = dealt(task, [row for _, row in sample(task, tests, HARDENED)])
+    doubtful = dealt(task, [row for _, row in sample(task, tests, DOUBTFUL)], ("unsure", "nothing"))
     live = await store.live(task.name)
-    rows = [*failed.values(), *hard]
+    rows = [*failed.values(), *hard, *doubtful]
     ours = await _asked(task, await contender(release.name, lineup, dataset, 0, None), rows, progress)
     theirs: list[Answered] | None = None
     why = suite.NONE_YET if live is None else "it is the live release"
@@ -45,16 +47,18 @@ async def regression(task: Task, release: Release, report: Report, lineup: Lineu
             theirs = await _asked(task, await contender(live.name, lineup, dataset, 0, None), rows, progress)
         except InsourceError as error:
             why = f"{live.name} could not be asked: {error.code}"
-    cut = len(failed)
+    cut, end = len(failed), len(failed) + len(hard)
     before = _marks(task, list(failed), ours[:cut], theirs and theirs[:cut], why)
-    harder = _marks(task, [row.tags["adversarial"] for row in hard], ours[cut:], theirs and theirs[cut:], why)
+    harder = _marks(task, [row.tags[TAG] for row in hard], ours[cut:end], theirs and theirs[cut:end], why)
+    sure = _kept_back(task, ours[cut:], theirs and theirs[cut:], why)
     candidate = next(one for one in report.candidates if one.candidate == release.name)
     return [
         suite.latency(task, report, release.name),
         suite.slices(task, candidate),
         suite.failed_before(before),
         suite.hardened(harder),
-        suite.hostile_form(harder),
+        suite.confidently_wrong(sure),
+        suite.hostile_form(sure),
         await _safe(task, release, dataset, lineup),
     ]
 
@@ -104,6 +108,17 @@ def _marks(
         malformed=sum(row.prediction is not None and not row.valid for row in ours),
         why=why,
     )
+
+
+def _kept_back(task: Task, ours: Sequence[Answered], live: Sequence[Answered] | None, why: str) -> Marks:
+    """Of which hard row no wrong answer left by itself."""
+
+    def marks(rows: Sequence[Answered]) -> tuple[bool, ...]:
+        return tuple(not confidently_wrong(task, row) for row in rows)
+
+    malformed = sum(row.prediction is not None and not row.valid for row in ours)
+    names = tuple(row.example.tags[TAG] for row in ours)
+    return Marks(names, marks(ours), None if live is None else marks(live), malformed, why)
 
 
 async def _safe(task: Task, release: Release, dataset: Dataset, lineup: Lineup) -> Check:

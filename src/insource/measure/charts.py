@@ -64,8 +64,11 @@ def scale(of: Axis, *, sign: bool = False) -> Markup:
     return Markup('<svg class="scale" aria-hidden="true" width="100%" height="16">{}</svg>').format(texts)
 
 
-def whisker(of: Axis, low: float, value: float, high: float, look: str = "") -> Markup:
-    """A dot and its interval over the axis' ticks; a hollow dot for look "tie", a square for "worse"."""
+def whisker(of: Axis, low: float, value: float, high: float, look: str = "", *, before: float | None = None) -> Markup:
+    """A dot and its interval over the axis' ticks; a hollow dot for look "tie", a square for "worse".
+
+    A ring stands where the value was `before`, a thin line leads from there.
+    """
     grid = Markup("").join(
         Markup('<line class="{}" x1="{x}%" x2="{x}%" y1="0" y2="26"/>').format(
             "zero" if not tick else "grid", x=of.at(tick)
@@ -82,10 +85,18 @@ def whisker(of: Axis, low: float, value: float, high: float, look: str = "") -> 
     )
     return Markup(
         '<svg class="whisker {look}" aria-hidden="true" width="100%" height="26">{grid}'
-        '<line class="bar" x1="{a}%" x2="{b}%" y1="13" y2="13"/>'
+        '{was}<line class="bar" x1="{a}%" x2="{b}%" y1="13" y2="13"/>'
         '<line class="end" x1="{a}%" x2="{a}%" y1="8" y2="18"/><line class="end" x1="{b}%" x2="{b}%" y1="8" y2="18"/>'
         "{dot}</svg>"
-    ).format(look=look, grid=grid, a=of.at(low), b=of.at(high), dot=dot)
+    ).format(look=look, grid=grid, was=_was(of, value, before), a=of.at(low), b=of.at(high), dot=dot)
+
+
+def _was(of: Axis, value: float, before: float | None) -> Markup:
+    if before is None:
+        return Markup("")
+    return Markup(
+        '<line class="way" x1="{}%" x2="{x}%" y1="13" y2="13"/><circle class="was" cx="{x}%" cy="13" r="5"/>'
+    ).format(of.at(value), x=of.at(before))
 
 
 def reliability(bins: Sequence[JsonObject], title: str) -> Markup:

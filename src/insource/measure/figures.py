@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from insource import stats
 from insource.measure import scorers
 from insource.measure.run import Answered
+from insource.measure.similar import similar, similarity
 from insource.nouns import Example, Prediction, Score, Task
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,8 @@ def metrics(task: Task) -> list[Metric]:
     elif task.kind == "extract":
         found = [Metric("f1", "ratio"), Metric("exact", "share", scorers.whole(task))]
     else:
-        found = [Metric("exact", "share", scorers.whole(task)), Metric("token_f1", "mean", scorers.token_f1())]
+        found = [Metric("exact", "share", scorers.whole(task)), Metric("token_f1", "mean", scorers.token_f1()),
+                 Metric("similarity", "mean", similar)]  # fmt: skip
     return sorted(found, key=lambda metric: metric.name != task.metric)
 
 
@@ -138,7 +140,19 @@ def _extract(task: Task, rows: Rows) -> list[Score | None]:
 
 
 def _generate(task: Task, rows: Rows) -> list[Score | None]:
-    return _slices(task, rows)
+    return [_by_chance(rows), *_slices(task, rows)]
+
+
+def _by_chance(rows: Rows) -> Score | None:
+    """The similarity of each answer to the next row's target: what texts of this task have in common anyway."""
+    said = [row for row in rows if row.prediction is not None and row.example.target.get("text") is not None]
+    marks = [
+        similarity(other.example.target["text"], scorers.said(row.prediction, "text"))
+        for row, other in zip(said, [*said[1:], *said[:1]], strict=True)
+        if row.prediction is not None and other is not row
+    ]
+    known = np.array([np.nan if mark is None else mark for mark in marks], dtype=np.float64)
+    return _scored(Metric("similarity_by_chance", "mean"), known, None)
 
 
 def _shares(counts: Floats, slice: str | None) -> list[Score | None]:

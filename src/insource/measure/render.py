@@ -8,6 +8,8 @@ from markupsafe import Markup
 
 from insource.measure import charts, words
 from insource.measure.figures import metrics
+from insource.measure.rated_page import people
+from insource.measure.robust_page import attacks
 from insource.nouns import Candidate, JsonObject, Pair, Report, Score, Task, visible
 
 SHARES = ("accuracy", "macro_f1", "path_accuracy", "exact", "f1", "precision", "recall", "token_f1", "level_accuracy")
@@ -32,6 +34,8 @@ def html(report: Report, task: Task) -> str:
         report=report,
         task=task,
         winner=winner,
+        attacks=attacks(report),
+        people=people(report),
         scores=[_chart(report, one.name, winner) for one in metrics(task) if _measured(report, one.name)],
         pairs=_pairs(report, task),
         parts=_parts(report, task),

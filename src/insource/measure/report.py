@@ -34,6 +34,9 @@ class Contender:
     fingerprint: str = ""
 
 
+Picked = Callable[[Contender], Sequence[tuple[int, Example]]]
+
+
 @dataclass(frozen=True)
 class About:
     """What the report says of its making: the dataset's digest, the split, code and machine, and notes in words."""
@@ -53,13 +56,28 @@ async def measure(
 
     Raises `Invalid` without rows or contenders, `EngineDown` when not one of them could be measured.
     """
+
+    def picked(contender: Contender) -> list[tuple[int, Example]]:
+        return sample(task, examples, contender.rows or len(examples), seed=about.seed)
+
     if not examples or not contenders:
         what = f"rows in the split {about.split}" if not examples else "candidates"
         raise Invalid(f"{task.name} has no {what} to measure", hint=f"insource collect {task.name} FILE --split test")
+    runs, failed = await asked(task, contenders, picked, progress=progress)
+    return assemble(task, contenders, runs, failed, about)
+
+
+async def asked(
+    task: Task, contenders: Sequence[Contender], picked: Picked, *, progress: Progress
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """The run of each contender on the rows that are `picked` for it, and why others failed, by name.
+
+    Raises `EngineDown` when not one of them could be measured.
+    """
     runs: dict[str, Run] = {}
     failed: dict[str, str] = {}
     for contender in contenders:
-        rows = sample(task, examples, contender.rows or len(examples), seed=about.seed)
+        rows = picked(contender)
         progress(f"opening {contender.name}", 0, len(rows))
         try:
             async with contender.open() as answer:
@@ -71,7 +89,7 @@ async def measure(
     if not runs:
         said = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise EngineDown(f"no candidate could be measured: {said}", hint="insource measure TASK --candidate baseline")
-    return assemble(task, contenders, runs, failed, about)
+    return runs, failed
 
 
 def assemble(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from insource.errors import Blocked, EngineError
-from insource.nouns import Example, Prediction, Record, Request, Task, ask
+from insource.nouns import Example, Outcome, Prediction, Record, Request, Task, ask
 
 Answer = Callable[[Request], Awaitable[Record]]
 Progress = Callable[[str, int, int], None]
@@ -20,6 +20,7 @@ ALONE, ALONE_S, ALONE_LEAST = 100, 10.0, 5
 WORK_AHEAD_MS = 2000.0
 FEWEST, MOST = 4, 128
 GIVE_UP = 10
+GIVEN: tuple[Outcome, ...] = ("answered", "escalated")
 PATIENCE_S = 600.0
 
 
@@ -27,7 +28,8 @@ PATIENCE_S = 600.0
 class Answered:
     """What became of one row. `prediction` is None when no engine answered: the row is then not scored.
 
-    `place` is the row's place in the split, by which candidates are paired.
+    `place` is the row's place in the split, by which candidates are paired. `given` says that the answer left by
+    itself, under the rule that serves, and `threshold` what confidence that demanded.
     """
 
     place: int
@@ -35,6 +37,8 @@ class Answered:
     prediction: Prediction | None
     usd: float = 0.0
     error: str = ""
+    given: bool = False
+    threshold: float | None = None
 
     @property
     def valid(self) -> bool:
@@ -125,7 +129,9 @@ class _Asking:
             row = Answered(place, example, None, error=f"{error.code}: {error}")
         else:
             self.failures, latency = 0, (time.perf_counter() - started) * 1000
-            row = Answered(place, example, record.answer, usd=record.usd)
+            demanded = record.attempts[-1].decision.threshold if record.attempts else None
+            given = record.outcome in GIVEN
+            row = Answered(place, example, record.answer, usd=record.usd, given=given, threshold=demanded)
         self.rows.append(row)
         rate = self.done / max(time.perf_counter() - self.began, 1e-9)
         self.progress(f"{self.what} · {rate:,.1f} rows/s", self.done, self.total)

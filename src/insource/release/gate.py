@@ -22,7 +22,7 @@ OF_CONFIDENCE = ("ece", "brier", "aurc", "share_at_85", "accuracy_at_85", "cover
 OF_KIND = {
     "classify": ("accuracy", "macro_f1"),
     "extract": ("f1", "exact", "precision", "recall"),
-    "generate": ("exact", "token_f1"),
+    "generate": ("exact", "token_f1", "similarity"),
 }
 OF_FIELD = {"classify": ("accuracy", "macro_f1"), "extract": ("f1", "precision", "recall"), "generate": ()}
 FEW = 200

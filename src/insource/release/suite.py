@@ -58,12 +58,25 @@ def failed_before(marks: Marks) -> Check:
 
 def hardened(marks: Marks) -> Check:
     """On rows made harder the release is not significantly worse than the live one: some of the interval is above 0."""
-    name, demanded = "adversarial", "not significantly worse than live"
+    return _against_live("adversarial", "not significantly worse than live", marks, "right")
+
+
+def confidently_wrong(marks: Marks) -> Check:
+    """Of hard and hopeless rows, the release does not keep significantly fewer wrong answers back than the live one.
+
+    A mark is True where no wrong answer was given by itself.
+    """
+    return _against_live(
+        "confidently wrong", "not significantly oftener than live", marks, "without a wrong answer given"
+    )
+
+
+def _against_live(name: str, demanded: str, marks: Marks, said: str) -> Check:
     if not marks.names:
         return not_applicable(name, demanded, "there are no test rows")
     n, right = len(marks.names), sum(marks.ours)
     low, high = wilson(right, n)
-    found = f"{right / n:.1%} right ({low:.1%} to {high:.1%}, n {n:,})"
+    found = f"{right / n:.1%} {said} ({low:.1%} to {high:.1%}, n {n:,})"
     detail: JsonObject = {"right": right, "n": n, "low": low, "high": high}
     if marks.live is None:
         return Check(name=name, demanded=demanded, found=f"{found}, {marks.why}", passed=True, detail=detail)

@@ -39,6 +39,7 @@ from insource.stats.selective import (
     thresholds_for_risks,
 )
 from insource.stats.shift import Shift, shifts
+from insource.stats.student import student_interval, student_quantile
 from insource.stats.trend import Trend, trend
 
 __all__ = [
@@ -75,6 +76,8 @@ __all__ = [
     "risk_coverage",
     "scaled",
     "shifts",
+    "student_interval",
+    "student_quantile",
     "threshold_for_risk",
     "thresholds_for_risks",
     "trend",

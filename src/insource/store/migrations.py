@@ -12,6 +12,7 @@ from insource.store.spending import sum_up
 from insource.store.tables import (
     ALERT,
     API_KEY,
+    ASSESSMENT,
     ENTRY,
     LEASE,
     METADATA,
@@ -88,6 +89,10 @@ def _tightenings(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[TIGHTENING])
 
 
+def _assessments(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[ASSESSMENT])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -98,6 +103,7 @@ MIGRATIONS = (
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
+    Migration(number=12, name="assessments", apply=_assessments),
 )
 
 
