@@ -4,8 +4,8 @@
 
 In each case a frontier and an own way, both scripted, answer the same 400 rows through the path that serves, at an
 accuracy that is known; the frontier's price, the machine's rate, what one machine bears and what people cost are drawn
-by chance. Their answers are kept and told from as those of any run of `insource migrate`. The volume is then raised, by
-a twentieth at a time, until the verdict turns from stay to go, and that place is narrowed down by bisection. Beside it
+by chance. Their answers are kept and told from as those of any run of `insource migrate`. The volume is then raised, a
+machine at a time, until the verdict turns from stay to go, and that place is narrowed down by bisection. Beside it
 stands the break-even by arithmetic of its own: for k = 1, 2, … machines the calls a day at which k machines and people
 cost what the frontier does. With --inferior an own way that is worse by exactly the margin is judged at a volume at
 which it would be far cheaper: how often it is a go all the same.
@@ -42,7 +42,7 @@ from insource.settings import Settings
 from insource.stats import clopper_pearson, clopper_pearson_upper
 from insource.store import Store
 
-ROWS, MARGIN, STEP, MOST = 400, 0.02, 1.05, 3e7
+ROWS, MARGIN, MACHINES, MOST = 400, 0.02, 300, 3e7
 LABELS = ("up", "down", "level", "none")
 WORDS_IN = 8  # words of a text: what a scripted engine counts as tokens
 DAYS = 365 / 12
@@ -68,13 +68,11 @@ class World(NamedTuple):
 
     def break_even(self) -> float | None:
         """The fewest calls a day at which the own way is not dearer: by arithmetic, machine by machine."""
-        for count in range(1, 10_000):
+        for count in range(1, MACHINES + 1):
             at = (self.people + count * self.usd_hour * 24 * DAYS) / (self.usd_call * DAYS)
             fewest = (count - 1) * self.carries
             if at <= count * self.carries:
                 return max(at, fewest)
-            if fewest > MOST:
-                break
         return None
 
 
@@ -197,16 +195,20 @@ def able(seen: Played) -> bool:
 
 
 def turned(seen: Played) -> float | None:
-    """The fewest calls a day at which the verdict is go; None where it never is."""
-    low, high = 1.0, 1.0
-    while at(seen, high).word != "go":
-        low, high = high, high * STEP
-        if high > MOST:
-            return None
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if at(seen, middle).word == "go" else (middle, high)
-    return high
+    """The fewest calls a day at which the verdict is go; None where it is not with `MACHINES` machines either.
+
+    Between two numbers of machines both bills are straight lines, so that the verdict turns once at most.
+    """
+    carries = seen.case.carries
+    for count in range(MACHINES):
+        low, high = count * carries * (1 + 1e-9) + 1e-6, (count + 1) * carries
+        if at(seen, high).word != "go":
+            continue
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if at(seen, middle).word == "go" else (middle, high)
+        return high
+    return None
 
 
 async def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -225,9 +227,9 @@ async def run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if not able(seen):
                 never += 1
                 inferior_far += at(seen, MOST).word == "go"
-            elif expected is not None and 1.0 < expected <= MOST / STEP:
+            elif expected is not None:
                 flips.append({"expected": expected, "found": turned(seen) or math.inf})
-            elif expected is None and turned(seen) is not None:
+            elif turned(seen) is not None:
                 flips.append({"expected": math.inf, "found": 0.0})
             _tell(len(flips), given.cases, started)
         for number in range(given.inferior):

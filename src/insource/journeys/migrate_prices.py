@@ -3,12 +3,12 @@
 from insource.journeys.price import Asked, price
 from insource.nouns import PREMISES, Task
 from insource.nouns.assessment import Prices
-from insource.nouns.pricing import ApiPrice, Paid
-from insource.price.cost import Fleet, Option, curve
+from insource.nouns.pricing import ApiPrice
+from insource.price.cost import Option, curve
 from insource.settings import Settings, task_file
 from insource.store import Store
 
-CALLS = "calls a day"
+CALLS, USUAL = "calls a day", "on_demand"
 # what the run measures itself
 OF_THE_RUN = ("reviewed share", "reviewed share of an API's", "escalated share", "calls a machine answers")
 
@@ -16,14 +16,15 @@ OF_THE_RUN = ("reviewed share", "reviewed share of an API's", "escalated share",
 async def prices(task: Task, settings: Settings, store: Store, today: str) -> Prices:
     """The prices of the workspace and the task, `today` (YYYY-MM-DD). Raises as `price` does.
 
-    The machine is the one that the task's file names, else the one that costs least; spot capacity, which can be taken
-    away, only where it is named.
+    The machine is the one that the task's file names, paid as it says; else the one that costs least on demand, which
+    nobody has to buy or to promise anything for.
     """
     _, file = task_file(settings, task.name)
     calls = None if file.price.calls_per_day is not None else file.suitability.calls_per_day
     found = await price(task, settings, store, Asked(calls_per_day=calls), today)
-    own = [option for option in found.options if option.fleet is not None and _stands(option.fleet, file.price.paid)]
-    cheapest = min(own, key=lambda option: curve(option, found.use, found.months).at(found.use.calls_per_day))
+    own = [option for option in found.options if option.fleet is not None]
+    usual = [option for option in own if option.fleet is not None and option.fleet.paid == (file.price.paid or USUAL)]
+    cheapest = min(usual or own, key=lambda option: curve(option, found.use, found.months).at(found.use.calls_per_day))
     fleet = cheapest.fleet
     assert fleet is not None  # noqa: S101 - chosen so
     said = {one.name: one for one in found.known}
@@ -44,10 +45,6 @@ async def prices(task: Task, settings: Settings, store: Store, today: str) -> Pr
         ),
         doubts=found.warnings,
     )
-
-
-def _stands(fleet: Fleet, paid: Paid | None) -> bool:
-    return fleet.paid != "spot" or paid == "spot"
 
 
 def _listed(options: tuple[Option, ...], settings: Settings) -> dict[str, ApiPrice]:

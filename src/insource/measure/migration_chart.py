@@ -69,7 +69,7 @@ def _dot(dot: Dot, x: float, at: Sequence[float]) -> Markup:
     )
     side, anchor = (-9, "end") if x > W - RIGHT - 24 else (9, "start")
     number = _text(x + side, value - 7, str(dot.number), anchor, "name")
-    return Markup('<g class="way {}">{}{}{}</g>').format(dot.look or "other", line, shape, number)
+    return Markup('<g class="spot {}">{}{}{}</g>').format(dot.look or "other", line, shape, number)
 
 
 def _text(x: float, y: float, words: str, anchor: str, look: str = "") -> Markup:
