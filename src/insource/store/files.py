@@ -71,14 +71,14 @@ def settle(path: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str | bytes) -> None:
     """Writes the file under another name and then moves it there. Raises `StoreError`."""
     part = path.with_name(f".{path.name}.part")
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # a CSV has its own line ends already
-            part.write_text(text, "utf-8", newline="")
+            # as it is: a CSV has its own line ends already
+            part.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
