@@ -54,13 +54,16 @@ def cash(terms: Terms, now: Option, then: Option, months: int) -> tuple[Paid, ..
 
 
 def _payback(terms: Terms, month: int, months: int) -> Figure:
-    """The month from which the sum is never below zero again; -1 as long as it is."""
+    of = f"the month from which what is saved is never below zero again, as far as month {month} tells"
+    return terms.computed(f"cash.payback.{month}", f"payback by month {month}", "months", payback(month, months), of)
+
+
+def payback(month: int, months: int) -> str:
+    """The month from which the sum is never below zero again, as far as `month` tells; -1 as long as it is."""
     here, there = f"{{cash.saved.{month}}}", f"{{cash.saved.{month + 1}}}"
     until = f"{{cash.payback.{month - 1}}}" if month else "0"
     crosses = f"IF({there}<0,-1,{month}+{here}/({here}-{there}))" if month < months else "-1"
-    formula = f"IF({here}<0,{crosses},{until})"
-    of = f"the month from which what is saved is never below zero again, as far as month {month} tells"
-    return terms.computed(f"cash.payback.{month}", f"payback by month {month}", "months", formula, of)
+    return f"IF({here}<0,{crosses},{until})"
 
 
 def _paid(option: Option, side: str, month: int, months: int) -> str:

@@ -17,12 +17,19 @@ def quality(terms: Terms, known: Quality, months: int) -> Section:
              for side, word in WAYS.items()]  # fmt: skip
     ends = {"less": "{wrong.now}-{wrong.then}", "less.low": "{wrong.now.low}-{wrong.then.high}",
             "less.high": "{wrong.now.high}-{wrong.then.low}"}  # fmt: skip
-    names = {"less": "fewer wrong answers", "less.low": "the same, low end", "less.high": "the same, high end"}
+    names = {
+        "less": "fewer wrong answers",
+        "less.low": "fewer wrong answers, low end",
+        "less.high": "fewer wrong answers, high end",
+    }
     less = [_less(terms, known.less, key, names[key], formula) for key, formula in ends.items()]
     cost = terms.declared("wrong.usd", "what a wrong answer costs", known.wrong_usd, "US$", "[price] wrong_usd")
     worth = [
         terms.computed(
-            f"worth{end}", f"what these are worth{word}", PER_MONTH, f"{{calls.month}}*{{wrong.less{end}}}*{cost}"
+            f"worth{end}",
+            f"worth of fewer wrong answers{word}",
+            PER_MONTH,
+            f"{{calls.month}}*{{wrong.less{end}}}*{cost}",
         )
         for end, word in ENDS
     ]

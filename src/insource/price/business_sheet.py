@@ -56,10 +56,11 @@ def sheet(found: Business) -> bytes:
     looks = {name: book.add_format(how) for name, how in _looks().items()}
     cells = {cell.key: place for cell, place in _places(found)}
     names = {key: place.words for key, place in cells.items()}
+    as_of = f"As it stood on {found.created}: "
     _front(book, looks, found, names)
     _table(book, looks, INPUTS, "Change what stands on blue: all other sheets follow.", list(found.inputs), names)
     for title, section in _titled(found):
-        _table(book, looks, title, section.finding, _of(section), names)
+        _table(book, looks, title, f"{as_of}{section.finding}", _of(section), names)
     _cash(book, looks, found, names)
     _plan(book, looks, found)
     book.close()
@@ -79,7 +80,7 @@ def _looks() -> dict[str, dict[str, Any]]:
         "title": {**base, "bold": True, "font_size": 15, "text_wrap": True},
         "text": {**base, "text_wrap": True},
         "head": {**base, "bold": True, "bottom": 1},
-        "soft": {**base, "font_color": "#566171", "text_wrap": True},
+        "soft": {**base, "font_color": "#566171", "text_wrap": True, "indent": 1},
         "missing": {**base, "font_color": "#a3231f", "bold": True, "num_format": "#,##0.00", "align": "right"},
         "payback": {**base, "num_format": PAYBACK, "align": "right"},
         "any": {**base, "num_format": "#,##0.######"},
@@ -187,8 +188,9 @@ def _front(book: Book, looks: Mapping[str, Any], found: Business, names: Mapping
     page.set_row(0, 66)
     page.merge_range(0, 0, 0, 2, "", looks["title"])
     page.write_string(0, 0, plain(found.first), looks["title"])
+    words = (f"Words are as of {found.created}. Figures follow the blue cells of the sheet {INPUTS}.",)
     row = 1
-    for line in (*found.lines, f"From {found.now} to {found.then}."):
+    for line in (*found.lines, f"From {found.now} to {found.then}.", *words):
         page.set_row(row, 34)
         page.merge_range(row, 0, row, 2, "", looks["text"])
         page.write_string(row, 0, plain(line), looks["text"])

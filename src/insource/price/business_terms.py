@@ -64,8 +64,13 @@ class Terms:
         return f"{{{figure.key}}}"
 
     def known(self, key: str, value: float, name: str = "", unit: str = "") -> str:
-        """An input of the comparison, with the source that it has there; else the task's file says it."""
+        """An input of the comparison, with the source that it has there; of effort, else, the task's file says it.
+
+        Raises `ValueError` where nobody says where it comes from.
+        """
         one = self._known.get(KNOWN.get(key, ""))
+        if one is None and key not in EFFORT:
+            raise ValueError(f"{KNOWN.get(key, key)} has no source")
         if one is None:
             of = f"{self.file} [price.effort]{self._owner}"
             return self.put(Figure(key=key, name=name, value=value, unit=unit, how="declared", of=of))
