@@ -254,7 +254,7 @@ def _governance(task: Task, watching: Watching, files: Files) -> Iterator[Told]:
         gone = f"{f'[{section}] ' if section else ''}{key} in tasks/{task.name}.toml"
         yield Told(name=name, words=words or "missing", how=how if words else "missing", of=of if words else gone)
     back = f"insource release rollback {task.name}"
-    yield Told(name="way back", words=back, how="assumed", of="the command of this product, docs/how-to/change-a-release.md")
+    yield Told(name="way back", words=back, how="assumed", of="as usual; see docs/how-to/change-a-release.md")
 
 
 def _criteria(task: Task) -> tuple[Told, ...]:

@@ -21,6 +21,7 @@ from insource.nouns.pricing import (
     Paid,
     People,
     PriceSettings,
+    TaskPricing,
     Tokens,
     Use,
 )
@@ -102,7 +103,7 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     _, file = task_file(settings, task.name)
     return Facts(
         task=task,
-        said=file.price,
+        said=_said(file.price, file.migrate.incumbent, settings),
         judged=file.suitability,
         seen=known.seen(found.records),
         rows=tuple(rows),
@@ -111,6 +112,13 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         report=reports[-1] if reports else None,
         release=release.name if release else "",
     )
+
+
+def _said(own: TaskPricing, incumbent: str, settings: Settings) -> TaskPricing:
+    """What the file declares of costs; who does it today is who `[migrate]` names, where `[price]` names nobody."""
+    engine = settings.engines.get(incumbent)
+    bought = engine is not None and bool(engine.usd_per_million_input or engine.usd_per_million_output)
+    return msgspec.structs.replace(own, incumbent=incumbent) if bought and not own.incumbent else own
 
 
 def write_page(found: Priced, path: Path) -> None:
