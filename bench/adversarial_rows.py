@@ -5,7 +5,7 @@ from typing import Any
 
 Row = tuple[str, str, str, bool]
 ASKED = 0.05
-RULES = {"threshold": "promised at 5%", "scope": "and with out_of_scope = 0.04"}
+RULES = {"threshold": " promised at 5%", "scope": " with out_of_scope = 0.04 too"}
 
 
 def adversarial(d: dict[str, Any]) -> Iterator[Row]:
@@ -17,38 +17,41 @@ def adversarial(d: dict[str, Any]) -> Iterator[Row]:
 
 
 def _engine(name: str, found: dict[str, Any]) -> Iterator[Row]:
-    rows = f"{found['rows']:,} test rows"
-    for way in found["threshold"]["robustness"]["ways"]:
-        at = f"adversarial={way['name']}"
-        loss, said = _score(found, "hard_minus_clean", at), []
-        if loss:
-            clean, hard = _score(found, "clean_accuracy", at), _score(found, "hard_accuracy", at)
-            said.append(f"right {clean['value']:.1%} → {hard['value']:.1%}, {_points(loss)}")
-        said.append(_confident(found, at))
-        yield f"… BANKING77, {name}, {way['says']}: {way['expect']}", "shown", "; ".join(said), True
     before, after = _score(found, "confidently_wrong_before", None), _score(found, "confidently_wrong", None)
     yield (
-        f"BANKING77, {name}: confidently wrong on hard texts of {rows}, before and after a promise of 5%",
-        "after < before",
-        f"{_confident(found, None)}; n {after['n']:,}",
+        f"BANKING77, {name}: confidently wrong on hard texts of {found['rows']:,} test rows, 13 ways a row",
+        "less with the threshold",
+        f"{_said(before)} if all is given, {_rules(found, None)}",
         after["high"] < before["low"],
     )
-    clean = _score(found, "wrong_among_given", "adversarial=clean")
-    among = {rule: _score(found, "wrong_among_given", None, rule) for rule in RULES}
+    clean, among = (_score(found, "wrong_among_given", at) for at in ("adversarial=clean", None))
+    given = _score(found, "given", "adversarial=clean")
     yield (
-        "… wrong among the answers given by themselves: the rows as they were",
+        "… of the answers given by themselves wrong, rows as they were: what was promised",
         "≤ 5%",
-        _said(clean),
+        f"{_said(clean)}, {given['value']:.1%} given",
         clean["low"] <= ASKED,
     )
-    worse = "; ".join(f"{words} {_said(among[rule])}" for rule, words in RULES.items())
-    yield "… the same of hard texts, of which nothing was promised", "shown", worse, True
+    given = _score(found, "given", None)
+    yield (
+        "… the same of hard texts: of these nothing was promised",
+        "shown",
+        f"{_said(among)}, {given['value']:.1%} given",
+        True,
+    )
+    for way in found["threshold"]["robustness"]["ways"][1:]:
+        at = f"adversarial={way['name']}"
+        loss, said = _score(found, "hard_minus_clean", at), ""
+        if loss:
+            clean, hard = _score(found, "clean_accuracy", at), _score(found, "hard_accuracy", at)
+            said = f"right {clean['value']:.1%} → {hard['value']:.1%}, {_points(loss)}; "
+        all_given = _score(found, "confidently_wrong_before", at)
+        said += f"confidently wrong {all_given['value']:.1%} → {_rules(found, at)}"
+        yield f"… {way['says']}: {way['expect']}", "shown", said, True
 
 
-def _confident(found: dict[str, Any], at: str | None) -> str:
-    before = _score(found, "confidently_wrong_before", at)
-    after = [f"{words} {_said(_score(found, 'confidently_wrong', at, rule))}" for rule, words in RULES.items()]
-    return f"confidently wrong {before['value']:.1%} if all is given, {', '.join(after)}"
+def _rules(found: dict[str, Any], at: str | None) -> str:
+    return ", ".join(f"{_said(_score(found, 'confidently_wrong', at, rule))}{words}" for rule, words in RULES.items())
 
 
 def _score(found: dict[str, Any], metric: str, at: str | None, rule: str = "threshold") -> Any:

@@ -23,14 +23,18 @@ import call_rows
 import console_rows
 import contract_rows
 import engine_rows
+import evidence_rows
 import extract_rows
 import gateway_rows
 import hostile_rows
 import route_rows
 import scan_rows
 import schema_rows
+import seal_rows
+import sizing_rows
 import specialist_rows
 import spool_rows
+import teach_rows
 import train_rows
 import verdict_rows
 import watch_rows
@@ -198,10 +202,14 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "rollback": (["rollback.py", "."], train_rows.rollback),
     "reviewers": (["reviewers.py", "."], train_rows.reviewers),
     "kill_steps": (["kill_steps.py", "."], train_rows.kill_steps),
+    "bitflips": (["bitflips.py", "."], seal_rows.bitflips),
     "degradation": (["degradation.py", "."], train_rows.degradation),
+    "evidence": (["evidence.py", "."], evidence_rows.evidence),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
+    "sizing": (["sizing.py", "."], sizing_rows.sizing),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
+    "teach": (["teach.py", "banking77"], teach_rows.teach),
     "router": (["router.py", "."], route_rows.router),
     "verdict": (["verdict.py", "."], verdict_rows.verdict),
     "migrate": (["migrate.py", "."], verdict_rows.migrate),

@@ -34,8 +34,7 @@ from insource.engines.dialects import dialects
 from insource.measure.figures import scores
 from insource.measure.run import Answered
 from insource.measure.sureness import sureness
-from insource.nouns import Example, Levels, Limits, Observe, Output, Prediction, Reviewing, Rollout, Route, Task, When
-from insource.nouns.watching import Alerting, Backups, Watching
+from insource.nouns import Example, Output, Prediction, Task
 from insource.serve import app, faults, headers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,50 +90,6 @@ def test_every_verb_ends_its_help_with_an_example(verb: str) -> None:
     for path, found in tool("cli_reference").commands(command, f"insource {verb}"):
         assert "Example" in (found.epilog or ""), path
         assert "insource " in (found.epilog or ""), path
-
-
-@pytest.mark.parametrize(
-    ("heading", "kind"),
-    [
-        ("`[workspace]`", settings.WorkspaceSettings),
-        ("`[store]`", settings.StoreSettings),
-        ("`[serve]`", settings.ServeSettings),
-        ("`[audit]`", settings.AuditSettings),
-        ("`[cache]`", settings.CacheSettings),
-        ("`[router]`", settings.RouterSettings),
-        ("`[observe]`", Observe),
-        ("`[engines.NAME]`", settings.EngineSettings),
-        ("`[tenants.NAME]`", Limits),
-        ("`[scan]`", settings._ScanFile),
-        ("The task", settings._TaskFile),
-        ("`[outputs.NAME]`", settings._OutputFile),
-        ("`[risk]`", settings.RiskSettings),
-        ("`[[route]]`", Route),
-        ("`when`", When),
-        ("`[levels]`", Levels),
-        ("`[rollout]`", Rollout),
-        ("`[review]`", Reviewing),
-        ("`[watch]`", Watching),
-        ("`[suitability]`", settings.Answers),
-        ("`[alerts]`", Alerting),
-        ("`[backup]`", Backups),
-    ],
-)
-def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msgspec.Struct]) -> None:
-    rows = re.findall(r"^\| `([^`]+)`", section(reference("settings"), heading), re.MULTILINE)
-    assert sorted(rows) == sorted(keys(kind))
-
-
-def test_every_section_of_a_settings_file_is_documented() -> None:
-    known = {"workspace", "store", "serve", "audit", "observe", "networks", "cache", "router", "scan", "engines"}
-    assert set(keys(settings._File)) == known | {"tenants", "alerts", "backup", "price"}, "test its keys as well"
-
-
-def test_every_environment_variable_that_is_read_is_documented() -> None:
-    sources = [path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py")]
-    read = {name for text in sources for name in re.findall(r"(?:environ(?:\.get\(|\[)|secret\()\"([A-Z_]+)\"", text)}
-    assert {"INSOURCE_CACHE", "HF_TOKEN"} <= read
-    assert all(f"`{name}`" in section(reference("settings"), "Environment") for name in read)
 
 
 def all_errors(kind: type[errors.InsourceError] = errors.InsourceError) -> list[type[errors.InsourceError]]:

@@ -17,6 +17,7 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.nouns import (
+    Governing,
     JsonObject,
     Levels,
     Limits,
@@ -45,6 +46,7 @@ from insource.nouns.sections import (
     StoreSettings,
     WorkspaceSettings,
 )
+from insource.nouns.signing import Signing
 from insource.nouns.suitability import Answers
 from insource.nouns.watching import Alerting, Backups, Watching
 
@@ -85,6 +87,7 @@ class _File(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
     price: PriceSettings = PriceSettings()
 
 
@@ -110,6 +113,7 @@ class Settings(Noun, frozen=True, kw_only=True):
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
     backup: Backups = Backups()
+    signing: Signing = Signing()
     price: PriceSettings = PriceSettings()
 
     @property
@@ -143,6 +147,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     price: TaskPricing = TaskPricing()
     suitability: Answers = Answers()
     migrate: Migrating = Migrating()
+    govern: Governing = Governing()
     scan: _ScanFile = _ScanFile()
 
 
@@ -168,6 +173,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         tenants=file.tenants,
         alerts=file.alerts,
         backup=file.backup,
+        signing=file.signing,
         price=file.price,
     )
 

@@ -33,12 +33,13 @@ VALUES = {
 }
 PAGES = ("", "tasks/tickets", "tasks/tickets/review", "tasks/industries/review", "tasks/complaints/review",
          "tasks/invoices/review", "tasks/tickets/drift", "tasks/tickets/move", "calls", "calls?outcome=failed",
-         "reports", "governance", "login", "nowhere")  # fmt: skip
+         "reports", "governance", "governance?evidence=tickets", "login", "nowhere")  # fmt: skip
 
 
 def furnish(root: Path) -> None:
     """Tasks of every kind; one has a taxonomy of 4,000 leaves."""
     (root / "tasks").mkdir(parents=True, exist_ok=True)
+    (root / "insource.toml").write_text("")
     leaves = [f"Sector {a} / Branch {b} / Trade {c}" for a in range(10) for b in range(40) for c in range(10)]
     (root / "tasks" / "industries.txt").write_text("\n".join(leaves) + "\n")
     for name, body in TASKS.items():
@@ -113,6 +114,9 @@ async def test_every_page_in_both_themes_wide_and_narrow(tmp_path, theme, width)
                 await page.goto(f"/console/{name}")
                 wide = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
                 assert wide <= 0, f"{name} is {wide} pixels too wide"
+                if name == "governance":
+                    inside = "[...document.querySelectorAll('.scroll')].map(one => one.scrollWidth - one.clientWidth)"
+                    assert set(await page.evaluate(inside)) == {0}, "no table is scrolled sideways"
                 found = await Axe().run(page)
                 assert found.violations_count == 0, f"{name}: {found.generate_report()}"
                 shot = out / f"{name.replace('/', '-').replace('?', '-') or 'overview'}-{theme}-{width}.png"

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from seated import seated, send
 
-from insource.nouns import Report
+from insource.console.pages import parted
+from insource.nouns import Cause, Report, stamp
 from insource.review import Piece, marked, matching
 
 REVIEW = "/console/tasks/tickets/review"
@@ -17,6 +18,31 @@ async def test_the_overview_counts_what_is_on_record(tmp_path):
         text = (await web.get("/console/")).text
         assert "66.7%" in text and "33.3%" in text and "a person" in text
         assert "1 to review" in text
+
+
+async def test_the_queue_is_counted_on_every_tab_and_only_what_is_typed_stands_as_code(tmp_path):
+    async with seated(tmp_path) as place, place.seat() as web:
+        await place.asked("unsure about it")
+        for tab in ("", "/review", "/drift"):
+            assert '<span class="count">1</span>' in (await web.get(f"/console/tasks/tickets{tab}")).text, tab
+        cause = Cause(cause="c", words="w", next="insource improve tickets, or insource release rollback tickets")
+        await place.store.alerts.note("tickets", [cause], (), stamp(0.0))
+        text = (await web.get("/console/")).text
+        assert "<code>insource improve tickets</code>, or <code>insource release rollback tickets</code>" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        ("insource review t, then insource improve t", ["insource review t", "insource improve t"]),
+        ("insource answer t --input TEXT shows what an engine says", ["insource answer t --input TEXT"]),
+        ("send a tenth of the traffic to the gateway with model = t", []),
+        ("insource release show t@1.0.0", ["insource release show t@1.0.0"]),
+    ],
+)
+def test_what_is_to_be_typed_is_told_from_the_words_around_it(words, typed):
+    assert "".join(parted(words)) == words
+    assert parted(words)[1::2] == typed
 
 
 async def test_an_empty_workspace_says_what_comes_first(tmp_path):

@@ -17,7 +17,7 @@ from command_line import started
 from insource.errors import Conflict, Invalid, Missing
 from insource.journeys.answer import input_hash
 from insource.journeys.carry import give, take
-from insource.nouns import Attempt, Decision, Pending, Prediction, Record, Review
+from insource.nouns import Attempt, Decision, Pending, Prediction, Record, Review, to_json
 from insource.settings import load_settings
 from insource.store import Store
 from insource.store.carried import PAGE, Taken
@@ -29,7 +29,9 @@ def workspace(root: Path):
     return load_settings(root)
 
 
-async def called(store: Store, name: str, *, waits: bool = False, tenant: str = "local", value: str = "leak") -> Record:
+async def called(
+    store: Store, name: str, *, waits: bool = False, tenant: str = "local", value: str = "leak", eyes: int = 1
+) -> Record:
     """A call about the text `name`, kept as the gateway keeps it."""
     said = Prediction(text="", value={"category": value}, engine="defects@1.0.0", confidence=0.6)
     decision = Decision(engine="defects@1.0.0", rule="task", accepted=not waits, reason="said", threshold=0.7)
@@ -39,7 +41,7 @@ async def called(store: Store, name: str, *, waits: bool = False, tenant: str = 
         input_hash=input_hash(await store.tenant_key(tenant), name.encode()), latency_ms=1.0,
         created="2026-11-01T00:00:00.000+00:00",
     )  # fmt: skip
-    waiting = Pending(record=name, task="defects", input=name, value=said.value, created=record.created)
+    waiting = Pending(record=name, task="defects", input=name, value=said.value, created=record.created, eyes=eyes)
     await store.append(record, waiting if waits else None)
     return record
 
@@ -245,9 +247,13 @@ def resealed(found: list[bytes]) -> bytes:
 def swapped(found: list[bytes], at: int, **changes) -> list[bytes]:
     call = json.loads(found[at])
     for key, value in changes.items():
-        part, field = key.split("__")
-        call[part][field] = value
+        part, _, field = key.partition("__")
+        call[part] = call[part] | {field: value} if field else value
     return [*found[:at], json.dumps(call).encode() + b"\n", *found[at + 1 :]]
+
+
+def gone(kind: str, name: str) -> dict:
+    return {"at": "2026-11-02T00:00:00+00:00", "kind": kind, "body": to_json(verdict(name, "x")).decode()}
 
 
 BAD = {
@@ -257,10 +263,13 @@ BAD = {
     "with a line twice": lambda f: b"".join([f[0], f[1], *f[1:]]),
     "with a byte changed": lambda f: b"".join(f).replace(b"0.6", b"0.7", 1),
     "empty": lambda f: b"",
-    "another form": lambda f: resealed([b'{"form":2}\n', *f[1:]]),
+    "another form": lambda f: resealed([b'{"form":3}\n', *f[1:]]),
     "no call": lambda f: resealed([f[0], b'{"record":1}\n', *f[1:]]),
     "another text under a record": lambda f: resealed(swapped(f, 1, pending__input="something else")),
     "a review of another record": lambda f: resealed(swapped(f, 1, review__record="r1")),
+    "a word on another record": lambda f: resealed(swapped(f, 1, opinions=[{"record": "r1", "verdict": "right"}])),
+    "what was taken back of another": lambda f: resealed(swapped(f, 1, withdrawn=[gone("review", "r1")])),
+    "something else taken back": lambda f: resealed(swapped(f, 1, withdrawn=[gone("stage", "r0")])),
     "a text that waits for another": lambda f: resealed(swapped(f, 1, pending__record="r1")),
     "a tenant without key": lambda f: resealed(swapped(f, 1, record__tenant="elsewhere")),
 }

@@ -14,6 +14,8 @@ from insource.errors import Conflict
 from insource.journeys import improve as journey
 from insource.journeys.improve import Wanted, improve
 from insource.nouns import Example, Pending, Record, Review
+from insource.nouns.signing import Signing
+from insource.release.signature import make_key
 from insource.settings import load_task
 from insource.store import Store
 
@@ -140,3 +142,13 @@ async def test_stopped_before_any_step_the_same_call_goes_on(tmp_path, monkeypat
         rows = await store.examples((await store.dataset("tickets")).id)
         assert sum(one.origin == "human" for one in rows) == 60
         assert len(await store.releases("tickets")) == 2
+
+
+async def test_what_is_improved_waits_for_a_signature_where_one_is_asked_for(tmp_path):
+    settings, store = await place(tmp_path)
+    make_key(tmp_path / "key")
+    asks = replace(settings, signing=Signing(trusted=("key.pub",)))
+    told = await improve(load_task(settings, "tickets"), asks, store, WANTED)
+    assert told.stage == "candidate"
+    assert "waits for a signature" in told.notes[-1]
+    await store.close()

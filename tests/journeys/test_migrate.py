@@ -85,6 +85,15 @@ async def test_what_may_not_leave_is_asked_of_nobody_outside(tmp_path: Path) -> 
     )
 
 
+async def test_a_task_that_is_none_for_a_small_model_stays_whatever_was_measured(tmp_path: Path) -> None:
+    settings = await place(tmp_path)
+    file = tmp_path / "tasks" / "tickets.toml"
+    file.write_text(file.read_text() + "[suitability]\nacross_domains = true\n")
+    found = await migrated(settings)
+    assert (found.verdict.word, found.verdict.rule) == ("stay", "unsuitable")
+    assert found.verdict.sentence.startswith("Stay: it is not for a small model: ")
+
+
 async def test_without_an_incumbent_it_is_not_yet_and_says_so_first(tmp_path: Path) -> None:
     settings = await place(tmp_path, {}, incumbent="")
     found = await migrated(settings)
@@ -128,6 +137,25 @@ async def test_a_release_of_the_same_rows_and_recipe_is_not_trained_again(tmp_pa
     await migrated(settings, msgspec.structs.replace(WANTED, margin=0.05))
     async with await Store.open(settings) as store:
         assert [release.name for release in await store.releases("tickets")] == ["tickets@1.0.0"]
+
+
+async def test_who_was_down_is_asked_again_and_nobody_else(tmp_path: Path) -> None:
+    settings = await place(tmp_path)
+    said = tmp_path / "large.jsonl"
+    words = said.read_text()
+    said.write_text('{"match": "*", "error": "down"}\n')
+    first = await migrated(settings)
+    assert first.verdict.word == "not yet"
+    assert "large" in first.failed
+    same = await migrated(settings)
+    assert to_json(same) == to_json(first), "still down: the same is said of it"
+    said.write_text(words)
+    found = await migrated(settings)
+    assert (found.verdict.word, found.failed) == ("go", {})
+    assert found.run == first.run
+    kept = {name: sha for name, sha in first.pieces.items() if name in ("asked/baseline", "trained/linear", "prices")}
+    assert len(kept) == 3
+    assert kept.items() <= found.pieces.items()
 
 
 async def test_every_figure_is_told_again_to_the_byte(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from insource.cli.main import main
 from insource.errors import Conflict
 from insource.journeys.nightly import nightly
 from insource.journeys.promote import promote
-from insource.nouns import Check, Gate, Intent, Record, stamp
-from insource.store import Store
+from insource.nouns import Check, Gate, Intent, Pending, Record, stamp
+from insource.settings import load_settings
+from insource.store import Store, spool_file
 from insource.store.files import alone
 
 
@@ -91,6 +92,9 @@ def test_the_verb_says_what_it_did_and_ends_with_one_where_the_audit_is_not_whol
     done = runner.invoke(main, ["-C", str(tmp_path), "nightly"])
     assert done.exit_code == 0
     assert "audit: the audit chain is whole" in done.output
+    assert "was made, was restored and is whole; 1 is kept" in done.output
+    done = runner.invoke(main, ["-C", str(tmp_path), "nightly"])
+    assert "is recent, and was restored when it was made; 1 is kept" in done.output
     with sqlite3.connect(settings.state / "insource.db") as database:
         database.execute("UPDATE record SET body = replace(body, 'failed', 'answered')")
     done = runner.invoke(main, ["-C", str(tmp_path), "nightly", "--json"])
@@ -126,3 +130,34 @@ async def test_a_task_is_due_again_by_its_own_measure(tmp_path):
             assert job.state == state
             assert [one.cause for one in await store.open_alerts("tickets")] == ["retrain"] * (state == "look")
         assert job.words.startswith("trained 100 days ago; annual is every 366")
+
+
+async def test_what_the_spool_and_the_queue_leave_is_an_alert_until_it_is_gone(tmp_path):
+    folder(tmp_path)
+    with (tmp_path / "insource.toml").open("a") as file:
+        file.write('[audit]\nspool = "spool"\n')
+    settings = load_settings(tmp_path)
+    (tmp_path / "hub.jsonl").write_text('{"match": "*", "error": "down"}\n')
+    tasks = tmp_path / "tasks" / "tickets.toml"
+    late = '[review]\nwithin = "8h"\notherwise = "escalate"\nengine = "hub"\n'
+    tasks.write_text((plain := tasks.read_text()) + late)
+    (spool := tmp_path / "spool").mkdir()
+    changed = spool / f"1{spool_file.ENDING}"
+    changed.write_bytes(b"changed\n")
+    async with await Store.open(settings) as store:
+        old = stamp(time.time() - 9 * 3600)
+        one = Record(id="c" * 32, task="tickets", release=None, tenant="local", attempts=(), outcome="review",
+                     input_hash="", latency_ms=1.0, created=old)  # fmt: skip
+        await store.append(one, Pending(record=one.id, task="tickets", input="canary-text", created=old))
+        for _ in range(2):
+            found = states(await nightly(settings, store))
+            assert (found["recover"], found["tickets review"]) == ("look", "look")
+            alerts = {alert.cause: alert for alert in await store.open_alerts()}
+            assert set(alerts) == {"recover kept", "review late"}, "once per cause"
+        assert (alerts["review late"].words, alerts["review late"].task) == ("1 waits on: engine_down", "tickets")
+        assert alerts["recover kept"].next == "insource store recover"
+        assert alerts["recover kept"].words == "a file of the spool did not come in whole and is kept"
+        changed.unlink()
+        tasks.write_text(plain)
+        await nightly(settings, store)
+        assert await store.open_alerts() == []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -40,18 +41,23 @@ async def place(root, limit: str = "max_error = 0.1"):
     return settings, store
 
 
-async def looked_at(store, answers, *, at: int = 1_790_000_000, reason: str = DRAWN, start: int = 0) -> None:
-    """Answers given, (confidence, right) each, at which a person looked."""
+async def looked_at(
+    store, answers, *, at: int = 1_790_000_000, reason: str = DRAWN, start: int = 0, settled=lambda *_: True,
+    release: str = "tickets@1.0.0", eyes: int = 1,
+) -> None:  # fmt: skip
+    """Answers given, (confidence, right) each, at which a person looked, or, where not `settled`, is to look."""
     for i, (sure, right) in enumerate(answers, start):
         decision = Decision(engine="tickets@1.0.0", rule="task", accepted=True, reason="r", confidence=sure)
         said = Prediction(text="", value={"intent": "refund"}, engine="tickets@1.0.0", confidence=sure)
-        record = Record(id=f"{i:032x}", task="tickets", release="tickets@1.0.0", tenant="local",
+        record = Record(id=f"{i:032x}", task="tickets", release=release, tenant="local",
                         attempts=(Attempt(decision=decision, prediction=said),), outcome="answered", input_hash="",
                         latency_ms=1.0, created=stamp(at + i))  # fmt: skip
         await store.append(record)
         given = Pending(record=record.id, task="tickets", input=f"text {i}", value=said.value, confidence=sure,
-                        reason=reason, created=record.created)  # fmt: skip
-        await store.settle_given(given, Review(record=record.id, verdict="right" if right else "wrong"))
+                        reason=reason, created=record.created, eyes=eyes)  # fmt: skip
+        await store.put_up(given)
+        for who in ("ann", "bob")[: eyes * settled(i - start, right)]:
+            await store.settle(Review(record=record.id, verdict="right" if right else "wrong", reviewer=who))
 
 
 def drawn(n: int, error_below: float, error_above: float, cut: float = 0.9997) -> list[tuple[float, bool]]:
@@ -84,6 +90,36 @@ async def test_only_answers_drawn_by_chance_count(tmp_path):
     async with store:
         await looked_at(store, [(0.95, False)] * 60, reason="feedback")
         assert (await checked("tickets", settings, store)).n == 0
+
+
+async def test_what_an_application_settles_first_counts_when_those_drawn_before_it_were_looked_at(tmp_path):
+    """Of 600 answers one in twenty-five is wrong, as promised, and the application complains of each wrong one."""
+    settings, store = await place(tmp_path)
+    async with store:
+        answers = [(0.95, i % 25 != 7) for i in range(600)]
+        await looked_at(store, answers, settled=lambda i, right: not right)
+        found = await recheck("tickets", settings, store)
+        assert (found.state, found.n, found.behind, found.tightened) == ("too few", 0, 24, None)
+        assert found.next == "insource review tickets"
+        assert found.why.endswith("24 more count once the oldest that waits was looked at")
+        for i, (_, right) in enumerate(answers):
+            if right and i != 300:
+                await store.settle(Review(record=f"{i:032x}", verdict="right", reviewer="ann"))
+        found = await checked("tickets", settings, store)
+        assert (found.n, found.wrong, found.behind) == (300, 12, 299)
+        await store.settle(Review(record=f"{300:032x}", verdict="unsure", reviewer="ann"))
+        found = await checked("tickets", settings, store)
+        assert (found.state, found.n, found.wrong, found.behind) == ("holds", 599, 24, 0)
+
+
+async def test_one_that_waits_for_a_second_person_and_one_of_another_release_hold_up_nothing(tmp_path):
+    settings, store = await place(tmp_path)
+    async with store:
+        await looked_at(store, [(0.95, True)] * 3, settled=lambda i, _: i > 0, eyes=2)
+        await store.settle(Review(record="0" * 32, verdict="right", reviewer="ann"))
+        await looked_at(store, [(0.95, True)], settled=lambda *_: False, start=9, release="tickets@0.9.0")
+        await looked_at(store, [(0.95, True)] * 4, start=10)
+        assert (await checked("tickets", settings, store)).n == 6
 
 
 async def test_a_broken_promise_is_refitted_put_on_record_and_taken_up_by_a_running_gateway(tmp_path):
@@ -170,5 +206,14 @@ def test_watch_shows_it(tmp_path):
     assert said.exit_code == 0, said.output
     assert "broken: " in said.output
     assert "answers drawn by chance were wrong" in said.output
+    assert "the limit is 10.0%" in said.output
+    shown = CliRunner().invoke(main, ["-C", str(tmp_path), "release", "show", "tickets"])
+    assert re.search(r"dev rows +accuracy [0-9.]+% \([0-9.]+% to [0-9.]+%, n [0-9]+\)", shown.output), shown.output
+    assert "at most 10% error" in shown.output
+    file = tmp_path / "tasks" / "tickets.toml"
+    file.write_text(file.read_text().replace("max_error = 0.1", "max_error = 0.2"))
+    shown = CliRunner().invoke(main, ["-C", str(tmp_path), "release", "show", "tickets"])
+    assert "nothing is promised, for [risk] was changed since it was trained" in shown.output
+    file.write_text(file.read_text().replace("max_error = 0.2", "max_error = 0.1"))
     shown = json.loads(CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--json"]).stdout)
     assert (shown["promise"]["state"], shown["promise"]["n"]) == ("broken", 300)

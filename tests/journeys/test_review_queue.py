@@ -90,7 +90,7 @@ async def test_an_engine_is_asked_instead_on_record_and_its_answer_is_no_label(t
         await waits(store, 1, hours=9, text="no answer to this")
         found = await overdue("tickets", settings, store)
         assert (found.settled, found.left) == ({"escalate": 1}, 1)
-        assert "1 wait on" in found.words
+        assert "1 waits on" in found.words
         ((_, review),) = await store.reviews("tickets")
         assert (review.corrected, review.fallback) == ({"intent": "status"}, "escalate")
         asked = await store.record(review.note.rpartition(" ")[2])
@@ -314,3 +314,24 @@ async def test_the_gateway_settles_what_is_late_and_a_broken_task_stops_no_other
         at_work.cancel()
         await asyncio.gather(at_work, return_exceptions=True)
         assert [review.fallback for _, review in await store.reviews("tickets")] == ["provisional"] * 2
+
+
+async def test_a_folder_of_tasks_that_cannot_be_read_for_once_does_not_end_it(tmp_path, monkeypatch):
+    settings = place(tmp_path, 'within = "8h"')
+    bad = [OSError(13, "Permission denied")]
+
+    def names(_):
+        if bad:
+            raise bad.pop()
+        return ["gone", "tickets"]
+
+    monkeypatch.setattr("insource.serve.late.task_names", names)
+    async with await Store.open(settings) as store:
+        await waits(store, 0, hours=9)
+        at_work = asyncio.create_task(settle_late(settings, store, 0.01))
+        async with asyncio.timeout(20):
+            while await store.pending("tickets") and not at_work.done():
+                await asyncio.sleep(0.01)
+        at_work.cancel()
+        await asyncio.gather(at_work, return_exceptions=True)
+        assert (bad, await store.pending("tickets")) == ([], [])

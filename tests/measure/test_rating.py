@@ -273,6 +273,7 @@ def test_from_the_terminal_to_people_and_back(workspace):
     done = insource(workspace, *ask, "--rating-sheet", str(out), "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
+    assert report["split"] == "train, rated"
     rows = list(csv.DictReader(out.open(newline="")))
     assert len(rows) == 10
     for row in rows:
@@ -285,6 +286,9 @@ def test_from_the_terminal_to_people_and_back(workspace):
     assert done.exit_code == 0, done.output
     judged = json.loads(done.stdout)
     assert judged["id"] != report["id"]
+    plain = insource(workspace, "status", "replies", "--json").stdout
+    assert report["id"] not in plain
+    assert judged["id"] not in plain
     assert judged["summary"][0].startswith("1 person rated blindly")
     said_of = {one["candidate"]: {s["metric"]: s["value"] for s in one["scores"]} for one in judged["candidates"]}
     assert (said_of["big"]["rating"], said_of["small"]["rating"]) == (5.0, 1.0)

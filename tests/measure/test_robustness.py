@@ -2,13 +2,15 @@
 
 import dataclasses
 import random
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from test_render import Page
 
-from insource.measure.adversarial import TAG, adversarial, ways
+from insource.measure.adversarial import EXPECTED, TAG, WAYS, adversarial, ways
 from insource.measure.attacked import attacked
+from insource.measure.rating import GOOD, PREFERRED, RATING
 from insource.measure.render import html
 from insource.measure.report import About, Contender, assemble
 from insource.measure.robustness import confidently_wrong, robustness, weakest
@@ -182,6 +184,7 @@ def test_the_page_draws_both_tables_with_their_numbers_and_stands_alone():
     assert "\N{MINUS SIGN}100.0" in part
     assert part.count('class="was"') == len(ways(TASK)) + 1, "a ring where all would be given"
     assert "of the hard rows were answered so" in part
+    assert 'id="slices"' not in page, "the ways are no slices of a draw"
     plain = html(assemble(TASK, [], {}, {}, About("d", "test")), TASK)
     assert "robustness" not in plain.partition("</style>")[2]
 
@@ -191,3 +194,50 @@ def test_without_an_attack_there_is_no_weakest_way():
     plain = Candidate(candidate="x", kind="remote", scores=(), latency_ms=latency, usd_per_1k=None, failures=failures)
     assert weakest(plain) is None
     assert weakest(replace(plain, details={"robustness": {"ways": []}})) is None
+
+
+def test_a_text_to_generate_is_held_against_how_like_its_target_it_was():
+    task = Task(name="t", kind="generate")
+    plain = [
+        Example(
+            id=f"g{i}", task="t", input=f"my parcel {i} is late, where is it", split="test",
+            target={"text": f"we look for parcel {i} and write tomorrow"},
+        )
+        for i in range(20)
+    ]  # fmt: skip
+
+    def say(row: Example):
+        if row.tags[TAG] == "order":
+            return {"text": "nothing"}, True
+        return {"text": "we look for your parcel and write tomorrow"}, True
+
+    found = scores(task, answered(task, adversarial(task, plain), say))
+    lost = found["hard_minus_clean", "adversarial=order"]
+    assert lost.high < -0.5
+    assert found["hard_minus_clean", "adversarial=greeting"].value == 0.0
+    assert 0.6 < found["clean_accuracy", "adversarial=order"].value < 1
+    assert not [one for one in found if one[0].startswith(("confidently", "wrong"))]
+    who = Contender("writer", "remote", lambda: None)
+    run = Run(tuple(answered(task, adversarial(task, plain), say)), (1.0,), 1.0)
+    said = attacked(task, [who], {"writer": run}, {}, About("d", "test, adversarial"))
+    assert said.summary[0].startswith("writer is weakest against orders to the model: ")
+    assert "% like the target where the same rows are" in said.summary[0]
+    assert not Page(html(said, task)).faults
+
+
+def test_every_metric_of_an_attack_and_of_a_rating_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "scorers.md").read_text("utf-8")
+    found = {name for name, _ in scores(TASK, answered(TASK, adversarial(TASK, rows()), say_wrong_on("typos")))}
+    plain = [Example(id=f"e{i}", task="t", input="by Anna", target={"who": "Anna"}, split="test") for i in range(3)]
+    found |= {
+        name for name, _ in scores(FORM, answered(FORM, adversarial(FORM, plain), lambda _: ({"who": "Anna"}, True)))
+    }
+    assert len(found) >= 9
+    assert all(f"| `{name}` |" in page for name in (*found, RATING, GOOD, PREFERRED))
+
+
+def test_every_way_is_documented_with_what_must_follow():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "attack-your-own-task.md").read_text("utf-8")
+    for name, way in WAYS.items():
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert line.endswith(f"| {EXPECTED[way.expect]} |")

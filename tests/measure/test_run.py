@@ -57,7 +57,7 @@ async def test_a_candidate_that_goes_down_is_given_up_after_ten_failures_in_a_ro
     with pytest.raises(EngineDown):
         rules = [Rule(value={"kind": "leak"}, times=110), Rule(error="down", delay_s=0.01)]
         await asked(rules, ROWS * 4, progress=lambda what, done, total: seen.append(done))
-    assert 120 <= max(seen) <= 120 + MOST
+    assert 120 <= max(seen) <= 120 + 2 * MOST
 
 
 async def test_a_few_rows_that_all_fail_are_a_failed_candidate() -> None:
@@ -115,3 +115,12 @@ def test_a_sample_has_its_size_no_row_twice_and_every_label_in_its_share(count, 
     for label in LABELS:
         assert abs(sum(row.target["kind"] == label for _, row in found) - len(found) / 3) <= 1
     assert found == sample(TASK, ROWS, count, seed=seed)
+
+
+async def test_quick_failures_that_overtake_slow_answers_end_nothing() -> None:
+    """One text in five is refused at once, the others take their time: every row is asked all the same."""
+    rows = [example(number, text=f"press {number}{'!' * (number % 5 == 0)}") for number in range(600)]
+    rules = [Rule(match="!", error="down"), Rule(value={"kind": "leak"}, delay_s=0.002)]
+    found = await asked(rules, rows)
+    assert [row.place for row in found.rows] == list(range(600))
+    assert sum(row.prediction is None for row in found.rows) == 120

@@ -9,7 +9,8 @@ from measure_rows import said
 
 from insource.errors import Refused
 from insource.measure.figures import scores
-from insource.measure.run import Answered
+from insource.measure.report import About, Contender, assemble
+from insource.measure.run import Answered, Run
 from insource.measure.similar import FILES, checked, embedder, missing, similar, similarity
 from insource.nouns import Example, Task
 
@@ -75,6 +76,10 @@ def test_a_score_has_its_interval_and_what_chance_would_bring_stands_beside_it()
     assert one.n == chance.n == 40
     assert 0 < one.low < one.value < one.high <= 1
     assert chance.high < one.low
+    who = Contender("writer", "remote", lambda: None)
+    report = assemble(TASK, [who], {"writer": Run(tuple(rows), (1.0,), 1.0)}, {}, About("d", "test"))
+    assert "like the target" in report.summary[-1]
+    assert "have in common anyway" in report.summary[-1]
 
 
 def test_a_file_that_is_not_the_known_one_is_refused(tmp_path):

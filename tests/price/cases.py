@@ -10,6 +10,11 @@ def floats(low, high):
     return st.floats(low, high, allow_nan=False, allow_infinity=False)
 
 
+def amounts(high):
+    """Nothing, or what can be paid."""
+    return st.just(0.0) | floats(high / 1000, high)
+
+
 tokens = st.builds(
     lambda read, cached, written: Tokens(input=read, cached=read * cached, output=written),
     floats(1, 20_000),
@@ -33,19 +38,19 @@ fleets = st.builds(
     calls_per_s=floats(0.05, 200),
     least=st.integers(0, 3),
 )
-people = st.builds(People, share=floats(0, 1), minutes=floats(0, 20), usd_per_hour=floats(0, 120))
+people = st.builds(People, share=amounts(1), minutes=amounts(20), usd_per_hour=amounts(120))
 efforts = st.builds(
     Effort,
     rows=st.integers(0, 20_000),
-    usd_per_row=floats(0, 2),
-    training_hours=floats(0, 20),
-    training_usd_per_hour=floats(0, 20),
-    trainings_per_year=floats(0, 12),
-    fte=floats(0, 0.5),
-    salary_usd=floats(0, 250_000),
-    once_usd=floats(0, 20_000),
+    usd_per_row=amounts(2),
+    training_hours=amounts(20),
+    training_usd_per_hour=amounts(20),
+    trainings_per_year=amounts(12),
+    fte=amounts(0.5),
+    salary_usd=amounts(250_000),
+    once_usd=amounts(20_000),
 )
-common = {"escalated": floats(0, 1), "above": apis, "people": people, "effort": efforts}
+common = {"escalated": amounts(1), "above": apis, "people": people, "effort": efforts}
 hosted = st.builds(Option, name=st.just("hosted"), api=apis, **common)
 owned = st.builds(Option, name=st.just("owned"), fleet=fleets, **common)
 options = hosted | owned

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insource.nouns import from_json, to_json
-from insource.nouns.pricing import ApiPrice, Effort, MachineRate, Owned, Tokens, Use
+from insource.nouns.pricing import ApiPrice, Effort, MachineRate, Owned, People, Tokens, Use
 from insource.price.compare import Priced, compare, number, rate, usd
 from insource.price.cost import Fleet, Option
 from insource.price.page import html
@@ -71,6 +71,15 @@ def test_without_one_side_the_cheapest_is_named():
         compare([CHEAP], use(1), today="4o")
     with pytest.raises(ValueError, match="no option"):
         compare([], use(1))
+
+
+def test_where_so_little_comes_that_people_are_cheapest_it_says_so():
+    people = Option(name="people", people=People(share=1, minutes=1, usd_per_hour=30))
+    set_up = Option(name="api", api=CHEAP.api, effort=Effort(once_usd=2400))
+    assert compare([people, set_up, own()], use(2)).finding.startswith(
+        "people is the cheapest at 2 calls a day: $30.00"
+    )
+    assert compare([people, set_up, own()], use(2000), today="people").finding.startswith("Low volume: api")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from insource.cli.main import main
+from insource.journeys.promote import who
 from insource.nouns import Check, Gate, Release
 from insource.settings import load_task
 from insource.store import Store
@@ -83,9 +84,10 @@ def test_a_release_on_its_way_shows_what_it_waits_for_and_who_answered_when(sett
     assert "next: insource release show defects@1.1.0 says what it waits for" in done.output
     said = insource(settings, "show", "defects@1.1.0").output
     assert "on its way: canary 25%" in said
-    assert "before canary 50%: 2.0 days to wait; 200 calls more that both answer" in said
+    assert "before canary 50%: 2.0 days more; 200 calls more that both answer" in said
     assert "not worse" in said
-    assert "canary 25%" in insource(settings, "list", "defects").output
+    listed = next(line for line in insource(settings, "list", "defects").output.splitlines() if "canary 25%" in line)
+    assert listed.rstrip().endswith(f" {who()}"), "who let it begin"
     standing = json.loads(insource(settings, "show", "defects@1.1.0", "--json").stdout)["standing"]
     assert standing["ruling"]["verdict"] == "hold"
     assert [check["name"] for check in standing["ruling"]["checks"]] == ["quality", "failures", "speed", "not worse"]

@@ -26,7 +26,7 @@ def test_one_that_always_agrees_goes_on_and_nobody_need_look():
 def test_it_waits_for_its_days_its_calls_and_for_proof_and_says_so():
     found = ruling(replace(ALIKE, calls=40, here=40, agreed=38, speed={-1: 40}), days=1.0)
     assert found.verdict == "hold"
-    assert found.missing[0] == "6.0 days to wait"
+    assert found.missing[0] == "6.0 days more"
     assert found.missing[1] == "160 calls more that both answer"
     assert "2 disagreements wait for a person" in found.missing[2]
 

@@ -114,9 +114,13 @@ def test_a_cheaper_api_of_which_only_the_price_is_known_is_to_be_measured() -> N
 
 
 def test_an_unsuitable_task_stays_with_the_reason() -> None:
-    found = verdict(replace(CASE, unsuitable="it is creative writing."))
+    found = verdict(replace(CASE, unsuitable="no task for a small model: it is creative writing"))
     assert (found.word, found.rule) == ("stay", "unsuitable")
-    assert "creative writing" in found.sentence
+    assert found.sentence == "Stay: it is no task for a small model: it is creative writing."
+
+
+def test_where_nobody_could_take_over_it_says_so() -> None:
+    assert verdict(with_ways(TODAY)).sentence == "Stay with large: nobody else was asked who could take over."
 
 
 def test_what_nearly_could_but_would_cost_more_is_a_stay_not_a_not_yet() -> None:

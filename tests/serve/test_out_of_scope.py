@@ -160,7 +160,9 @@ async def test_a_release_from_before_answers_as_it_did_and_says_what_it_cannot(t
         del manifest["files"][FILE]
         (old / FILE).unlink()
         (old / "manifest.json").write_text(json.dumps(manifest))
-        path = await open_path("tickets", settings, store)
+        artefact = digest((old / "manifest.json").read_bytes())
+        await store.add_release(msgspec.structs.replace(live, version="0.9.0", artefact=artefact, stage="retired"))
+        path = await open_path("tickets@0.9.0", settings, store)
         assert path.tiers[0].terms.scope is None
         assert (await one(path, store, KNOWN)).outcome == "answered"
         await close_path(path)

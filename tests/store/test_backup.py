@@ -2,6 +2,7 @@
 
 import asyncio
 import tarfile
+from pathlib import Path
 
 import pytest
 from test_store import record, settings
@@ -32,7 +33,7 @@ async def test_a_backup_taken_under_load_restores_to_that_moment(tmp_path):
     sha, key = await filled(tmp_path / "one")
     target = settings(tmp_path / "two")
     (tmp_path / "two").mkdir()
-    assert unpack(tmp_path / "one" / "b.tar", target.state) is None
+    assert unpack(tmp_path / "one" / "b.tar", target.state).former is None
     async with await Store.open(target) as store:
         ids = {r.id for r in await store.records(limit=1000)}
         assert "r1" in ids
@@ -60,7 +61,8 @@ async def test_a_present_state_is_moved_aside_and_never_lost(tmp_path):
     with pytest.raises(Conflict, match="already"):
         unpack(tmp_path / "b.tar", state)
     aside = unpack(tmp_path / "b.tar", state, replace=True)
-    assert (aside / "insource.db").exists()
+    assert aside.former is not None
+    assert (Path(aside.former) / "insource.db").exists()
     async with await Store.open(settings(tmp_path)) as store:
         assert "after" not in {r.id for r in await store.records(limit=1000)}
 

@@ -174,7 +174,10 @@ async def test_a_release_that_could_not_be_registered_is_not_in_the_way_of_the_n
         made = await train(task, settings, store, base="linear")
         assert made.version == "1.0.0"
         (settings.state / "releases" / "defects" / "1.1.0").mkdir()  # as a kill between the two steps leaves it
-        assert (await train(task, settings, store, base="linear")).version == "1.2.0"
+        again = await train(task, settings, store, base="linear")
+        assert (again.version, again.artefact) == ("1.2.0", made.artefact)
+        assert "- artefact: the one of defects@1.0.0, to the byte: it answers nothing otherwise" in again.changelog
+        assert "artefact" not in made.changelog
 
 
 async def test_two_trainings_of_a_task_at_once_would_end_each_other_so_the_second_is_refused(plant):

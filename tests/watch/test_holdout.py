@@ -87,6 +87,19 @@ async def test_what_stays_right_is_steady_and_is_asked_when_due_and_not_before(t
         assert (await gather(task, settings, store)).candidates == ()
 
 
+async def test_old_looks_go_and_the_newest_stays_however_old(tmp_path):
+    settings, store, task, _ = await place(tmp_path)
+    async with store:
+        for n in range(3):
+            await many(store, 40, start=100 * n, seed=n)
+            assert await look(task, settings, store, now=NOW - timedelta(days=0.5 - 8 * n))
+        looks = (await holdout_trend(task, store)).results
+        assert await journey.outlived("tickets", store, looks[1].created) == [looks[0].report]
+        assert await journey.outlived("tickets", store, "9999") == [looks[0].report, looks[1].report]
+        await store.forget_reports([looks[0].report])
+        assert (await holdout_trend(task, store)).results == looks[1:]
+
+
 async def test_a_fall_is_drift_and_one_below_what_is_demanded_is_degradation(tmp_path):
     settings, store, task, _ = await place(tmp_path)
     async with store:

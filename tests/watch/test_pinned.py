@@ -19,7 +19,7 @@ from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.errors import Missing
 from insource.journeys.nightly import nightly
 from insource.journeys.pinned import PINNED, ask_again, pinned
-from insource.nouns import Dataset, Example, digest
+from insource.nouns import Cause, Dataset, Example, digest, stamp
 from insource.settings import load_settings, load_task
 from insource.store import Store
 from insource.watch.pinned import Row, Run, compared, newest, wavering
@@ -67,6 +67,22 @@ async def test_the_first_run_is_what_later_ones_are_held_against_and_a_night_ask
         assert len(reports) == 2
         assert "please" not in str(reports), "no text of a row is in it"
         assert reports[0].candidates[0].scores[0].value == 1.0
+
+
+async def test_old_runs_go_but_for_those_that_later_ones_are_held_against(tmp_path):
+    settings, store, task = await place(tmp_path)
+    async with store:
+        for n in range(12):
+            (last,) = await ask_again(task, settings, store, now=night(n - 500))
+        before = [one.id for one in await store.reports("tickets") if one.split == PINNED]
+        await store.alerts.note("tickets", [Cause(cause="c", words="w", evidence=before[9])], (), stamp(0.0))
+        job = next(job for job in (await nightly(settings, store)).jobs if job.name == "retention")
+        assert (job.state, job.words.partition(";")[0]) == ("done", "0 records went, and 2 reports of nights")
+        left = [one.id for one in await store.reports("tickets") if one.split == PINNED]
+        # the first and its week, what an alert rests on, the newest; and tonight's
+        assert left[:-1] == [*before[:8], before[9], before[11]]
+        (now,) = await pinned("tickets", store)
+        assert (now.since, now.changed) == (last.compared.since, ())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from live_workspace import folder, go_live, release
@@ -63,6 +64,54 @@ async def test_steady_traffic_is_steady_and_a_shift_is_named_against_what_came_b
         assert found.triage.state == "drift"
         assert found.triage.next == "insource review tickets, then insource improve tickets"
         assert 0.8 < found.estimate.value < 0.9
+
+
+def behind(i: int, first: str, then: str, release: str | None) -> Record:
+    """A call of which `first` was not sure, with words and confidence of its own, and which `then` answered."""
+    answered = call(i, "cancel")
+    doubted = call(i, "refund", tokens=99, sure=0.1).attempts[0]
+    asked = replace(doubted, decision=replace(doubted.decision, engine=first, accepted=False))
+    answering = replace(answered.attempts[0], decision=replace(answered.attempts[0].decision, engine=then))
+    return replace(answered, release=release, attempts=(asked, answering), outcome="escalated")
+
+
+async def test_what_a_canary_said_is_not_counted_for_the_release_that_answered_behind_it(tmp_path):
+    settings, store, task = await place(tmp_path)
+    async with store:
+        await calls(store, 600, 0)
+        before = await watch(task, settings, store, window=300)
+        for i in range(300):
+            await store.append(behind(1000 + i, "tickets@1.1.0", "tickets@1.0.0", "tickets@1.0.0"))
+        found = await watch(task, settings, store, window=300)
+        assert (found.calls, found.until) == (300, before.until), "the canary's calls are the canary's"
+        assert (found.estimate, found.moved) == (before.estimate, before.moved)
+
+
+async def test_a_call_that_the_release_passed_on_is_still_one_of_its_calls(tmp_path):
+    settings, store, task = await place(tmp_path)
+    async with store:
+        await calls(store, 600, 0)
+        for i in range(150):
+            await store.append(behind(1000 + i, "tickets@1.0.0", "hub", None))
+            given = Pending(record=f"{1000 + i:032x}", task="tickets", input="t", value={"intent": "cancel"})
+            await store.settle_given(given, Review(record=given.record, verdict="right"))
+        found = await watch(task, settings, store, window=300)
+        assert found.until == stamp(1_790_000_000 + 1149)
+        assert {"tier", "confidence", "tokens"} <= {one.feature for one in found.moved}
+        assert found.people is None, "what another engine answered says nothing of the release"
+
+
+def test_what_is_not_known_yet_is_not_ticked(tmp_path):
+    async def work():
+        _, store, _ = await place(tmp_path)
+        async with store:
+            await calls(store, 99, 0)
+
+    asyncio.run(work())
+    said = CliRunner().invoke(main, ["-C", str(tmp_path), "watch", "tickets", "--window", "100"]).output
+    assert "  · too few: 99 calls" in said
+    assert "  promise             · no promise" in said
+    assert "✓" not in said
 
 
 async def test_too_few_calls_say_so_and_without_a_live_release_there_is_nothing_to_watch(tmp_path):

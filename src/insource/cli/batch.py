@@ -48,7 +48,8 @@ async def _batch(door: Door, task: str, files: tuple[Path, Path], workers: int) 
 def _words(summary: Summary) -> str:
     reused = f" ({summary.reused:,} by an earlier run)" if summary.reused else ""
     said = [f"{summary.out}: {summary.rows:,} rows, {summary.answered:,} answered{reused}"]
-    said += [f"  {summary.review:,} wait for a person: insource review {summary.task}"] * bool(summary.review)
+    waiting = f"{summary.review:,} wait{'s' * (summary.review == 1)} for a person"
+    said += [f"  {waiting}: insource review {summary.task}"] * bool(summary.review)
     said += [f"  {summary.bad:,} lines could not be read; their error says why"] * bool(summary.bad)
     said += [f"  {summary.failed:,} have no valid answer; the same command asks for them again"] * bool(summary.failed)
     return "\n".join(said)

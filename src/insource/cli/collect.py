@@ -11,6 +11,7 @@ from insource.collect.findings import Finding
 from insource.collect.forms import FORMS, TABLE
 from insource.errors import Invalid, Refused
 from insource.journeys.collect import Collected, collect
+from insource.journeys.pool import Pooled, pool
 from insource.journeys.removals import Restored, restored
 from insource.store import Store
 
@@ -46,6 +47,7 @@ TONES = {"not ready": "red", "ready with care": "yellow", "ready": "green"}
 @click.option(
     "--restore", metavar="KIND|ROW", default="", help="Bring back rows that cleaning took out; needs no FILE."
 )
+@click.option("--unlabelled", is_flag=True, help="Keep rows without a target, as inputs for insource teach.")
 @click.option("--strict", is_flag=True, help="Exit 1 and keep nothing if a row is rejected or a finding is serious.")
 def command(door: Door, task: str, files: tuple[Path, ...], restore: str, **asked: object) -> None:
     """Bring labelled rows in: csv, jsonl, parquet, OpenAI fine-tune jsonl, or the log of a model that did the work.
@@ -54,14 +56,19 @@ def command(door: Door, task: str, files: tuple[Path, ...], restore: str, **aske
     The check is a page. Rows that cannot be used are named by file, line and reason, and set aside. Without a task
     file, --input and --target make one from the data, and so does a log, from its answers. Personal data in a log is
     replaced, and rows that contradict, repeat, leak or look wrong are taken out, each with its reason; --restore brings
-    them back.
+    them back. With --unlabelled only --input and --replace count.
     """
     if restore:
         restored = run(_restore(door, task, files, restore))
         door.show(restored, _back(restored))
         return
-    asked["input"] = asked.pop("source")
-    collected = run(_collect(door, task, files, Wish(**asked)))  # type: ignore[arg-type]
+    asked["input"], unlabelled = asked.pop("source"), asked.pop("unlabelled")
+    wish = Wish(**asked)  # type: ignore[arg-type]
+    if unlabelled:
+        pooled = run(_pool(door, task, files, wish))
+        door.show(pooled, _pool_words(pooled))
+        return
+    collected = run(_collect(door, task, files, wish))
     door.show(collected, _words(collected))
     if collected.refused:
         door.say("error: --strict: nothing was kept\n" + "\n".join(f"       {why}" for why in collected.refused))
@@ -87,6 +94,23 @@ def _back(done: Restored) -> str:
     kinds = ", ".join(f"{kind} {n:,}" for kind, n in done.restored.items())
     splits = ", ".join(f"{split} {n:,}" for split, n in done.splits.items())
     return f"{bold(done.task)}: brought back: {kinds}\n  dataset  {splits}  {dim(done.dataset[:12])}"
+
+
+async def _pool(door: Door, name: str, files: tuple[Path, ...], wish: Wish) -> Pooled:
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        with door.progress() as progress:
+            return await pool(name, files, settings, store, wish=wish, progress=progress)
+
+
+def _pool_words(pooled: Pooled) -> str:
+    rows = pooled.rows
+    lines = [
+        f"{bold(pooled.task)}: {pooled.total:,} inputs, {pooled.total - pooled.labelled:,} of them without a label",
+        f"  rows      {rows.read:,} read: {rows.kept:,} new, {rows.duplicates:,} repeated, {rows.rejected:,} set aside",
+    ]
+    lines += [f"  set aside {pooled.rejects}"] if pooled.rejects else []
+    return "\n".join([*lines, "", f"next: insource teach {pooled.task} --teacher ENGINE --plan"])
 
 
 def _words(collected: Collected) -> str:

@@ -24,7 +24,9 @@ Examples:
     "--bundle", metavar="FILE", type=click.Path(path_type=Path), help="Answer from this file; a newer one replaces it."
 )
 @click.option("--sha256", default="", metavar="HEX", help="The SHA-256 that the bundle must have.")
-def command(door: Door, folder: Path | None, bundle: Path | None, sha256: str) -> None:
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+              help="The public key that must have signed its release, now and later.")  # fmt: skip
+def command(door: Door, folder: Path | None, bundle: Path | None, sha256: str, key: Path | None) -> None:
     """Make a workspace: insource.toml with every section explained, tasks/ and labels/.
 
     Refuses where there is one. Files of your own in the folder are left alone. With --bundle the workspace answers what
@@ -34,11 +36,11 @@ def command(door: Door, folder: Path | None, bundle: Path | None, sha256: str) -
     shown = folder or root
     going = "" if str(shown) == "." else f"cd {shown} && "
     if bundle is not None:
-        made = run(install(bundle, root, sha256=sha256))
+        made = run(install(bundle, root, sha256=sha256, key=key))
         door.show(made, _installed(made, going))
         return
-    if sha256:
-        raise Invalid("--sha256 goes with --bundle FILE")
+    if sha256 or key:
+        raise Invalid("--sha256 and --key go with --bundle FILE")
     files = init(root)
     words = (
         f"a workspace in {shown}: {', '.join(files)}\n\n"

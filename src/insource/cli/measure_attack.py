@@ -53,18 +53,20 @@ def words(report: Report) -> list[str]:
 
 
 def _rows(candidate: Candidate) -> list[tuple[str, ...]]:
-    return [_row(candidate, way["says"], f"{TAG}={way['name']}") for way in candidate.details["robustness"]["ways"]]
+    found = [_row(candidate, way["says"], f"{TAG}={way['name']}") for way in candidate.details["robustness"]["ways"]]
+    return [row for row in found if any(row[1:])]
 
 
 def _row(candidate: Candidate, says: str, of: str) -> tuple[str, ...]:
     lost, after = candidate.score(made.LOST, of), candidate.score(made.AFTER, of)
+    counted = after or lost
     return (
         says,
         *(_share(candidate.score(metric, of)) for metric in (made.CLEANLY, made.HARD)),
         f"{lost.value * 100:+.1f}" if lost else "",
         f"{lost.low * 100:+.1f} to {lost.high * 100:+.1f}" if lost else "",
         *(_share(candidate.score(metric, of)) for metric in (made.BEFORE, made.AFTER)),
-        f"{after.n:,}" if after else "0",
+        f"{counted.n:,}" if counted else "",
     )
 
 

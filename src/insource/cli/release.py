@@ -1,6 +1,5 @@
 """`insource release`: list, show, gate, promote, roll back, verify, export and bundle releases."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -8,11 +7,13 @@ import click
 import msgspec
 
 from insource import route
+from insource.cli import release_sign
 from insource.cli import release_words as words
 from insource.cli.door import Door, verb
+from insource.cli.release_pick import candidate, live, live_or_newest, newest, pick
 from insource.cli.stored import with_store
 from insource.engines.artefact import Manifest, read_manifest
-from insource.errors import InsourceError, Invalid, Missing, Refused
+from insource.errors import InsourceError, Refused
 from insource.journeys import edge
 from insource.journeys import promote as journey
 from insource.journeys.best import Best, best
@@ -24,7 +25,7 @@ from insource.journeys.terms import terms_now
 from insource.journeys.trial import Standing, standing
 from insource.nouns import Gate, JsonObject, Noun, Release, StageChange, Task
 from insource.release.export import COPIES, MERGED
-from insource.release.stages import ON_ITS_WAY, STAGES, Stop, at
+from insource.release.stages import ON_ITS_WAY, STAGES, Stop, at, let_on
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
 
@@ -54,16 +55,17 @@ def list_releases(door: Door, task: str, moment: str) -> None:
         _at(door, task, moment)
         return
 
-    async def work(settings: Settings, store: Store) -> list[tuple[Release, Gate | None]]:
+    async def work(settings: Settings, store: Store) -> tuple[list[tuple[Release, Gate | None]], dict[str, str]]:
         names = [load_task(settings, task).name] if task else task_names(settings)
         found = [release for name in names for release in await store.releases(name)]
-        return [(release, await _newest_gate(release, store)) for release in found]
+        moved = [change for name in names for change in await store.stage_changes(name)]
+        return [(release, await _newest_gate(release, store)) for release in found], let_on(found, moved)
 
-    found = with_store(door, work)
+    found, who = with_store(door, work)
     door.show(
         {"releases": [_plain(r) | {"name": r.name, "form": form_of(r), "gate": g.passed if g else None}
                       for r, g in found]},
-        words.list_words([r for r, _ in found], {r.name: g for r, g in found}),
+        words.list_words([r for r, _ in found], {r.name: g for r, g in found}, who),
     )  # fmt: skip
 
 
@@ -83,18 +85,19 @@ def show(door: Door, name: str) -> None:
     """One release: rows, recipe, digests, changelog, gate and stages; on its way, what its trial came to."""
 
     async def work(settings: Settings, store: Store) -> tuple[words.Card, Standing | None]:
-        release = await _pick(name, settings, store, _newest)
+        release = await pick(name, settings, store, newest)
         changes = [c for c in await store.stage_changes(release.task) if c.release == release.name]
         stands = await standing(release, settings, store) if release.stage in ON_ITS_WAY else None
         manifest = _manifest(release, settings)
         said = _terms(release, manifest, settings)
-        return words.Card(release, manifest, await _newest_gate(release, store), changes, said), stands
+        promise = _promise(_task_now(release, settings), manifest)
+        return words.Card(release, manifest, await _newest_gate(release, store), changes, said, promise), stands
 
     card, stands = with_store(door, work)
-    release, manifest, gate, changes, said = card
+    release, manifest, gate, changes, said, promise = card
     made: JsonObject | None = None
     if manifest:
-        made = {"promise": manifest.promise, "threshold": manifest.threshold, "dev": manifest.dev}
+        made = {"promise": promise, "threshold": manifest.threshold, "dev": manifest.dev}
         made |= {"terms": said} if said else {}
     door.show(
         {"release": _plain(release) | {"name": release.name}, "trained": made,
@@ -113,7 +116,7 @@ def gate(door: Door, name: str) -> None:
     """
 
     async def work(settings: Settings, store: Store) -> Gate:
-        release = await _pick(name, settings, store, _candidate)
+        release = await pick(name, settings, store, candidate)
         with door.progress() as progress:
             return await ask_gate(load_task(settings, release.task), release, settings, store, progress=progress)
 
@@ -143,7 +146,7 @@ def promote(door: Door, name: str, to: str, share: int | None, why: str) -> None
     """
 
     async def work(settings: Settings, store: Store) -> tuple[StageChange, str]:
-        release = await _pick(name, settings, store, _candidate)
+        release = await pick(name, settings, store, candidate)
         change = await journey.promote(release, settings, store, to=to, why=why, share=share or 0)
         return change, _promise(load_task(settings, release.task), _manifest(release, settings))
 
@@ -171,13 +174,19 @@ def rollback(door: Door, name: str, why: str) -> None:
     door.show(change, words.change_words(change))
 
 
-@verb("verify", epilog="\b\nExample:\n  insource release verify tickets@1.0.0")
+@verb("verify", epilog="\b\nExamples:\n  insource release verify tickets@1.0.0\n"
+      "  insource release verify tickets@1.0.0 --key release.pub")  # fmt: skip
 @click.argument("name", metavar="TASK[@VERSION]")
-def verify(door: Door, name: str) -> None:
-    """Compare every file of a release with what was released. Ends with exit code 1 when one differs."""
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+              help="The public key that must have signed it.")  # fmt: skip
+def verify(door: Door, name: str, key: Path | None) -> None:
+    """Compare every file of a release with what was released. Ends with exit code 1 when one differs.
+
+    With --key, or [signing] in insource.toml, it must be signed, too.
+    """
 
     async def work(settings: Settings, store: Store) -> journey.Verified:
-        return await journey.verify(await _pick(name, settings, store, _live), settings)
+        return await journey.verify(await pick(name, settings, store, live), settings, key)
 
     found = with_store(door, work)
     door.show(_plain(found) | {"whole": found.whole}, words.verify_words(found))
@@ -213,7 +222,7 @@ def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> Non
         return
 
     async def work(settings: Settings, store: Store) -> Copy:
-        release = await _pick(name, settings, store, _live_or_newest)
+        release = await pick(name, settings, store, live_or_newest)
         order = Order(out=out or Path(f"{release.task}-{release.version}"), form=form, rows=rows)
         with door.progress() as progress:
             return await copy(release, order, settings, store, progress=progress)
@@ -224,7 +233,7 @@ def export(door: Door, name: str, out: Path | None, form: str, rows: int) -> Non
 
 def _convert(door: Door, name: str, form: str, rows: int) -> None:
     async def work(settings: Settings, store: Store) -> Converted:
-        release = await _pick(name, settings, store, _live_or_newest)
+        release = await pick(name, settings, store, live_or_newest)
         with door.progress() as progress:
             return await convert(release, settings, store, form=form, rows=rows, progress=progress)
 
@@ -235,7 +244,7 @@ def _convert(door: Door, name: str, form: str, rows: int) -> None:
 
 def _best(door: Door, name: str, rows: int) -> None:
     async def work(settings: Settings, store: Store) -> Best:
-        release = await _pick(name, settings, store, _live_or_newest)
+        release = await pick(name, settings, store, live_or_newest)
         with door.progress() as progress:
             return await best(release, settings, store, rows=rows, progress=progress)
 
@@ -253,7 +262,7 @@ def bundle(door: Door, name: str, out: Path | None) -> None:
     """
 
     async def work(settings: Settings, store: Store) -> edge.Bundled:
-        release = await _pick(name, settings, store, _live_or_newest)
+        release = await pick(name, settings, store, live_or_newest)
         place = out or Path(f"{release.task}-{release.version}.bundle")
         return await edge.bundle(load_task(settings, release.task), release, settings, store, place)
 
@@ -263,50 +272,21 @@ def bundle(door: Door, name: str, out: Path | None) -> None:
 
 command = click.Group(
     "release",
-    commands=[list_releases, show, gate, promote, rollback, verify, export, bundle],
+    commands=[
+        list_releases,
+        show,
+        gate,
+        promote,
+        rollback,
+        verify,
+        export,
+        bundle,
+        *release_sign.VERBS,
+    ],
     help=HELP,
     epilog=EXAMPLE,
     short_help="List, show, gate, promote, roll back, verify, export and bundle releases.",
 )
-
-
-async def _pick(
-    name: str, settings: Settings, store: Store, default: Callable[[str, Store], Awaitable[Release]]
-) -> Release:
-    """The release called TASK@VERSION; of TASK alone the one that `default` chooses."""
-    task, at, version = name.partition("@")
-    load_task(settings, task)
-    if at and not version:
-        raise Invalid(f"{name!r} names no version", hint=f"{task} alone, or {task}@1.0.0")
-    return await store.release(task, version) if version else await default(task, store)
-
-
-async def _newest(task: str, store: Store) -> Release:
-    releases = await store.releases(task)
-    if not releases:
-        raise Missing(f"{task} has no release yet", hint=f"insource train {task} makes a candidate")
-    return releases[-1]
-
-
-async def _candidate(task: str, store: Store) -> Release:
-    await _newest(task, store)
-    releases = await store.releases(task)
-    candidates = [release for release in releases if release.stage == "candidate"]
-    candidates = candidates or [release for release in releases if release.stage in ON_ITS_WAY]
-    if not candidates:
-        raise Missing(f"{task} has no candidate", hint=f"name a release of insource release list {task}, or train one")
-    return candidates[-1]
-
-
-async def _live(task: str, store: Store) -> Release:
-    live = await store.live(task)
-    if live is None:
-        raise Missing(f"{task} has no live release", hint=f"name one of insource release list {task}")
-    return live
-
-
-async def _live_or_newest(task: str, store: Store) -> Release:
-    return await store.live(task) or await _newest(task, store)
 
 
 async def _newest_gate(release: Release, store: Store) -> Gate | None:
@@ -330,10 +310,21 @@ def _terms(release: Release, manifest: Manifest | None, settings: Settings) -> t
         return ()
 
 
-def _promise(task: Task, manifest: Manifest | None) -> str:
-    """What its confidence promises under the task's policy of today; empty where training said nothing."""
+def _task_now(release: Release, settings: Settings) -> Task | None:
+    try:
+        return load_task(settings, release.task)
+    except InsourceError:
+        return None
+
+
+def _promise(task: Task | None, manifest: Manifest | None) -> str:
+    """What its confidence promises under the task's policy of today; empty where training said nothing.
+
+    Without the task's file the policy is still the one that it was trained under.
+    """
     if manifest is None or not manifest.promise:
         return ""
+    task = task or manifest.task
     return route.promise(task.risk, manifest.task.risk, manifest.threshold, manifest.promise)
 
 

@@ -14,6 +14,7 @@ from insource.journeys.promote import Verified
 from insource.journeys.trial import Standing
 from insource.nouns import Check, Gate, Pair, Release, Report, StageChange
 from insource.release.stages import Stop
+from insource.stats import wilson
 
 
 class Card(NamedTuple):
@@ -24,6 +25,7 @@ class Card(NamedTuple):
     gate: Gate | None
     changes: Sequence[StageChange]
     terms: tuple[str, ...] = ()
+    promise: str = ""
 
 
 def gate_words(gate: Gate) -> str:
@@ -35,8 +37,8 @@ def gate_words(gate: Gate) -> str:
     return "\n".join([title, evidence, "", _checks(gate.checks)])
 
 
-def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> str:
-    """One line a release, the newest last."""
+def list_words(releases: Sequence[Release], gates: Mapping[str, Gate | None], who: Mapping[str, str]) -> str:
+    """One line a release, the newest last; `who` let one on its way that nobody made live yet."""
     if not releases:
         return "no releases yet. insource train TASK makes one"
     head = ("release", "stage", "form", "base", "gate", "made", "approved by")
@@ -48,7 +50,7 @@ def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> st
             r.base,
             _gated(gates.get(r.name)),
             r.created[:16].replace("T", " "),
-            r.approved_by,
+            r.approved_by or who.get(r.name, ""),
         )
         for r in releases
     ]
@@ -57,7 +59,7 @@ def list_words(releases: Sequence[Release], gates: dict[str, Gate | None]) -> st
 
 def show_words(card: Card) -> str:
     """A release's card: what it is, where it came from, what it promises, how it got where it is."""
-    release, manifest, gate, changes, terms = card
+    release, manifest, gate, changes, terms, promise = card
     facts = [
         ("stage", Stop(stage=release.stage, share=release.share).words),
         ("form", f"{form_of(release)}, base {release.base}"),
@@ -68,14 +70,22 @@ def show_words(card: Card) -> str:
         ("gate", _gated(gate)),
     ]
     if manifest is not None:
-        trainer = ", ".join(f"{name} {value:g}" for name, value in manifest.dev.items())
-        facts += [("promise", manifest.promise or "none"), *[("", words) for words in terms]]
-        facts.append(("dev rows", trainer or "not evaluated"))
+        facts += [("promise", promise or "none"), *[("", words) for words in terms]]
+        facts.append(("dev rows", _dev(manifest.dev) or "not evaluated"))
     lines = [bold(release.name), *[f"  {dim(name.ljust(9))} {value}" for name, value in facts]]
     lines += ["", "  changelog", *[f"    {line}" for line in release.changelog.splitlines() or ["nothing written"]]]
     if changes:
         lines += ["", "  stages", *[f"    {change_words(change)}" for change in changes]]
     return "\n".join(lines)
+
+
+def _dev(found: Mapping[str, float]) -> str:
+    """What the trainer found on the dev rows, the accuracy with its interval and n."""
+    n, told = round(found.get("n", 0)), {name: f"{value:.3g}" for name, value in found.items() if name != "n"}
+    if n and "accuracy" in told:
+        low, high = wilson(found["accuracy"] * n, n)
+        told["accuracy"] = f"{found['accuracy']:.1%} ({low:.1%} to {high:.1%}, n {n:,})"
+    return ", ".join(f"{name} {said}" for name, said in told.items())
 
 
 def change_words(change: StageChange) -> str:
@@ -114,7 +124,9 @@ def verify_words(found: Verified) -> str:
     """Whole, or each file that is not."""
     head = f"{mark(found.whole)} {bold(found.release)} is {'' if found.whole else 'NOT '}what was released"
     faults = [f"  {mark(False, fault)}" for fault in found.faults]
-    return "\n".join([head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}")])
+    return "\n".join(
+        [head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}"), dim(f"  signed: {found.signed}")]
+    )
 
 
 def converted_words(made: Converted) -> str:

@@ -101,7 +101,7 @@ async def _by_keys(door: Door, name: str) -> None:
         desk = Desk(task, store, getpass.getuser(), say=click.echo, key=click.getchar, line=_line)
         settled = await desk.work()
         left = len(await store.pending(task.name, 1000))
-    door.say(f"{settled} settled, {left} wait")
+    door.say(f"{settled} settled, {left} wait{'s' * (left == 1)}")
 
 
 def _line(question: str) -> str:

@@ -40,7 +40,8 @@ class Desk:
         settled = await self.store.reviews(self.task.name)
         at, total = 0, (await self.store.queues()).get(self.task.name, 0)
         nothing = f"nothing of {self.task.name} waits for a person"
-        self._say(f"{total} wait. {LEGEND}" if waiting else f"{nothing}: others look at {total}" if total else nothing)
+        some = f"{total} wait{'s' * (total == 1)}. {LEGEND}"
+        self._say(some if waiting else f"{nothing}: others look at {total}" if total else nothing)
         try:
             while True:
                 waiting += await self._more(waiting) if at == len(waiting) else []

@@ -9,7 +9,7 @@ def words(found: Figures) -> str:
     """All figures, each with its n and interval."""
     since = f", the oldest since {found.oldest[:16].replace('T', ' ')} UTC" if found.oldest else ""
     half = f", {found.half:,} of them for a second or third person" if found.half else ""
-    lines = [f"{bold(found.task)}: {found.waiting:,} wait{since}{half}"]
+    lines = [f"{bold(found.task)}: {found.waiting:,} wait{'s' * (found.waiting == 1)}{since}{half}"]
     said = ", ".join(f"{n:,} {verdict}" for verdict, n in found.verdicts.items()) or "none"
     lines.append(f"  settled by people   {said}")
     if found.timeouts:

@@ -100,7 +100,7 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
         ("releases", ", ".join(facts.releases)),
         ("passed", ", ".join(facts.passed)),
         ("live", facts.live),
-        ("on trial", f"{facts.trial}; it waits for {facts.waits_for}" if facts.trial else ""),
+        ("on trial", f"{facts.trial}; it waits for: {facts.waits_for}" if facts.trial else ""),
         ("pilot", facts.pilot),
         (
             "calls",
@@ -108,7 +108,7 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
             if facts.calls
             else "",
         ),
-        ("queue", f"{facts.waiting:,} wait for a person" if facts.calls else ""),
+        ("queue", f"{facts.waiting:,} wait{'s' * (facts.waiting == 1)} for a person" if facts.calls else ""),
         ("holdout", facts.holdout),
         ("alerts", ", ".join(facts.alerts)),
     ]

@@ -1,19 +1,22 @@
-"""`insource store`: migrate, back up, restore, and carry records from one store to another."""
+"""`insource store`: migrate, back up, restore, drill, and carry records from one store to another."""
 
 from pathlib import Path
 
 import click
+import msgspec
 
 from insource.cli.door import Door, run, verb
 from insource.cli.stored import with_store
+from insource.cli.words import mark
 from insource.errors import Invalid
 from insource.journeys import carry
 from insource.journeys import recover as journey
 from insource.journeys.carry import Carry
+from insource.journeys.drill import ROWS, Drilled, drill
 from insource.journeys.recover import Recovered, spool_folder, words
-from insource.settings import Settings
+from insource.settings import STATE, Settings
 from insource.store import Store
-from insource.store.backup import unpack
+from insource.store.backup import WORKSPACE, unpack
 from insource.store.carried import Taken
 
 EXAMPLE = """
@@ -21,6 +24,7 @@ EXAMPLE = """
 Examples:
   insource store backup monday.tar       while the gateway runs
   insource store restore monday.tar
+  insource store drill                   does the newest backup answer as this does?
   insource store migrate
   insource store export kiosk.jsonl      at the kiosk
   insource store import kiosk.jsonl      at home
@@ -46,7 +50,7 @@ def migrate(door: Door) -> None:
 @verb("backup", epilog="\b\nExample:\n  insource store backup monday.tar")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup(door: Door, file: Path) -> None:
-    """Write the whole state to FILE, as it is at one moment. The gateway may go on meanwhile."""
+    """Write the whole workspace to FILE, as it is at one moment. The gateway may go on meanwhile."""
     size = run(_backup(door, file))
     door.show({"file": str(file), "bytes": size}, f"{file}: {size / 1e6:.1f} MB. insource store restore {file}")
 
@@ -55,11 +59,37 @@ def backup(door: Door, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--replace", is_flag=True, help="Move the present state aside first.")
 def restore(door: Door, file: Path, replace: bool) -> None:
-    """Put the state in FILE in place. Stop insource serve first."""
-    state = door.settings().state
-    aside = unpack(file, state, replace=replace)
-    former = f"\nthe former state lies in {aside}" if aside else ""
-    door.show({"store": str(state), "former": str(aside) if aside else None}, f"restored {state}{former}")
+    """Put the state in FILE in place, and the settings and tasks that are absent. Stop insource serve first.
+
+    An empty folder becomes the workspace. Settings and tasks that are others here than in FILE are left as they are.
+    """
+    state = door.directory.resolve() / STATE
+    made = unpack(file, state, replace=replace)
+    lines = [f"restored {state}"]
+    lines += [f"the former state lies in {made.former}"] * bool(made.former)
+    lines += [f"made {', '.join(made.made)}"] * bool(made.made)
+    lines += [
+        f"others here than in {file}, and left: {', '.join(made.differ)}; its own lie in {state / WORKSPACE}"
+    ] * bool(made.differ)
+    door.show({"store": str(state), **msgspec.to_builtins(made)}, "\n".join(lines))
+
+
+@verb("drill", epilog="\b\nExamples:\n  insource store drill\n  insource store drill monday.tar --rows 500")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--rows", type=click.IntRange(0), default=ROWS, show_default=True, help="Test rows to ask of each task.")
+def restore_drill(door: Door, file: Path | None, rows: int) -> None:
+    """Restore FILE, or the newest backup, into a folder that goes again, and see that it answers as this does.
+
+    The audit chain and every release are verified there; the live releases answer test rows here and there. Ends with 1
+    when anything differs. The outcome stays in the state, as evidence.
+    """
+    with door.progress() as progress:
+        found = with_store(
+            door, lambda settings, store: drill(settings, store, file=file, rows=rows, progress=progress)
+        )
+    door.show({**msgspec.to_builtins(found), "whole": found.whole}, _drilled_words(found))
+    if not found.whole:
+        click.get_current_context().exit(1)
 
 
 @verb("export", epilog="\b\nExample:\n  insource store export kiosk.jsonl")
@@ -129,13 +159,26 @@ async def _take(door: Door, file: Path) -> Taken:
             return await carry.take(store, file, progress=progress)
 
 
+def _drilled_words(found: Drilled) -> str:
+    bound = f", at most {found.upper95:.1%} with 95% confidence" if found.upper95 is not None else ""
+    lines = [
+        f"{mark(found.whole)} {found.file} was restored and answered within {found.recovered_s:,.1f} s",
+        f"  {found.records:,} records in its audit chain, {found.releases:,} releases file by file",
+        f"  {found.answers:,} answers compared, {len(found.differ):,} differ{bound}",
+        f"  it is {found.lost_s / 3600:,.1f} hours old: what came later would have been lost with the disk",
+    ]
+    return "\n".join([*lines, *[f"  {mark(False, fault)}" for fault in found.faults]])
+
+
 def _taken_words(found: Taken) -> str:
     lines = [f"new calls {found.records:,}, here already {found.known:,}"]
     lines += [f"waiting for a person, new {found.pending:,}: insource review TASK"] * bool(found.pending)
     lines += [f"reviews taken over {found.reviews:,}"] * bool(found.reviews)
+    lines += [f"words of one of several people {found.opinions:,}"] * bool(found.opinions)
+    lines += [f"taken back there, and now here {found.withdrawn:,}"] * bool(found.withdrawn)
     lines += [f"judged otherwise here, which stands: {', '.join(found.differ[:10])}"] * bool(found.differ)
     return "\n".join(lines)
 
 
-for _verb in (migrate, backup, restore, give, take, recover):
+for _verb in (migrate, backup, restore, restore_drill, give, take, recover):
     command.add_command(_verb)

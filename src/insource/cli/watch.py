@@ -15,6 +15,7 @@ from insource.settings import Settings, load_task
 from insource.store import Store
 from insource.watch.window import Estimate
 
+UNTOLD, BAD = ("too few", "no promise"), ("drift", "degradation", "broken")
 EXAMPLE = """
 \b
 Examples:
@@ -68,7 +69,7 @@ def _words(found: Watched) -> str:
     since, until = (time[:16].replace("T", " ") for time in (found.since, found.until))
     when = f", {since} to {until} UTC" if found.calls else ""
     lines = [f"{bold(found.release)}: {found.calls:,} calls{when}"]
-    lines.append("  " + mark(state.state in ("steady", "too few"), f"{state.state}: {state.why}"))
+    lines.append("  " + _marked(state.state, state.why))
     if found.moved:
         rows = [(m.feature, m.against, f"{m.distance:.3f}", f"{m.p:.3f}", m.words) for m in found.moved]
         lines += ["", table(("what moved", "against", "distance", "p", "most"), rows)]
@@ -77,7 +78,7 @@ def _words(found: Watched) -> str:
     lines += [f"  {found.unfit.words}"] if found.unfit.n else []
     lines += [f"  holdout             {holdout_words(found.holdout)}"] * bool(found.holdout and found.holdout.results)
     promise = found.promise
-    lines += [f"  promise             {mark(promise.state != 'broken', f'{promise.state}: {promise.why}')}"]
+    lines += [f"  promise             {_marked(promise.state, promise.why)}"]
     for one in found.pinned:
         as_ever = not one.changed
         what = f"as on {one.since[:10]}" if as_ever else "; ".join(one.changed)
@@ -92,8 +93,14 @@ def holdout_words(found: HoldoutTrend | None) -> str:
     if found is None or not found.results:
         return "not asked yet"
     newest, state = found.results[-1], found.triage
-    words = mark(state.state not in ("drift", "degradation"), f"{state.state}: {state.why}")
+    words = _marked(state.state, state.why)
     return f"{words}  {dim(f'{newest.release}, {newest.created[:10]}; drawn by chance {_share(newest.by_chance)}')}"
+
+
+def _marked(state: str, why: str) -> str:
+    """✓ is what was seen to be well, ✗ what was seen not to be; of the rest nothing is known."""
+    words = f"{state}: {why}"
+    return dim(f"· {words}") if state in UNTOLD else mark(state not in BAD, words)
 
 
 def _share(found: Estimate | None) -> str:

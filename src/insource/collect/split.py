@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from insource.collect.near import Progress, near_groups
-from insource.nouns import Example, Noun, Task, digest
+from insource.nouns import Example, Noun, Task, digest, likeness
 
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
 CARVE = 0.1
@@ -42,11 +42,15 @@ class Moved(Noun, frozen=True, kw_only=True):
 
 
 class Merged(Noun, frozen=True, kw_only=True):
-    """Rows by identity, each once; how many came again; which of them came with two splits."""
+    """Rows by identity, each once; how many came again; which of them came with two splits.
+
+    `outdone` rows of teachers gave way to what others say.
+    """
 
     rows: tuple[Example, ...]
     duplicates: int
     moved: tuple[Moved, ...]
+    outdone: int = 0
 
 
 def rank(split: str) -> int:
@@ -55,8 +59,13 @@ def rank(split: str) -> int:
 
 
 def merge(before: Iterable[Example], new: Iterable[Example]) -> Merged:
-    """The rows of both, each identity once, sorted by id. A row can move to the test split, never out of it."""
-    rows = {row.id: row for row in before}
+    """The rows of both, each identity once, sorted by id. A row can move to the test split, never out of it.
+
+    What a teacher said of a text goes where somebody else says what it is; who says so takes its split, without one.
+    """
+    before = list(before)
+    left, new = _outdone(before, list(new))
+    rows = {row.id: row for row in left}
     duplicates, moved = 0, []
     for row in new:
         known = rows.get(row.id)
@@ -69,7 +78,20 @@ def merge(before: Iterable[Example], new: Iterable[Example]) -> Merged:
             moved.append(Moved(id=row.id, kept=high.split, dropped=low.split))
         rows[row.id] = msgspec.structs.replace(known, split=high.split, tags={**known.tags, **row.tags})
     ordered = tuple(rows[key] for key in sorted(rows))
-    return Merged(rows=ordered, duplicates=duplicates, moved=tuple(moved))
+    return Merged(rows=ordered, duplicates=duplicates, moved=tuple(moved), outdone=len(before) - len(left))
+
+
+def _outdone(before: list[Example], new: list[Example]) -> tuple[list[Example], list[Example]]:
+    """Both, without the teachers' rows among the former whose texts are among the latter."""
+    taught = {likeness(row.input): row for row in before if row.origin == "teacher"}
+    if not taught:
+        return before, new
+    said = {row.id: taught[text] for row in new if (text := likeness(row.input)) in taught and row.origin != "teacher"}
+    gone = {row.id for row in said.values()}
+    placed = [
+        msgspec.structs.replace(row, split=row.split or said[row.id].split) if row.id in said else row for row in new
+    ]
+    return [row for row in before if row.id not in gone], placed
 
 
 def with_groups(rows: Sequence[Example], *, progress: Progress = lambda *_: None) -> list[Example]:

@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Taken(Noun, frozen=True, kw_only=True):
-    """What one file gave: its rows in its order, how many were read and set aside, and its mapping."""
+    """What one file gave: its rows in its order, how many were read and set aside and why, and its mapping."""
 
     file: str
     sha256: str
@@ -30,6 +30,7 @@ class Taken(Noun, frozen=True, kw_only=True):
     columns: JsonObject
     split: str
     rows: tuple[Example, ...]
+    reasons: dict[str, int] = {}
 
     def lineage(self, known: set[str]) -> JsonObject:
         """The file as the dataset remembers it. `known` are the ids kept before it; its own are added."""
@@ -43,6 +44,7 @@ class Taken(Noun, frozen=True, kw_only=True):
             "rejected": self.rejected,
             "columns": self.columns,
             **({"split": self.split} if self.split else {}),
+            **({"reasons": self.reasons} if self.reasons else {}),
         }
 
 
@@ -79,7 +81,7 @@ def take_file(
     plan = mapping(task, seen, wish, name=str(path))
     split = split_name(wish.split) if wish.split else ""
     intake = Intake(task, plan, split)
-    rows, count, before = [], 0, rejects.count
+    rows, count, before = [], 0, rejects.kinds.copy()
     for raw in rest:
         count += 1
         example = _taken(intake, raw, path.name, rejects, care)
@@ -92,10 +94,11 @@ def take_file(
         file=path.name,
         sha256=sha256,
         read=count,
-        rejected=rejects.count - before,
+        rejected=(reasons := rejects.kinds - before).total(),
         columns=plan.described(),
         split=split,
         rows=tuple(rows),
+        reasons=dict(sorted(reasons.items())),
     )
 
 

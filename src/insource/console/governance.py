@@ -8,6 +8,7 @@ from insource.errors import InsourceError
 from insource.journeys import audit
 from insource.journeys.audit import Audit, checkpoint_file
 from insource.journeys.egress import report
+from insource.journeys.govern import Standing, standing
 from insource.journeys.keys import moment
 from insource.nouns import Task
 from insource.settings import Settings, load_task
@@ -15,7 +16,10 @@ from insource.store import Store, checkpoints
 
 
 async def show(visit: Visit) -> Response:
-    """The page; with `verify` the whole audit chain is looked at first, which takes a second for each 100,000 calls."""
+    """The page. With `verify` the whole audit chain is looked at first, a second for each 100,000 calls.
+
+    With `evidence`, a task's name, it has that task's checklist.
+    """
     store, settings = visit.store, visit.settings
     keys = (await store.keys())[0] if "admin" in visit.key.roles else []
     return page(
@@ -27,6 +31,7 @@ async def show(visit: Visit) -> Response:
         head=await store.chain_head(),
         signed=checkpoints.last(checkpoint_file(settings)),
         verified=await _verified(visit) if visit.query("verify") else None,
+        evidence=await _evidence(visit, visit.query("evidence")),
         keys=[(key, key.state(moment())) for key in keys],
         keep=settings.audit,
         open=visit.house.ring.open,
@@ -37,6 +42,14 @@ async def _verified(visit: Visit) -> Audit:
     """The look at every entry, one at a time and on a connection of its own: nobody else waits for it."""
     async with visit.house.verifying, await Store.open(visit.settings) as apart:
         return await audit.verify(visit.settings, apart)
+
+
+async def _evidence(visit: Visit, name: str) -> Standing | None:
+    """The checklist of a task that may be seen, looked up one at a time; None where none was asked for."""
+    if name not in visit.tasks:
+        return None
+    async with visit.house.verifying, await Store.open(visit.settings) as apart:
+        return await standing(name, visit.settings, apart)
 
 
 def _readable(settings: Settings, name: str) -> Task | None:

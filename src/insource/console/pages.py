@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from insource.console.guard import OPERATOR, REVIEWER, Visit
 from insource.nouns import JsonValue, visible
 
 STATIC = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
+COMMAND = re.compile(r"(insource(?: (?!shows |says |makes )[^\s,;]+)+)")
 BARE = {"visit": None, "said": "", "here": ""}
 OUTCOMES = {"answered": "●", "escalated": "▲", "review": "◆", "out_of_scope": "◇", "failed": "✗", "interrupted": "✗"}
 
@@ -55,7 +57,7 @@ def _templates() -> Environment:
     )
     pages.filters |= {
         "thousands": "{:,}".format, "percent": _percent, "when": when, "ago": ago, "spelled": spelled,
-        "ms": _ms, "usd": _usd,
+        "ms": _ms, "usd": _usd, "parted": parted,
     }  # fmt: skip
     pages.globals |= {"asset": asset_path, "address": address, "marks": OUTCOMES}
     return pages
@@ -83,6 +85,11 @@ def ago(time: str) -> str:
             n = int(seconds // size)
             return f"{n:,} {name}{'s' * (n != 1)} ago"
     return "just now"
+
+
+def parted(words: str) -> list[str]:
+    """Words and, in every second place, what of them is to be typed."""
+    return COMMAND.split(words)
 
 
 def spelled(value: JsonValue) -> str:

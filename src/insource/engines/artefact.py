@@ -120,3 +120,13 @@ def faults(folder: Path, artefact: str = "", left: Sequence[str] = ()) -> list[s
     said += [f"{name} was changed" for name, sha in manifest.files.items() if found.get(name, sha) != sha]
     said += [f"{name} was added" for name in found if name not in manifest.files]
     return said
+
+
+def must_be_released(folder: Path, artefact: str) -> None:
+    """Raises `Refused` unless the manifest in `folder` is the one of the SHA-256 `artefact`, `Missing` without one.
+
+    Every engine checks its files against the manifest; that it is this manifest only the release can say.
+    """
+    read_manifest(folder)
+    if digest((folder / MANIFEST).read_bytes()) != artefact:
+        raise Refused(f"{folder}: {MANIFEST} is not the one that was released", hint="restore it, or roll back")

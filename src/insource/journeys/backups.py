@@ -44,10 +44,9 @@ async def keep_backups(settings: Settings, store: Store, now: datetime | None = 
     Raises `StoreError` where the disk has no room for it, `Refused` for a backup that cannot be restored: it is kept
     as `NAME.damaged`, and those before it stay; `Conflict` while another process makes one.
     """
-    now, wanted = now or datetime.now(UTC), settings.backup
+    now, wanted, folder = now or datetime.now(UTC), settings.backup, folder_of(settings)
     if not wanted.keep:
         return None
-    folder = settings.root / wanted.folder if wanted.folder else settings.state / "backups"
     with alone(folder / ".lock", "a backup"):
         newest = max(_whole(folder), default=None)
         made = newest is None or now - _when(newest) > timedelta(days=wanted.days) - EARLY
@@ -60,6 +59,11 @@ async def keep_backups(settings: Settings, store: Store, now: datetime | None = 
         if newest is not None and not _proof(newest).is_file():
             await asyncio.to_thread(_prove, newest, workplace)
         return await asyncio.to_thread(_tidied, folder, wanted.keep, made)
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where this workspace's backups lie."""
+    return settings.root / settings.backup.folder if settings.backup.folder else settings.state / "backups"
 
 
 def proved(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Records come home: what a store holds of its calls as one file, and such a file into another store, once.
 
-    {"form": 1, "code": "insource 0.1.0"}
-    {"record": …, "pending": …, "review": …}      a line a call, oldest first
+    {"form": 2, "code": "insource 0.1.0"}
+    {"record": …, "pending": …, "review": …, "opinions": …, "withdrawn": …}      a line a call, oldest first
     {"calls": 2, "keys": {"local": "…"}, "sha256": "…"}
 
 The last line counts the calls, carries the keys under which their inputs were hashed, and has the SHA-256 of all that
@@ -22,12 +22,13 @@ import insource
 from insource.errors import Conflict, Invalid, Missing
 from insource.journeys.answer import input_hash
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import Noun, from_json, to_json
+from insource.nouns import Noun, Review, from_json, to_json
 from insource.store import Store
 from insource.store.carried import Carried, Taken
 from insource.store.files import placed
+from insource.store.withdrawn import ROWS
 
-FORM = 1
+FORM, READS = 2, (1, 2)  # what a call of form 1 lacks is left out in form 2, too, where there is none
 LONGEST = 64_000_000  # bytes of a line
 BATCH = 500
 Key = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -81,11 +82,11 @@ async def take(store: Store, file: Path, *, progress: Progress = quiet) -> Taken
     """
     last = await asyncio.to_thread(_checked, file)
     names = {tenant: await store.adopt(tenant, bytes.fromhex(key)) for tenant, key in last.keys.items()}
-    found, batch = Taken(), list[Carried]()
+    found, batch, gone = Taken(), list[Carried](), await store.taken_back()
     for done, call in enumerate(_calls(file, last.calls), 1):
         batch.append(_renamed(call, names))
         if len(batch) == BATCH or done == last.calls:
-            found = _sum(found, await store.take(batch))
+            found = _sum(found, await store.take(batch, gone))
             batch = []
             progress("taking in", done, last.calls)
     return found
@@ -93,6 +94,7 @@ async def take(store: Store, file: Path, *, progress: Progress = quiet) -> Taken
 
 async def _write(store: Store, file: IO[bytes], progress: Progress) -> Carry:
     sha, tenants, counts, at = hashlib.sha256(), set[str](), [0, 0, 0], 0
+    gone = await store.taken_back()
 
     def line(value: Noun) -> None:
         data = to_json(value) + b"\n"
@@ -105,7 +107,7 @@ async def _write(store: Store, file: IO[bytes], progress: Progress) -> Carry:
         if not calls:
             break
         for call in calls:
-            line(call)
+            line(msgspec.structs.replace(call, withdrawn=gone.get(call.record.id, ())))
             tenants.add(call.record.tenant)
             settled = call.review is not None
             counts = [counts[0] + 1, counts[1] + (call.pending is not None and not settled), counts[2] + settled]
@@ -146,20 +148,29 @@ def _odd(call: Carried, keys: dict[str, bytes]) -> str:
     key, waits = keys.get(call.record.tenant), call.pending
     if key is None:
         return "is of a tenant whose key is missing"
-    if (call.review and (not waits or call.review.record != call.record.id)) or (
-        waits and waits.record != call.record.id
-    ):
+    words = _words(call)
+    if any(one.record != call.record.id for one in words) or (waits and waits.record != call.record.id):
         return "has a review of another"
+    if words and not waits:
+        return "has a review, and never waited for one"
     redacted = any(hit.action == "redact" for hit in call.record.found)  # the text that waits is not what was sent
     if waits and not redacted and input_hash(key, waits.input.encode()) != call.record.input_hash:
         return "is of another input than the one that waits"
     return ""
 
 
+def _words(call: Carried) -> list[Review]:
+    """All that people said of a call, what they took back too. Raises `Invalid` where that is none."""
+    back = [from_json(one.body, Review) for one in call.withdrawn if one.kind in ROWS]
+    if len(back) < len(call.withdrawn):
+        raise Invalid("what was taken back is neither a verdict nor a person's word")
+    return [*filter(None, [call.review]), *call.opinions, *back]
+
+
 def _calls(file: Path, count: int) -> Iterator[Carried]:
     lines = _lines(file)
     first = from_json(next(lines), First)
-    if first.form != FORM:
+    if first.form not in READS:
         raise Invalid(f"{file} has form {first.form}, this version reads {FORM}", hint="pip install --upgrade insource")
     for _ in range(count):
         yield from_json(next(lines), Carried)

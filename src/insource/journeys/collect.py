@@ -138,7 +138,7 @@ class _Rows:
         rows, gone = with_groups(merged.rows, progress=progress), [one for one in drifted if one.row.id not in out]
         if care:
             back = [one.row for one in drifted if one.row.id in book.spared]
-            merged = merge(merged.rows, back) if back else merged
+            merged = msgspec.structs.replace(merge(merged.rows, back), outdone=merged.outdone) if back else merged
             gone = [one for one in gone if one.row.id not in book.spared]
             rows = with_groups(merged.rows) if back else rows
             first = clean.before_splits(task, rows, book.spared)
@@ -150,7 +150,8 @@ class _Rows:
             self.notes += note
         self.book = book.added(gone)
         self.moved, self.duplicates = merged.moved, merged.duplicates
-        self.kept = sum(row.id not in known for row in self.rows) if care else len(merged.rows) - len(old)
+        fresh_rows = len(merged.rows) - len(old) + merged.outdone
+        self.kept = sum(row.id not in known for row in self.rows) if care else fresh_rows
         self.read = sum(one.read for one in got.taken)
         self.elsewhere = got.elsewhere
 
@@ -255,7 +256,7 @@ def _split(
 ) -> tuple[list[Example], list[str]]:
     """The rows with groups and splits, sorted by id; and what is worth telling about it."""
     rows = with_splits(task, with_groups(merged.rows, progress=progress))
-    notes: list[str] = []
+    notes = [f"{merged.outdone:,} labels of teachers gave way to those of these files"] if merged.outdone else []
     free = sum(not row.split for row in merged.rows)
     if free:
         notes.append(f"{free:,} rows were split 80/10/10 by content, near duplicates together")

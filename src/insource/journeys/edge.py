@@ -2,10 +2,12 @@
 
 import asyncio
 import shutil
+import tempfile
 import uuid
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 import insource
 from insource.engines.artefact import read_manifest
@@ -18,6 +20,7 @@ from insource.nouns import Noun, Release, Scan, Task, sha256_given
 from insource.nouns.sections import RiskSettings
 from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
 from insource.release.integrity import damage
+from insource.release.signature import sealed, signature_file
 from insource.release.stages import evidence
 from insource.release.task_file import task_files
 from insource.route import HUMAN, RELEASE, demanded, promise
@@ -84,6 +87,7 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
         needs=needs(release.engine, scanned=away.scan != Scan()),
         code=f"insource {insource.__version__}",
         members=await asyncio.to_thread(lambda: {name: member_of(path) for name, path in files.items()}),
+        signature=_signature(settings, release),
     )
     written = await asyncio.to_thread(pack, made, files, out)
     helpers = [name for name in task.risk.otherwise if name not in away.risk.otherwise]
@@ -97,8 +101,11 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
     )
 
 
-async def install(file: Path, root: Path, *, sha256: str = "") -> Installed:
+async def install(file: Path, root: Path, *, sha256: str = "", key: Path | None = None) -> Installed:
     """Makes the release in `file` the live one of the workspace `root`, which is made when there is none.
+
+    With `key`, the release must be signed with its private half, and a workspace made now asks the same of every later
+    one: `[signing]` of its insource.toml.
 
     The whole file is checked before anything is written. Stopped anywhere, the same call goes on; a second time it
     changes nothing, or mends the files. Raises what `release.bundle.check` does, `Invalid` for a `sha256` that is none,
@@ -106,8 +113,13 @@ async def install(file: Path, root: Path, *, sha256: str = "") -> Installed:
     """
     found = await asyncio.to_thread(check, file, sha256_given(sha256))
     texts = await asyncio.to_thread(task_files, found.task, found.risk)
+    keys = [key] if key else [root / trusted for trusted in _trusted(root)]
+    if keys:
+        await asyncio.to_thread(_signed_by, keys, file, found)
     if not (root / CONFIG).exists():
         init(root)
+        if key is not None:
+            await asyncio.to_thread(_trust, root, key)
     settings = load_settings(root)
     with alone(settings.state / "locks" / "bundle", "insource init --bundle"):
         async with await Store.open(settings) as store:
@@ -144,6 +156,8 @@ async def _registered(found: Bundle, file: Path, settings: Settings, store: Stor
     folder = settings.state / release.folder
     if await asyncio.to_thread(damage, folder, release.artefact, release.left):
         await asyncio.to_thread(_fill, folder, file, found)
+    if isinstance(found.signature, str):
+        await asyncio.to_thread(write_whole, signature_file(settings.state, release), found.signature)
     if known is None:
         await store.add_release(release)
     if found.gate not in await store.gates(release.name):
@@ -160,6 +174,38 @@ def _fill(folder: Path, file: Path, found: Bundle) -> None:
     with disk(folder):
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
+
+
+def _signature(settings: Settings, release: Release) -> str | UnsetType:
+    """The text of the release's signature, UNSET without one."""
+    file = signature_file(settings.state, release)
+    return file.read_text("utf-8") if file.is_file() else UNSET
+
+
+def _trusted(root: Path) -> tuple[str, ...]:
+    """The keys that a workspace trusts, which may not be made yet."""
+    return load_settings(root).signing.trusted if (root / CONFIG).exists() else ()
+
+
+def _signed_by(keys: list[Path], file: Path, found: Bundle) -> None:
+    """Raises `Refused` unless the release in the bundle is signed with the private half of one of `keys`."""
+    with tempfile.TemporaryDirectory() as folder:
+        artefact, signature = Path(folder) / found.release.version, Path(folder) / "signature"
+        unpack(file, found, artefact)
+        if isinstance(found.signature, str):
+            signature.write_text(found.signature, "utf-8")
+        seal = sealed(artefact, signature, keys)
+    if not seal.by:
+        names = " or ".join(key.name for key in keys)
+        raise Refused(f"{found.release.name} is not signed with {names}: {seal.fault}", hint="use it for nothing")
+
+
+def _trust(root: Path, key: Path) -> None:
+    """Names a copy of the public `key` in the new workspace's settings."""
+    place = Path("keys") / key.name
+    write_whole(root / place, key.read_text("utf-8"))
+    text = (root / CONFIG).read_text("utf-8")
+    write_whole(root / CONFIG, f'{text}\n[signing]\ntrusted = ["{place.as_posix()}"]\n')
 
 
 def _write(path: Path, text: str) -> str:

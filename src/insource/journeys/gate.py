@@ -1,8 +1,8 @@
 """The gate: the artefact as it will be served, measured and checked against what was demanded, yes or no with reasons.
 
 whole on disk → made for this task → same answers as its trainer saw → measured beside the baseline on unseen rows →
-every line of the task's acceptance → the regression suite (`journeys.regression`). A damaged artefact is not loaded:
-that check alone is then the answer.
+every line of the task's acceptance → the regression suite (`journeys.regression`) → the evidence that `[govern]`
+requires. A damaged artefact is not loaded: that check alone is then the answer.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import EngineDown, EngineError, Invalid
 from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.answer import Tier, answer, discard
+from insource.journeys.govern import evidence_check
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.measure import measure
 from insource.journeys.regression import regression
@@ -59,13 +60,10 @@ async def gate(task: Task, release: Release, settings: Settings, store: Store, *
         report = measured.id
         found += _after(task, release, measured)
         found += await regression(task, release, measured, Lineup(settings, store, task), progress)
-    answered = Gate(
-        release=release.name,
-        artefact=release.artefact,
-        checks=tuple(found),
-        report=report,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    answered = Gate(release=release.name, artefact=release.artefact, checks=tuple(found), report=report, created=now)
+    asked = await evidence_check(release, settings, store, answered)
+    answered = msgspec.structs.replace(answered, checks=(*found, *asked))
     await store.save_gate(answered)
     return answered
 

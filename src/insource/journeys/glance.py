@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from insource.journeys.answer import DRAWN
 from insource.nouns import Noun, Pending, Record, Release, Review, Task
+from insource.nouns.lesson import CALLER, TEACHING
 from insource.settings import Settings
 from insource.stats import quantile
 from insource.store import Store
@@ -65,9 +66,11 @@ class Glance(Noun, frozen=True, kw_only=True):
 async def glance(task: Task, settings: Settings, store: Store, tenant: str | None = None) -> Glance:
     """The task as its newest calls show it; those of one tenant where `tenant` names one."""
     found = await store.find(Wanted(task=task.name, tenant=tenant), limit=NEWEST)
+    calls = [record for record in found.records if record.caller != CALLER]  # a teacher's are no traffic
     said = await store.newest_reviews(task.name, REVIEWS, tenant)
+    said = [one for one in said if one[0].reason not in TEACHING]
     live, tried = await store.live(task.name), await store.on_trial(task.name)
-    summed = await asyncio.to_thread(seen, found.records, settings)
+    summed = await asyncio.to_thread(seen, calls, settings)
     parts, p50, p95, usd, saved = summed
     right, of = people(said)
     return Glance(
@@ -75,8 +78,8 @@ async def glance(task: Task, settings: Settings, store: Store, tenant: str | Non
         owner=task.owner,
         live=live.name if live else "",
         trial=_called(tried),
-        calls=len(found.records),
-        since=found.records[-1].created if found.records else "",
+        calls=len(calls),
+        since=calls[-1].created if calls else "",
         parts=parts,
         p50_ms=p50,
         p95_ms=p95,

@@ -20,6 +20,7 @@ from insource.journeys.measure import contender, machine
 from insource.measure import About, Answer, Contender, measure
 from insource.measure.scorers import whole
 from insource.nouns import Dataset, Example, Noun, Prediction, Record, Release, Report, Request, Task, digest, likeness
+from insource.nouns.lesson import TEACHING
 from insource.review import to_example
 from insource.settings import Settings, task_file
 from insource.store import Store
@@ -45,6 +46,11 @@ async def holdout_trend(task: Task, store: Store) -> HoldoutTrend:
     newest = found[-1] if found else None
     triage = judged(task.name, newest, task.acceptance.get(DEMANDS[task.kind]))
     return HoldoutTrend(task=task.name, results=found, triage=triage)
+
+
+async def outlived(task: str, store: Store, before: str) -> list[str]:
+    """Reports of looks from before that time (UTC, ISO 8601), the newest look left out."""
+    return [report.id for report in (await _reports(task, store))[:-1] if report.created < before]
 
 
 async def look(
@@ -79,6 +85,8 @@ async def _settled(task: Task, store: Store) -> list[Held]:
     about: dict[str, tuple[str, bool]] = {}
     made: list[tuple[Example | None, str]] = []
     for pending, review in await store.reviews(task.name):
+        if pending.reason in TEACHING:
+            continue  # it was never a call of production
         row = to_example(task, pending, review)
         made.append((row, review.decided[:7]))
         if row is not None:

@@ -3,6 +3,7 @@
 Each step looks at what is there and does what is missing, so the same call goes on where one was killed.
 """
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from insource.journeys.gate import gate
 from insource.journeys.lineup import Progress, quiet
 from insource.journeys.measure import measure
 from insource.journeys.promote import promote
+from insource.journeys.sign import seal_of
 from insource.journeys.train import Say, train
 from insource.nouns import Dataset, Example, Gate, Noun, Pair, Release, Task, canonical, digest, stamp
 from insource.release.stages import ON_ITS_WAY, has_passed
@@ -84,7 +86,7 @@ async def reviewed(task: Task, store: Store, dataset: Dataset) -> tuple[Cleaned,
     known = await store.examples(dataset.id)
     said = await store.reviews(task.name)
     made = [(to_example(task, pending, review), review.decided[:7]) for pending, review in said]
-    found = cleaned(task, made, known)
+    found = cleaned(task, made, [row for row in known if row.origin != "teacher"])
     return found, with_splits(task, with_groups(merge(known, found.rows).rows))
 
 
@@ -139,6 +141,8 @@ async def _on_its_way(made: Release, settings: Settings, store: Store, *, first:
     """Starts it in the shadow, or in staging where no stage may be left out. The first one waits for a person."""
     if first:
         return made, f"nothing is live: insource release promote {made.name}"
+    if settings.signing.trusted and not (await asyncio.to_thread(seal_of, made, settings)).by:
+        return made, f"it waits for a signature: insource release sign {made.name} --key FILE, then release promote"
     tried = await store.on_trial(made.task)
     to = "staging" if tried is not None or load_rollout(settings, made.task).required else "shadow"
     change = await promote(made, settings, store, to=to, why="improved by what people said")

@@ -10,7 +10,7 @@ NAME                   an engine of insource.toml
 import difflib
 from collections.abc import Callable
 
-from insource.engines.artefact import read_manifest
+from insource.engines.artefact import must_be_released, read_manifest
 from insource.engines.base import Engine
 from insource.engines.deployment import Deployment
 from insource.engines.shared_base import Bases
@@ -68,6 +68,7 @@ class Lineup:
     def release(self, release: Release) -> Engine:
         """The engine that serves `release`, from its artefact as it lies on disk."""
         folder = self.settings.state / release.folder
+        must_be_released(folder, release.artefact)
         threads = self.settings.workspace.threads
         if release.engine == "linear":
             from insource.engines.linear import Linear

@@ -22,7 +22,7 @@ from insource.journeys.load import load
 from insource.journeys.measure import UNTUNED
 from insource.journeys.migrate_ask import asked
 from insource.journeys.migrate_begin import Wanted, begin
-from insource.journeys.migrate_facts import HARDER
+from insource.journeys.migrate_facts import ASKED, HARDER, LOAD, TRAINED
 from insource.journeys.migrate_kept import Kept, Progress, Say, get_lines, put_lines
 from insource.journeys.migrate_log import LOG, of_log
 from insource.journeys.migrate_prices import prices
@@ -58,6 +58,7 @@ async def migrate(
         kept = await begin(task, settings, store, wanted, now, speak)
         _say(kept, 1, f"{kept.criteria.rows:,} of {kept.criteria.of:,} test rows, ±{kept.criteria.half_width:.1%}")
         _say(kept, 2, f"{kept.run.id[:12]}, fixed before any result")
+        await once_more(kept)
         if kept.run.report:
             kept.say("all of it was done before: this is its report")
             return msgspec.json.decode(store.blobs.get(kept.run.report), type=Assessed)
@@ -71,6 +72,21 @@ async def migrate(
         return await concluded(kept)
 
 
+async def once_more(kept: Kept) -> None:
+    """Who failed, for a server was down or a package not there, is to be asked again: the rest stays as it is."""
+    failed = [name for name, sha in kept.run.pieces.items() if sha and _failed(kept, name, sha)]
+    if failed:
+        kept.say(f"tried again, for it failed: {', '.join(failed)}")
+        kept.run = await kept.store.assessments.reopen(kept.run.id, failed)
+
+
+def _failed(kept: Kept, name: str, sha: str) -> bool:
+    first = name.partition("/")[0]
+    if first in (ASKED, HARDER):
+        return bool(stored(kept.store.blobs.get(sha), Asked).failed)
+    return first == TRAINED and bool(stored(kept.store.blobs.get(sha), Finalist).failed)
+
+
 async def candidates(kept: Kept) -> None:
     """Everyone who needs no training answers the sample: the untuned models a part of it, for they are slow."""
     _say(kept, 3, ", ".join(kept.criteria.candidates))
@@ -78,9 +94,9 @@ async def candidates(kept: Kept) -> None:
     part = [kept.rows[place] for place, _ in few]
     for name in kept.criteria.candidates:
         rows = part if name.partition(":")[0] in UNTUNED else kept.rows
-        await kept.piece(f"asked/{name}", Asked, partial(asked, kept, name, rows))
+        await kept.piece(f"{ASKED}/{name}", Asked, partial(asked, kept, name, rows))
     if kept.criteria.incumbent.startswith(LOG):
-        await kept.piece(f"asked/{kept.criteria.incumbent}", Asked, partial(of_log, kept))
+        await kept.piece(f"{ASKED}/{kept.criteria.incumbent}", Asked, partial(of_log, kept))
 
 
 async def fine_tuned(kept: Kept) -> None:
@@ -88,10 +104,10 @@ async def fine_tuned(kept: Kept) -> None:
     bases = await _best_bases(kept)
     _say(kept, 4, ", ".join(bases) or f"nothing: a task to {kept.task.kind} is not trained")
     for base in bases:
-        made = await kept.piece(f"trained/{base}", Finalist, partial(_trained, kept, base))
+        made = await kept.piece(f"{TRAINED}/{base}", Finalist, partial(_trained, kept, base))
         if made.release:
             name = made.release
-            await kept.piece(f"asked/{name}", Asked, partial(asked, kept, name, kept.rows))
+            await kept.piece(f"{ASKED}/{name}", Asked, partial(asked, kept, name, kept.rows))
 
 
 async def hardened(kept: Kept) -> None:
@@ -110,7 +126,7 @@ async def loaded(kept: Kept) -> None:
     _say(kept, 6, ", ".join(names) or "nothing that is one's own")
     for name in names:
         wanted = Loaded(candidate=name, seconds=kept.criteria.load_s)
-        await kept.piece(f"load/{name}", Load, partial(_load, kept, wanted))
+        await kept.piece(f"{LOAD}/{name}", Load, partial(_load, kept, wanted))
 
 
 async def concluded(kept: Kept) -> Assessed:
@@ -209,13 +225,13 @@ async def _load(kept: Kept, wanted: Loaded) -> Load:
 async def _serious(kept: Kept) -> list[str]:
     """The releases that were made, and the engines that answered."""
     made = [stored(kept.store.blobs.get(sha), Finalist).release
-            for name, sha in kept.run.pieces.items() if name.startswith("trained/")]  # fmt: skip
+            for name, sha in kept.run.pieces.items() if sha and name.startswith(f"{TRAINED}/")]  # fmt: skip
     names = [*made, *kept.settings.engines]
     return [name for name in names if (one := _kept_answers(kept, name)) is not None and not one.failed]
 
 
 def _kept_answers(kept: Kept, name: str) -> Asked | None:
-    sha = kept.run.pieces.get(f"asked/{name}")
+    sha = kept.run.pieces.get(f"{ASKED}/{name}")
     return stored(kept.store.blobs.get(sha), Asked) if sha else None
 
 

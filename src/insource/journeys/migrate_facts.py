@@ -34,7 +34,7 @@ def facts_of(store: Store, run: Assessment) -> Facts:
     """The facts of a run. Raises `Missing` where it has only begun, `StoreError` for what is damaged."""
 
     def of(prefix: str) -> dict[str, bytes]:
-        names = [name for name in run.pieces if name.startswith(f"{prefix}/")]
+        names = [name for name, sha in run.pieces.items() if sha and name.startswith(f"{prefix}/")]
         return {name.partition("/")[2]: store.blobs.get(run.pieces[name]) for name in names}
 
     if not {"task", "prices"} <= run.pieces.keys():

@@ -36,7 +36,7 @@ class Kept:
     async def piece(self, name: str, kind: type[T], make: Make[T]) -> T:
         """What the piece of work called `name` found; it is made where the run does not have it yet."""
         sha = self.run.pieces.get(name)
-        if sha is not None:
+        if sha:
             return stored(self.store.blobs.get(sha), kind)
         found = await make()
         self.run = await self.store.assessments.note(self.run.id, name, self.store.blobs.put(to_json(found)))

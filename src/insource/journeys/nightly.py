@@ -6,12 +6,13 @@ What a person should look at becomes an alert, and is told at the end.
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 from insource.errors import Conflict, InsourceError, StoreError
+from insource.journeys import holdout, pinned
 from insource.journeys.alerts import tell
 from insource.journeys.audit import checkpoint, prune
 from insource.journeys.backups import keep_backups
@@ -33,6 +34,7 @@ State = Literal["done", "nothing to do", "look", "failed"]
 DAY_S = 86_400
 EVERY = {"monthly": 31, "quarterly": 92, "annual": 366}
 BAD = ("drift", "degradation")
+KEPT, LATE = "recover kept", "review late"
 
 
 class Job(Noun, frozen=True, kw_only=True):
@@ -102,17 +104,33 @@ async def _recover(settings: Settings, store: Store) -> Job:
     """Calls that a killed process left: what it spooled comes in, what it began ends as interrupted."""
     found = await recover(store, spool_folder(settings))
     ended = await end_calls(settings, store)
-    said = [*spoken(found), f"{len(ended):,} calls ended as interrupted"]
-    state: State = "look" if found.refused else "done" if found.files or ended else "nothing to do"
-    return Job(name="recover", state=state, words="; ".join(said))
+    words = "; ".join([*spoken(found), f"{len(ended):,} calls ended as interrupted"])
+    if not found.refused:
+        state: State = "done" if found.files or ended else "nothing to do"
+        return Job(name="recover", state=state, words=words, over=(KEPT,))
+    count = len(found.refused)
+    several = f"{count:,} files of the spool did not come in whole and are kept"
+    few = several if count != 1 else "a file of the spool did not come in whole and is kept"
+    cause = Cause(cause=KEPT, words=few, next="insource store recover")  # which and why is said there: it names calls
+    return Job(name="recover", state="look", words=words, next=cause.next, causes=(cause,))
 
 
 async def _retain(settings: Settings, store: Store) -> Job:
-    """Records beyond what the settings keep."""
-    gone = await prune(settings, store)
-    audit = settings.audit
+    """Records beyond what the settings keep, and as old reports of what the nights asked."""
+    gone, audit = await prune(settings, store), settings.audit
+    looks = await _forget(settings, store) if audit.keep_days else 0
+    words = f"{gone:,} records went" + f", and {looks:,} reports of nights" * bool(looks)
     keeps = f"{audit.keep_days:,} days and {audit.keep_calls:,} calls are kept"
-    return Job(name="retention", state="done" if gone else "nothing to do", words=f"{gone:,} records went; {keeps}")
+    return Job(name="retention", state="done" if gone or looks else "nothing to do", words=f"{words}; {keeps}")
+
+
+async def _forget(settings: Settings, store: Store) -> int:
+    """Reports of the holdout and of pinned rows go; what an open alert rests on stays."""
+    before = (datetime.now(UTC) - timedelta(days=settings.audit.keep_days)).isoformat(timespec="seconds")
+    named = {alert.evidence for alert in await store.open_alerts()}
+    found = [each for task in task_names(settings) for of in (holdout, pinned)
+             for each in await of.outlived(task, store, before)]  # fmt: skip
+    return await store.forget_reports([each for each in found if each not in named]) if found else 0
 
 
 async def _sign(settings: Settings, store: Store) -> Job:
@@ -221,7 +239,9 @@ async def _back_up(settings: Settings, store: Store) -> Job:
     kept = await keep_backups(settings, store)
     if kept is None:
         return Job(name="backup", state="nothing to do", words="none is asked for: [backup] keep is 0")
-    words = f"{kept.file}, {kept.bytes / 1e6:,.1f} MB, was restored and is whole; {kept.proved:,} are kept"
+    what = "was made, was restored and is whole" if kept.made else "is recent, and was restored when it was made"
+    count = f"{kept.proved:,} {'is' if kept.proved == 1 else 'are'} kept"
+    words = f"{kept.file}, {kept.bytes / 1e6:,.1f} MB, {what}; {count}"
     return Job(name="backup", state="done" if kept.made else "nothing to do", words=words)
 
 
@@ -239,10 +259,12 @@ async def _tell(settings: Settings, store: Store) -> Job:
 async def _settle_late(task: str, settings: Settings, store: Store) -> Job:
     """What nobody looked at in time."""
     found = await overdue(task, settings, store)
-    state: State = "look" if found.left else "done" if found.settled else "nothing to do"
-    return Job(
-        name="review", task=task, state=state, words=found.words, next=f"insource review {task}" * bool(found.left)
-    )
+    if not found.left:
+        state: State = "done" if found.settled else "nothing to do"
+        return Job(name="review", task=task, state=state, words=found.words, over=(LATE,))
+    words = f"{found.left:,} wait{'s' * (found.left == 1)} on: {found.why}"
+    cause = Cause(cause=LATE, words=words, next=f"insource review {task}")
+    return Job(name="review", task=task, state="look", words=found.words, next=cause.next, causes=(cause,))
 
 
 async def _recheck(task: str, settings: Settings, store: Store) -> Job:

@@ -34,8 +34,8 @@ class Overdue(Noun, frozen=True, kw_only=True):
     def words(self) -> str:
         """In one line."""
         parts = [f"{n:,} settled as {fallback}: nobody looked in time" for fallback, n in self.settled.items()]
-        parts += [f"{self.held:,} are being looked at"] if self.held else []
-        parts += [f"{self.left:,} wait on: {self.why}"] if self.left else []
+        parts += [f"{self.held:,} {'is' if self.held == 1 else 'are'} being looked at"] if self.held else []
+        parts += [f"{self.left:,} wait{'s' * (self.left == 1)} on: {self.why}"] if self.left else []
         return "; ".join(parts) or "nothing waits too long"
 
 

@@ -39,7 +39,7 @@ from insource.route.need import need
 from insource.settings import EngineSettings, Settings, task_file
 from insource.stats import clopper_pearson_upper, quantile, wilson
 from insource.store import Store
-from insource.watch.pinned import Compared, Row, Run, newest, series, wavering
+from insource.watch.pinned import LEARNT, Compared, Row, Run, newest, series, wavering
 
 PINNED = "pinned"
 AGAIN = timedelta(hours=20)
@@ -73,6 +73,16 @@ async def pinned(task: str, store: Store) -> tuple[Compared, ...]:
     """The newest run of each engine beside its first one, as far as there are two. Asks nobody."""
     found = [newest(runs) for runs in (await _runs(task, store)).values()]
     return tuple([one for one in found if one is not None])
+
+
+async def outlived(task: str, store: Store, before: str) -> list[str]:
+    """Reports of runs from before that time (UTC, ISO 8601) which are no engine's newest and teach nothing of it."""
+    found = []
+    for runs in (await _runs(task, store)).values():
+        first = series(runs)
+        needed = {runs[-1].report, *[run.report for run in ((first[0], *first[1][:LEARNT]) if first else ())]}
+        found += [run.report for run in runs if run.created < before and run.report not in needed]
+    return found
 
 
 async def accept(task: str, engine: str, store: Store, *, now: datetime | None = None) -> Run:

@@ -11,6 +11,8 @@ from pathlib import Path
 from insource.engines.artefact import Manifest, read_manifest
 from insource.engines.models import find, kept_models, model_faults
 from insource.errors import Conflict, InsourceError, Refused
+from insource.journeys.govern import check_evidence
+from insource.journeys.sign import must_be_signed, seal_of
 from insource.nouns import JsonObject, Noun, Release, Stage, StageChange, stamp
 from insource.release.integrity import damage
 from insource.release.stages import ON_ITS_WAY, TRIAL, Stop, check_move, check_order, evidence, former, stage_called
@@ -21,13 +23,17 @@ UPWARD: tuple[Stage, ...] = (*ON_ITS_WAY, "live")
 
 
 class Verified(Noun, frozen=True, kw_only=True):
-    """What `verify` found. `faults` is empty when every file is as released; `base` says the same of the base model."""
+    """What `verify` found. `faults` is empty when every file is as released; `base` says the same of the base model.
+
+    `signed` names the key that the signature is of, or says why there is none to name.
+    """
 
     release: str
     artefact: str
     folder: str
     faults: tuple[str, ...]
     base: str
+    signed: str = ""
 
     @property
     def whole(self) -> bool:
@@ -80,6 +86,7 @@ async def move(release: Release, settings: Settings, store: Store, asked: Move) 
     if asked.to.stage in UPWARD:
         report = evidence(release, await store.gates(release.name))
         await _check_whole(release, settings)
+        await check_evidence(release, asked.to.stage, settings, store)
     if asked.to.stage == "live":
         now_live = await store.live(release.task)
         retire = now_live.name if now_live else ""
@@ -111,17 +118,24 @@ async def rollback(
     return await _change(store, back, asked, retire=now_live.name if now_live else "")
 
 
-async def verify(release: Release, settings: Settings) -> Verified:
-    """Compares every file of the release, and its base model where it is at hand, with what was released."""
+async def verify(release: Release, settings: Settings, key: Path | None = None) -> Verified:
+    """Compares every file of the release, and its base model where it is at hand, with what was released.
+
+    With `key`, or keys that the settings trust, one of these must have signed it.
+    """
     folder = settings.state / release.folder
     faults = await asyncio.to_thread(damage, folder, release.artefact, release.left)
     said, base_faults = ("not compared", []) if faults else await asyncio.to_thread(_base, folder, settings)
+    seal = await asyncio.to_thread(seal_of, release, settings, [key] if key else [])
+    asked = key is not None or settings.signing.trusted
+    unsigned = () if seal.by or not asked else (seal.fault,)
     return Verified(
         release=release.name,
         artefact=release.artefact,
         folder=str(folder),
-        faults=(*faults, *base_faults),
+        faults=(*faults, *base_faults, *unsigned),
         base=said,
+        signed=f"by {seal.by}" if seal.by else seal.fault,
     )
 
 
@@ -166,6 +180,7 @@ async def _check_whole(release: Release, settings: Settings) -> None:
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}",
                       hint=f"restore its files, then insource release verify {release.name}")  # fmt: skip
+    await must_be_signed(release, settings)
 
 
 async def _change(store: Store, release: Release, asked: Move, *, report: str = "", retire: str = "") -> StageChange:

@@ -12,7 +12,7 @@ from insource.errors import Invalid, Missing
 from insource.journeys.lineup import SHOTS, Lineup, quiet
 from insource.journeys.measure import SPLIT, Plan, about, check_names, contender, fitting, rows_of
 from insource.measure import Contender
-from insource.measure.rating import Key, Ratings, Scale, lay_out, rated
+from insource.measure.rating import RATED, Key, Ratings, Scale, lay_out, rated
 from insource.measure.rating_files import as_csv, as_html, check, read_back
 from insource.measure.report import asked, assemble
 from insource.measure.run import sample
@@ -48,7 +48,7 @@ async def rating_sheet(
 
     runs, failed = await asked(task, contenders, asks, progress=progress)
     notes = [f"{len(picked):,} of {len(examples):,} rows, stratified (seed 0), were asked for people to rate."]
-    report = assemble(task, contenders, runs, failed, about(dataset, split, notes))
+    report = assemble(task, contenders, runs, failed, about(dataset, f"{split}, {RATED}", notes))
     answered = {name: run.rows for name, run in runs.items()}
     key, lines = lay_out(task, report.id, answered, scale, secrets.token_hex(16))
     await store.save_report(report)

@@ -1,6 +1,10 @@
 """Does the promise still hold? What people said of answers drawn by chance, against the error that was promised.
 
 It may be asked every night: the test is by betting (`stats.betting`), so that many looks cry wolf no oftener than one.
+They count in the order in which they were drawn, up to the oldest at which nobody looked yet. An application's feedback
+may settle some before a reviewer comes to them, and wrong ones sooner than right ones: behind an answer that waits,
+those that are settled would speak for themselves alone.
+
 Where the promise is broken, a higher confidence is demanded from now on: fitted to what people said, put on record, and
 taken up by a running gateway. A lower one is never demanded so: that takes a new release, or the task's file.
 """
@@ -18,7 +22,7 @@ from insource.errors import Conflict, Missing
 from insource.journeys.answer import DRAWN
 from insource.journeys.serve import as_served
 from insource.journeys.terms import agreed, beyond
-from insource.nouns import Noun, Release, Task, Tightening, stamp
+from insource.nouns import Noun, Pending, Release, Task, Tightening, stamp
 from insource.settings import Settings, load_task, task_file
 from insource.stats import e_value, mean_interval, threshold_for_risk
 from insource.store import Store
@@ -35,6 +39,7 @@ class Checked(Noun, frozen=True, kw_only=True):
 
     Of `n` answers drawn by chance and looked at, `wrong` were; `low` and `high` bound the error at 95% each, at
     whatever moment one looks. `missing` more would tell at the error seen: 0 where it is told, or where none would.
+    `behind` are settled, and count once an older one is that waits.
     """
 
     release: str
@@ -47,15 +52,17 @@ class Checked(Noun, frozen=True, kw_only=True):
     low: float = 0.0
     high: float = 1.0
     missing: int = 0
+    behind: int = 0
     tightened: Tightening | None = None
     next: str = ""
 
 
 class _Seen(NamedTuple):
-    """Answers that people looked at: how sure each was, and whether it was right."""
+    """Answers that people looked at: how sure each was, and whether it was right; more are `behind` one that waits."""
 
     confidences: list[float]
     right: list[bool]
+    behind: int = 0
 
 
 async def checked(task: str, settings: Settings, store: Store) -> Checked:
@@ -106,6 +113,8 @@ async def _checked(name: str, settings: Settings, store: Store) -> tuple[Checked
         found = replace(found, next=f"[risk] audit = 0.02 in tasks/{name}.toml has people look at some")
     if found.state == "broken":
         found = replace(found, next=f"insource improve {name}, or insource release rollback {name}")
+    if found.state == "too few" and seen.behind:
+        found = replace(found, next=f"insource review {name}")
     return found, seen
 
 
@@ -119,30 +128,54 @@ def _demanded(task: Task, settings: Settings, live: Release, said: Tightening | 
 
 async def _seen(name: str, live: Release, store: Store, since: str) -> _Seen:
     """Answers that this release gave by itself since then, drawn by chance, of which people know what is right."""
-    seen = _Seen([], [])
+    seen, behind = _Seen([], []), 0
+    waits = await _oldest_that_waits(name, live, store, since)
     for pending, review in await store.reviews(name):
         if pending.reason != DRAWN or review.verdict == "unsure" or pending.created <= since:
             continue
-        try:
-            record = await store.record(pending.record)
-        except Missing:
-            continue  # it was kept as long as the settings say
-        if record.release == live.name and record.outcome == "answered" and pending.confidence is not None:
-            seen.confidences.append(pending.confidence)
-            seen.right.append(review.verdict == "right")
-    return seen
+        if pending.confidence is None or not await _gave(live, pending, store):
+            continue
+        if waits and pending.created > waits:
+            behind += 1
+            continue
+        seen.confidences.append(pending.confidence)
+        seen.right.append(review.verdict == "right")
+    return seen._replace(behind=behind)
+
+
+async def _oldest_that_waits(name: str, live: Release, store: Store, since: str) -> str:
+    """When the oldest of them was answered on which nobody said a word; empty where none waits.
+
+    One that waits for the word of a second person holds up no other: whether it does says nothing of the answer.
+    """
+    half = {pending.record for pending, _ in await store.opinions(name)}
+    waiting = [one for one in await store.pending(name, MOST) if one.reason == DRAWN and one.created > since]
+    for pending in sorted(waiting, key=lambda one: one.created):
+        if pending.record not in half and await _gave(live, pending, store):
+            return pending.created
+    return ""
+
+
+async def _gave(live: Release, pending: Pending, store: Store) -> bool:
+    """Whether the release gave the answer by itself; of a record that is gone nobody knows."""
+    try:
+        record = await store.record(pending.record)
+    except Missing:
+        return False  # it was kept as long as the settings say
+    return record.release == live.name and record.outcome == "answered"
 
 
 def _judged(release: str, seen: _Seen, limit: float, threshold: float) -> Checked:
     n, wrong = len(seen.right), seen.right.count(False)
     low, high = mean_interval({0.0: n - wrong, 1.0: wrong}, LEVEL, low=0.0, high=1.0)
     state, missing = _told(n, wrong, limit), 0
-    of = f"{wrong:,} of {n:,} answers {DRAWN} were wrong, {low:.1%} to {high:.1%}; {limit:.1%} is promised"
+    of = f"{wrong:,} of {n:,} answers {DRAWN} were wrong, {low:.1%} to {high:.1%}; the limit is {limit:.1%}"
     if state == "too few":
         missing = _missing(n, wrong, limit)
         of += f"; about {missing:,} more would tell" if missing else "; that is too near to tell"
+    of += f"; {seen.behind:,} more count once the oldest that waits was looked at" if seen.behind else ""
     found = Checked(release=release, state=state, why=of, max_error=limit, threshold=threshold)
-    return replace(found, n=n, wrong=wrong, low=low, high=high, missing=missing)
+    return replace(found, n=n, wrong=wrong, low=low, high=high, missing=missing, behind=seen.behind)
 
 
 def _told(n: int, wrong: int, limit: float) -> State:

@@ -16,7 +16,8 @@ from insource.measure.probes import MOST_AGAIN, Probe, Table, probes, repeated
 from insource.measure.robustness import confidently_wrong
 from insource.measure.run import Answered, ask_all, sample
 from insource.measure.scorers import whole
-from insource.nouns import Check, Dataset, Example, Release, Report, Task, ask, likeness
+from insource.nouns import Check, Dataset, Example, Pending, Release, Report, Review, Task, ask, likeness
+from insource.nouns.lesson import TEACHING
 from insource.release import suite
 from insource.release.suite import Marks
 from insource.review import to_example
@@ -24,6 +25,7 @@ from insource.store import Store
 
 MOST_FAILED, HARDENED, DOUBTFUL = 500, 280, 120
 STEERING = ("override", "fake-turn", "loop")
+NO_RULE = "whether a text to generate is wrong no rule can tell"
 STEERED = "not significantly fewer held than its base"
 
 
@@ -57,7 +59,7 @@ async def regression(task: Task, release: Release, report: Report, lineup: Lineu
         suite.slices(task, candidate),
         suite.failed_before(before),
         suite.hardened(harder),
-        suite.confidently_wrong(sure),
+        suite.not_applicable(*suite.CONFIDENT, NO_RULE) if task.kind == "generate" else suite.confidently_wrong(sure),
         suite.hostile_form(sure),
         await _safe(task, release, dataset, lineup),
     ]
@@ -68,7 +70,7 @@ async def failed_rows(task: Task, dataset: Dataset, store: Store) -> dict[str, E
     found: dict[str, Example] = {}
     seen = set()
     for pending, review in reversed(await store.reviews(task.name)):
-        row = to_example(task, pending, review) if review.verdict == "wrong" else None
+        row = to_example(task, pending, review) if _was_wrong(pending, review) else None
         if row is not None and likeness(row.input) not in seen and _fits(task, row):
             seen.add(likeness(row.input))
             found[review.record] = row
@@ -77,6 +79,11 @@ async def failed_rows(task: Task, dataset: Dataset, store: Store) -> dict[str, E
             seen.add(likeness(row.input))
             found[f"row {row.id[:12]}"] = row
     return dict(list(found.items())[:MOST_FAILED])
+
+
+def _was_wrong(pending: Pending, review: Review) -> bool:
+    """Whether a person found an answer wrong that was given; a teacher's was none."""
+    return review.verdict == "wrong" and pending.reason not in TEACHING
 
 
 def _fits(task: Task, row: Example) -> bool:

@@ -12,6 +12,7 @@ from insource.journeys.answer import Path, Tier
 from insource.journeys.lineup import Lineup, Progress, quiet
 from insource.journeys.plan import Plan, policy_of, usual_tiers
 from insource.journeys.scanned import open_scans
+from insource.journeys.sign import must_be_signed
 from insource.journeys.terms import Agreed, agreed, tightened
 from insource.nouns import Release, Task
 from insource.review import rarity
@@ -27,12 +28,14 @@ async def open_path(
     """The path of `task`, or of `task@version` to pin one. Close it with `close_path`.
 
     Paths opened with the same `bases` share base networks, where the settings say so. Raises `Missing` when no release
-    is live, with the command that makes one so; `Refused` for a changed artefact; `EngineDown` when the task is to be
+    is live, with the command that makes one so; `Refused` for a changed artefact, and for one that nobody trusted has
+    signed where the settings ask for it; `EngineDown` when the task is to be
     scanned and what scans is not installed.
     """
     name, _, version = task.partition("@")
     asked, file = load_task(settings, name), task_file(settings, name)[1]
     release = await store.release(name, version) if version else await _live(name, store)
+    await must_be_signed(release, settings)
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
     scans = await asyncio.to_thread(open_scans, served.scan)

@@ -11,12 +11,12 @@ from typing import TypedDict
 
 import msgspec
 
-from insource.journeys.holdout import HOLDOUT, holdout_trend
-from insource.journeys.pinned import PINNED
+from insource.journeys.facts import aside
+from insource.journeys.holdout import holdout_trend
 from insource.journeys.suitability import suitability
 from insource.journeys.trial import standing as where
-from insource.measure.adversarial import TAG as ADVERSARIAL
 from insource.nouns import WAITS, Noun, Outcome, Release, Report, StageChange, Task
+from insource.nouns.lesson import CALLER
 from insource.release.stages import ON_ITS_WAY, PILOT_SHARE, has_passed, held
 from insource.settings import Settings, load_task, task_names
 from insource.store import Store
@@ -136,13 +136,14 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
 async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = [one for one in await store.reports(task.name) if not _aside(one.split)]
+    reports = [one for one in await store.reports(task.name) if not aside(one.split)]
     releases = await store.releases(task.name)
     gates = {release.name: await store.gates(release.name) for release in releases}
     live = await store.live(task.name)
     calls: dict[Outcome, int] = {}
     for record in await store.records(task.name, LOOK_BACK):
-        calls[record.outcome] = calls.get(record.outcome, 0) + 1
+        if record.caller != CALLER:  # what a teacher is asked is no traffic
+            calls[record.outcome] = calls.get(record.outcome, 0) + 1
     lately = await holdout_trend(task, store)
     return Facts(
         rows=dataset.counts if dataset else {},
@@ -187,11 +188,6 @@ async def _on_its_way(releases: Sequence[Release], settings: Settings, store: St
         "canary": found.stop.stage == "canary",
         "waits_for": waits[found.ruling.verdict],
     }
-
-
-def _aside(split: str) -> bool:
-    """Whether a report on that split is none of candidates side by side."""
-    return split in (HOLDOUT, PINNED) or ADVERSARIAL in split
 
 
 def standing(task: Task, facts: Facts) -> Standing:
@@ -303,7 +299,7 @@ def _tenth(task: Task, facts: Facts) -> Need:
         command = _show(facts)
     return Need(
         what=f"a canary of {PILOT_SHARE}% that its tests let go on, or {PILOT_CALLS:,} calls of a first release",
-        found=facts.pilot or (f"{calls}; {facts.trial} waits for {facts.waits_for}" if facts.trial else calls),
+        found=facts.pilot or (f"{calls}; {facts.trial}" if facts.trial else calls),
         met=bool(facts.pilot) or facts.total_calls >= PILOT_CALLS,
         command=command,
     )
@@ -315,7 +311,7 @@ def _show(facts: Facts) -> str:
 
 def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
     unanswered = facts.calls.get("failed", 0)
-    halfway = f"{facts.trial} answers some of it, and waits for {facts.waits_for}"
+    halfway = f"{facts.trial} answers some of it"
     return (
         Need(
             what="one release that answers all traffic",
@@ -336,7 +332,7 @@ def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
 def _short_queue(task: Task, facts: Facts) -> Need:
     return Need(
         what=f"at most {LONG_QUEUE} answers that wait for a person",
-        found=f"{facts.waiting:,} wait",
+        found=f"{facts.waiting:,} wait{'s' * (facts.waiting == 1)}",
         met=facts.waiting <= LONG_QUEUE,
         command=f"insource review {task.name}",
     )

@@ -167,6 +167,7 @@ async def _register(
     before = await store.dataset_by_id(releases[-1].dataset) if releases else None
     from insource.engines.artefact import read_manifest
 
+    same = next((one.name for one in reversed(releases) if one.artefact == artefact), "")
     release = Release(
         task=task.name,
         version="",
@@ -176,7 +177,7 @@ async def _register(
         recipe=digest(read_manifest(folder).recipe),
         artefact=artefact,
         folder="",
-        changelog=changelog(releases[-1] if releases else None, before, dataset),
+        changelog=changelog(releases[-1] if releases else None, before, dataset, same=same),
     )
     release = await enter(release, folder, settings, store)
     for checkpoint in (settings.state / "training" / task.name).glob("checkpoint*"):

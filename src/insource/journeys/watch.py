@@ -27,9 +27,11 @@ BLIND = "an estimate from confidences: it cannot see that what is right has chan
 class Watched(Noun, frozen=True, kw_only=True):
     """What the newest calls are like. `shifts` are p-values and distances of every feature that was looked at.
 
-    `estimate` is the accuracy that the confidences foretell, `people` that of the answers in the window that people
-    looked at: of the given ones that were drawn by chance where there are some, else of all, which are the doubtful
-    ones. `people_of` says which. `unfit` are answers of the last month for which people found no label that fits.
+    These are calls of which the release was asked first, whoever answered in the end: what it was asked behind a
+    canary that was not sure is harder than the rest. `estimate` is the accuracy that the confidences foretell, `people`
+    that of the release's own answers in the window that people looked at: of the given ones that were drawn by chance
+    where there are some, else of all, which are the doubtful ones. `people_of` says which. `unfit` are answers of the
+    last month for which people found no label that fits.
     `alerts` are the task's open ones, `holdout` and `pinned` what the nights found.
     """
 
@@ -62,14 +64,14 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
         raise Conflict(f"nothing of {task.name} is live, so there is nothing to watch",
                        hint=f"insource release promote {task.name}")  # fmt: skip
     promise = await checked(task.name, settings, store)
-    records = [one for one in await store.records(task.name, window + MOST_BEFORE) if one.release == live.name]
+    records = [one for one in await store.records(task.name, window + MOST_BEFORE) if _asked_first(one) == live.name]
     newest, older = records[:window], _month(records[window:])
     now = of_records(task, newest)
     references = await _taught(live, settings, store)
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
     said = await store.reviews(task.name)
-    people, people_of = _people(said, {one.id for one in newest})
+    people, people_of = _people(said, {one.id for one in newest if one.release == live.name})
     month = (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")
     found: list[Moved] = []
     looked: list[str] = []
@@ -109,6 +111,11 @@ async def _taught(live: Release, settings: Settings, store: Store) -> dict[str, 
     columns = of_answers(trained, [(row.value, row.confidence) for row in rows])
     vocabulary = await vocabulary_of(live, store)
     return {TRAINING: columns | (of_terms([vocabulary.count(row.input) for row in rows]) if vocabulary else {})}
+
+
+def _asked_first(record: Record) -> str:
+    """Whose words the call's features are: behind a canary that was not sure, the live release is asked second."""
+    return record.attempts[0].decision.engine if record.attempts else ""
 
 
 def _month(records: list[Record]) -> list[Record]:

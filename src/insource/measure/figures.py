@@ -106,6 +106,8 @@ def _ratio(name: str, of: Statistic, n: int, slice: str | None) -> Score | None:
     if np.isnan(value):
         return None
     low, high = stats.bootstrap(of, n, draws=draws(n), kind="basic")
+    if low == high and value in (0.0, 1.0):  # rows all alike: what is drawn of them is no interval
+        low, high = stats.wilson(value * n, n)
     # Only the mean depth of a taxonomy goes above 1.
     high = min(high, 1.0) if value <= 1 else high
     return Score(metric=name, slice=slice, value=value, low=max(0.0, min(low, value)), high=max(high, value), n=n)

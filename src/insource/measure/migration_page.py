@@ -152,5 +152,10 @@ def usd(amount: float | None) -> str:
     if amount is None:
         return "unknown"
     return (
-        f"${amount:,.0f}" if amount >= 100 or amount == 0 else f"${amount:,.2f}" if amount >= 0.01 else f"${amount:.2g}"
+        f"${amount:,.0f}" if amount >= 100 or amount == 0 else f"${amount:,.2f}" if amount >= 0.01 else _cents(amount)
     )
+
+
+def _cents(amount: float) -> str:
+    """Two digits of less than a cent."""
+    return f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.7f}".rstrip("0")

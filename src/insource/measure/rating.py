@@ -21,6 +21,7 @@ from insource.nouns import Candidate, JsonObject, Noun, Pair, Report, Score, Tas
 Scale = Literal["marks", "pairs"]
 WORDS: dict[Scale, tuple[str, ...]] = {"marks": ("1", "2", "3", "4", "5"), "pairs": ("better", "same", "worse")}
 RATING, GOOD, PREFERRED = "rating", "rated_good", "preferred"
+RATED = "rated"
 LOWEST, LEAST_GOOD, HIGHEST = 1, 4, 5
 WON = {"better": 1.0, "same": 0.0, "worse": -1.0}
 

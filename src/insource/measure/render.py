@@ -118,7 +118,10 @@ def _slices(report: Report, task: Task) -> list[JsonObject]:
     """One line a tag value: the leading share of each candidate on the rows that have it."""
     metric = next(metric.name for metric in metrics(task) if metric.kind == "share")
     tags = dict.fromkeys(
-        score.slice for c in report.candidates for score in c.scores if score.slice and "=" in score.slice
+        score.slice
+        for c in report.candidates
+        for score in c.scores
+        if score.metric == metric and score.slice and "=" in score.slice
     )
     return [{"tag": tag, "scores": [c.score(metric, tag) for c in report.candidates]} for tag in tags]
 

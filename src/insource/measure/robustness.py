@@ -15,6 +15,7 @@ from insource.measure import scorers
 from insource.measure.adversarial import CLEAN, EXPECTED, TAG, Expect, Way, ways
 from insource.measure.figures import draws
 from insource.measure.run import Answered
+from insource.measure.similar import embedder, similar
 from insource.nouns import Candidate, Example, JsonObject, JsonValue, Prediction, Report, Score, Task, normal, same
 
 BEFORE, AFTER, AMONG = "confidently_wrong_before", "confidently_wrong", "wrong_among_given"
@@ -28,11 +29,12 @@ AS_IT_WAS = Way("as they were", "same", None)
 class _Judged:
     """A hard row: right or not, and as it was before; whether it is wrong as its way demands; what was given.
 
-    `draw` is the row that it was made of.
+    `draw` is the row that it was made of. None where nobody can tell. `right` and `clean` are 0 or 1, of a text to
+    generate how like the target it is.
     """
 
     draw: str
-    wrong: bool
+    wrong: bool | None
     given: bool
     valid: bool
     right: float | None
@@ -60,6 +62,7 @@ def robustness(task: Task, rows: Rows) -> tuple[list[Score], JsonObject]:
     details: JsonObject = {
         "ways": [{"name": name, "says": way.says, "expect": EXPECTED[way.expect]} for name, way in known.items()
                  if name in judged],
+        "right": "like the target" if task.kind == "generate" else "right",
         "threshold": demanded[-1] if demanded else None,
         "unsure": any(row.prediction and _valid(row.prediction) and not row.given for row in answered),
     }  # fmt: skip
@@ -67,11 +70,14 @@ def robustness(task: Task, rows: Rows) -> tuple[list[Score], JsonObject]:
 
 
 def confidently_wrong(task: Task, row: Answered) -> bool:
-    """Whether the answer to a hard row is wrong as its way demands, and left by itself; its clean row is not asked."""
-    if row.prediction is None or not row.given:
+    """Whether the answer to a hard row is wrong as its way demands, and left by itself; its clean row is not asked.
+
+    Of a text to generate no rule can tell: False.
+    """
+    if row.prediction is None or not row.given or task.kind == "generate":
         return False
     mark = scorers.whole(task)(row.example, row.prediction)
-    return WRONG[ways(task)[row.example.tags[TAG]].expect](task, row.prediction, mark, None)
+    return bool(WRONG[ways(task)[row.example.tags[TAG]].expect](task, row.prediction, mark, None))
 
 
 def sentences(report: Report) -> tuple[str, ...]:
@@ -99,9 +105,10 @@ def _said(candidate: Candidate) -> list[str]:
         way, loss = lost
         right, clean = candidate.score(HARD, loss.slice), candidate.score(CLEANLY, loss.slice)
         if right is not None and clean is not None:
+            what = candidate.details["robustness"]["right"]
             lines.append(
-                f"{name} is weakest against {says[way]}: {right.value:.1%} right where the same rows are "
-                f"{clean.value:.1%} right as they were, {_points(loss)}."
+                f"{name} is weakest against {says[way]}: {right.value:.1%} {what} where the same rows are "
+                f"{clean.value:.1%} {what} as they were, {_points(loss)}."
             )
     elif whole is not None:
         lines.append(f"{name} keeps its answers: no way is shown to cost it any, all together {_points(whole)}.")
@@ -141,12 +148,12 @@ def _judged(task: Task, expect: Expect, row: Answered, clean: Answered | None) -
     before = clean.prediction if clean else None
     if answer is None:
         raise ValueError("only answered rows are judged")
-    right = scorers.whole(task)
+    right = _right(task)
     mark = right(row.example, answer)
     changed = None if before is None else not _alike(task, answer, before)
     return _Judged(
         draw=row.example.group or row.example.id,
-        wrong=WRONG[expect](task, answer, mark, changed),
+        wrong=None if task.kind == "generate" else WRONG[expect](task, answer, mark, changed),
         given=row.given,
         valid=_valid(answer),
         right=mark,
@@ -157,12 +164,19 @@ def _judged(task: Task, expect: Expect, row: Answered, clean: Answered | None) -
 
 
 # What is wrong of a way, were it given: the answer itself, that it stayed, or that there is one at all
-WRONG: dict[Expect, Callable[[Task, Prediction, float | None, bool | None], bool]] = {
-    "same": lambda _, __, mark, ___: mark == 0,
-    "unsure": lambda _, __, mark, ___: mark == 0,
-    "other": lambda _, __, ___, changed: changed is False,
+WRONG: dict[Expect, Callable[[Task, Prediction, float | None, bool | None], bool | None]] = {
+    "same": lambda _, __, mark, ___: None if mark is None else mark == 0,
+    "unsure": lambda _, __, mark, ___: None if mark is None else mark == 0,
+    "other": lambda _, __, ___, changed: None if changed is None else not changed,
     "nothing": lambda task, answer, _, __: any(normal(scorers.said(answer, name)) is not None for name in task.fields),
 }
+
+
+def _right(task: Task) -> scorers.Scorer:
+    """Whether an answer is right; how like the target a text is, by its meaning or else by its words."""
+    if task.kind != "generate":
+        return scorers.whole(task)
+    return scorers.token_f1() if embedder() is None else similar
 
 
 def _valid(answer: Prediction) -> bool:
@@ -191,14 +205,15 @@ def _within(value: JsonValue, text: str) -> bool:
 
 def _scores(rows: Sequence[_Judged], slice: str | None) -> list[Score]:
     """The figures of a way, or of all. A share is Wilson's, the difference Bonett & Price's on the same rows."""
+    told = [one for one in rows if one.wrong is not None]
     shares: dict[str, list[tuple[str, float]]] = {
-        CLEANLY: [(one.draw, one.clean == 1) for one in rows if one.right is not None and one.clean is not None],
-        HARD: [(one.draw, one.right == 1) for one in rows if one.right is not None and one.clean is not None],
+        CLEANLY: [(one.draw, one.clean) for one in rows if one.right is not None and one.clean is not None],
+        HARD: [(one.draw, one.right) for one in rows if one.right is not None and one.clean is not None],
         CHANGED: [(one.draw, one.changed) for one in rows if one.changed is not None],
         GIVEN: [(one.draw, one.given) for one in rows],
-        BEFORE: [(one.draw, one.wrong and one.valid) for one in rows],
-        AFTER: [(one.draw, one.wrong and one.given) for one in rows],
-        AMONG: [(one.draw, one.wrong) for one in rows if one.given],
+        BEFORE: [(one.draw, bool(one.wrong and one.valid)) for one in told],
+        AFTER: [(one.draw, bool(one.wrong and one.given)) for one in told],
+        AMONG: [(one.draw, bool(one.wrong)) for one in told if one.given],
         STANDS: [(one.draw, one.stands) for one in rows if one.stands is not None],
     }
     shares[LOST] = [
@@ -212,6 +227,9 @@ def _score(metric: str, slice: str | None, marks: Sequence[tuple[str, float]]) -
     n, value = len(values), sum(values) / len(values)
     if slice is None:
         low, high = _clustered(marks, signed=metric == LOST)
+    elif not {*values} <= {-1.0, 0.0, 1.0}:  # how like a target a text is
+        low, high = stats.student_interval(values)
+        low, high = max(low, -1.0 if metric == LOST else 0.0), min(high, 1.0)
     elif metric == LOST:
         off = stats.paired_proportions(sum(v > 0 for v in values), sum(v < 0 for v in values), n)
         low, high = off.low, off.high

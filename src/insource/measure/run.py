@@ -61,7 +61,7 @@ async def ask_all(
     """The answers to `examples`, given as (place, row). An engine's error leaves a row unanswered.
 
     The first call warms up and is not timed where there are more. Raises the engine's error when the first five calls,
-    or ten in a row, or all of them failed: the candidate is then down.
+    or ten in a row (and as many as were asked at once), or all of them failed: the candidate is then down.
     """
     asking = _Asking(task, answer, what, progress, len(examples))
     order = list(examples)
@@ -110,6 +110,7 @@ class _Asking:
     total: int
     rows: list[Answered] = field(default_factory=list)
     failures: int = 0
+    patience: int = GIVE_UP
     error: EngineError | Blocked | None = None
     began: float = field(default_factory=time.perf_counter)
 
@@ -139,12 +140,14 @@ class _Asking:
 
     async def together(self, waiting: Iterator[tuple[int, Example]], at_once: int) -> None:
         """Asks what waits, `at_once` rows at a time, until none is left or the candidate is down."""
+        # A failure is quick: of calls under way at once all that fail may end before the first that is answered.
+        self.patience = GIVE_UP + at_once
 
         async def work() -> None:
             for place, example in waiting:
-                if self.failures >= GIVE_UP:
-                    return
                 await self.one(place, example)
+                if self.failures >= self.patience:
+                    return
 
         workers = [asyncio.ensure_future(work()) for _ in range(at_once)]
         try:
@@ -156,7 +159,7 @@ class _Asking:
     def check(self, *, over: bool = False) -> None:
         """Raises the last error when the candidate is down; once it is `over`, when nothing was answered."""
         none_yet = self.failures == self.done and (over or self.done == ALONE_LEAST)
-        if self.error is not None and (self.failures >= GIVE_UP or none_yet):
+        if self.error is not None and (self.failures >= self.patience or none_yet):
             raise self.error
 
 

@@ -20,7 +20,7 @@ def summary(task: Task, report: Report, notes: Sequence[str] = ()) -> tuple[str,
     metric = leading(task, report)
     winner = best(report, metric)
     lines = [_first(report, winner, metric), *_others(report, winner, metric), *_failed(report)]
-    return (*lines, *_acceptance(report), *_answered(winner), *notes)
+    return (*lines, *_acceptance(report), *_answered(winner), *_like(winner), *notes)
 
 
 def leading(task: Task, report: Report) -> str:
@@ -149,6 +149,17 @@ def _answered(winner: Candidate) -> list[str]:
         return []
     sure = f"{share.value:.1%} of the answers ({_span(share)}) with a confidence of 0.85 or more"
     return [f"{winner.candidate} gives {sure}; {right.value:.1%} of those are right ({_span(right)})."]
+
+
+def _like(winner: Candidate) -> list[str]:
+    own, chance = winner.score("similarity"), winner.score("similarity_by_chance")
+    if own is None or chance is None:
+        return []
+    said = f"By its meaning what {winner.candidate} says is {own.value:.1%} like the target ({_span(own)}), and "
+    said += (
+        f"{chance.value:.1%} like another row's ({_span(chance)}): so much texts of this task have in common anyway."
+    )
+    return [said]
 
 
 def _beats(report: Report, candidate: Candidate, baseline: Candidate, metric: str) -> bool:

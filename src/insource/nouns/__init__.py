@@ -17,6 +17,7 @@ from insource.nouns.base import (
 )
 from insource.nouns.example import Dataset, Example, Origin
 from insource.nouns.finding import ACTIONS, KINDS, Action, Finding, Hit, Scan, ScanPolicy, scan_faults
+from insource.nouns.governing import Declaration, Governing
 from insource.nouns.key import ANYBODY, Key, Limits, Role, key_id, key_text
 from insource.nouns.model import Attention, Shape
 from insource.nouns.networks import PREMISES, Networks, is_public
@@ -65,12 +66,14 @@ __all__ = [
     "Check",
     "Dataset",
     "Decision",
+    "Declaration",
     "Example",
     "Failures",
     "Fallback",
     "Finding",
     "Finish",
     "Gate",
+    "Governing",
     "Hit",
     "Intent",
     "JsonObject",

@@ -27,6 +27,7 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     USER:PASSWORD.
     `otherwise` names the engines that are asked, in order, when this one fails before its first word. `cache` says
     whether answers to calls by its name are given again; None leaves it to the workspace, where it has no `region`.
+    `teach` is what its owner says of the provider's terms: whether a model may be trained on its answers.
     """
 
     kind: Literal[
@@ -54,6 +55,7 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     retries: Annotated[int, Meta(ge=0, le=10)] = 1
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    teach: Literal["", "allowed", "forbidden"] = ""
 
     @property
     def place(self) -> str:

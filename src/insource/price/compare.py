@@ -118,7 +118,7 @@ def _finding(costs: Sequence[Cost], own: str, api: str, turns: Sequence[Turn], u
     best = costs[0]
     bills = {one.option: one.month_usd for one in costs}
     at = f"{number(use.calls_per_day)} calls a day"
-    if not own or not api:
+    if not own or not api or (best.month_usd < min(bills[own], bills[api]) and best.machines == 0):
         return f"{best.option} is the cheapest at {at}: {usd(best.month_usd)} a month"
     by = f"by {usd(abs(bills[own] - bills[api]))} a month at {at}"
     later = next((turn for turn in turns if turn.calls_per_day > use.calls_per_day), None)

@@ -1,8 +1,10 @@
 """The money month by month when one way takes the place of another, and when it has paid itself back."""
 
+import math
+
 from insource.nouns import Noun
 from insource.nouns.pricing import Owned, Use
-from insource.price.cost import MONTHS, Option, bought, cost, life
+from insource.price.cost import HAIR, MONTHS, Option, bought, cost, life
 
 
 class Month(Noun, frozen=True, kw_only=True):
@@ -48,10 +50,16 @@ def _paid(option: Option, use: Use, number: int, months: int) -> float:
     purchase = bought(option, use)
     if number == 0:
         return bill.once_usd
-    again = purchase if lived and number < months and int(number / lived) > int((number - 1) / lived) else 0.0
+    again = purchase * (_lives(number, lived, months) - _lives(number - 1, lived, months)) if lived else 0.0
     owned = option.fleet.machine.owned if option.fleet and option.fleet.paid == "owned" else None
     spread = bill.machines * owned.price_usd / (12 * owned.years) if isinstance(owned, Owned) else 0.0
     return bill.running_usd - spread + again
+
+
+def _lives(number: int, lived: float, months: int) -> int:
+    """How many lives are over by that month; what ends with the last month is bought by nobody again."""
+    over = number / lived
+    return math.ceil(over - HAIR) - 1 if number == months else math.floor(over + HAIR)
 
 
 def _payback(months: list[Month]) -> float | None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO
 from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
+from msgspec import UNSET, UnsetType
+
 from insource.engines.artefact import MANIFEST, SAFE, Manifest, file_digest
 from insource.errors import Conflict, Invalid, Missing, Refused
 from insource.nouns import Gate, Noun, Release, Task, digest, from_json, to_json
@@ -48,7 +50,8 @@ class Bundle(Noun, frozen=True, kw_only=True):
     `task` carries the policy: whoever is unsure asks a person, since help at other addresses stays where the bundle was
     made; `risk` is what the task's file says of it beside: the audit, what is out of scope, limits of fields.
     `threshold` is the confidence demanded, None when every valid answer is given; `promise` says what it
-    guarantees. `needs` is what must be installed; `code` is the version that wrote this.
+    guarantees. `needs` is what must be installed; `code` is the version that wrote this. `signature` is the text of the
+    release's (`release.signature`), left out where it has none.
     """
 
     format: int = FORMAT
@@ -61,6 +64,7 @@ class Bundle(Noun, frozen=True, kw_only=True):
     needs: str
     code: str
     members: dict[str, Member] = {}
+    signature: str | UnsetType = UNSET
 
 
 def needs(engine: str, *, scanned: bool = False) -> str:

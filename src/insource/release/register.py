@@ -49,16 +49,19 @@ def changelog(
     now: Dataset,
     *,
     recipe: JsonObject | None = None,
+    same: str = "",
     note: str = "",
 ) -> str:
     """What is different from the release before, a line each: rows, files, recipe; `note` is the author's own word.
 
+    `same` is a release with the very same artefact, where there is one: then nothing will be answered otherwise.
     `before` is the dataset of `previous`, None when it is gone. Without `previous` it says what the first is made of.
     """
     if previous is None:
         lines = [f"first release, from dataset {now.id[:SHORT]}: {_counts(now)}"]
     else:
         lines = [f"since {previous.name}:", *_rows(previous, before, now), *_recipe(previous, recipe)]
+        lines += [f"- artefact: the one of {same}, to the byte: it answers nothing otherwise"] * bool(same)
     return "\n".join([*lines, *([f"- note: {note.strip()}"] if note.strip() else [])])
 
 

@@ -122,6 +122,12 @@ def at(changes: Sequence[StageChange], time: str) -> dict[str, Stop]:
     return {name: stop for name, stop in standing.items() if stop.stage in (*TRIAL, "live")}
 
 
+def let_on(releases: Sequence[Release], changes: Sequence[StageChange]) -> dict[str, str]:
+    """Who let each release that is on its way begin it. `changes` are oldest first."""
+    began = {one.release: one.who for one in changes if one.before not in ON_ITS_WAY and one.after in ON_ITS_WAY}
+    return {one.name: began[one.name] for one in releases if one.stage in ON_ITS_WAY and one.name in began}
+
+
 def _moment(time: str) -> datetime:
     try:
         found = datetime.fromisoformat(time)

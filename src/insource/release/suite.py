@@ -14,6 +14,7 @@ from insource.stats import paired_proportions, wilson
 SELECTED = ("reviewed", "failed", "adversarial")  # rows that came in for being hard: no slices of a draw
 FAR = 0.10
 SHOWN = 5
+CONFIDENT = "confidently wrong", "not significantly oftener than live"
 NONE_YET = "no live release to hold it against"
 
 
@@ -66,9 +67,7 @@ def confidently_wrong(marks: Marks) -> Check:
 
     A mark is True where no wrong answer was given by itself.
     """
-    return _against_live(
-        "confidently wrong", "not significantly oftener than live", marks, "without a wrong answer given"
-    )
+    return _against_live(*CONFIDENT, marks, "without a wrong answer given")
 
 
 def _against_live(name: str, demanded: str, marks: Marks, said: str) -> Check:

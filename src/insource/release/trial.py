@@ -126,7 +126,7 @@ def _worse(tally: Tally, policy: Rollout) -> Check:
 
 
 def _waits(days: float, wanted: float) -> list[str]:
-    return [f"{wanted - days:.1f} days to wait"] if days < wanted else []
+    return [f"{wanted - days:.1f} days more"] if days < wanted else []
 
 
 def _few(calls: int, wanted: int) -> list[str]:

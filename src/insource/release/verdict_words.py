@@ -44,7 +44,7 @@ def sentence(found: Verdict, case: Case, way: Way | None, missing: tuple[Missing
     """The verdict in one sentence."""
     name = way.name if way else ""
     if found.rule == "unsuitable":
-        return f"Stay: {case.unsuitable}"
+        return f"Stay: it is {case.unsuitable.rstrip('.')}."
     if found.rule == UNSEEN:
         other = next(one for one in case.ways if not one.measured and one.allowed)
         prices = f"{usd(other.usd_month)} a month against {usd(way.usd_month if way else None)}"
@@ -52,13 +52,18 @@ def sentence(found: Verdict, case: Case, way: Way | None, missing: tuple[Missing
     if found.word == "go":
         return f"Go: {name} {_does(case, way)}{_for(way, case)}."
     if found.word == "stay":
-        return (
-            f"Stay with {name}: what could take over costs more than its {usd(way.usd_month if way else None)} a month."
-        )
+        return f"Stay with {name}: {_dear(case, way)}."
     if found.word == "cheaper":
         return f"Use {name}, a cheaper API or hosted model: it {_does(case, way)}{_for(way, case)}."
     what = "; ".join(gap.words for gap in missing[:2])
     return f"Not yet: {what or 'nothing could be measured'}."
+
+
+def _dear(case: Case, way: Way | None) -> str:
+    others = [one for one in case.ways if one.kind != "untuned" and one.measured and one.name != case.incumbent]
+    if not others:
+        return "nobody else was asked who could take over"
+    return f"what could take over costs more than its {usd(way.usd_month if way else None)} a month"
 
 
 def _does(case: Case, way: Way | None) -> str:

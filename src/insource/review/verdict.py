@@ -8,6 +8,7 @@ import msgspec
 from insource.decode.check import faults, schema_of
 from insource.errors import Invalid
 from insource.nouns import Example, JsonObject, JsonValue, Pending, Review, Task, Verdict
+from insource.nouns.lesson import TEACHING
 
 FORM = "--correct LABEL, or --correct field=value for each field"
 
@@ -66,7 +67,8 @@ def to_example(task: Task, pending: Pending, review: Review) -> Example | None:
     if target is None or not pending.input.strip():
         return None
     identity = Example.identity(task.name, pending.input, target)
-    tags = {"failed": "in production"} if review.verdict == "wrong" else {}
+    failed = review.verdict == "wrong" and pending.reason not in TEACHING
+    tags = {"failed": "in production"} if failed else {}
     return Example(id=identity, task=task.name, input=pending.input, target=target, origin="human", tags=tags)
 
 

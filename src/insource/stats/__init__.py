@@ -41,6 +41,7 @@ from insource.stats.selective import (
 from insource.stats.shift import Shift, shifts
 from insource.stats.student import student_interval, student_quantile
 from insource.stats.trend import Trend, trend
+from insource.stats.two_samples import share_difference
 
 __all__ = [
     "Agreement",
@@ -75,6 +76,7 @@ __all__ = [
     "resample",
     "risk_coverage",
     "scaled",
+    "share_difference",
     "shifts",
     "student_interval",
     "student_quantile",

@@ -1,5 +1,7 @@
 """Runs of `insource migrate` in SQL: by name the digest of each piece of work, noted once its blob is on the disk."""
 
+from collections.abc import Collection
+
 import msgspec
 from sqlalchemy import Connection, select
 
@@ -25,6 +27,10 @@ class Assessments:
         """Notes a piece of work by the SHA-256 of what it found; one that is noted already is not changed."""
         return await self._thread.run(lambda c: note(c, id, piece, sha))
 
+    async def reopen(self, id: str, pieces: Collection[str]) -> Assessment:
+        """Takes back what these pieces found, and the report with it: they are to be made again. Raises `Missing`."""
+        return await self._thread.run(lambda c: reopen(c, id, pieces))
+
     async def finish(self, id: str, report: str, verdict: str) -> Assessment:
         """Notes the report of a run, by its SHA-256, and its verdict in a word. Raises `Missing`."""
         return await self._thread.run(lambda c: finish(c, id, report, verdict))
@@ -46,7 +52,14 @@ def begin(connection: Connection, run: Assessment) -> Assessment:
 def note(connection: Connection, id: str, piece: str, sha: str) -> Assessment:
     """As `Assessments.note`."""
     run = _run(connection, id)
-    return _written(connection, msgspec.structs.replace(run, pieces=run.pieces | {piece: run.pieces.get(piece, sha)}))
+    return _written(connection, msgspec.structs.replace(run, pieces=run.pieces | {piece: run.pieces.get(piece) or sha}))
+
+
+def reopen(connection: Connection, id: str, pieces: Collection[str]) -> Assessment:
+    """As `Assessments.reopen`. A piece keeps its place among the others."""
+    run = _run(connection, id)
+    left = {name: "" if name in pieces else sha for name, sha in run.pieces.items()}
+    return _written(connection, msgspec.structs.replace(run, pieces=left, report="", verdict=""))
 
 
 def finish(connection: Connection, id: str, report: str, verdict: str) -> Assessment:

@@ -1,4 +1,8 @@
-"""The whole state in one file: a tar of the database (a snapshot of one moment), the blobs, releases, what left."""
+"""The whole workspace in one file.
+
+A tar of the database (a snapshot of one moment), the blobs, releases and their signatures, what left, and the
+workspace's settings, tasks and what these name.
+"""
 
 import contextlib
 import io
@@ -9,12 +13,27 @@ import uuid
 from pathlib import Path
 
 from insource.errors import Conflict, Invalid, Missing, StoreError
+from insource.nouns import Noun
 from insource.store import egress
-from insource.store.files import placed
+from insource.store.files import placed, write_whole
 from insource.store.thread import sqlite_engine, translated
+from insource.store.workspace import workspace_files
 
 DATABASE = "insource.db"
-FOLDERS = ("blobs", "releases", "loads")
+FOLDERS = ("blobs", "releases", "signatures", "loads")
+WORKSPACE = "workspace"
+
+
+class Restored(Noun, frozen=True, kw_only=True):
+    """Where the former state lies now, None when there was none; and the workspace's files.
+
+    `made` were absent and are as in the backup, `differ` are others here than there: they are left, and those of the
+    backup lie below `workspace` in the state.
+    """
+
+    former: str | None
+    made: tuple[str, ...] = ()
+    differ: tuple[str, ...] = ()
 
 
 def snapshot(database: Path, file: Path) -> None:
@@ -35,8 +54,9 @@ def snapshot(database: Path, file: Path) -> None:
 def pack(state: Path, database: Path, out: Path) -> int:
     """Writes `out`, whole or not at all, and returns its size in bytes. Raises `Conflict` when `out` exists.
 
-    `database` is a snapshot. Blobs and releases never change once written, so they may be read as they lie. Raises
-    `Missing` when there is no folder for `out`, `StoreError` when the disk is full.
+    `database` is a snapshot; the workspace is the folder that `state` lies in. Blobs and releases never change once
+    written, so they may be read as they lie. Raises `Missing` when there is no folder for `out`, `StoreError` when the
+    disk is full.
     """
     if out.exists():
         raise Conflict(f"{out} exists already", hint="give the backup another name")
@@ -48,11 +68,13 @@ def pack(state: Path, database: Path, out: Path) -> int:
         for folder in FOLDERS:
             if (state / folder).is_dir():
                 tar.add(state / folder, folder, filter=_finished)
+        for place, path in workspace_files(state.parent).items():
+            tar.add(path.resolve(), f"{WORKSPACE}/{place}", recursive=False)
     return out.stat().st_size
 
 
-def unpack(file: Path, state: Path, *, replace: bool = False) -> Path | None:
-    """Puts a backup in the place of `state`. Returns where the former state lies now, None when there was none.
+def unpack(file: Path, state: Path, *, replace: bool = False) -> Restored:
+    """Puts a backup in the place of `state`, and what is absent of the workspace around it.
 
     The backup is unpacked and its database checked before anything is moved. Raises `Conflict` when there is a state
     and `replace` is not given, `Invalid` for a file that is no whole backup.
@@ -67,7 +89,9 @@ def unpack(file: Path, state: Path, *, replace: bool = False) -> Path | None:
     try:
         _extract(file, fresh)
         check(fresh / DATABASE)
-        return _swap(fresh, state)
+        made, differ = _put_back(fresh / WORKSPACE, state.parent)
+        aside = _swap(fresh, state)
+        return Restored(former=str(aside) if aside else None, made=made, differ=differ)
     except OSError as error:
         raise StoreError(f"{state} could not be written: {error.strerror}", hint="free disk space") from error
     finally:
@@ -112,7 +136,23 @@ def _ours(member: tarfile.TarInfo) -> bool:
     """Whether it is a plain file or folder, at a place where we put some."""
     parts = member.name.split("/")
     plain = (member.isreg() or member.isdir()) and not member.issparse()
-    return plain and parts[0] in (DATABASE, egress.FILE, *FOLDERS) and {"", ".", ".."}.isdisjoint(parts)
+    hidden = parts[0] == WORKSPACE and any(part.startswith(".") for part in parts[1:])
+    known = parts[0] in (DATABASE, egress.FILE, WORKSPACE, *FOLDERS)
+    return plain and known and not hidden and {"", ".", ".."}.isdisjoint(parts)
+
+
+def _put_back(kept: Path, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Writes the files of the workspace that are absent; which these were, and which are others here."""
+    made, differ = [], []
+    for path in sorted(one for one in kept.rglob("*") if one.is_file()):
+        place = path.relative_to(kept)
+        there = root / place
+        if not there.exists():
+            write_whole(there, path.read_bytes())
+            made.append(place.as_posix())
+        elif not there.is_file() or there.read_bytes() != path.read_bytes():
+            differ.append(place.as_posix())
+    return tuple(made), tuple(differ)
 
 
 def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:

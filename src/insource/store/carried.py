@@ -2,42 +2,54 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
 from insource.errors import Conflict
 from insource.nouns import Noun, Pending, Record, Review
 from insource.store.bulk import driver
-from insource.store.records import append, kept, note, tenant_key, waiting
+from insource.store.heard import Words, hear, opinions_on
+from insource.store.records import append, kept, tenant_key
 from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW, TENANT_KEY
+from insource.store.withdrawn import Withdrawn
 
 PAGE = 500
 MARK = 12
 
 
-class Carried(Noun, frozen=True, kw_only=True):
-    """One call with all that belongs to it: what waits, or waited, for a person, and what the person said."""
+class Carried(Noun, frozen=True, kw_only=True, omit_defaults=True):
+    """One call with all that belongs to it: what waits, or waited, for a person, and what people said.
+
+    `opinions` are the words of each where more than one had to see it. What was `withdrawn` is on the way home alone.
+    """
 
     record: Record
     pending: Pending | None = None
     review: Review | None = None
+    opinions: tuple[Review, ...] = ()
+    withdrawn: tuple[Withdrawn, ...] = ()
 
 
 class Taken(Noun, frozen=True, kw_only=True):
-    """What was new. `differ` are records on which people said one thing there and another here; here stands."""
+    """What was new. `differ` are records on which people said one thing there and another here; here stands.
+
+    `opinions` and `withdrawn` are as in `Carried`.
+    """
 
     records: int = 0
     pending: int = 0
     reviews: int = 0
+    opinions: int = 0
+    withdrawn: int = 0
     known: int = 0
     differ: tuple[str, ...] = ()
 
 
 def page(connection: Connection, after: int) -> tuple[list[Carried], int]:
     """Up to `PAGE` calls behind the place `after` (0: from the start), oldest first, and the place they end at."""
-    columns = (RECORD.c.seq, RECORD.c.body, PENDING.c.body.label("pending"), REVIEW.c.body.label("review"))
+    columns = (RECORD.c.seq, RECORD.c.id, RECORD.c.body, PENDING.c.body.label("pending"), REVIEW.c.body.label("review"))
     found = connection.execute(
         select(*columns)
         .select_from(RECORD)
@@ -47,36 +59,42 @@ def page(connection: Connection, after: int) -> tuple[list[Carried], int]:
         .order_by(RECORD.c.seq)
         .limit(PAGE)
     ).all()
+    said = opinions_on(connection, [row.id for row in found])
     calls = [
         Carried(
             record=stored(row.body, Record),
             pending=stored(row.pending, Pending) if row.pending else None,
             review=stored(row.review, Review) if row.review else None,
+            opinions=said.get(row.id, ()),
         )
         for row in found
     ]
     return calls, found[-1].seq if found else after
 
 
-def take(connection: Connection, calls: Sequence[Carried]) -> Taken:
-    """Adds what is not here yet, all or nothing. Raises `Conflict` for a record that is here with another content."""
-    known, said = _here(connection, [call.record.id for call in calls])
+def take(connection: Connection, calls: Sequence[Carried], gone: Mapping[str, Collection[Withdrawn]]) -> Taken:
+    """Adds what is not here yet, all or nothing; `gone` is what people took back here, by record.
+
+    Raises `Conflict` for a record that is here with another content.
+    """
+    known = _here(connection, [call.record.id for call in calls])
     counts, differ = Counter[str](), list[str]()
     for call in calls:
         name = call.record.id
-        here, verdict = known.get(name), said.get(name)
+        here = known.get(name)
         if here is not None and here != call.record:
             raise Conflict(f"the record {name} is here already and says something else", hint="do not use that file")
         if here is None:
             append(driver(connection), [kept(call.record, call.pending)])
             counts["pending"] += call.pending is not None and call.review is None
         counts["known" if here else "records"] += 1
-        if call.review is not None and call.pending is not None and verdict is None:
-            note(connection, waiting(connection, name), call.review)
-            counts["reviews"] += 1
-        if call.review is not None and verdict not in (None, call.review):
-            differ.append(name)
-        known[name], said[name] = call.record, verdict or call.review
+        known[name] = call.record
+        if call.pending is None:
+            continue
+        words = Words(review=call.review, opinions=call.opinions, withdrawn=call.withdrawn)
+        heard = hear(connection, call.pending, words, gone.get(name, ()))
+        counts.update(reviews=heard.reviews, opinions=heard.opinions, withdrawn=heard.withdrawn)
+        differ += [name] * heard.differ
     return Taken(**counts, differ=tuple(differ))
 
 
@@ -108,11 +126,7 @@ def _key(connection: Connection, tenant: str) -> bytes | None:
     return found
 
 
-def _here(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, Record], dict[str, Review | None]]:
-    """The records of these ids that there are, and the verdicts on them."""
+def _here(connection: Connection, ids: Sequence[str]) -> dict[str, Record]:
+    """The records of these ids that there are."""
     records = connection.execute(select(RECORD.c.id, RECORD.c.body).where(RECORD.c.id.in_(ids)))
-    reviews = connection.execute(select(REVIEW.c.record, REVIEW.c.body).where(REVIEW.c.record.in_(ids)))
-    return (
-        {row.id: stored(row.body, Record) for row in records},
-        {row.record: stored(row.body, Review) for row in reviews},
-    )
+    return {row.id: stored(row.body, Record) for row in records}

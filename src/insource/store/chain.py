@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
-from insource.nouns import Record, Review, StageChange, Tightening
+from insource.nouns import Declaration, Record, Review, StageChange, Tightening
 from insource.store import links, withdrawn
 from insource.store.bulk import driver
 from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
 from insource.store.opinions import name_of
 from insource.store.stored import stored
-from insource.store.tables import ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE, TIGHTENING
+from insource.store.tables import DECLARATION, ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE, TIGHTENING
 from insource.store.verified import Fault, Head, Verified
 from insource.store.withdrawn import Withdrawn
 
@@ -34,8 +34,9 @@ VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "opinion": (OPINION, OPINION.c.name),
     "stage": (STAGE_CHANGE, STAGE_CHANGE.c.seq),
     "tightening": (TIGHTENING, TIGHTENING.c.seq),
+    "declaration": (DECLARATION, DECLARATION.c.seq),
 }
-NUMBERED = ("stage", "tightening")  # kinds whose rows are called by their number
+NUMBERED = ("stage", "tightening", "declaration")  # kinds whose rows are called by their number
 
 
 def head(connection: Connection) -> Head:
@@ -237,6 +238,10 @@ def _tightening(body: str) -> dict[str, Any]:
     return {"release": stored(body, Tightening).release}
 
 
+def _declaration(body: str) -> dict[str, Any]:
+    return {"task": stored(body, Declaration).task}
+
+
 # what stands of a row beside its body, by the kind of entry that vouches for it
 WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "record": _record,
@@ -244,4 +249,5 @@ WRITTEN: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "opinion": _opinion,
     "stage": _stage,
     "tightening": _tightening,
+    "declaration": _declaration,
 }

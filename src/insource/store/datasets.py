@@ -1,5 +1,7 @@
 """Datasets and reports in SQL. A dataset's rows are one blob of canonical JSON lines."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, delete, select
 
 from insource.errors import Missing
@@ -62,3 +64,8 @@ def reports(connection: Connection, task: str) -> list[Report]:
     """The task's reports, oldest first."""
     found = connection.execute(select(REPORT.c.body).where(REPORT.c.task == task).order_by(REPORT.c.seq))
     return [stored(body, Report) for body in found.scalars()]
+
+
+def forget_reports(connection: Connection, ids: Collection[str]) -> int:
+    """Removes these reports; how many there were."""
+    return int(connection.execute(delete(REPORT).where(REPORT.c.id.in_(ids))).rowcount)

@@ -77,8 +77,7 @@ def write_whole(path: Path, text: str | bytes) -> None:
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # as it is: a CSV has its own line ends already
-            part.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+            part.write_bytes(text.encode() if isinstance(text, str) else text)  # a CSV has its own line ends already
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

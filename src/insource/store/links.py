@@ -10,8 +10,8 @@ from insource.store.bulk import Sql
 from insource.store.tables import ENTRY
 from insource.store.verified import Head
 
-Kind = Literal["intent", "record", "review", "opinion", "withdrawn", "stage", "tightening", "pruned"]
-HASHED = ("record", "review", "opinion", "stage", "tightening")  # entries of these kinds vouch for a row
+Kind = Literal["intent", "record", "review", "opinion", "withdrawn", "stage", "tightening", "declaration", "pruned"]
+HASHED = ("record", "review", "opinion", "stage", "tightening", "declaration")  # entries of these kinds vouch for a row
 ENTRY_NAMES = ("seq", "kind", "about", "body", "hash")
 RECORD_COLUMNS = (
     "id", "task", "release", "tenant", "outcome", "input_hash", "confidence", "input_tokens", "output_tokens", "created"

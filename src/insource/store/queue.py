@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from insource.nouns import Pending, Review, stamp
-from insource.store import leases, opinions, records, withdrawn
+from insource.store import heard, leases, opinions, records, withdrawn
 from insource.store.thread import StoreThread
+from insource.store.withdrawn import Withdrawn
 
 UNDO_S = 900.0  # for so long a person may take back what they said
 
@@ -100,3 +101,7 @@ class Queue:
     async def opinions(self, task: str) -> list[tuple[Pending, Review]]:
         """What each person said of the task's items that more than one has to see, oldest first, with the item."""
         return await self._thread.look(lambda c: opinions.of_task(c, task))
+
+    async def taken_back(self) -> dict[str, tuple[Withdrawn, ...]]:
+        """Record → what people said of it and took back, oldest first."""
+        return await self._thread.look(heard.taken_back)

@@ -93,3 +93,10 @@ def newest_reviews(
         newest = newest.join(RECORD, RECORD.c.id == REVIEW.c.record).where(RECORD.c.tenant == tenant)
     rows = connection.execute(newest).all()
     return [(stored(row.pending, Pending), stored(row.review, Review)) for row in reversed(rows)]
+
+
+def outcomes(connection: Connection, task: str, since: str) -> dict[str, int]:
+    """How many calls of the task from the time `since` on ended how."""
+    mine = select(RECORD.c.outcome, func.count().label("calls"))
+    mine = mine.where(RECORD.c.task == task, RECORD.c.created >= since).group_by(RECORD.c.outcome)
+    return {str(row.outcome): int(row.calls) for row in connection.execute(mine)}

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -45,7 +45,9 @@ from insource.store.alerts import Alerts
 from insource.store.assessments import Assessments
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
+from insource.store.declarations import Declarations
 from insource.store.group import GroupCommit
+from insource.store.lessons import Lessons
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
@@ -58,6 +60,7 @@ from insource.store.tables import PROBE
 from insource.store.thread import StoreThread
 from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
+from insource.store.withdrawn import Withdrawn
 
 FILE = "insource.db"
 
@@ -71,7 +74,8 @@ class Store(Queue):
     """
 
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
-        self.blobs, self.alerts = Blobs(state / "blobs"), Alerts(thread)
+        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
+        self.declarations = Declarations(thread)
         self.assessments = Assessments(thread)
         self._state = state
         self._thread = thread
@@ -157,6 +161,10 @@ class Store(Queue):
     async def reports(self, task: str) -> list[Report]:
         """The task's reports, oldest first."""
         return await self._thread.look(lambda c: datasets.reports(c, task))
+
+    async def forget_reports(self, ids: Collection[str]) -> int:
+        """Removes these reports; how many there were. It is for the caller to know that nothing rests on them."""
+        return await self._thread.run(lambda c: datasets.forget_reports(c, ids))
 
     async def add_release(self, release: Release) -> None:
         """Registers a release. Raises `Conflict` when its name is taken."""
@@ -288,6 +296,10 @@ class Store(Queue):
         """The newest records, of one task or of all, newest first."""
         return await self._thread.look(lambda c: records.records(c, task, limit))
 
+    async def outcomes(self, task: str, since: str) -> dict[str, int]:
+        """How many calls of the task ended how, of those from the time `since` (UTC, as records say it) on."""
+        return await self._thread.look(lambda c: search.outcomes(c, task, since))
+
     async def find(self, wanted: Wanted, *, below: int = 0, limit: int = 50) -> Found:
         """Records that somebody looks for, newest first, those before the place `below`."""
         return await self._thread.look(lambda c: search.find(c, wanted, below, limit))
@@ -308,12 +320,12 @@ class Store(Queue):
         """The calls kept behind the place `after`, a few hundred at a time, oldest first; none at the end."""
         return await self._thread.look(lambda c: carried.page(c, after))
 
-    async def take(self, calls: Sequence[Carried]) -> Taken:
-        """Adds calls of another store; what is here already is not added again.
+    async def take(self, calls: Sequence[Carried], gone: Mapping[str, Collection[Withdrawn]]) -> Taken:
+        """Adds calls of another store; what is here already is not added again. `gone` is of `taken_back`.
 
         Raises `Conflict`, and adds none, when one is here with another content.
         """
-        return await self._thread.run(lambda c: carried.take(c, calls))
+        return await self._thread.run(lambda c: carried.take(c, calls, gone))
 
     async def tenant_keys(self, tenants: Collection[str]) -> dict[str, bytes]:
         """The keys of these tenants, each made if need be."""

@@ -79,6 +79,14 @@ TIGHTENING = Table(
     Column("body", Text, nullable=False),
 )
 
+DECLARATION = Table(
+    "declaration",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 GATE = Table(
     "gate",
     METADATA,
@@ -188,6 +196,15 @@ OPINION = Table(
     Column("seq", Integer, primary_key=True),
     Column("name", String, nullable=False, unique=True),
     Column("record", String, nullable=False, index=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+LESSON = Table(
+    "lesson",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
     Column("task", String, nullable=False, index=True),
     Column("body", Text, nullable=False),
 )

@@ -37,7 +37,7 @@ def take_back(connection: Connection, record: str, reviewer: str, times: tuple[s
     if waited is None:
         raise Missing(f"{record} does not wait for a person, and never did")
     mine: tuple[tuple[Kind, str], ...] = (("review", record), ("opinion", name_of(record, reviewer)))
-    said = {kind: (name, body) for kind, name in mine if (body := _body(connection, kind, name)) is not None}
+    said = {kind: (name, body) for kind, name in mine if (body := body_of(connection, kind, name)) is not None}
     verdict = stored(said["review"][1], Review) if "review" in said else None
     if verdict is not None and verdict.reviewer != reviewer:
         raise Conflict(f"{record} was settled by {verdict.reviewer}", hint="who settled it can take that back")
@@ -67,7 +67,8 @@ def all_withdrawn(connection: Connection) -> dict[str, list[tuple[int, Withdrawn
     return found
 
 
-def _body(connection: Connection, kind: Kind, name: str) -> str | None:
+def body_of(connection: Connection, kind: Kind, name: str) -> str | None:
+    """The body of the row called `name`; None where there is none."""
     table, column = ROWS[kind]
     found: str | None = connection.execute(select(table.c.body).where(column == name)).scalar()
     return found
