@@ -99,6 +99,13 @@ def test_every_bill_and_every_month_is_the_cost_core_s_to_the_cent(both, use):
     agrees(case(now, then, use), now, then, use)
 
 
+@pytest.mark.parametrize("years", [0.05, 0.5, 2.0])
+def test_machines_are_bought_again_as_often_as_the_cost_core_says(years):
+    box = msgspec.structs.replace(BOX, owned=Owned(price_usd=9000, years=years))
+    then = msgspec.structs.replace(OWN, fleet=Fleet(machine=box, paid="owned", calls_per_s=5))
+    agrees(case(API, then, USE), API, then, USE)
+
+
 @drawn(st.lists(floats(-1000, 1000), min_size=2, max_size=40))
 @settings(deadline=None)
 def test_the_payback_of_the_formulas_is_that_of_the_cash_flow(steps):

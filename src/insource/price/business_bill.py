@@ -72,10 +72,14 @@ def _paid(option: Option, side: str, month: int, months: int) -> str:
         return f"{{{side}.once}}"
     if not _owned(option):
         return f"{{{side}.running}}"
-    all_of_it = f"{{{side}.machines.needed}}*{{machine.price}}"
-    life = "({machine.years}*12)"
-    again = f"+IF(INT({month}/{life})>INT({month - 1}/{life}),{all_of_it},0)" if month < months else ""
-    return f"{{{side}.running}}-{all_of_it}/{life}{again}"
+    all_of_it, life = f"{{{side}.machines.needed}}*{{machine.price}}", "({machine.years}*12)"
+    again = f"({_lives(month, life, months)}-{_lives(month - 1, life, months)})"
+    return f"{{{side}.running}}-{all_of_it}/{life}+{all_of_it}*{again}"
+
+
+def _lives(month: int, life: str, months: int) -> str:
+    """How many lives of a machine are over by that month, as flow.py has it."""
+    return f"(ROUNDUP({month}/{life}-1E-9,0)-1)" if month == months else f"INT({month}/{life}+1E-9)"
 
 
 def _lines(terms: Terms, option: Option, side: str) -> Iterator[tuple[str, str, str]]:
