@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from insource.cli.door import Door, verb
+from insource.cli.numbers import Number
 from insource.cli.stored import with_store
 from insource.cli.words import bold, dim, mark, table
 from insource.errors import Invalid
@@ -42,7 +43,7 @@ Examples:
 @click.option(
     "--calls-per-day",
     metavar="N",
-    type=click.FloatRange(0, 1e9, min_open=True),
+    type=Number(0, 1e9, min_open=True),
     help="How many calls come on a day (default: as the records show).",
 )
 @click.option("--api", "apis", metavar="NAME", multiple=True, help="Show this API as well; may be given again.")
