@@ -1,4 +1,4 @@
-"""`insource release`: list, show, gate, promote, roll back, verify, export and bundle releases."""
+"""`insource release`: list, show, gate, sign, promote, roll back, verify, export and bundle releases."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -31,7 +31,7 @@ from insource.store import Store
 
 BEST = "best"
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
-HELP = """List, show, gate, promote, roll back, verify, export and bundle releases.
+HELP = """List, show, gate, sign, promote, roll back, verify, export and bundle releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
 verify, export, bundle), or the newest (show).
@@ -288,7 +288,7 @@ command = click.Group(
     ],
     help=HELP,
     epilog=EXAMPLE,
-    short_help="List, show, gate, promote, roll back, verify, export and bundle releases.",
+    short_help="List, show, gate, sign, promote, roll back, verify, export and bundle releases.",
 )
 
 

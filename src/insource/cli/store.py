@@ -34,7 +34,7 @@ Examples:
 
 @click.group("store", epilog=EXAMPLE)
 def command() -> None:
-    """Migrate, back up and restore what insource remembers: rows, releases, records, reviews, keys.
+    """Back up, restore and bring up to date what insource remembers: rows, releases, records, reviews, keys.
 
     Export and import carry records and reviews home from where there is no network.
     """
