@@ -93,7 +93,7 @@ def test_more_calls_take_longer_and_more_replicas_shorter(service, replicas, bus
     assert slower is None or slower.p95_ms >= here.p95_ms * (1 - 1e-9)
 
 
-def run_batches(first, more, rate, *, calls=60_000, seed=5):
+def run_batches(first, more, rate, *, calls=400_000, seed=5):
     """The latencies where whoever is free takes all that waits, call by call."""
     due = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, calls))
     found, at, i = [], 0.0, 0
