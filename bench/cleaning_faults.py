@@ -1,4 +1,4 @@
-"""Faults put into the train rows of BANKING77 with seed 0, each row at most one of them, and known by its text.
+"""Faults put into the train rows of BANKING77 by a seed, each row at most one of them, and known by its text.
 
     noise       12% of the rows carry another label: half of them any other, half one of the three most alike
     drift       5%: half in labels' older names, half in an older form of the answer, an object with another field
@@ -30,13 +30,17 @@ RENAMED = {
 
 
 class Line(NamedTuple):
-    """One line of the log: the prompt, the text, what was answered, and the fault that it is ("" for none)."""
+    """One line of the log: the prompt, the text, what was answered, the fault that it is ("" for none), and the truth.
+
+    `truth_text` is the test row that it copies.
+    """
 
     system: str
     text: str
     answer: str
     fault: str
     truth: str
+    truth_text: str = ""
 
 
 def faulty(train: Rows, test: Rows, foreign: Rows, *, seed: int = 0) -> list[Line]:
@@ -59,7 +63,7 @@ def faulty(train: Rows, test: Rows, foreign: Rows, *, seed: int = 0) -> list[Lin
     lines += [Line(PROMPT, text, label, "", label) for text, label in rest]
     for i, (text, label) in enumerate(rng.sample(test, int(LEAKS * len(rows)))):
         kind, edit = EDITS[i % len(EDITS)]
-        lines.append(Line(PROMPT, edit(text, rng), label, f"leaks: {kind}", label))
+        lines.append(Line(PROMPT, edit(text, rng), label, f"leaks: {kind}", label, text))
     lines += _mixed(rng.sample(foreign, int(MIXED * len(rows))), labels, rng)
     rng.shuffle(lines)
     return lines

@@ -20,6 +20,7 @@ from typing import Any
 import adversarial_rows
 import bad_day_rows
 import call_rows
+import cleaning_rows
 import console_rows
 import contract_rows
 import engine_rows
@@ -207,6 +208,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "evidence": (["evidence.py", "."], evidence_rows.evidence),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
     "sizing": (["sizing.py", "."], sizing_rows.sizing),
+    "cleaning": (["cleaning.py", "."], cleaning_rows.cleaning),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "teach": (["teach.py", "banking77"], teach_rows.teach),

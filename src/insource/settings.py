@@ -146,8 +146,8 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     watch: Watching = Watching()
     price: TaskPricing = TaskPricing()
     suitability: Answers = Answers()
-    migrate: Migrating = Migrating()
     govern: Governing = Governing()
+    migrate: Migrating = Migrating()
     scan: _ScanFile = _ScanFile()
 
 

@@ -355,3 +355,20 @@ async def test_a_formula_and_a_control_token_stay_what_they_are(workspace) -> No
     assert "=cmd" not in (workspace.root / "labels/orders-label.txt").read_text()
     assert done.rows.rejected == 1
     assert "<|im_start|>" in "".join(row.input for row in await workspace.rows("orders"))
+
+
+async def test_rows_that_people_labelled_are_fair_to_compare_on_whichever_came_first(workspace) -> None:
+    people = "input,label\n" + "".join(f"{question(i)},{label(i)}\n" for i in range(10))
+    table = workspace.write("people.csv", people)
+    wrong = [log(i) for i in range(40)]
+    wrong[3]["response"]["body"]["choices"][0]["message"]["content"] = "status"
+    file = written(workspace, "log.jsonl", wrong)
+    for name, files in (("one", [file, table]), ("two", [table, file])):
+        workspace.task(name, "refund", "status")
+        for path in files:
+            await workspace.collect(name, path)
+        one = await asked(workspace, load_task(workspace.settings, name))
+        rows = {row.id: row for row in await workspace.rows(name)}
+        assert {rows[row].input for row in one.fair} == {question(i) for i in range(10)}
+        said = {rows[row].input: one.answers[row].answer == rows[row].target for row in one.fair}
+        assert [text for text, right in said.items() if not right] == [question(3)]

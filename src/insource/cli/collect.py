@@ -49,7 +49,7 @@ TONES = {"not ready": "red", "ready with care": "yellow", "ready": "green"}
 )
 @click.option("--unlabelled", is_flag=True, help="Keep rows without a target, as inputs for insource teach.")
 @click.option("--strict", is_flag=True, help="Exit 1 and keep nothing if a row is rejected or a finding is serious.")
-def command(door: Door, task: str, files: tuple[Path, ...], restore: str, **asked: object) -> None:
+def command(door: Door, task: str, files: tuple[Path, ...], restore: str, unlabelled: bool, **asked: object) -> None:
     """Bring labelled rows in: csv, jsonl, parquet, OpenAI fine-tune jsonl, or the log of a model that did the work.
 
     The rows are checked, near duplicates are kept together, and rows without a split get one (80/10/10, by content).
@@ -62,7 +62,7 @@ def command(door: Door, task: str, files: tuple[Path, ...], restore: str, **aske
         restored = run(_restore(door, task, files, restore))
         door.show(restored, _back(restored))
         return
-    asked["input"], unlabelled = asked.pop("source"), asked.pop("unlabelled")
+    asked["input"] = asked.pop("source")
     wish = Wish(**asked)  # type: ignore[arg-type]
     if unlabelled:
         pooled = run(_pool(door, task, files, wish))
@@ -82,20 +82,6 @@ async def _collect(door: Door, name: str, files: tuple[Path, ...], wish: Wish) -
             return await collect(name, files, settings, store, wish=wish, progress=progress)
 
 
-async def _restore(door: Door, name: str, files: tuple[Path, ...], wanted: str) -> Restored:
-    if files:
-        raise Invalid("--restore takes no file", hint=f"insource collect {name} --restore {wanted}")
-    settings = door.settings()
-    async with await Store.open(settings) as store:
-        return await restored(name, settings, store, wanted)
-
-
-def _back(done: Restored) -> str:
-    kinds = ", ".join(f"{kind} {n:,}" for kind, n in done.restored.items())
-    splits = ", ".join(f"{split} {n:,}" for split, n in done.splits.items())
-    return f"{bold(done.task)}: brought back: {kinds}\n  dataset  {splits}  {dim(done.dataset[:12])}"
-
-
 async def _pool(door: Door, name: str, files: tuple[Path, ...], wish: Wish) -> Pooled:
     settings = door.settings()
     async with await Store.open(settings) as store:
@@ -111,6 +97,20 @@ def _pool_words(pooled: Pooled) -> str:
     ]
     lines += [f"  set aside {pooled.rejects}"] if pooled.rejects else []
     return "\n".join([*lines, "", f"next: insource teach {pooled.task} --teacher ENGINE --plan"])
+
+
+async def _restore(door: Door, name: str, files: tuple[Path, ...], wanted: str) -> Restored:
+    if files:
+        raise Invalid("--restore takes no file", hint=f"insource collect {name} --restore {wanted}")
+    settings = door.settings()
+    async with await Store.open(settings) as store:
+        return await restored(name, settings, store, wanted)
+
+
+def _back(done: Restored) -> str:
+    kinds = ", ".join(f"{kind} {n:,}" for kind, n in done.restored.items())
+    splits = ", ".join(f"{split} {n:,}" for split, n in done.splits.items())
+    return f"{bold(done.task)}: brought back: {kinds}\n  dataset  {splits}  {dim(done.dataset[:12])}"
 
 
 def _words(collected: Collected) -> str:

@@ -55,7 +55,7 @@ def command(door: Door, task: str, page: Path | None, again: str | None, **how: 
     if not how["yes"]:
         door.say(_plan_words(planned))
         if door.json or not sys.stdin.isatty():
-            door.show(planned, "insource migrate goes through with it when --yes is given")
+            door.show(planned, f"next: {bold(f'insource migrate {task} --yes')}")
             return
         click.confirm("go through with it?", abort=True, err=True)
     found, path = run(_migrate(door, task, wanted, page))

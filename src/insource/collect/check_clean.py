@@ -6,8 +6,9 @@ from insource.collect.check_rows import said
 from insource.collect.clean import KINDS, Removal
 from insource.collect.findings import EXAMPLES, Finding, cut, rows_of
 from insource.collect.prompts import Prompt
-from insource.nouns import JsonObject, Task
+from insource.nouns import Example, JsonObject, Task
 
+NAMED = ("label-errors", "contradictions", "leaks")  # their reason names the target, or it does not matter
 LOOK = {
     "other-task": "Look whether they are. If so they want a task of their own.",
     "drift": "If you agree with what each is today, bring them back: they come in today's form.",
@@ -41,25 +42,43 @@ def _shown(task: Task, one: Removal) -> JsonObject:
     return {
         "row": one.row.id[:12],
         "text": cut(one.row.input),
-        "target": cut(said(task, one.row.target), 80),
+        **({} if one.kind in NAMED else {"target": cut(said(task, one.row.target), 80)}),
         "why": cut(one.why),
         "against it": one.other,
     }
+
+
+def own_word(rows: Sequence[Example]) -> list[Finding]:
+    """A test whose labels are a model's: what it measures is agreement with that model."""
+    test = [row for row in rows if row.split == "test"]
+    said = sum(row.origin == "teacher" for row in test)
+    if not said:
+        return []
+    return [
+        Finding(
+            kind="own-word",
+            severity="care" if 2 * said > len(test) else "note",
+            count=said,
+            message=f"{rows_of(said)} of {len(test):,} in the test are labelled by a model: on them a score is "
+            "agreement with it, not truth.",
+            do="Label some hundred by hand and collect them with --split test; they go before the model's word.",
+        )
+    ]
 
 
 def elsewhere(others: Sequence[Prompt]) -> list[Finding]:
     """The calls that were told something else."""
     if not others:
         return []
-    calls = sum(prompt.rows for prompt in others)
+    calls, one = sum(prompt.rows for prompt in others), len(others) == 1
     return [
         Finding(
             kind="prompts",
             severity="care",
             count=len(others),
-            message=f"{len(others):,} other system prompts stand in these files, over {calls:,} calls: they are other "
-            "tasks and were left out.",
-            do=f"Make each a task of its own: insource collect OTHER FILE --prompt {others[0].name}",
+            message=f"{len(others):,} other system prompt{'' if one else 's'} in these files, over {calls:,} calls: "
+            f"{'another task' if one else 'other tasks'}, left out.",
+            do=f"Make a task of its own of each: insource collect OTHER FILE --prompt {others[0].name}",
             examples=tuple(prompt.shown() for prompt in others[:EXAMPLES]),
         )
     ]

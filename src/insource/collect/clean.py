@@ -12,7 +12,7 @@ from insource.collect.check_rows import by_group, said
 from insource.collect.close import closest
 from insource.collect.findings import cut
 from insource.collect.near import plain
-from insource.collect.split import rank
+from insource.collect.split import WORTH, rank
 from insource.collect.wrong import wrong_labels
 from insource.nouns import Example, JsonValue, Noun, Task
 
@@ -88,10 +88,13 @@ def _contradictions(task: Task, rows: Sequence[Example]) -> list[Removal]:
 
 
 def _against(task: Task, group: list[Example]) -> list[Removal]:
-    """Rows that go: all but those of one target that a person gave, or the strictest split holds. None of a test."""
+    """Rows that go: all but those of one target whose origin is worth more, or that the strictest split holds.
+
+    None of a test.
+    """
     best = max(_weight(row) for row in group)
     trusted = {said(task, row.target) for row in group if _weight(row) == best}
-    keep = trusted if len(trusted) == 1 and best > (0, 0) else set()
+    keep = trusted if len(trusted) == 1 else set()
     answers = Counter(said(task, row.target) for row in group)
     listed = "; ".join(f"{cut(answer, 60)} ({n})" for answer, n in answers.most_common(4))
     why = "a person or the test says otherwise" if keep else "nobody can tell which is right"
@@ -108,7 +111,7 @@ def _against(task: Task, group: list[Example]) -> list[Removal]:
 
 
 def _weight(row: Example) -> tuple[int, int]:
-    return int(row.origin == "human"), max(0, rank(row.split))
+    return WORTH.index(row.origin), max(0, rank(row.split))
 
 
 def _other(row: Example, group: Sequence[Example]) -> str:
@@ -119,7 +122,7 @@ def _copies(task: Task, rows: Sequence[Example]) -> list[Removal]:
     gone = []
     for group in by_group([row for row in rows if row.split in FREE]):
         kept: dict[str, list[Example]] = defaultdict(list)
-        for row in sorted(group, key=lambda row: (row.origin != "human", row.id)):
+        for row in sorted(group, key=lambda row: (-WORTH.index(row.origin), row.id)):
             before = kept[said(task, row.target)]
             same = next((one for one in before if plain(one.input) == plain(row.input)), None)
             if same is None and len(before) < PER_GROUP:

@@ -15,7 +15,7 @@ from insource.collect.read import CSV_NAMES, PARQUET, as_object
 from insource.errors import Invalid
 from insource.nouns import DEEPEST, JsonObject, JsonValue, depth_ok
 
-WHOLE = 256 * 2**20
+WHOLE = 64 * 2**20
 LOOK = 20
 TABLE = "table"
 TUNE = "openai-fine-tune"

@@ -10,6 +10,7 @@ import hmac
 import re
 from collections import Counter
 
+from insource.errors import ScanFailed
 from insource.nouns import JsonValue, ScanPolicy
 from insource.scan.originals import Originals
 from insource.scan.scanner import Scanner
@@ -36,6 +37,13 @@ class Private:
         done = self._scanner.scan(text, self._numbers)
         self.kinds.update(finding.kind for finding in done.findings if finding.kind in self._scanner.policy.actions)
         return done.text
+
+    def shown(self, text: str) -> str:
+        """The same for what is only shown to people, uncounted; empty where it cannot be scanned."""
+        try:
+            return self._scanner.scan(text, self._numbers).text
+        except ScanFailed:
+            return ""
 
     def value(self, value: JsonValue) -> JsonValue:
         """The same of every text in a JSON value; names of keys stay."""

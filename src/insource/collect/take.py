@@ -8,7 +8,7 @@ import msgspec
 
 from insource.collect.columns import Wish, mapping
 from insource.collect.intake import Intake, split_name
-from insource.collect.lines import fingerprint
+from insource.collect.lines import SHOWN, fingerprint
 from insource.collect.private import Private
 from insource.collect.read import Raw, Stray, read
 from insource.collect.rejects import Rejects, peek
@@ -105,17 +105,26 @@ def take_file(
 def _taken(intake: Intake, raw: Raw, file: str, rejects: Rejects, care: Care | None) -> Example | None:
     """The row as an Example, or None when it was set aside."""
     if raw.fault:
-        rejects.add(file, raw, raw.fault)
+        _aside(rejects, file, raw, raw.fault, care)
         return None
     try:
         row = intake.take(raw.cells)
         return care.redacted(row) if care else row
     except Invalid as error:
         if care is None or str(error).partition(":")[0] not in STRAYED:
-            rejects.add(file, raw, str(error))
+            _aside(rejects, file, raw, str(error), care)
         else:
             care.strays.append(_stray(intake, raw, file, care.private, str(error)))
         return None
+
+
+def _aside(rejects: Rejects, file: str, raw: Raw, reason: str, care: Care | None) -> None:
+    """Sets the row aside; with care, what is shown of it is free of personal data too."""
+    if care:
+        kind, mark, rest = reason.partition(":")
+        shown, rest = (care.private.shown(text) for text in (raw.shown[:SHOWN], rest))
+        raw, reason = raw._replace(shown=shown), kind + mark + rest
+    rejects.add(file, raw, reason)
 
 
 def _stray(intake: Intake, raw: Raw, file: str, private: Private, reason: str) -> Stray:
@@ -126,7 +135,7 @@ def _stray(intake: Intake, raw: Raw, file: str, private: Private, reason: str) -
         input=private.text(text),
         target=private.value(target),
         origin="import",
-        reason=reason,
+        reason=private.shown(reason),
         split=split,
     )
 

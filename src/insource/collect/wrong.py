@@ -137,4 +137,4 @@ def _likes(part: _Part, given: Any, going: Sequence[tuple[int, int]]) -> list[in
 
 
 def _why(field: str, given: str, better: str) -> str:
-    return f"{field}: {cut(given, 60)!r} was given; a classifier that has not seen the row says {cut(better, 60)!r}"
+    return f"{field}: {cut(given, 60)} was given; a classifier that has not seen the row says {cut(better, 60)}"

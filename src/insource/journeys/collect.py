@@ -131,7 +131,7 @@ class _Rows:
         task, care = got.task, got.care
         fresh = [row for one in got.taken for row in one.rows]
         drifted, self.unfit = settle(task, [*old, *fresh], care.strays) if care else ([], [])
-        known = {row.id for row in old}
+        known, book = {row.id for row in old}, book.without(fresh)
         out = book.gone
         self.again = sum(row.id in out for row in fresh)
         merged = merge(old, (row for row in fresh if row.id not in out))
@@ -141,17 +141,19 @@ class _Rows:
             merged = msgspec.structs.replace(merge(merged.rows, back), outdone=merged.outdone) if back else merged
             gone = [one for one in gone if one.row.id not in book.spared]
             rows = with_groups(merged.rows) if back else rows
-            first = clean.before_splits(task, rows, book.spared)
+            spared = _spared(rows, book, wish)
+            first = clean.before_splits(task, rows, spared)
             rows, gone = clean.without(rows, first), gone + first
         self.rows, self.notes = _split(task, msgspec.structs.replace(merged, rows=tuple(rows)), old, wish, progress)
         if care:
-            last, note = _cleaned(task, self.rows, book, progress)
+            last, note = _cleaned(task, self.rows, _spared(self.rows, book, wish), progress)
             self.rows, gone = clean.without(self.rows, last), gone + last
             self.notes += note
         self.book = book.added(gone)
         self.moved, self.duplicates = merged.moved, merged.duplicates
-        fresh_rows = len(merged.rows) - len(old) + merged.outdone
-        self.kept = sum(row.id not in known for row in self.rows) if care else fresh_rows
+        self.kept = (
+            sum(row.id not in known for row in self.rows) if care else len(merged.rows) - len(old) + merged.outdone
+        )
         self.read = sum(one.read for one in got.taken)
         self.elsewhere = got.elsewhere
 
@@ -168,10 +170,18 @@ class _Rows:
         )
 
 
-def _cleaned(task: Task, rows: list[Example], book: Book, progress: Progress) -> tuple[list[Removal], list[str]]:
+def _spared(rows: Sequence[Example], book: Book, wish: Wish) -> frozenset[str]:
+    """Rows that stay: those brought back; and where only a log is to be cleaned, those that are no model's word."""
+    others = () if wish.clean else (row.id for row in rows if row.origin not in ("teacher", "traffic"))
+    return book.spared.union(others)
+
+
+def _cleaned(
+    task: Task, rows: list[Example], spared: frozenset[str], progress: Progress
+) -> tuple[list[Removal], list[str]]:
     """What goes once the splits are known, and a note where labels could not be looked at."""
     try:
-        return clean.after_splits(task, rows, book.spared, progress=progress), []
+        return clean.after_splits(task, rows, spared, progress=progress), []
     except Missing as error:
         return [], [f"labels were not looked at: {error}"]
 
@@ -192,7 +202,7 @@ def _rejected(got: Gathered, rejects: Rejects) -> str | None:
 
 def _findings(got: Gathered, kept: _Rows, news: News, progress: Progress) -> tuple[Finding, ...]:
     found = check(got.task, kept.rows, news, progress=progress)
-    more = check_clean.elsewhere(got.others)
+    more = check_clean.elsewhere(got.others) + check_clean.own_word(kept.rows)
     if got.care:
         more += check_clean.removed(got.task, kept.book.removals)
         more += check_clean.replaced(got.care.private.kinds)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from insource.collect.clean import KINDS, Removal, tally
 from insource.collect.kept import dataset_of
-from insource.collect.split import merge, with_groups, with_splits
+from insource.collect.split import WORTH, merge, with_groups, with_splits
 from insource.errors import Conflict, Invalid
-from insource.nouns import Dataset, JsonObject, Noun, Task, digest, from_json, to_json
+from insource.nouns import Dataset, Example, JsonObject, Noun, Task, digest, from_json, to_json
 from insource.settings import Settings, load_task
 from insource.store import Store
 from insource.store.files import alone, write_whole
@@ -28,11 +28,17 @@ class Book(NamedTuple):
         """Ids of the rows that were taken out: they stay out when they come again."""
         return frozenset(one.row.id for one in self.removals)
 
+    def without(self, fresh: Sequence[Example]) -> "Book":
+        """The book without rows that come again as the word of somebody worth more: a person's, not a model's."""
+        worth = {row.id: WORTH.index(row.origin) for row in fresh}
+        left = [one for one in self.removals if worth.get(one.row.id, 0) <= WORTH.index(one.row.origin)]
+        return Book(tuple(left), self.spared)
+
     def added(self, more: Sequence[Removal]) -> "Book":
-        """The book with more removals; a row stands in it once."""
+        """The book with more removals, kind by kind; a row stands in it once. The worst come first, as they came."""
         known = {one.row.id: one for one in more} | {one.row.id: one for one in self.removals}
         order = list(KINDS)
-        return Book(tuple(sorted(known.values(), key=lambda one: (order.index(one.kind), one.row.id))), self.spared)
+        return Book(tuple(sorted(known.values(), key=lambda one: order.index(one.kind))), self.spared)
 
 
 class Restored(Noun, frozen=True, kw_only=True):

@@ -114,9 +114,9 @@ MIGRATIONS = (
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
-    Migration(number=11, name="lessons of teachers", apply=_lessons),
-    Migration(number=12, name="assessments", apply=_assessments),
-    Migration(number=13, name="declarations", apply=_declarations),
+    Migration(number=10, name="lessons of teachers", apply=_lessons),
+    Migration(number=11, name="assessments", apply=_assessments),
+    Migration(number=12, name="declarations", apply=_declarations),
 )
 
 

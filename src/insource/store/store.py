@@ -75,8 +75,7 @@ class Store(Queue):
 
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
-        self.declarations = Declarations(thread)
-        self.assessments = Assessments(thread)
+        self.assessments, self.declarations = Assessments(thread), Declarations(thread)
         self._state = state
         self._thread = thread
         # a caller may leave while its call waits to be noted: then the end waits beside the beginning
