@@ -3,7 +3,7 @@
     python bench/migrate.py DATA_ROOT [--set intent|work_orders|receipts|headlines …] [--keep DIR] [--json]
 
 intent      banking77, 77 labels: 1,000 train rows, 300 of the official test rows
-work_orders excavator_mwo, the 127 most frequent functional locations: 1,000 train rows, 300 of our test rows
+work_orders excavator_mwo, the 127 most frequent functional locations: 600 train rows, 200 of our test rows
 receipts    sroie, four fields: 24 train rows, 20 test rows; patterns written by hand do the work today
 headlines   commodity headlines, train.csv alone, split by us 4,000 to 1,000: 1,500 train rows, 500 test rows
 
@@ -72,7 +72,17 @@ class Set(NamedTuple):
 SETS = {
     "headlines": Set("headlines", 1500, 500, "accuracy = 0.8\np95_ms = 2000", 50_000, sensitivity="any"),
     "intent": Set("banking77", 1000, 300, "accuracy = 0.75\np95_ms = 2000", 20_000, epochs=1),
-    "work_orders": Set("excavator_mwo", 1000, 300, "accuracy = 0.6\np95_ms = 2000", 400, sensitivity="any", epochs=1),
+    "work_orders": Set(
+        "excavator_mwo",
+        600,
+        200,
+        "accuracy = 0.6\np95_ms = 2000",
+        400,
+        sensitivity="any",
+        epochs=1,
+        untuned=8,
+        attacked=8,
+    ),
     "receipts": Set(
         "sroie", 24, 20, "f1 = 0.7\np95_ms = 60000", 2_000, incumbent="patterns", epochs=1, untuned=1, attacked=1
     ),

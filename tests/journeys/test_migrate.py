@@ -103,7 +103,7 @@ async def test_without_an_incumbent_it_is_not_yet_and_says_so_first(tmp_path: Pa
 
 
 async def test_the_log_of_the_model_so_far_is_the_incumbent_where_none_is_named(tmp_path: Path) -> None:
-    settings = folder(tmp_path, {}, incumbent="")
+    settings = folder(tmp_path, {}, incumbent="", sensitivity="premises")
     facts = []
     for i, row in enumerate(rows()):
         if row.split == "test":

@@ -61,8 +61,9 @@ def test_a_step_that_came_later_with_a_lower_number_is_taken_as_well(tmp_path):
     asyncio.run(opened(tmp_path))
     with contextlib.closing(sqlite.connect(tmp_path / ".insource" / "insource.db")) as old, old:
         old.execute("DROP TABLE assessment")
-        old.execute("DELETE FROM migration WHERE number = 12")
-        assert old.execute("SELECT max(number) FROM migration").fetchone()[0] > 12
+        (number,) = old.execute("SELECT number FROM migration WHERE name = 'assessments'").fetchone()
+        old.execute("DELETE FROM migration WHERE number = ?", (number,))
+        assert old.execute("SELECT max(number) FROM migration").fetchone()[0] > number
     assert asyncio.run(opened(tmp_path)) == []
 
 
