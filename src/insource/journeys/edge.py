@@ -15,6 +15,7 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Conflict, Refused
 from insource.journeys.govern import check_evidence
 from insource.journeys.init import init
+from insource.journeys.laxer import laxer
 from insource.journeys.promote import promote
 from insource.journeys.serve import as_served
 from insource.journeys.terms import beyond
@@ -22,7 +23,6 @@ from insource.nouns import Noun, Release, Scan, Task, sha256_given
 from insource.nouns.sections import RiskSettings
 from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
 from insource.release.integrity import damage
-from insource.release.laxer import laxer
 from insource.release.signature import sealed, signature_file
 from insource.release.stages import evidence
 from insource.release.task_file import task_files
