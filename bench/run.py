@@ -20,6 +20,7 @@ from typing import Any
 import adversarial_rows
 import bad_day_rows
 import call_rows
+import cleaning_rows
 import console_rows
 import contract_rows
 import engine_rows
@@ -31,10 +32,12 @@ import route_rows
 import scan_rows
 import schema_rows
 import seal_rows
+import sizing_rows
 import specialist_rows
 import spool_rows
 import teach_rows
 import train_rows
+import verdict_rows
 import watch_rows
 
 HERE = Path(__file__).parent
@@ -204,10 +207,14 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "degradation": (["degradation.py", "."], train_rows.degradation),
     "evidence": (["evidence.py", "."], evidence_rows.evidence),
     "flywheel": (["flywheel.py", "."], train_rows.flywheel),
+    "sizing": (["sizing.py", "."], sizing_rows.sizing),
+    "cleaning": (["cleaning.py", "."], cleaning_rows.cleaning),
     "drift": (["drift.py", "banking77"], watch_rows.drift),
     "asked_again": (["asked_again.py", "."], watch_rows.asked_again),
     "teach": (["teach.py", "banking77"], teach_rows.teach),
     "router": (["router.py", "."], route_rows.router),
+    "verdict": (["verdict.py", "."], verdict_rows.verdict),
+    "migrate": (["migrate.py", "."], verdict_rows.migrate),
     "pii": (["pii.py", "."], scan_rows.pii),
     "nhtsa": (["extract.py", "nhtsa_recall_docs", "nhtsa"], extract_rows.nhtsa),
 }

@@ -170,8 +170,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_header_of_an_answer_is_documented() -> None:
-    source = Path(headers.__file__).read_text("utf-8")
-    named = set(re.findall(r'"(x-[a-z-]+)"', source))
+    named = set(re.findall(r'"(x-[a-z-]+)"', Path(headers.__file__).read_text("utf-8")))
     assert len(named) > 4
     assert all(f"`{name}`" in reference("http") for name in named)
 

@@ -34,6 +34,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.assessment import Migrating
 from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
     AuditSettings,
@@ -146,6 +147,7 @@ class _TaskFile(Noun, frozen=True, kw_only=True):
     price: TaskPricing = TaskPricing()
     suitability: Answers = Answers()
     govern: Governing = Governing()
+    migrate: Migrating = Migrating()
     scan: _ScanFile = _ScanFile()
 
 

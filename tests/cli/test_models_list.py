@@ -58,6 +58,30 @@ def test_a_page_says_what_a_load_needs_and_what_is_assumed(said):
     assert "t4" in found["plan"]["formats"]["gptq4"]["cards"]
 
 
+def test_a_rate_says_how_many_replicas_each_card_needs(said):
+    words = ("qwen2.5-7b", "--context", "2048", "--concurrent", "16", "--rate", "50", "--p95-ms", "9000")
+    page = said(*words)
+    assert "For 50 calls a second, 95% of them within 9000 ms, 16 texts at once on a replica" in page
+    found = json.loads(said(*words, "--json"))
+    need = found["needed"]["cards"]["h100"]
+    assert need["queue"]["replicas"] >= 50 / found["plan"]["formats"]["bf16"]["cards"]["h100"]["requests_s"]
+    assert need["queue"]["p95_ms"] <= 9000
+    assert "NVIDIA T4" in said(*words), "a card that holds it only in numbers is shown too"
+    assert "none does" in said("qwen2.5-7b", "--rate", "1", "--p95-ms", "1")
+    assert "needed" not in json.loads(said("qwen2.5-7b", "--json"))
+
+
+def test_this_machine_is_measured_where_it_is_asked_for(said):
+    found = json.loads(said("smollm2-135m", "--here", "--context", "512", "--json"))
+    here = found["plan"]["beside"]["here"]
+    assert here["measured"] is True
+    assert here["gb"] > 0.5
+    assert 0.1 < here["gb_s"] < 10_000
+    assert 1e-4 < here["tflops"] < 1_000
+    assert "here" in found["plan"]["formats"]["bf16"]["cards"] or here["gb"] < 2
+    assert "this machine" in said("smollm2-135m", "--here")
+
+
 def test_more_context_than_the_model_sees_is_refused(said):
     assert "sees 16,384 tokens, not 20,000" in said("phi-4", "--context", "20000", ends=2)
 
@@ -96,6 +120,7 @@ def test_a_form_for_serving_has_no_training_and_no_other_format(said):
 
 
 @pytest.mark.parametrize("words", [(), ("openvino:smollm2-135m",)])
-@pytest.mark.parametrize("option", [("--context", "4096"), ("--concurrent", "1"), ("--format", "bf16")])
+@pytest.mark.parametrize("option", [("--context", "4096"), ("--concurrent", "1"), ("--format", "bf16"), ("--rate", "2"),
+                                    ("--here",)])  # fmt: skip
 def test_options_of_an_estimate_are_refused_where_there_is_none(said, words, option):
     assert f"{option[0]} is of no use here" in said(*words, *option, ends=2)

@@ -93,7 +93,7 @@ def test_collect_json_is_one_document_of_the_promised_shape(plant: Path) -> None
     document = json.loads(insource(*asked, cwd=plant).stdout)
     promised = {"task", "dataset", "rows", "splits", "rejects", "findings", "verdict", "page"}
     assert promised <= set(document)
-    assert document["rows"] == {"read": 601, "kept": 600, "rejected": 1, "duplicates": 0}
+    assert document["rows"] == {"read": 601, "kept": 600, "rejected": 1, "duplicates": 0, "removed": 0, "elsewhere": 0}
     assert set(document["findings"][0]) == {"kind", "severity", "count", "message", "do", "examples"}
     assert (plant / document["page"]).is_file()
     assert (plant / document["rejects"]).is_file()
@@ -234,7 +234,7 @@ def test_a_line_of_a_gigabyte_is_named_in_little_memory(plant: Path) -> None:
     out, words = process.communicate(timeout=280)
     assert process.returncode == 0, words
     document = json.loads(out)
-    assert document["rows"] == {"read": 602, "kept": 601, "rejected": 1, "duplicates": 0}
+    assert document["rows"] == {"read": 602, "kept": 601, "rejected": 1, "duplicates": 0, "removed": 0, "elsewhere": 0}
     assert "line too long" in (plant / document["rejects"]).read_text()
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 700_000  # kilobytes
     assert time.monotonic() - began < 250

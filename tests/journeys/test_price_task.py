@@ -80,8 +80,11 @@ def test_without_anything_every_figure_is_assumed_and_says_so(tmp_path):
     assert set(told.values()) == {"assumed"}
     assert all(one.of for one in found.known)
     assert found.finding.startswith(("Low volume", "A cheap API wins"))
+    assert " a month at an assumed 1,000 calls a day" in found.finding, (
+        "the first line does not hide that it is a guess"
+    )
     assert {"gpt-6-luna", "claude-haiku-5.5", "gemini-2.5-flash-lite"} <= {one.option for one in found.costs}
-    assert any("unverified" in words for words in found.warnings)
+    assert any("nobody has checked" in words for words in found.warnings)
 
 
 def test_records_say_how_many_calls_tokens_escalations_and_reviews_there_are(tmp_path):
@@ -181,7 +184,7 @@ def test_what_the_files_declare_comes_before_what_is_measured(tmp_path):
     assert {how for name, (_, how) in known(found).items() if name not in of_calls} == {"declared"}
     assert found.today == found.before == "house-api"
     assert found.months == 12
-    assert found.own == "tickets on box, reserved"
+    assert found.own == "tickets on box (reserved)"
     assert found.also.startswith("gpt-6-luna in place of house-api saves ")
     per_call = (300 * 3 + 600 * 0.3 + 40 * 12) / 1e6
     assert found.cost("house-api").month_usd == pytest.approx(5000 * 21 * per_call)
@@ -234,7 +237,7 @@ def test_the_command_says_the_finding_first_and_writes_the_page(tmp_path):
     assert done.exit_code == 0, done.output
     first, *rest = done.output.splitlines()
     assert first.startswith(("Low volume", "A cheap API wins", "Owned is cheaper"))
-    assert rest[0].startswith("✗"), "what is to be doubted comes next"
+    assert rest[0].startswith("! "), "what is to be doubted comes next"
     assert any("gpt-4o" in line and "2027-01-14" in line for line in rest)
     assert first in page.read_text()
 

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not shutil.which("chromium"),
 def page(folder):
     looked = People(share=0.05, minutes=2, usd_per_hour=40)
     box = MachineRate(name="box", on_demand=0.8, reserved=0.5)
-    own = Option(name="tickets on box, reserved", fleet=Fleet(machine=box, paid="reserved", calls_per_s=0.5),
+    own = Option(name="tickets on box (reserved)", fleet=Fleet(machine=box, paid="reserved", calls_per_s=0.5),
                  people=looked, effort=Effort(fte=0.1, salary_usd=150_000, once_usd=4000))  # fmt: skip
     apis = [Option(name=name, api=ApiPrice(name=name, input=price, output=4 * price), people=looked)
             for name, price in (("cheap", 0.1), ("a-model-with-a-rather-long-name-2026-11-27", 2.5))]  # fmt: skip

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from insource.engines.catalogue import listed
 from insource.engines.sources_check import GGML
 from insource.nouns import Attention, Shape
-from insource.price.cards import cards
+from insource.price.cards import Card, cards
+from insource.price.plan import needed, plan
 from insource.price.sizing import FORMATS, GB, Format, Load, cache, fits, memory, speed, tuning, weights
 
 SHAPES = {name: entry.shape for name, entry in listed().items()}
@@ -69,6 +70,16 @@ def test_layers_with_a_window_keep_the_window_and_states_keep_their_size():
     assert long == (1024 * 52 + 131_072 * 10) * 2 * 16 * 128 * 2
     one, two = (cache(qwen, Load(context=n)) for n in (1000, 2000))
     assert two - one == 1000 * 8 * 2 * 4 * 256 * 2
+
+
+@pytest.mark.parametrize(("context", "tokens"), [(256, 256), (1024, 1024), (8192, 1024)])
+def test_llama_cpp_has_room_for_a_step_beyond_the_window(context, tokens):
+    """Gemma 3 270M, window 512, 15 layers of 18: of each layer's key and value 256 numbers in 16 bits."""
+    shape, load = SHAPES["gemma3-270m"], Load(context=context)
+    kept = memory(shape, FORMATS["q8_0"], load).cache
+    assert kept == 1024 * (3 * context + 15 * tokens)
+    assert memory(shape, BF16, load).cache == 1024 * (3 * context + 15 * min(context, 512))
+    assert all(form.ahead == 512 for name, form in FORMATS.items() if "GGUF" in form.name)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +150,29 @@ def test_of_a_mixture_one_text_reads_the_experts_chosen_and_many_read_nearly_all
     assert gemma.touched(1) == gemma.active
     assert gemma.active < gemma.touched(8) < gemma.touched(64) < gemma.parameters
     assert gemma.touched(1000) == pytest.approx(gemma.parameters, rel=0.001)
+
+
+def test_a_measured_machine_does_what_was_measured_and_a_makers_figure_is_cut():
+    shape, load = SHAPES["smollm2-135m"], Load(context=512)
+    said = {"name": "x", "gb": 24, "gb_s": 20, "tflops": 0.2, "source": "measured here"}
+    theirs, ours = (speed(shape, BF16, load, Card(**said, measured=kind)) for kind in (False, True))
+    assert theirs.first_ms == pytest.approx(2 * ours.first_ms)
+    assert theirs.token_ms == pytest.approx(ours.token_ms / 0.7)
+
+
+def test_a_rate_needs_as_many_replicas_as_one_queue_of_their_lanes_needs():
+    found = plan(SHAPES["qwen2.5-7b"], Load(context=2048, concurrent=16))
+    for rate, target in ((1.0, 10_000.0), (200.0, 10_000.0), (200.0, 1.0)):
+        for card, need in needed(found, "bf16", rate, target).items():
+            fast = found.formats["bf16"].cards[card]
+            assert need.each == fast.cards
+            if need.queue is None:
+                assert target < 3 * 16e3 / fast.requests_s, "a text alone takes too long"
+                continue
+            assert target > 16e3 / fast.requests_s
+            assert need.queue.replicas >= rate / fast.requests_s
+            assert need.queue.p95_ms <= target
+            assert need.queue.busy == pytest.approx(rate / fast.requests_s / need.queue.replicas)
 
 
 def test_an_adapter_on_a_4_bit_base_needs_less_than_on_a_16_bit_one():

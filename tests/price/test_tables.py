@@ -64,5 +64,5 @@ def test_what_is_old_unverified_or_ends_is_said():
     assert f"{STALE_DAYS + 1} days old" in old
     assert "https://x" in old
     undated = ApiPrice(name="y", input=1, output=1, source="https://y", unverified=("input",), until="2027-01-14")
-    assert [words.split()[0] for words in doubts([undated], "2026-04-02")] == ["the", "unverified", "y"]
+    assert [words.split()[0] for words in doubts([undated], "2026-04-02")] == ["the", "y:", "y"]
     assert doubts([ApiPrice(name="z", input=1, output=1, source="insource.toml")], "2026-04-02") == ()

@@ -56,7 +56,7 @@ def test_every_help_ends_with_an_example(settings, part):
         (("show", "defects@9.9.9"), "there is no release defects@9.9.9"),
         (("show", "defect"), "there is no task 'defect'"),
         (("show", "defects@"), "names no version"),
-        (("verify", "defects"), "defects has no live release"),
+        (("verify", "defects"), "defects has no release yet"),
         (("rollback", "defects"), "no release to roll back to"),
         (("list", "orders"), "there is no task 'orders'"),
     ],

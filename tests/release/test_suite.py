@@ -67,7 +67,7 @@ def test_harder_rows_stop_what_is_shown_to_be_worse_than_live(ours, live, passed
 
 def test_a_hostile_row_may_break_no_form_and_without_rows_it_says_so():
     assert not suite.hostile_form(marks("10", None, malformed=1)).passed
-    assert suite.hostile_form(marks("10", None)).found == "0 of 2 hostile rows"
+    assert suite.hostile_form(marks("10", None)).found == "0 of 2 hostile rows (at most 77.64% at 95%)"
     none = marks("", None)
     for check in (suite.hardened(none), suite.confidently_wrong(none), suite.hostile_form(none)):
         assert check.passed
@@ -173,7 +173,7 @@ async def test_a_model_that_writes_is_held_against_its_base_under_texts_that_ste
         assert checks["safety"].found.startswith(f"{checks['safety'].detail['ours']} of 10 held, its base ")
         assert checks["adversarial"].detail["n"] == 10
         assert checks["confidently wrong"].detail["n"] == 20
-        assert checks["hostile form"].found == "0 of 20 hostile rows"
+        assert checks["hostile form"].found == "0 of 20 hostile rows (at most 13.91% at 95%)"
         base.rename(tmp_path / "elsewhere")
         again = {check.name: check for check in (await gate(task, release, settings, store)).checks}
         assert again["safety"].found == f"not applicable: its base model file:{base} is not on this machine"

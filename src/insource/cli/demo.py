@@ -117,6 +117,8 @@ def ending(told: Told) -> str:
             "go on with it:",
             f"  insource -C {place} review defects        settle what waits for a person",
             f"  insource -C {place} serve                 and call it from your own code",
+            f"  insource -C {place} price defects         what it costs a month, beside the cheapest APIs",
+            f"  insource -C {place} govern defects        its evidence, and what only people can say",
         ]
     minutes = f"{told.seconds // 60:.0f} min {told.seconds % 60:.0f} s"
     said = f"{told.released} answers: {told.why}" if told.released else told.why

@@ -78,9 +78,11 @@ def _words(found: Governed) -> str:
     made = found.pack
     lines = [f"{bold(made.about)}: {', '.join(f'{n} fields {state}' for state, n in made.counts.items())}"]
     lines += [f"  {mark(item.holds, item.title)}" + _lacks(item.missing, made.fields) for item in made.items]
+    gaps: dict[tuple[str, str], list[str]] = {}
     for name in found.missing:
-        one = made.fields[name]
-        lines.append(f"\n  {name}: {one.words}" + (f"\n    {dim(one.fill)}" if one.fill else ""))
+        gaps.setdefault((made.fields[name].words, made.fields[name].fill), []).append(name)
+    for (why, fill), names in gaps.items():
+        lines.append(f"\n  {', '.join(names)}: {why}" + (f"\n    {dim(fill)}" if fill else ""))
     lines += [f"\n  overdue since {one.day}: {one.what}\n    {dim(one.how)}" for one in found.overdue]
     if found.folder:
         lines.append(f"\n{len(made.files)} files in {found.folder}; open {found.folder}/index.html")

@@ -22,20 +22,21 @@ VERBS = {
     "teach": "Have a stronger model label what has no label, within a budget.",
     "measure": "Measure every candidate on the same rows.",
     "train": "Make a specialist: a candidate release.",
-    "release": "List, show, gate, promote, roll back, verify, export and bundle releases.",
+    "price": "What a task costs, hosted and on machines of one's own.",
+    "migrate": "Whether a task should move in-house, in six steps and one verdict.",
+    "release": "List, show, gate, sign, promote, roll back, verify, export and bundle releases.",
     "serve": "Serve the OpenAI API at /v1.",
     "answer": "Put one input to a task and see the decision explained.",
     "batch": "Answer a file of inputs; a second run does only what is missing.",
     "review": "See and settle what waits for a person.",
     "watch": "Whether traffic is still what the release was made for.",
-    "price": "What a task costs, hosted and on machines of one's own.",
     "govern": "Write the evidence of a release: cards, assessments, plans, each field with its source.",
     "improve": "Reviewed rows in, retrained release out, tried beside what is live.",
     "nightly": "Do what is due: retention, audit, rollouts, watch.",
     "keys": "Make, list, replace and end API keys, with roles, limits and budgets.",
     "models": "List, pull and verify base models.",
     "audit": "Verify what was recorded, export it, see what was spent.",
-    "store": "Migrate, back up and restore the state; carry records home.",
+    "store": "Back up, restore and bring up to date all that is kept; carry records home.",
     "demo": "The whole loop on generated defect reports, on this machine.",
 }
 
@@ -45,6 +46,7 @@ Examples:
   insource demo                                   the whole loop in minutes
   insource collect tickets rows.csv --input text --target intent
   insource train tickets && insource release gate tickets
+  insource migrate tickets                        should it move at all? the plan, then the verdict
 """
 
 

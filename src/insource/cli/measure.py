@@ -14,6 +14,7 @@ from insource.journeys.lineup import SHOTS
 from insource.journeys.load import write_page as write_load
 from insource.journeys.measure import SPLIT, Plan, measure, publish, write_page
 from insource.journeys.rate import rating_sheet, ratings
+from insource.measure.load import Load
 from insource.measure.words import called, leading
 from insource.nouns import Candidate, Report, Task
 from insource.settings import Settings, load_task
@@ -30,6 +31,7 @@ Examples:
   insource measure replies --ratings ann.csv --ratings ben.csv
   insource measure tickets --load --rate 50
   insource measure tickets --load --until-saturated --url http://127.0.0.1:8080
+  insource measure tickets --load --size-for 200 --target-ms 250
 """
 
 
@@ -66,8 +68,10 @@ def command(door: Door, task: str, candidates: tuple[str, ...], page: Path | Non
         raise Invalid(f"the report is an HTML page, {page} does not end in .html", hint="--report report.html")
     page = page.expanduser() if page else None
     if plan.pop("load"):
+        if page is not None and plan["size_for"]:
+            raise Invalid("a size has no page", hint="--json has all of it; leave --report out")
         found = run(measure_load.loaded(door, task, candidates, plan))
-        if page is not None:
+        if page is not None and isinstance(found, Load):
             write_load(found, page)
         door.show(found, measure_load.words(found))
         return

@@ -1,6 +1,7 @@
 """`insource models`: the base models, those known and those on this disk."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -8,7 +9,7 @@ from msgspec import to_builtins
 
 from insource.cli.door import Door, verb
 from insource.cli.models_bench import bench
-from insource.cli.models_card import card, made_over_card
+from insource.cli.models_card import card, made_over_card, needed_card
 from insource.cli.models_list import listed_table, listing
 from insource.cli.models_probe import kept_probes, probe_lines, probed_here, refuse_broken
 from insource.engines.catalogue import listed
@@ -24,12 +25,13 @@ from insource.engines.models import (
 )
 from insource.engines.sources import MadeOver, source
 from insource.errors import Invalid, Missing, Refused
+from insource.journeys.this_machine import this_machine
 from insource.nouns import JsonObject
-from insource.price.plan import plan
+from insource.price.plan import needed, plan
 from insource.price.sizing import FORMATS, Load
 from insource.settings import cache_folder
 
-ESTIMATED = ("tokens", "concurrent", "answer", "form")
+ESTIMATED = ("tokens", "concurrent", "answer", "form", "rate", "p95_ms", "here")
 ABOUT = """
 \b
 A MODEL is a name of the catalogue, or where it lies:
@@ -58,6 +60,7 @@ ASKED = """
 Examples:
   insource models list
   insource models list qwen2.5-7b --context 8192 --concurrent 16
+  insource models list qwen2.5-7b --context 2048 --concurrent 16 --rate 20 --p95-ms 3000
 """
 
 
@@ -67,10 +70,15 @@ Examples:
 @click.option("--concurrent", type=click.IntRange(1, 100_000), default=1, help="Texts in work at once (1).")
 @click.option("--answer", type=click.IntRange(0), default=100, help="Tokens written of each text (100).")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="bf16", help="Whose speed is shown (bf16).")
-def show(door: Door, model: str | None, tokens: int | None, form: str, **load: int) -> None:
+@click.option("--rate", type=click.FloatRange(0.001, 1e6), help="Calls a second: how many replicas they need.")
+@click.option("--p95-ms", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True,
+              help="Within which 95% of them are to be answered.")  # fmt: skip
+@click.option("--here", is_flag=True, help="This machine too, measured in two seconds.")
+def show(door: Door, model: str | None, tokens: int | None, form: str, **asked: Any) -> None:
     """The catalogue and what is on this disk; of one MODEL its figures, memory, and the cards that hold it.
 
-    Memory and speed are estimated for texts of --context tokens, --concurrent at once; what is assumed is said.
+    Memory and speed are estimated for texts of --context tokens, --concurrent at once; what is assumed is said. With
+    --rate, how many replicas so many calls a second need.
     """
     cache = cache_folder()
     if model is None:
@@ -88,9 +96,16 @@ def show(door: Door, model: str | None, tokens: int | None, form: str, **load: i
     if tokens and tokens > shape.context:
         words = f"{model} sees {shape.context:,} tokens, not {tokens:,}"
         raise Invalid(words, hint="a smaller --context, or another model: insource models list")
-    estimate = plan(shape, Load(context=tokens or min(4096, shape.context), **load))
+    load = Load(context=tokens or min(4096, shape.context), concurrent=asked["concurrent"], answer=asked["answer"])
+    estimate = plan(shape, load, {"here": this_machine()} if asked["here"] else None)
     found = {"name": model, **({} if entry is None else to_builtins(entry)), "shape": shape, "plan": estimate}
-    door.show(found, card(model, entry, shape, estimate, form))
+    page = card(model, entry, shape, estimate, form)
+    if rate := asked["rate"]:
+        target_ms = asked["p95_ms"]
+        need = needed(estimate, form, rate, target_ms)
+        found["needed"] = {"rate": rate, "p95_ms": target_ms, "format": form, "cards": need}
+        page += f"\n\n{needed_card(need, estimate, rate, target_ms)}"
+    door.show(found, page)
 
 
 @verb("pull", epilog="\b\nExample:\n  insource models pull smollm2-135m")

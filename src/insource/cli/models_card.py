@@ -3,8 +3,8 @@
 from insource.cli.words import bold, dim, table
 from insource.engines.catalogue import Listed
 from insource.nouns import Shape
-from insource.price.cards import cards
-from insource.price.plan import Plan
+from insource.price.plan import Needed, Plan
+from insource.price.queueing import ASSUMED
 from insource.price.sizing import CACHED, FORMATS, GB, Speed
 
 
@@ -30,6 +30,26 @@ def card(name: str, entry: Listed | None, shape: Shape, plan: Plan, form: str) -
             *(dim(f"  {words}") for words in plan.assumed),
         ]
     )
+
+
+def needed_card(found: dict[str, Needed], plan: Plan, rate: float, target_ms: float) -> str:
+    """How many replicas the rate needs, by card."""
+    rows = []
+    for name, need in found.items():
+        queue = need.queue
+        cells = ["none does", "", "", ""] if queue is None else [
+            f"{queue.replicas:,}", f"{queue.replicas * need.each:,}", f"{queue.busy:.0%}", f"{queue.p95_ms:,.0f} ms"
+        ]  # fmt: skip
+        rows.append([plan.known[name].name, *cells])
+    texts = "1 text" if plan.load.concurrent == 1 else f"{plan.load.concurrent:,} texts"
+    asked = f"For {rate:g} calls a second, 95% of them within {target_ms:g} ms"
+    return "\n".join([
+        f"{asked}, {texts} at once on a replica (--concurrent):",
+        table(["CARD", "REPLICAS", "CARDS", "BUSY", "P95"], rows),
+        "",
+        dim(f"{ASSUMED}; their times vary as exponential ones do. Once you have a release, measure it:"),
+        dim("insource measure TASK --load --size-for RATE"),
+    ])  # fmt: skip
 
 
 def made_over_card(name: str, of: str, shape: Shape, held: int) -> str:
@@ -104,22 +124,23 @@ def _memory(plan: Plan) -> str:
     for name, held in plan.formats.items():
         need = held.memory
         parts = [_gb(each) for each in (need.weights, need.cache, need.step + need.runtime, held.total)]
-        rows.append([FORMATS[name].name, *parts, _first(held.cards)])
+        rows.append([FORMATS[name].name, *parts, _first(held.cards, plan)])
     return table(["FORMAT", "WEIGHTS", "KEYS, VALUES", "STEP, RUNTIME", "IN ALL", "SMALLEST CARD"], rows)
 
 
-def _first(found: dict[str, Speed]) -> str:
+def _first(found: dict[str, Speed], plan: Plan) -> str:
     """The smallest card that holds it alone, else the fewest and smallest that do together."""
     if not found:
         return "more than eight of any card here"
-    name = min(found, key=lambda one: (found[one].cards, cards()[one].gb))
+    known = plan.known
+    name = min(found, key=lambda one: (found[one].cards, known[one].gb))
     count = found[name].cards
-    return cards()[name].name if count == 1 else f"{count} x {cards()[name].name}"
+    return known[name].name if count == 1 else f"{count} x {known[name].name}"
 
 
 def _speed(plan: Plan, form: str) -> str:
     rows = []
-    for name, about in cards().items():
+    for name, about in plan.known.items():
         found = plan.formats[form].cards.get(name)
         if found is None:
             rows.append([about.name, "no", "", "", "", ""])

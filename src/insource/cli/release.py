@@ -1,4 +1,4 @@
-"""`insource release`: list, show, gate, promote, roll back, verify, export and bundle releases."""
+"""`insource release`: list, show, gate, sign, promote, roll back, verify, export and bundle releases."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -31,7 +31,7 @@ from insource.store import Store
 
 BEST = "best"
 WHY = click.option("--why", metavar="TEXT", default="", help="The reason, kept with the change.")
-HELP = """List, show, gate, promote, roll back, verify, export and bundle releases.
+HELP = """List, show, gate, sign, promote, roll back, verify, export and bundle releases.
 
 A release is named TASK@VERSION. TASK alone means the newest candidate (gate, promote), what is live (rollback,
 verify, export, bundle), or the newest (show).
@@ -191,8 +191,11 @@ def verify(door: Door, name: str, key: Path | None) -> None:
     found = with_store(door, work)
     door.show(_plain(found) | {"whole": found.whole}, words.verify_words(found))
     if not found.whole:
-        hint = "restore its files from a backup, or train again"
-        _end(door, Refused(f"{found.release} is not what was released: {'; '.join(found.faults)}", hint=hint))
+        what, hint = "is not what was released", "restore its files from a backup, or train again"
+        if found.unvouched:
+            what = "has no signature that holds"
+            hint = f"if you know whose files these are: insource release sign {found.release} --key FILE"
+        _end(door, Refused(f"{found.release} {what}: {'; '.join(found.faults)}", hint=hint))
 
 
 @verb(
@@ -285,7 +288,7 @@ command = click.Group(
     ],
     help=HELP,
     epilog=EXAMPLE,
-    short_help="List, show, gate, promote, roll back, verify, export and bundle releases.",
+    short_help="List, show, gate, sign, promote, roll back, verify, export and bundle releases.",
 )
 
 

@@ -43,7 +43,8 @@ async def live(task: str, store: Store) -> Release:
     """What is live. Raises `Missing` where nothing is."""
     found = await store.live(task)
     if found is None:
-        raise Missing(f"{task} has no live release", hint=f"name one of insource release list {task}")
+        last = await newest(task, store)
+        raise Missing(f"{task} has no live release", hint=f"the newest is {last.name}: name it, or promote it")
     return found
 
 

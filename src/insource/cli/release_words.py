@@ -30,9 +30,8 @@ class Card(NamedTuple):
 
 def gate_words(gate: Gate) -> str:
     """The checks as a table, each remark under its check, and the verdict."""
-    held = sum(check.passed for check in gate.checks)
     says = "yes" if gate.passed else "NO"
-    title = f"{bold(gate.release)}: the gate says {mark(gate.passed, says)}, {held} of {len(gate.checks)} checks hold"
+    title = f"{bold(gate.release)}: the gate says {mark(gate.passed, says)}, {gate.tally}"
     evidence = dim(f"  artefact {short(gate.artefact)}, report {short(gate.report)}")
     return "\n".join([title, evidence, "", _checks(gate.checks)])
 
@@ -122,7 +121,8 @@ def at_words(found: Mapping[str, Stop], moment: str) -> str:
 
 def verify_words(found: Verified) -> str:
     """Whole, or each file that is not."""
-    head = f"{mark(found.whole)} {bold(found.release)} is {'' if found.whole else 'NOT '}what was released"
+    is_it = "has NO signature that holds" if found.unvouched else "is NOT what was released"
+    head = f"{mark(found.whole)} {bold(found.release)} {'is what was released' if found.whole else is_it}"
     faults = [f"  {mark(False, fault)}" for fault in found.faults]
     return "\n".join(
         [head, *faults, dim(f"  {found.folder}"), dim(f"  base model: {found.base}"), dim(f"  signed: {found.signed}")]
@@ -215,9 +215,8 @@ def _checks(checks: Sequence[Check]) -> str:
     names, demands = (max(len(text) for text in column) for column in zip(*_columns(checks), strict=True))
     lines = [dim(f"    {'check'.ljust(names)}  {'demanded'.ljust(demands)}  found")]
     for check in checks:
-        lines.append(
-            f"  {mark(check.passed)} {check.name.ljust(names)}  {check.demanded.ljust(demands)}  {check.found}"
-        )
+        sign = mark(check.passed) if check.applies else dim("·")
+        lines.append(f"  {sign} {check.name.ljust(names)}  {check.demanded.ljust(demands)}  {check.found}")
         if check.detail.get("remark"):
             lines.append(dim(f"    {' ' * names}  {check.detail['remark']}"))
     return "\n".join(lines)

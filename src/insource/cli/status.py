@@ -96,6 +96,7 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
         ("suits", facts.suits),
         ("rows", f"{facts.total_rows:,} collected: {splits}" if facts.rows else NO_ROWS[facts.arrived]),
         ("measured", f"{len(facts.candidates)} candidates; best {facts.best}" if facts.candidates else ""),
+        ("verdict", facts.assessed),
         ("releases", ", ".join(facts.releases)),
         ("passed", ", ".join(facts.passed)),
         ("live", facts.live),

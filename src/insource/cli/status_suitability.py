@@ -47,7 +47,10 @@ def _asked(said: Suitability) -> list[tuple[str, str]]:
 
 def words(said: Suitability) -> str:
     """The verdict in words."""
-    rows = [(MARKS[ground.weighs], ground.rule, ground.why, ground.of) for ground in said.grounds]
+    rows = [
+        (MARKS[ground.weighs], ground.rule, ground.why, f"--answer {ground.asks}=…" if ground.asks else ground.of)
+        for ground in said.grounds
+    ]
     lines = [bold(f"{said.task}: {said.summary}"), "", table(("", "", "why", "told by"), rows), ""]
     lines += [f"  {dim(line)}" for line in _shown(said.shown)]
     if said.open:

@@ -34,7 +34,7 @@ Examples:
 
 @click.group("store", epilog=EXAMPLE)
 def command() -> None:
-    """Migrate, back up and restore what insource remembers: rows, releases, records, reviews, keys.
+    """Back up, restore and bring up to date what insource remembers: rows, releases, records, reviews, keys.
 
     Export and import carry records and reviews home from where there is no network.
     """
@@ -165,9 +165,13 @@ def _drilled_words(found: Drilled) -> str:
         f"{mark(found.whole)} {found.file} was restored and answered within {found.recovered_s:,.1f} s",
         f"  {found.records:,} records in its audit chain, {found.releases:,} releases file by file",
         f"  {found.answers:,} answers compared, {len(found.differ):,} differ{bound}",
-        f"  it is {found.lost_s / 3600:,.1f} hours old: what came later would have been lost with the disk",
+        f"  it is {_age(found.lost_s)} old: what came later would have been lost with the disk",
     ]
     return "\n".join([*lines, *[f"  {mark(False, fault)}" for fault in found.faults]])
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.0f} minutes"
 
 
 def _taken_words(found: Taken) -> str:

@@ -21,7 +21,9 @@ class Wish(Noun, frozen=True, kw_only=True):
 
     `input` and `targets` name columns (a target as COL or output=COL), `tags` columns kept as slices. `split` forces
     the split of every row. `replace` starts over, `drop_leaks` takes rows out of train whose likes stand elsewhere,
-    `strict` keeps nothing when a row was rejected or a finding is serious.
+    `strict` keeps nothing when a row was rejected or a finding is serious. `form` says what the files are, "" that they
+    say it themselves; `prompt` names the system prompt whose calls are wanted. `clean` takes out what would teach
+    something wrong; None leaves it to the form: logs of a model are cleaned, tables are not.
     """
 
     input: str = ""
@@ -31,6 +33,9 @@ class Wish(Noun, frozen=True, kw_only=True):
     replace: bool = False
     drop_leaks: bool = False
     strict: bool = False
+    form: str = ""
+    prompt: str = ""
+    clean: bool | None = None
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from insource.collect.columns import Mapping, Wish, mapping, unfold
 from insource.collect.intake import label_text
 from insource.collect.read import Raw
 from insource.collect.rejects import peek
 from insource.errors import Invalid
-from insource.nouns import JsonObject, Output, Task
+from insource.nouns import JsonObject, Output, Task, canonical, visible
 from insource.store.files import write_whole
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -18,16 +20,22 @@ FREE_SHARE = 0.5
 FREE_FLOOR = 20
 
 
-def draft(name: str, files: Iterable[tuple[str, Iterable[Raw]]], wish: Wish) -> Task:
-    """The task that the rows of the files (name, rows) speak of. Reads them to the end.
-
-    Raises `Invalid` when the name can be none, or a target column holds no closed set of labels.
-    """
+def named(name: str) -> str:
+    """The name, if it can be a task's. Raises `Invalid`."""
     if not NAME.fullmatch(name):
         raise Invalid(
             f"{name[:80]!r} cannot be a task's name",
             hint="lower case letters, digits, - and _; at most 64, like tickets",
         )
+    return name
+
+
+def draft(name: str, files: Iterable[tuple[str, Iterable[Raw]]], wish: Wish) -> Task:
+    """The task that the rows of the files (name, rows) speak of. Reads them to the end.
+
+    Raises `Invalid` when the name can be none, or a target column holds no closed set of labels.
+    """
+    named(name)
     counts: dict[str, Counter[str]] = {}
     for file, rows in files:
         seen, rest = peek(rows)
@@ -74,9 +82,14 @@ def _closed(field: str, counts: Counter[str]) -> tuple[str, ...]:
 def write_task(root: Path, task: Task) -> list[str]:
     """Writes labels/TASK-FIELD.txt and then tasks/TASK.toml under `root`; returns their paths relative to it.
 
-    An existing labels file of that name is replaced. Each file is whole or not there. Raises `StoreError`.
+    The schema of an extract task goes to schemas/TASK.json. An existing file of that name is replaced. Each file is
+    whole or not there. Raises `StoreError`.
     """
     written = []
+    if task.schema is not None:
+        place = f"schemas/{task.name}.json"
+        write_whole(root / place, msgspec.json.format(canonical(task.schema), indent=2).decode() + "\n")
+        written.append(place)
     for output in task.outputs:
         place = f"labels/{task.name}-{output.name}.txt"
         write_whole(root / place, "".join(f"{label}\n" for label in output.labels))
@@ -89,7 +102,8 @@ def write_task(root: Path, task: Task) -> list[str]:
 def task_toml(task: Task) -> str:
     """The task file of a drafted task, with the sections a person will want next as comments."""
     tables = [_output_table(task.name, output) for output in task.outputs]
-    return "\n".join([*_head(task), *tables, *TAIL])
+    schema = [f'schema = "schemas/{task.name}.json"       # a JSON Schema; make it as strict as you like', ""]
+    return "\n".join([*_head(task)[:-1], *(schema if task.schema is not None else [""]), *tables, *TAIL[task.kind]])
 
 
 def _head(task: Task) -> Sequence[str]:
@@ -97,7 +111,7 @@ def _head(task: Task) -> Sequence[str]:
         "# Made by insource collect from the data. Everything here is yours to change.",
         f'name = "{task.name}"',
         f'kind = "{task.kind}"',
-        f'instruction = "{task.instruction}"',
+        f"instruction = {quoted(task.instruction)}",
         'sensitivity = "premises"             # the data never leaves; or "any", or a list of regions',
         "",
     )
@@ -115,12 +129,26 @@ def _output_table(name: str, output: Output) -> str:
     return f'[outputs.{key}]\n{note}labels = "{place}"             # one label a line\n'
 
 
-TAIL = (
-    "# [acceptance]                      # what the gate demands; write it before you see results",
-    "# accuracy = 0.88",
-    "",
-    "# [risk]                            # when an answer may leave by itself",
-    "# max_error = 0.05",
-    '# else = ["review"]',
-    "",
-)
+def quoted(text: str) -> str:
+    """The text as a TOML string on one line."""
+    shown = visible(text.encode("utf-8", "replace").decode()).replace("\x7f", "")
+    return msgspec.json.encode(shown).decode()
+
+
+def _tail(demand: str) -> tuple[str, ...]:
+    return (
+        "# [acceptance]                      # what the gate demands; write it before you see results",
+        demand,
+        "",
+        "# [risk]                            # when an answer may leave by itself",
+        "# max_error = 0.05",
+        '# else = ["review"]',
+        "",
+    )
+
+
+TAIL = {
+    "classify": _tail("# accuracy = 0.88"),
+    "extract": _tail("# field_f1 = 0.90"),
+    "generate": _tail("# p95_ms = 2000"),
+}

@@ -28,12 +28,18 @@ class Finding(Noun, frozen=True, kw_only=True):
 
 
 class Rows(Noun, frozen=True, kw_only=True):
-    """Rows of this call: read = kept + rejected + duplicates. A duplicate was kept before, or stands twice."""
+    """Rows of this call: read = kept + rejected + duplicates + removed + elsewhere.
+
+    A duplicate was kept before, or stands twice. `removed` were taken out by cleaning and can be brought back;
+    `elsewhere` are calls that were told something else: they are of other tasks.
+    """
 
     read: int
     kept: int
     rejected: int
     duplicates: int
+    removed: int = 0
+    elsewhere: int = 0
 
 
 def verdict(findings: Sequence[Finding]) -> str:

@@ -51,6 +51,15 @@ class Intake:
             tags={tag: label_text(cells[tag]) for tag in self.mapping.tags if cells.get(tag) not in (None, "")},
         )
 
+    def loose(self, cells: JsonObject) -> tuple[str, JsonValue, str]:
+        """Input and target as they stand, fitting or not, and the split. Raises `Invalid` without an input."""
+        if self.mapping.chat:
+            cells = unfold(cells)
+        text = input_text(cells, self.mapping.input)
+        if self.mapping.whole:
+            return text, cells.get(self.mapping.whole), self._split(cells)
+        return text, {field: cells.get(column) for field, column in self.mapping.fields.items()}, self._split(cells)
+
     def _split(self, cells: JsonObject) -> str:
         said = cells.get(self.mapping.split) if self.mapping.split and not self.split else None
         return split_name(str(said)) if said not in (None, "") else self.split

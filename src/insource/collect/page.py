@@ -29,8 +29,17 @@ TITLES = {
     "long": "Long inputs",
     "wordless": "Inputs without a word",
     "not-checked": "Not checked",
+    "prompts": "Calls of other tasks",
+    "own-word": "A test in the model's own words",
+    "personal": "Personal data replaced",
+    "removed-other-task": "Taken out: reads like another task",
+    "removed-drift": "Taken out: an older form of the target",
+    "removed-contradictions": "Taken out: contradictions",
+    "removed-near-duplicates": "Taken out: copies",
+    "removed-leaks": "Taken out: leaks into train",
+    "removed-label-errors": "Taken out: labels that look wrong",
 }
-LISTED = ("rejected", "label-errors", "rare-labels", "unseen-labels", "long", "wordless")
+LISTED = ("rejected", "label-errors", "rare-labels", "unseen-labels", "long", "wordless", "prompts")
 NAMES = {"serious": "Serious", "care": "Wants care", "note": "Note"}
 
 
@@ -85,7 +94,7 @@ def _told(sheet: Sheet) -> JsonObject:
         "sentence": _sentence(sheet.findings),
         "names": NAMES,
         "titles": TITLES,
-        "listed": LISTED,
+        "listed": [*LISTED, *(kind for kind in TITLES if kind.startswith("removed-"))],
         "clean": clean(sheet.task, sheet.findings),
         "splits": _splits(sheet.dataset.counts),
         "meter": _meter(total),

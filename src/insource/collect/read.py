@@ -9,7 +9,7 @@ import msgspec
 from insource.collect import csv_rows
 from insource.collect.lines import LIMIT, lines, look, opened
 from insource.errors import Invalid, Missing
-from insource.nouns import DEEPEST, JsonObject, depth_ok
+from insource.nouns import DEEPEST, JsonObject, JsonValue, Noun, Origin, depth_ok
 
 PARQUET = b"PAR1"
 JSON_NAMES = (".jsonl", ".ndjson", ".json")
@@ -26,6 +26,18 @@ class Raw(NamedTuple):
     cells: JsonObject
     fault: str
     shown: str
+
+
+class Stray(Noun, frozen=True, kw_only=True):
+    """A row whose target is none of the task's: its text and target as they came, and why it was not taken."""
+
+    file: str
+    line: int
+    input: str
+    target: JsonValue
+    origin: Origin
+    reason: str
+    split: str = ""
 
 
 def read(path: Path, *, wanted: tuple[str, ...] = (), limit: int = LIMIT) -> Iterator[Raw]:
@@ -66,11 +78,12 @@ def _jsonl(path: Path, limit: int) -> Iterator[Raw]:
         text = line.text.strip()
         if not text and not line.fault:
             continue
-        cells, fault = ({}, line.fault) if line.fault else _object(text)
+        cells, fault = ({}, line.fault) if line.fault else as_object(text)
         yield Raw(line.number, cells, fault, text)
 
 
-def _object(text: str) -> tuple[JsonObject, str]:
+def as_object(text: str) -> tuple[JsonObject, str]:
+    """The object that a text of JSON says, or the fault why it is none."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError) as error:

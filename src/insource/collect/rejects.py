@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from insource.collect.lines import SHOWN
-from insource.collect.read import Raw
+from insource.collect.read import Raw, Stray
 from insource.nouns import JsonObject, to_json
 from insource.store.files import disk
 
@@ -54,6 +54,10 @@ class Rejects:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._file = self._part.open("wb")
             self._file.write(to_json({"file": file, "line": raw.line, "reason": reason, "row": shown}) + b"\n")
+
+    def stray(self, stray: Stray) -> None:
+        """Sets a row aside whose target is none of the task's, by its text alone."""
+        self.add(stray.file, Raw(stray.line, {}, stray.reason, stray.input), stray.reason)
 
     def keep(self, sha8: str) -> Path | None:
         """Names the file rejects-SHA8.jsonl and returns its path; None when nothing was rejected."""

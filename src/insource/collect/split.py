@@ -23,6 +23,7 @@ CARVE = 0.1
 CARVE_MOST = 500
 RANK = {"train": 0, "dev": 1, "test": 3}
 OTHER = 2
+WORTH = ("teacher", "traffic", "import", "human")  # whose word a row is, where several say the same
 
 
 class Bundle(Noun, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ def merge(before: Iterable[Example], new: Iterable[Example]) -> Merged:
     """The rows of both, each identity once, sorted by id. A row can move to the test split, never out of it.
 
     What a teacher said of a text goes where somebody else says what it is; who says so takes its split, without one.
+    What a model and a person say alike is the person's word.
     """
     before = list(before)
     left, new = _outdone(before, list(new))
@@ -76,7 +78,8 @@ def merge(before: Iterable[Example], new: Iterable[Example]) -> Merged:
         high, low = sorted((known, row), key=lambda one: rank(one.split), reverse=True)
         if low.split and low.split != high.split:
             moved.append(Moved(id=row.id, kept=high.split, dropped=low.split))
-        rows[row.id] = msgspec.structs.replace(known, split=high.split, tags={**known.tags, **row.tags})
+        origin = max(known.origin, row.origin, key=WORTH.index)
+        rows[row.id] = msgspec.structs.replace(known, split=high.split, origin=origin, tags={**known.tags, **row.tags})
     ordered = tuple(rows[key] for key in sorted(rows))
     return Merged(rows=ordered, duplicates=duplicates, moved=tuple(moved), outdone=len(before) - len(left))
 

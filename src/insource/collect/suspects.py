@@ -64,17 +64,16 @@ def suspicions(task: Task, rows: Sequence[Example], *, progress: Progress = lamb
     chosen = sorted((row for row in rows if row.split == "train"), key=lambda row: row.id)[:MOST_ROWS]
     if len(chosen) < 2 * FOLDS:
         return []
-    features = _features([row.input[:CUT] for row in chosen])
-    spread = deal(bundles(task, chosen), {str(fold): 1 / FOLDS for fold in range(FOLDS)})
-    folds = np.array([int(spread[home(row)]) for row in chosen])
-    found = (_field(field, chosen, (features, folds), progress) for field in task.fields)
+    table = features([row.input[:CUT] for row in chosen])
+    folds = folds_of(task, chosen)
+    found = (_field(field, chosen, (table, folds), progress) for field in task.fields)
     return [one for one in found if one is not None]
 
 
 def _field(
     field: str, rows: Sequence[Example], parts: tuple[Any, NDArray[np.int64]], progress: Progress
 ) -> Suspicion | None:
-    features, folds = parts
+    table, folds = parts
     names, given = np.unique([str(row.target[field]) for row in rows], return_inverse=True)
     if len(names) < 2:
         return None
@@ -83,7 +82,7 @@ def _field(
         progress(f"looking for wrong labels: {field}", fold, FOLDS)
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if len(outside) and len(np.unique(given[inside])) > 1:
-            likely[outside] = _probabilities(features, given, (inside, outside), len(names))
+            likely[outside] = _probabilities(table, given, (inside, outside), len(names))
     progress(f"looking for wrong labels: {field}", FOLDS, FOLDS)
     suspects = [
         Suspect(
@@ -117,7 +116,28 @@ def doubted(likely: Matrix, given: NDArray[np.int64]) -> Iterator[tuple[int, int
         yield i, int(better[i])
 
 
-def _features(texts: list[str]) -> Any:
+def likely_labels(task: Task, rows: Sequence[Example], texts: Sequence[str]) -> list[str]:
+    """What a plain classifier of the only output would say to each text. Raises `Missing` without scikit-learn."""
+    if not texts:
+        return []
+    field = task.fields[0]
+    chosen = sorted(rows, key=lambda row: row.id)[:MOST_ROWS]
+    names, given = np.unique([str(row.target[field]) for row in chosen], return_inverse=True)
+    if len(names) < 2:
+        return [str(names[0])] * len(texts)
+    table = features([text[:CUT] for text in (*(row.input for row in chosen), *texts)])
+    parts = np.arange(len(chosen)), np.arange(len(chosen), len(chosen) + len(texts))
+    found = _probabilities(table, given, parts, len(names))
+    return [str(names[i]) for i in found.argmax(axis=1)]
+
+
+def folds_of(task: Task, rows: Sequence[Example]) -> NDArray[np.int64]:
+    """The fold of each row, 0 to 4: near duplicates share one, and labels are spread evenly."""
+    spread = deal(bundles(task, rows), {str(fold): 1 / FOLDS for fold in range(FOLDS)})
+    return np.array([int(spread[home(row)]) for row in rows])
+
+
+def features(texts: list[str]) -> Any:
     """Sparse TF-IDF, float32, shape (rows, terms): words 1-2 and character 4-grams that occur twice or more."""
     try:
         from scipy.sparse import hstack
@@ -131,23 +151,23 @@ def _features(texts: list[str]) -> Any:
     return hstack([*parts, characters.fit_transform(texts)]).tocsr()
 
 
-def _probabilities(features: Any, given: NDArray[np.int64], rows: tuple[Any, Any], labels: int) -> Matrix:
+def _probabilities(table: Any, given: NDArray[np.int64], rows: tuple[Any, Any], labels: int) -> Matrix:
     """Probabilities of the rows outside the fold's training rows, shape (rows outside, labels)."""
     inside, outside = rows
     if labels * len(given) > LARGE:
-        return _centroids(features, given, rows, labels)
+        return _centroids(table, given, rows, labels)
     from sklearn.linear_model import SGDClassifier
 
     model = SGDClassifier(
         loss="log_loss", alpha=1 / (FREEDOM * len(inside)), max_iter=EPOCHS, tol=None, random_state=0, n_jobs=-1
     )
-    model.fit(features[inside], given[inside])
+    model.fit(table[inside], given[inside])
     found = np.zeros((len(outside), labels), dtype=np.float32)
-    found[:, model.classes_] = model.predict_proba(features[outside])
+    found[:, model.classes_] = model.predict_proba(table[outside])
     return found
 
 
-def _centroids(features: Any, given: NDArray[np.int64], rows: tuple[Any, Any], labels: int) -> Matrix:
+def _centroids(table: Any, given: NDArray[np.int64], rows: tuple[Any, Any], labels: int) -> Matrix:
     """Softmax over the cosine to each label's mean row."""
     from scipy.sparse import csr_matrix
 
@@ -155,9 +175,9 @@ def _centroids(features: Any, given: NDArray[np.int64], rows: tuple[Any, Any], l
     member = csr_matrix(
         (np.ones(len(inside), np.float32), (given[inside], np.arange(len(inside)))), (labels, len(inside))
     )
-    means = member @ features[inside]
+    means = member @ table[inside]
     norms = np.sqrt(np.asarray(means.multiply(means).sum(axis=1)).ravel())
-    cosine = (features[outside] @ means.T).toarray() / np.maximum(norms, 1e-9)
+    cosine = (table[outside] @ means.T).toarray() / np.maximum(norms, 1e-9)
     grown = np.exp(SHARPNESS * cosine)
     found: Matrix = (grown / grown.sum(axis=1, keepdims=True)).astype(np.float32)
     return found

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from insource.collect.columns import Wish, mapping
 from insource.collect.intake import Intake, split_name
-from insource.collect.lines import LIMIT, fingerprint
-from insource.collect.read import Raw, read
+from insource.collect.lines import SHOWN, fingerprint
+from insource.collect.private import Private
+from insource.collect.read import Raw, Stray, read
 from insource.collect.rejects import Rejects, peek
-from insource.errors import Invalid
+from insource.errors import Invalid, ScanFailed
 from insource.nouns import Example, JsonObject, Noun, Task
 
 STRIDE = 2_000
+STRAYED = ("unknown label", "unknown field", "breaks the schema", "not an object", "not a label")
 Progress = Callable[[str, int, int], None]
 
 
@@ -43,15 +48,34 @@ class Taken(Noun, frozen=True, kw_only=True):
         }
 
 
+class Care(NamedTuple):
+    """What cleaning adds to reading: what is replaced in texts, and where rows go whose target may be an older one."""
+
+    private: Private
+    strays: list[Stray]
+
+    def redacted(self, row: Example) -> Example:
+        """The row without personal data, under the id of what it is then. Raises `Invalid` where it is not scanned."""
+        try:
+            text, target = self.private.text(row.input), self.private.value(row.target)
+        except ScanFailed as error:
+            raise Invalid(f"not scanned: {error}") from error
+        if (text, target) == (row.input, row.target):
+            return row
+        return msgspec.structs.replace(row, id=Example.identity(row.task, text, target), input=text, target=target)
+
+
 def take_file(
-    task: Task, path: Path, wish: Wish, rejects: Rejects, *, progress: Progress = lambda *_: None, limit: int = LIMIT
-) -> Taken:
+    task: Task, path: Path, wish: Wish, rejects: Rejects,
+    *, care: Care | None = None, progress: Progress = lambda *_: None,
+) -> Taken:  # fmt: skip
     """The rows of one file. What cannot be used goes to `rejects`, named by file, line and reason.
 
+    With `care`, rows whose target may be of an older form go there instead.
     Raises `Missing` or `Invalid` when the file as a whole cannot be used.
     """
     sha256, total = fingerprint(path)
-    seen, rest = peek(read(path, wanted=wish.named, limit=limit))
+    seen, rest = peek(read(path, wanted=wish.named))
     if not seen:
         raise Invalid(f"{path} has a header but no rows", hint="a csv needs a header and at least two rows")
     plan = mapping(task, seen, wish, name=str(path))
@@ -60,7 +84,7 @@ def take_file(
     rows, count, before = [], 0, rejects.kinds.copy()
     for raw in rest:
         count += 1
-        example = _taken(intake, raw, path.name, rejects)
+        example = _taken(intake, raw, path.name, rejects, care)
         if example is not None:
             rows.append(example)
         if count % STRIDE == 0:
@@ -78,16 +102,42 @@ def take_file(
     )
 
 
-def _taken(intake: Intake, raw: Raw, file: str, rejects: Rejects) -> Example | None:
+def _taken(intake: Intake, raw: Raw, file: str, rejects: Rejects, care: Care | None) -> Example | None:
     """The row as an Example, or None when it was set aside."""
     if raw.fault:
-        rejects.add(file, raw, raw.fault)
+        _aside(rejects, file, raw, raw.fault, care)
         return None
     try:
-        return intake.take(raw.cells)
+        row = intake.take(raw.cells)
+        return care.redacted(row) if care else row
     except Invalid as error:
-        rejects.add(file, raw, str(error))
+        if care is None or str(error).partition(":")[0] not in STRAYED:
+            _aside(rejects, file, raw, str(error), care)
+        else:
+            care.strays.append(_stray(intake, raw, file, care.private, str(error)))
         return None
+
+
+def _aside(rejects: Rejects, file: str, raw: Raw, reason: str, care: Care | None) -> None:
+    """Sets the row aside; with care, what is shown of it is free of personal data too."""
+    if care:
+        kind, mark, rest = reason.partition(":")
+        shown, rest = (care.private.shown(text) for text in (raw.shown[:SHOWN], rest))
+        raw, reason = raw._replace(shown=shown), kind + mark + rest
+    rejects.add(file, raw, reason)
+
+
+def _stray(intake: Intake, raw: Raw, file: str, private: Private, reason: str) -> Stray:
+    text, target, split = intake.loose(raw.cells)
+    return Stray(
+        file=file,
+        line=raw.line,
+        input=private.text(text),
+        target=private.value(target),
+        origin="import",
+        reason=private.shown(reason),
+        split=split,
+    )
 
 
 def lineage(before: Iterable[JsonObject], taken: Sequence[Taken], known: set[str]) -> tuple[JsonObject, ...]:

@@ -24,7 +24,7 @@ def dataset(facts: Facts) -> Found | Gap:
     words = f"Dataset {facts.dataset.id}, {sum(counts.values()):,} rows, kept {kept}."
     if facts.rows is not None and facts.rows.characters[2]:
         middle, long, most = facts.rows.characters
-        words += f" A text has {middle:,} characters in the middle, 95% have at most {long:,}, the longest {most:,}."
+        words += f" The median text has {middle:,} characters, 95% have at most {long:,}, the longest {most:,}."
     return Found(words=words, table=table(("split", "rows"), rows), sources=(of_dataset(facts),))
 
 

@@ -2,7 +2,7 @@
 
 from insource.govern.evidence import Found, Gap, Source, table
 from insource.govern.facts import Facts
-from insource.nouns import Candidate, Score
+from insource.nouns import Candidate, Check, Score
 
 SHARES = ("accuracy", "macro_f1", "path_accuracy", "exact", "f1", "precision", "recall", "token_f1", "level_accuracy",
           "share_at_85", "accuracy_at_85", "coverage_at_5pct_error")  # fmt: skip
@@ -213,12 +213,9 @@ def gate(facts: Facts) -> Found | Gap:
     """What it had to show before it could be released, and did or did not."""
     if facts.gate is None or facts.release is None:
         return no_gate(facts)
-    rows = [
-        (one.name, one.demanded, one.found, "holds" if one.passed else "does not hold") for one in facts.gate.checks
-    ]
-    held = sum(one.passed for one in facts.gate.checks)
+    rows = [(one.name, one.demanded, one.found, _verdict(one)) for one in facts.gate.checks]
     said = "yes" if facts.gate.passed else "no"
-    words = f"The gate said {said} on {facts.gate.created}: {held} of {len(rows)} checks hold."
+    words = f"The gate said {said} on {facts.gate.created}: {facts.gate.tally}."
     columns = ("check", "demanded", "found", "verdict")
     return Found(words=words, table=table(columns, rows), sources=(of_gate(facts),))
 
@@ -244,6 +241,10 @@ def acceptance(facts: Facts) -> Found | Gap:
     )
 
 
+def _verdict(check: Check) -> str:
+    return _holds(check.passed) if check.applies else "does not apply"
+
+
 def _holds(passed: bool | None) -> str:
     return "not known" if passed is None else "holds" if passed else "does not hold"
 
@@ -255,7 +256,7 @@ def robustness(facts: Facts) -> Found | Gap:
     mine = [check for name in ROBUST if (check := facts.check(name)) is not None]
     if not mine:
         return Gap(why="the gate made no such test", fill=f"insource release gate {facts.about}")
-    rows = [(one.name, one.demanded, one.found, _holds(one.passed)) for one in mine]
+    rows = [(one.name, one.demanded, one.found, _verdict(one)) for one in mine]
     words = "Rows that once failed, rows made harder, and texts that try to steer, as the gate put them."
     return Found(words=words, table=table(("test", "demanded", "found", "verdict"), rows), sources=(of_gate(facts),))
 

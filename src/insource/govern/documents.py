@@ -74,7 +74,7 @@ def write(document: Document, about: str, found: Mapping[str, Field]) -> str:
     parts = [f"# {markdown.plain(document.title.format(about=about))}", document.about]
     for section in document.section:
         parts.append("#" * section.level + f" {section.heading}")
-        parts += [section.text] if section.text else []
+        parts += [section.text.format(task=about.partition("@")[0])] if section.text else []
         parts += [markdown.block(found[name]) for name in section.fields]
     return "\n\n".join(parts) + "\n"
 

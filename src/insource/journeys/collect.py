@@ -2,25 +2,33 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from insource.collect import check_clean, clean
 from insource.collect.check import News, check
+from insource.collect.clean import Removal
 from insource.collect.columns import Wish
-from insource.collect.draft import draft, write_task
-from insource.collect.findings import Finding, Rows, verdict
-from insource.collect.intake import split_name
+from insource.collect.draft import named, write_task
+from insource.collect.findings import Finding, Rows, sorted_findings, verdict
+from insource.collect.kept import dataset_of
 from insource.collect.page import Sheet, page
-from insource.collect.read import read
 from insource.collect.rejects import Rejects
 from insource.collect.split import Merged, counts, merge, with_groups, with_splits, without_leaks
-from insource.collect.take import Taken, lineage, take_file
+from insource.collect.strays import settle
+from insource.collect.take import lineage
 from insource.errors import Conflict, Invalid, Missing, StoreError
+from insource.journeys import incumbent
 from insource.journeys.lineup import Progress, quiet
+from insource.journeys.removals import Book, read_book, with_book, written
+from insource.journeys.sources import Gathered, forms, gather
 from insource.nouns import Dataset, Example, JsonObject, Noun, Task, canonical, digest
-from insource.settings import Settings, load_task
+from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import alone, write_whole
+
+TENANT = "local"
 
 
 class Collected(Noun, frozen=True, kw_only=True):
@@ -28,7 +36,9 @@ class Collected(Noun, frozen=True, kw_only=True):
 
     `rows` counts this call, `splits` the whole dataset. `rejects` and `page` are paths below the workspace, `rejects`
     None when every row could be used. `notes` tells what was made or changed on the way. `refused` says why a strict
-    collect kept nothing. `made` says that the task file is new.
+    collect kept nothing. `made` says that the task file is new. `removed` counts what cleaning has taken out of the
+    dataset so far, by kind, listed in the file `removals`; `replaced` the personal data of this call, by kind;
+    `prompts` are system prompts whose calls were left out; `calls` were read with what the model so far answered.
     """
 
     task: str
@@ -42,6 +52,11 @@ class Collected(Noun, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     made: bool = False
+    removed: dict[str, int] = {}
+    removals: str | None = None
+    prompts: tuple[JsonObject, ...] = ()
+    replaced: dict[str, int] = {}
+    calls: int = 0
 
 
 async def collect(
@@ -61,37 +76,137 @@ async def _collect(
     name: str, files: Sequence[Path], settings: Settings, store: Store, wish: Wish, progress: Progress
 ) -> Collected:
     hear = _heeding(progress)
-    task, made = _task(name, files, settings, wish)
-    place = settings.state / "collect" / task.name
-    taken, news, rejects = _taken(task, files, wish, place, hear)
-    before, old = await _kept_before(task, store, wish)
-    merged = merge(old, (row for one in taken for row in one.rows))
-    rows, notes = _split(task, merged, old, wish, hear)
-    _learnable(task, rows)
-    fresh = len(merged.rows) - len(old) + merged.outdone
-    tally = Rows(read=news.rows.read, kept=fresh, rejected=news.rows.rejected, duplicates=merged.duplicates)
-    news = News(rows=tally, reject_kinds=news.reject_kinds, reject_examples=news.reject_examples, moved=merged.moved)
-    findings = check(task, rows, news, progress=hear)
-    dataset = _dataset(task, rows, lineage(before.lineage if before else (), taken, {row.id for row in old}))
+    listed = forms(name, files, settings, wish)
+    place = settings.state / "collect" / named(name)
+    key = await store.tenant_key(TENANT)
+    with Rejects(place) as rejects:
+        got = gather(name, listed, settings, wish, (rejects, key), hear)
+        before, old = await _kept_before(got.task, store, wish)
+        kept = _Rows(got, old, read_book(before, store), wish, hear)
+        for stray in kept.unfit:
+            rejects.stray(stray)
+        shown = _rejected(got, rejects)
+    _learnable(got.task, kept.rows)
+    tally = kept.tally(rejects.count)
+    news = News(rows=tally, reject_kinds=dict(rejects.kinds), reject_examples=tuple(rejects.examples), moved=kept.moved)
+    findings = _findings(got, kept, news, hear)
+    entries = lineage(before.lineage if before else (), got.taken, {row.id for row in old})
+    entries = incumbent.with_entry(entries, got.facts, store)
+    dataset = dataset_of(got.task, kept.rows, with_book(entries, kept.book, store))
     refused = objections(findings) if wish.strict else ()
-    sheet = Sheet(task=task, dataset=dataset, rows=tuple(rows), tally=tally, findings=findings, rejects=rejects or "")
-    written = page(sheet)
+    sheet = Sheet(
+        task=got.task, dataset=dataset, rows=tuple(kept.rows), tally=tally, findings=findings, rejects=shown or ""
+    )
+    words = page(sheet)
+    notes = list(kept.notes)
     if not refused:
-        notes = [*await _keep(settings, store, (task, made), dataset, rows), *notes]
-    write_whole(place / "check.html", written)
+        notes = [*await _keep(settings, store, (got.task, got.made), dataset, kept.rows), *notes]
+    write_whole(place / "check.html", words)
+    taken_out = written(kept.book, place)
+    below = place.relative_to(settings.root).as_posix()
     return Collected(
-        task=task.name,
+        task=got.task.name,
         dataset=dataset.id,
         rows=tally,
         splits=dataset.counts,
-        rejects=rejects,
+        rejects=shown,
         findings=findings,
         verdict=verdict(findings),
-        page=(place / "check.html").relative_to(settings.root).as_posix(),
+        page=f"{below}/check.html",
         notes=tuple(notes),
         refused=refused,
-        made=made,
+        made=got.made,
+        removed=clean.tally(kept.book.removals),
+        removals=f"{below}/{taken_out}" if taken_out else None,
+        prompts=tuple(prompt.shown() for prompt in got.others),
+        replaced=dict(got.care.private.kinds) if got.care else {},
+        calls=len(got.facts),
     )
+
+
+class _Rows:
+    """The rows of the dataset to be, and what was taken out on the way: before splits are dealt, and after."""
+
+    def __init__(self, got: Gathered, old: list[Example], book: Book, wish: Wish, progress: Progress) -> None:
+        task, care = got.task, got.care
+        fresh = [row for one in got.taken for row in one.rows]
+        drifted, self.unfit = settle(task, [*old, *fresh], care.strays) if care else ([], [])
+        known, book = {row.id for row in old}, book.without(fresh)
+        out = book.gone
+        self.again = sum(row.id in out for row in fresh)
+        merged = merge(old, (row for row in fresh if row.id not in out))
+        rows, gone = with_groups(merged.rows, progress=progress), [one for one in drifted if one.row.id not in out]
+        if care:
+            back = [one.row for one in drifted if one.row.id in book.spared]
+            merged = msgspec.structs.replace(merge(merged.rows, back), outdone=merged.outdone) if back else merged
+            gone = [one for one in gone if one.row.id not in book.spared]
+            rows = with_groups(merged.rows) if back else rows
+            spared = _spared(rows, book, wish)
+            first = clean.before_splits(task, rows, spared)
+            rows, gone = clean.without(rows, first), gone + first
+        self.rows, self.notes = _split(task, msgspec.structs.replace(merged, rows=tuple(rows)), old, wish, progress)
+        if care:
+            last, note = _cleaned(task, self.rows, _spared(self.rows, book, wish), progress)
+            self.rows, gone = clean.without(self.rows, last), gone + last
+            self.notes += note
+        self.book = book.added(gone)
+        self.moved, self.duplicates = merged.moved, merged.duplicates
+        self.kept = (
+            sum(row.id not in known for row in self.rows) if care else len(merged.rows) - len(old) + merged.outdone
+        )
+        self.read = sum(one.read for one in got.taken)
+        self.elsewhere = got.elsewhere
+
+    def tally(self, rejected: int) -> Rows:
+        """The rows of this call. What is neither kept, rejected nor known was taken out."""
+        duplicates = self.duplicates + self.again
+        return Rows(
+            read=self.read + self.elsewhere,
+            kept=self.kept,
+            rejected=rejected,
+            duplicates=duplicates,
+            removed=max(0, self.read - self.kept - rejected - duplicates),
+            elsewhere=self.elsewhere,
+        )
+
+
+def _spared(rows: Sequence[Example], book: Book, wish: Wish) -> frozenset[str]:
+    """Rows that stay: those brought back; and where only a log is to be cleaned, those that are no model's word."""
+    others = () if wish.clean else (row.id for row in rows if row.origin not in ("teacher", "traffic"))
+    return book.spared.union(others)
+
+
+def _cleaned(
+    task: Task, rows: list[Example], spared: frozenset[str], progress: Progress
+) -> tuple[list[Removal], list[str]]:
+    """What goes once the splits are known, and a note where labels could not be looked at."""
+    try:
+        return clean.after_splits(task, rows, spared, progress=progress), []
+    except Missing as error:
+        return [], [f"labels were not looked at: {error}"]
+
+
+def _rejected(got: Gathered, rejects: Rejects) -> str | None:
+    """The path of the rejects file below the workspace. Raises `Invalid` when no row is left."""
+    kept = rejects.keep(digest([one.sha256 for one in got.taken])[:8])
+    shown = f".insource/collect/{got.task.name}/{kept.name}" if kept else None
+    read_rows = sum(one.read for one in got.taken)
+    if rejects.count == read_rows:
+        reason = rejects.examples[0]
+        raise Invalid(
+            f"none of the {read_rows:,} rows can be used; {reason['file']}:{reason['line']}: {reason['reason']}",
+            hint=f"every row with its reason: {shown}",
+        )
+    return shown
+
+
+def _findings(got: Gathered, kept: _Rows, news: News, progress: Progress) -> tuple[Finding, ...]:
+    found = check(got.task, kept.rows, news, progress=progress)
+    more = check_clean.elsewhere(got.others) + check_clean.own_word(kept.rows)
+    if got.care:
+        more += check_clean.removed(got.task, kept.book.removals)
+        more += check_clean.replaced(got.care.private.kinds)
+    return sorted_findings([*found, *more])
 
 
 async def _keep(
@@ -127,43 +242,6 @@ def _heeding(progress: Progress) -> Progress:
         progress(what, done, total)
 
     return hear
-
-
-def _task(name: str, files: Sequence[Path], settings: Settings, wish: Wish) -> tuple[Task, bool]:
-    """The task of the workspace, or one made from the data; and whether it was made."""
-    if not files:
-        raise Invalid("there is no file to collect", hint=f"insource collect {name} FILE")
-    if wish.split:
-        split_name(wish.split)
-    if (settings.root / "tasks" / f"{name}.toml").is_file():
-        return load_task(settings, name), False
-    if wish.input and wish.targets:
-        return draft(name, ((str(path), read(path, wanted=wish.named)) for path in files), wish), True
-    try:
-        return load_task(settings, name), False
-    except Missing as error:
-        making = "--input COL --target COL make it from the data"
-        raise Missing(str(error), hint=f"{error.hint}; {making}") from error
-
-
-def _taken(
-    task: Task, files: Sequence[Path], wish: Wish, place: Path, progress: Progress
-) -> tuple[list[Taken], News, str | None]:
-    """The rows of all files, the news of what was set aside, and the path of the rejects file below the workspace."""
-    with Rejects(place) as rejects:
-        taken = [take_file(task, path, wish, rejects, progress=progress) for path in files]
-        kept = rejects.keep(digest([one.sha256 for one in taken])[:8])
-        shown = f".insource/collect/{task.name}/{kept.name}" if kept else None
-    read_rows = sum(one.read for one in taken)
-    if rejects.count == read_rows:
-        reason = rejects.examples[0]
-        raise Invalid(
-            f"none of the {read_rows:,} rows can be used; {reason['file']}:{reason['line']}: {reason['reason']}",
-            hint=f"every row with its reason: {shown}",
-        )
-    rows = Rows(read=read_rows, kept=0, rejected=rejects.count, duplicates=0)
-    news = News(rows=rows, reject_kinds=dict(rejects.kinds), reject_examples=tuple(rejects.examples))
-    return taken, news, shown
 
 
 async def _kept_before(task: Task, store: Store, wish: Wish) -> tuple[Dataset | None, list[Example]]:
@@ -211,10 +289,3 @@ def _learnable(task: Task, rows: Sequence[Example]) -> None:
                 f"every row has the same {output.name}: {str(next(iter(seen)))[:80]!r}; there is nothing to learn",
                 hint="collect rows of at least two labels, in one call: insource collect TASK FILE FILE…",
             )
-
-
-def _dataset(task: Task, rows: Sequence[Example], entries: tuple[JsonObject, ...]) -> Dataset:
-    """The dataset, named by the SHA-256 of its canonical rows in the order of their ids."""
-    body = b"".join(canonical(row) + b"\n" for row in rows)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Dataset(id=digest(body), task=task.name, counts=counts(rows), lineage=entries, created=now)

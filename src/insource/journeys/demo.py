@@ -133,7 +133,8 @@ def choose(specialist: Gated, linear: Gated) -> tuple[Gated | None, str]:
     if not passed:
         return None, "the gate said no to both: nothing is released"
     if len(passed) == 1:
-        return passed[0], f"the gate said no to {(linear if passed[0] is specialist else specialist).release.name}"
+        other = linear if passed[0] is specialist else specialist
+        return passed[0], f"its gate said yes, that of {other.release.name} said no"
     pair = baseline_pair(specialist.report, specialist.release.name, "accuracy")
     if pair is None:
         return linear, "the two were not compared"

@@ -141,7 +141,10 @@ def _newest(settings: Settings) -> Path:
     """The newest backup of `[backup]` that was restored once. Raises `Missing` without one."""
     there = proved(folder_of(settings))
     if not there:
-        raise Missing("there is no backup yet", hint="insource nightly makes one; or name a FILE")
+        raise Missing(
+            "there is no backup yet",
+            hint="insource store backup FILE, then insource store drill FILE; insource nightly makes one a day",
+        )
     return there[-1]
 
 

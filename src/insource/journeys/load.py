@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class Wanted(Noun, frozen=True, kw_only=True):
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Loadable:
+    """Whom to send calls, which, and at what pace; `target_of` says whose word the pace's target is."""
+
+    name: str
+    send: Send
+    inputs: list[str]
+    pace: Pace
+    target_of: str
+
+
 async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, progress: Progress) -> Load:
     """Loads what is wanted, and keeps what came of it in the state (`journeys/loads.py`).
 
@@ -49,30 +61,16 @@ async def load(task: Task, settings: Settings, store: Store, wanted: Wanted, pro
 
     Raises `Invalid` without rows, `Missing` for nobody to load.
     """
-    dataset = await store.dataset(task.name)
-    if dataset is None:
-        raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
-    inputs = [example.input for example in await store.examples(dataset.id, wanted.split)]
-    if not inputs:
-        raise Invalid(
-            f"{task.name} has no rows in the split {wanted.split}", hint=f"there are {', '.join(dataset.counts)}"
-        )
-    random.Random(wanted.seed).shuffle(inputs)  # noqa: S311 - an order, not a secret
-    target_ms, target_of = _target(task, settings, wanted)
-    pace = Pace(seconds=wanted.seconds, target_ms=target_ms, seed=wanted.seed)
-    lineup = Lineup(settings, store, task, progress=progress)
-    name = wanted.candidate or (task.name if wanted.url else await _served(lineup))
-    async with _way(name, lineup, dataset, wanted) as send:
-        await send(inputs[0])  # warms up
-        steps, held = await _steps(send, inputs, wanted, pace, progress)
+    async with ready(task, settings, store, wanted, progress) as to:
+        steps, held = await _steps(to, wanted, progress)
     done = Load(
         task=task.name,
-        candidate=name,
+        candidate=to.name,
         url=wanted.url,
         split=wanted.split,
         seed=wanted.seed,
-        target_ms=target_ms,
-        target_of=target_of,
+        target_ms=to.pace.target_ms,
+        target_of=to.target_of,
         steps=tuple(steps),
         held=held,
         code=f"insource {insource.__version__}",
@@ -90,12 +88,33 @@ def write_page(found: Load, path: Path) -> None:
     write_whole(path, html(found))
 
 
-async def _steps(
-    send: Send, inputs: list[str], wanted: Wanted, pace: Pace, progress: Progress
-) -> tuple[list[Step], float | None]:
+@asynccontextmanager
+async def ready(
+    task: Task, settings: Settings, store: Store, wanted: Wanted, progress: Progress
+) -> AsyncIterator[Loadable]:
+    """What is to be loaded, warmed up. Raises as `load` does."""
+    dataset = await store.dataset(task.name)
+    if dataset is None:
+        raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
+    inputs = [example.input for example in await store.examples(dataset.id, wanted.split)]
+    if not inputs:
+        raise Invalid(
+            f"{task.name} has no rows in the split {wanted.split}", hint=f"there are {', '.join(dataset.counts)}"
+        )
+    random.Random(wanted.seed).shuffle(inputs)  # noqa: S311 - an order, not a secret
+    target_ms, target_of = _target(task, settings, wanted)
+    pace = Pace(seconds=wanted.seconds, target_ms=target_ms, seed=wanted.seed)
+    lineup = Lineup(settings, store, task, progress=progress)
+    name = wanted.candidate or (task.name if wanted.url else await _served(lineup))
+    async with _way(name, lineup, dataset, wanted) as send:
+        await send(inputs[0])  # warms up
+        yield Loadable(name, send, inputs, pace, target_of)
+
+
+async def _steps(to: Loadable, wanted: Wanted, progress: Progress) -> tuple[list[Step], float | None]:
     if wanted.rate is None:
-        return await saturate(send, inputs, pace, progress)
-    step = await hold(send, inputs, wanted.rate, pace, progress)
+        return await saturate(to.send, to.inputs, to.pace, progress)
+    step = await hold(to.send, to.inputs, wanted.rate, to.pace, progress)
     return [step], None
 
 

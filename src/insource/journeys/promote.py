@@ -36,6 +36,11 @@ class Verified(Noun, frozen=True, kw_only=True):
     signed: str = ""
 
     @property
+    def unvouched(self) -> bool:
+        """True where nothing but its signature is amiss."""
+        return self.faults == (self.signed,)
+
+    @property
     def whole(self) -> bool:
         """True when nothing differs."""
         return not self.faults

@@ -60,6 +60,7 @@ class Facts(Noun, frozen=True, kw_only=True):
     waits_for: str = ""
     holdout: str = ""
     alerts: tuple[str, ...] = ()
+    assessed: str = ""
     suits: str = ""
     unfit: bool = False
 
@@ -159,7 +160,14 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         **await _on_its_way(releases, settings, store),
         holdout=f"{lately.triage.state}: {lately.triage.why}" if lately.results else "",
         alerts=tuple([alert.cause for alert in await store.open_alerts(task.name)]),
+        assessed=await _assessed(task, store),
     )
+
+
+async def _assessed(task: Task, store: Store) -> str:
+    """The newest verdict in words; empty where no migration came to its end."""
+    done = [run for run in await store.assessments.of_task(task.name) if run.report]
+    return f"{done[-1].verdict}, {done[-1].created[:10]}, run {done[-1].id[:12]}" if done else ""
 
 
 def _held(changes: Sequence[StageChange]) -> str:
@@ -234,7 +242,7 @@ def _begun(task: Task, facts: Facts) -> tuple[Need, ...]:
         ),
         Need(
             what="candidates measured on the same rows",
-            found=", ".join(facts.candidates) or "none",
+            found=f"migrate says {facts.assessed}" if facts.assessed else ", ".join(facts.candidates) or "none",
             met=bool(facts.candidates),
             command=f"insource measure {task.name}",
         ),
@@ -307,7 +315,7 @@ def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
     return (
         Need(
             what="one release that answers all traffic",
-            found=halfway if facts.canary else f"{facts.live}, 100%",
+            found=halfway if facts.canary else f"{facts.live}, 100%" if facts.live else "none",
             met=bool(facts.live) and not facts.canary,
             command=_show(facts),
         ),

@@ -131,7 +131,7 @@ def _confident(candidate: Candidate, before: Score, after: Score) -> str:
     counted = {f"{TAG}={way['name']}": way["says"] for way in rule["ways"] if not {*way.values()} & {*left_out}}
     found = [score for score in candidate.scores if score.metric == AFTER and score.slice in counted]
     worst = max(found, key=lambda score: score.value, default=after)
-    return f"{lines}; most on {counted[worst.slice]}: {_share(worst)}." if worst.slice else f"{lines}."
+    return f"{lines}; most on {counted[worst.slice]}: {_share(worst)}." if worst.slice and worst.value else f"{lines}."
 
 
 def _share(score: Score) -> str:

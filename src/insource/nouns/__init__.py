@@ -39,7 +39,7 @@ from insource.nouns.record import (
     agreed,
     record_id,
 )
-from insource.nouns.release import Check, Gate, Release, Stage, StageChange, Tightening
+from insource.nouns.release import NOT_APPLICABLE, Check, Gate, Release, Stage, StageChange, Tightening
 from insource.nouns.report import Candidate, Failures, Latency, Pair, Report, Score
 from insource.nouns.request import Message, Request, ask
 from insource.nouns.reviewing import Reviewing
@@ -53,6 +53,7 @@ __all__ = [
     "CACHED",
     "DEEPEST",
     "KINDS",
+    "NOT_APPLICABLE",
     "PREMISES",
     "TIMEOUT",
     "WAITS",

@@ -70,6 +70,9 @@ class Tightening(Noun, frozen=True, kw_only=True):
     found: JsonObject = {}
 
 
+NOT_APPLICABLE = "not applicable"
+
+
 class Check(Noun, frozen=True, kw_only=True):
     """One line of a gate: what was demanded, what was found, and whether it holds."""
 
@@ -78,6 +81,11 @@ class Check(Noun, frozen=True, kw_only=True):
     found: str
     passed: bool
     detail: JsonObject = {}
+
+    @property
+    def applies(self) -> bool:
+        """False where there was nothing to look at: such a check stops nothing, and shows nothing either."""
+        return not self.found.startswith(NOT_APPLICABLE)
 
 
 class Gate(Noun, frozen=True, kw_only=True):
@@ -93,3 +101,11 @@ class Gate(Noun, frozen=True, kw_only=True):
     def passed(self) -> bool:
         """True when every check holds and there is at least one."""
         return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def tally(self) -> str:
+        """How many of its checks hold, in words; those that do not apply are counted apart."""
+        asked = [check for check in self.checks if check.applies]
+        left = len(self.checks) - len(asked)
+        aside = f", {left} {'does' if left == 1 else 'do'} not apply" if left else ""
+        return f"{sum(check.passed for check in asked)} of {len(asked)} checks hold{aside}"

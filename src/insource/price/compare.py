@@ -61,8 +61,12 @@ class Priced(Noun, frozen=True, kw_only=True):
         return next(one for one in self.costs if one.option == name)
 
 
-def compare(options: Sequence[Option], use: Use, today: str = "", months: int = MONTHS) -> Priced:
+def compare(
+    options: Sequence[Option], use: Use, today: str = "", months: int = MONTHS, *, guessed: bool = False
+) -> Priced:
     """The options side by side; `today` names who answers now, "" where nobody is known to.
+
+    `guessed` says that nobody knows how many calls come: the finding says so too.
 
     Names are distinct. Raises `ValueError` for no option, or where `today` is none of them.
     """
@@ -78,7 +82,7 @@ def compare(options: Sequence[Option], use: Use, today: str = "", months: int = 
     bills = {name: curve(option, use, months) for name, option in named.items()}
     turns = _turns(own, api, bills, use) if own and api else ()
     return Priced(
-        finding=_finding(costs, own, api, turns, use),
+        finding=_finding(costs, (own, api), turns, use, guessed=guessed),
         also=_also(costs, today, api) if today and named[today].api is not None else "",
         use=use,
         months=months,
@@ -113,11 +117,12 @@ def _turns(own: str, api: str, bills: dict[str, Curve], use: Use) -> tuple[Turn,
     )
 
 
-def _finding(costs: Sequence[Cost], own: str, api: str, turns: Sequence[Turn], use: Use) -> str:
+def _finding(costs: Sequence[Cost], ways: tuple[str, str], turns: Sequence[Turn], use: Use, *, guessed: bool) -> str:
     """The first line: who is cheapest at this volume, by how much, and from where on it is another."""
+    own, api = ways
     best = costs[0]
     bills = {one.option: one.month_usd for one in costs}
-    at = f"{number(use.calls_per_day)} calls a day"
+    at = f"{'an assumed ' if guessed else ''}{number(use.calls_per_day)} calls a day"
     if not own or not api or (best.month_usd < min(bills[own], bills[api]) and best.machines == 0):
         return f"{best.option} is the cheapest at {at}: {usd(best.month_usd)} a month"
     by = f"by {usd(abs(bills[own] - bills[api]))} a month at {at}"

@@ -11,6 +11,7 @@ from insource.price.known import Known
 from insource.price.sensitivity import Swing
 
 MOST_SWINGS, MOST_TURNS = 12, 8
+ONE = {many: many[:-1] for many in ("calls", "days", "hours", "minutes", "rows", "times", "tokens")}
 STYLE = "insource.measure"  # whose style sheet all reports share
 
 
@@ -39,7 +40,9 @@ def value(known: Known) -> str:
     """A figure in its unit."""
     if known.unit == "share":
         return f"{known.value:.1%}"
-    return usd(known.value) + known.unit[3:] if known.unit.startswith("US$") else f"{number(known.value)} {known.unit}"
+    if known.unit.startswith("US$"):
+        return usd(known.value) + known.unit[3:]
+    return f"{number(known.value)} {ONE.get(known.unit, known.unit) if known.value == 1 else known.unit}"
 
 
 def _drawn(found: Priced) -> JsonObject:

@@ -8,18 +8,20 @@ measurement.
 """
 
 from insource.nouns import Noun, Shape
-from insource.price.cards import Card
+from insource.price.cards import PRODUCTS, READING, Card
 
 GB = 1e9
+AHEAD = 512  # tokens beyond its window for which llama.cpp has room in a layer with one: those it reads at once
 CACHED = 2  # bytes of a kept key or value: 16 bits
 STEP = 2048  # tokens of prompts read in one step
 RUNTIME = 1e9  # bytes
-USABLE, PRODUCTS, READING = 0.9, 0.5, 0.7
+USABLE = 0.9
 TOGETHER = (1, 2, 4, 8)
 TRAINED, ROWS = 16, 2048  # rank of an adapter, tokens of a training step
 
 ASSUMED = (
     "keys and values are kept in 16 bits, each text at its full length; layers with a window keep only the window",
+    f"of GGUF formats these layers keep {AHEAD} tokens more, as llama.cpp does",
     f"a step reads up to {STEP:,} tokens of prompts with their values in 16 bits, and writes each text's scores in 32",
     f"{RUNTIME / GB:g} GB for the runtime itself; {USABLE:.0%} of a card's memory may be filled",
     f"products at {PRODUCTS:.0%} of the card's peak, in 16 bits also of quantized weights",
@@ -32,7 +34,8 @@ ASSUMED = (
 class Format(Noun, frozen=True, kw_only=True):
     """How weights are stored: bits a weight in the layers, and in the tables of the vocabulary (scales included).
 
-    `uneven` are the bits of both where the format's blocks of 256 do not divide the model's width.
+    `uneven` are the bits of both where the format's blocks of 256 do not divide the model's width. `ahead` are the
+    tokens beyond its window that a layer with one has room for in the engine that serves the format.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Format(Noun, frozen=True, kw_only=True):
     tables: float
     about: str
     uneven: tuple[float, float] = (0, 0)
+    ahead: int = 0
 
     def bits(self, shape: Shape) -> tuple[float, float]:
         """Bits a weight in the layers and the tables of this model."""
@@ -50,11 +54,22 @@ FORMATS = {
     "bf16": Format(name="BF16 / FP16", layers=16, tables=16, about="as published"),
     "int8": Format(name="INT8", layers=8.02, tables=16, about="a scale a row; tables stay 16-bit"),
     "gptq4": Format(name="GPTQ / AWQ 4-bit", layers=4.16, tables=16, about="groups of 128; tables stay 16-bit"),
-    "q8_0": Format(name="GGUF Q8_0", layers=8.5, tables=8.5, about="blocks of 32 with a 16-bit scale"),
+    "q8_0": Format(name="GGUF Q8_0", layers=8.5, tables=8.5, ahead=AHEAD, about="blocks of 32 with a 16-bit scale"),
     "q4_k_m": Format(
-        name="GGUF Q4_K_M", layers=4.8, tables=6.56, uneven=(5.5, 8.5), about="4 and 6 bits mixed; tables 6-bit"
+        name="GGUF Q4_K_M",
+        layers=4.8,
+        tables=6.56,
+        uneven=(5.5, 8.5),
+        ahead=AHEAD,
+        about="4 and 6 bits mixed; tables 6-bit",
     ),
-    "q4_0": Format(name="GGUF Q4_0", layers=4.5, tables=8.5, about="blocks of 32 with a 16-bit scale; tables 8-bit"),
+    "q4_0": Format(
+        name="GGUF Q4_0",
+        layers=4.5,
+        tables=8.5,
+        ahead=AHEAD,
+        about="blocks of 32 with a 16-bit scale; tables 8-bit",
+    ),
     "nf4": Format(name="NF4 (QLoRA)", layers=4.13, tables=16, about="bitsandbytes, scales quantized too"),
 }
 
@@ -115,10 +130,14 @@ def weights(shape: Shape, form: Format) -> float:
     return ((shape.parameters - shape.tables) * layers + shape.tables * tables) / 8 + shape.vision * 2
 
 
-def cache(shape: Shape, load: Load) -> float:
-    """Bytes of keys and values, and of states, of all texts at their full length."""
+def cache(shape: Shape, load: Load, ahead: int = 0) -> float:
+    """Bytes of keys and values, and of states, of all texts at their full length.
+
+    A layer with a window has room for `ahead` tokens beyond it.
+    """
     return load.concurrent * sum(
-        one.layers * (one.numbers * CACHED * min(load.context, one.window or load.context) + one.state)
+        one.layers
+        * (one.numbers * CACHED * min(load.context, one.window + ahead if one.window else load.context) + one.state)
         for one in shape.attention
     )
 
@@ -130,7 +149,7 @@ def memory(shape: Shape, form: Format, load: Load) -> Memory:
     working = shape.inner * max(1, shape.chosen)
     values = tokens * 2 * (4 * shape.hidden + widest + 2 * working)
     scores = load.concurrent * shape.vocabulary * 4
-    return Memory(weights=weights(shape, form), cache=cache(shape, load), step=values + scores)
+    return Memory(weights=weights(shape, form), cache=cache(shape, load, form.ahead), step=values + scores)
 
 
 def fits(need: Memory, card: Card) -> int:
@@ -143,7 +162,7 @@ def speed(shape: Shape, form: Format, load: Load, card: Card) -> Speed | None:
     count = fits(memory(shape, form, load), card)
     if not count:
         return None
-    products, reading = count * card.tflops * 1e12 * PRODUCTS, count * card.gb_s * GB * READING
+    products, reading = count * card.products_s, count * card.read_s
     prompt = _products(shape, load.prompt) / products
     first = max(prompt, _read(shape, form, load.prompt) / reading)
     middle = Load(context=load.context - load.written // 2, concurrent=load.concurrent)

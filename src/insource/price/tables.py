@@ -36,7 +36,7 @@ def doubts(rows: Iterable[ApiPrice | MachineRate], today: str) -> tuple[str, ...
         elif age is not None and age > STALE_DAYS:
             found.append(f"the price of {row.name} is {age} days old ({row.checked}): look it up at {row.source}")
         if row.unverified:
-            found.append(f"unverified of {row.name}: {', '.join(row.unverified)}")
+            found.append(f"{row.name}: nobody has checked {', '.join(row.unverified)}")
         if isinstance(row, ApiPrice) and row.until:
             found.append(f"{row.name} at this price ends on {row.until}")
     return tuple(found)

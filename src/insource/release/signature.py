@@ -94,7 +94,7 @@ def sealed(folder: Path, signature: Path, keys: Sequence[Path]) -> Seal:
     if signature.stat().st_size > LARGEST:
         return Seal(fault=f"{signature} is too large for a signature")
     library = _library()
-    said = "no key is trusted"
+    said = "yes, and nobody says by whose key: name it with --key FILE.pub, or under [signing] trusted"
     for key in keys:
         said = _verified(library, folder, signature, _there(key, "public key"))
         if not said:

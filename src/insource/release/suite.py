@@ -7,9 +7,9 @@ the same rows, both as they are served.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from insource.nouns import Candidate, Check, JsonObject, Report, Score, Task
+from insource.nouns import NOT_APPLICABLE, Candidate, Check, JsonObject, Report, Score, Task
 from insource.release.gate import LATENCIES
-from insource.stats import paired_proportions, wilson
+from insource.stats import paired_proportions, wilson, zero_failures_upper
 
 SELECTED = ("reviewed", "failed", "adversarial")  # rows that came in for being hard: no slices of a draw
 FAR = 0.10
@@ -34,7 +34,7 @@ class Marks:
 
 def not_applicable(name: str, demanded: str, why: str) -> Check:
     """A part of the suite with nothing to test."""
-    return Check(name=name, demanded=demanded, found=f"not applicable: {why}", passed=True)
+    return Check(name=name, demanded=demanded, found=f"{NOT_APPLICABLE}: {why}", passed=True)
 
 
 def failed_before(marks: Marks) -> Check:
@@ -92,10 +92,11 @@ def hostile_form(marks: Marks) -> Check:
     n = len(marks.names)
     if not n:
         return not_applicable("hostile form", "0 malformed outputs", "there are no test rows")
+    bound = "" if marks.malformed else f" (at most {zero_failures_upper(n):.2%} at 95%)"
     return Check(
         name="hostile form",
         demanded="0 malformed outputs",
-        found=f"{marks.malformed:,} of {n:,} hostile rows",
+        found=f"{marks.malformed:,} of {n:,} hostile rows{bound}",
         passed=marks.malformed == 0,
         detail={"malformed": marks.malformed, "n": n},
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, inspect, select
 
 from insource.errors import StoreError
 from insource.nouns import Noun
@@ -12,6 +12,7 @@ from insource.store.spending import sum_up
 from insource.store.tables import (
     ALERT,
     API_KEY,
+    ASSESSMENT,
     DECLARATION,
     ENTRY,
     LEASE,
@@ -99,6 +100,10 @@ def _declarations(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[DECLARATION])
 
 
+def _assessments(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[ASSESSMENT])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -109,8 +114,9 @@ MIGRATIONS = (
     Migration(number=7, name="opinions", apply=_opinions),
     Migration(number=8, name="alerts", apply=_alerts),
     Migration(number=9, name="tightened thresholds", apply=_tightenings),
-    Migration(number=11, name="lessons of teachers", apply=_lessons),
-    Migration(number=13, name="declarations", apply=_declarations),
+    Migration(number=10, name="lessons of teachers", apply=_lessons),
+    Migration(number=11, name="assessments", apply=_assessments),
+    Migration(number=12, name="declarations", apply=_declarations),
 )
 
 
@@ -124,13 +130,14 @@ def migrate(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) -
         METADATA.create_all(connection)
         _note(connection, steps)
         return [step.name for step in steps]
-    at = connection.execute(select(func.max(MIGRATION.c.number))).scalar() or 0
+    done = set(connection.execute(select(MIGRATION.c.number)).scalars())
+    at = max(done, default=0)
     if at > newest:
         raise StoreError(
             f"the store has form {at}, this version of insource knows forms up to {newest}",
             hint="pip install --upgrade insource",
         )
-    todo = tuple(step for step in steps if step.number > at)
+    todo = tuple(step for step in steps if step.number not in done)
     for step in todo:
         if step.apply is not None:
             step.apply(connection)

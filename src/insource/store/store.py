@@ -42,6 +42,7 @@ from insource.store import (
     trials,
 )
 from insource.store.alerts import Alerts
+from insource.store.assessments import Assessments
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.declarations import Declarations
@@ -74,7 +75,7 @@ class Store(Queue):
 
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
-        self.declarations = Declarations(thread)
+        self.assessments, self.declarations = Assessments(thread), Declarations(thread)
         self._state = state
         self._thread = thread
         # a caller may leave while its call waits to be noted: then the end waits beside the beginning

@@ -43,6 +43,15 @@ REPORT = Table(
     Column("body", Text, nullable=False),
 )
 
+ASSESSMENT = Table(
+    "assessment",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 RELEASE = Table(
     "release",
     METADATA,

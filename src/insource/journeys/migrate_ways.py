@@ -1,0 +1,104 @@
+"""The ways that a verdict chooses among, in numbers: each demand with its interval, each beside the incumbent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from insource.journeys.migrate_bills import Bill
+from insource.journeys.migrate_facts import Facts
+from insource.journeys.migrate_log import KIND as LOG
+from insource.measure.figures import metrics
+from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
+from insource.nouns import Candidate, Report
+from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way
+from insource.route import permitted
+
+THOUSAND = 1000.0
+ERROR = "max_error"
+
+
+def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
+    """One way an entrant."""
+    found = {one.candidate: one for one in report.candidates}
+    for entrant in entrants:
+        name, finalist, bill = entrant.name, facts.finalists.get(entrant.name), costs.get(entrant.name)
+        yield Way(
+            name=name,
+            kind=_kind(entrant),
+            demands=tuple(_demands(found[name], entrant, facts)),
+            against=_against(report, name, facts.criteria),
+            promise=finalist.promise if finalist else True,
+            calls_per_s=entrant.held,
+            beats=tuple(_beaten(report, name, facts.criteria.metric)),
+            usd_month=bill.month if bill else None,
+            usd_per_1k=entrant.usd_per_1k,
+        )
+
+
+def listed(facts: Facts, costs: Mapping[str, Bill]) -> Iterator[Way]:
+    """One way for each API of which only the price is known."""
+    for name, price in facts.prices.listed.items():
+        yield Way(
+            name=name,
+            kind="api",
+            allowed=permitted(name, "", facts.task.sensitivity).allowed,
+            measured=False,
+            usd_month=costs[name].month,
+            usd_per_1k=price.call(facts.prices.use.tokens) * THOUSAND,
+        )
+
+
+def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
+    if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None):
+        return "own"
+    return "api" if entrant.kind in ("remote", LOG) else "untuned"
+
+
+def _demands(candidate: Candidate, entrant: Entrant, facts: Facts) -> Iterator[Demand]:
+    """The lines of the acceptance; of who has no threshold also that no more is wrong than is tolerated at all."""
+    for key, wanted in facts.criteria.acceptance.items():
+        yield _demand(candidate, key, wanted)
+    most = facts.criteria.max_error
+    if most is not None and not entrant.release:
+        right = candidate.score(next(metric.name for metric in metrics(facts.task) if metric.kind == "share"))
+        if right is None:
+            yield Demand(name=ERROR, demanded=most, at_most=True, state="unmeasured")
+            return
+        low, high = 1 - right.high, 1 - right.low
+        state: State = "met" if high <= most else "missed" if low > most else "undecided"
+        yield Demand(name=ERROR, demanded=most, at_most=True, state=state, value=1 - right.value, low=low, high=high,
+                     n=right.n)  # fmt: skip
+
+
+def _demand(candidate: Candidate, key: str, wanted: float) -> Demand:
+    at_most = key.rpartition(".")[2] in LOWER_IS_BETTER
+    if key in LATENCIES:
+        value: float = getattr(candidate.latency_ms, LATENCIES[key])
+        state: State = "met" if value <= wanted else "missed"
+        if not (n := int(candidate.details.get("timed", 0))):
+            return Demand(name=key, demanded=wanted, at_most=True, state="unmeasured")
+        return Demand(name=key, demanded=wanted, at_most=True, state=state, value=value, low=value, high=value, n=n)
+    field, _, metric = key.rpartition(".")
+    score = candidate.score(key) or candidate.score(metric, field or None)
+    if score is None:
+        return Demand(name=key, demanded=wanted, at_most=at_most, state="unmeasured")
+    above, below = score.low >= wanted, score.high <= wanted
+    met, missed = (below, above) if at_most else (above, below)
+    state = "met" if met else "missed" if missed else "undecided"
+    return Demand(name=key, demanded=wanted, at_most=at_most, state=state, value=score.value, low=score.low,
+                  high=score.high, n=score.n)  # fmt: skip
+
+
+def _against(report: Report, name: str, criteria: Criteria) -> Against | None:
+    if criteria.incumbent in ("", NOBODY, name):
+        return None
+    pair = between(report, name, criteria.incumbent, criteria.metric)
+    if pair is None:
+        return None
+    return Against(metric=pair.metric, difference=pair.difference, low=pair.low, high=pair.high, p=pair.p, n=pair.n)
+
+
+def _beaten(report: Report, name: str, metric: str) -> Iterator[str]:
+    for other in report.candidates:
+        pair = between(report, name, other.candidate, metric) if other.candidate != name else None
+        if pair is not None and pair.low > 0:
+            yield other.candidate

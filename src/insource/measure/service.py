@@ -1,0 +1,74 @@
+"""What one replica can do: calls one after another, and then as many as it takes at once. No queue is in either."""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+from insource.measure.load import Progress, Send
+from insource.nouns import Noun
+
+LEAST, MOST, PATIENCE_S = 20, 200, 10.0
+CROWD, CROWD_S, LONGEST_S = 64, 5.0, 30.0
+PAUSE_S = 0.01  # after a refusal
+
+
+class Served(Noun, frozen=True, kw_only=True):
+    """`n` calls one after another took `mean_ms` each, with `variation` as their squared coefficient of variation.
+
+    With `crowd` callers, each of whom sends the next call when the last is answered, `crowd_per_s` were answered.
+    """
+
+    mean_ms: float
+    variation: float
+    n: int
+    crowd: int
+    crowd_per_s: float
+
+
+async def served(send: Send, inputs: Sequence[str], progress: Progress) -> Served:
+    """Measures it: 20 calls at least and 10 seconds at most alone, then 5 to 30 seconds with 64 callers.
+
+    A call that failed counts in neither.
+    """
+    took: list[float] = []
+    began = perf_counter()
+    for number in range(MOST):
+        if number >= LEAST and perf_counter() - began > PATIENCE_S:
+            break
+        progress("one call after another", number, MOST)
+        start = perf_counter()
+        if not (await send(inputs[number % len(inputs)])).error:
+            took.append(perf_counter() - start)
+    mean = sum(took) / max(1, len(took))
+    spread = sum((one - mean) ** 2 for one in took) / max(1, len(took) - 1)
+    progress(f"{CROWD} callers at once", 0, 1)
+    rate = await _crowd(send, inputs)
+    progress(f"{CROWD} callers at once", 1, 1)
+    return Served(
+        mean_ms=mean * 1e3,
+        variation=spread / mean**2 if mean else 0.0,
+        n=len(took),
+        crowd=CROWD,
+        crowd_per_s=rate,
+    )
+
+
+async def _crowd(send: Send, inputs: Sequence[str]) -> float:
+    """Answers a second, up to the last of them."""
+    began = perf_counter()
+    ends: list[float] = []
+
+    async def caller(number: int) -> None:
+        while _goes_on(perf_counter() - began, len(ends)):
+            number += CROWD
+            if (await send(inputs[number % len(inputs)])).error:
+                await asyncio.sleep(PAUSE_S)
+            else:
+                ends.append(perf_counter())
+
+    await asyncio.gather(*[caller(number) for number in range(CROWD)])
+    return len(ends) / (ends[-1] - began) if ends else 0.0
+
+
+def _goes_on(seconds: float, answered: int) -> bool:
+    return seconds < CROWD_S or (seconds < LONGEST_S and answered < 2 * CROWD)
