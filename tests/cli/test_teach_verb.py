@@ -43,7 +43,7 @@ def as_json(*words, ends=0):
 def test_inputs_come_in_once_each_with_where_they_are_from(room):
     found = as_json("collect", "tickets", "pool.jsonl", "--unlabelled")
     assert (found["total"], found["labelled"]) == (30, 0)
-    assert found["rows"] == {"read": 32, "kept": 30, "rejected": 1, "duplicates": 1}
+    assert found["rows"] == {"read": 32, "kept": 30, "rejected": 1, "duplicates": 1, "removed": 0, "elsewhere": 0}
     assert (room / found["rejects"]).read_text().count("no user message") == 1
     again = as_json("collect", "tickets", "pool.jsonl", "--unlabelled")
     assert (again["pool"], again["rows"]["kept"], again["rows"]["duplicates"]) == (found["pool"], 0, 31)
@@ -111,7 +111,7 @@ def test_what_others_say_later_outdoes_a_teacher(room):
     assert sum(taught["joined"].values()) == 30
     (room / "people.csv").write_text("text,intent\n" + "".join(f"{text(n)},{right_label(n)}\n" for n in range(12)))
     found = as_json("collect", "tickets", "people.csv", "--split", "test")
-    assert found["rows"] == {"read": 12, "kept": 12, "rejected": 0, "duplicates": 0}
+    assert found["rows"] == {"read": 12, "kept": 12, "rejected": 0, "duplicates": 0, "removed": 0, "elsewhere": 0}
     assert found["splits"]["test"] == 12
     assert sum(found["splits"].values()) == 30
     assert "12 labels of teachers gave way to those of these files" in found["notes"]
