@@ -5,8 +5,10 @@ import base64
 import hashlib
 import json
 import random
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from bundle_parts import again, home, released, written
 from click.testing import CliRunner
@@ -191,6 +193,24 @@ async def test_who_can_write_the_store_cannot_pass_other_files(tmp_path: Path, k
         forged = msgspec.structs.replace(release, artefact=write_manifest(folder, changed))
         assert (await verify(forged, settings)).whole  # negative control: without a key nothing is seen
         assert not (await verify(forged, settings, public(keys[0]))).whole
+
+
+async def test_another_tasks_signed_release_does_not_stand_in(tmp_path: Path, keys: tuple[Path, Path]) -> None:
+    """Files, signature and row of the store are moved over to a task of the same answers by who can write all three."""
+    settings, release = artefact(tmp_path)
+    await sign_release(release, settings, keys[0])
+    settings = trust(settings, keys[0])
+    there = settings.root / "tasks" / "fraud.toml"
+    there.write_text((settings.root / "tasks" / "defects.toml").read_text().replace('"defects"', '"fraud"'))
+    moved = msgspec.structs.replace(release, task="fraud", folder="releases/fraud/1.0.0")
+    shutil.copytree(settings.state / release.folder, settings.state / moved.folder)
+    signature_file(settings.state, moved).parent.mkdir()
+    shutil.copy(signature_file(settings.state, release), signature_file(settings.state, moved))
+    assert seal_of(release, settings).by
+    async with await Store.open(settings) as store:
+        await store.add_release(moved)
+        with pytest.raises(Refused, match="signed as a release of defects"):
+            await open_path("fraud@1.0.0", settings, store)
 
 
 async def test_a_bundle_carries_it_to_where_a_key_is_asked_for(tmp_path: Path, keys: tuple[Path, Path]) -> None:

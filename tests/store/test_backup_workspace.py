@@ -14,7 +14,7 @@ from insource.errors import Invalid
 from insource.settings import load_settings
 from insource.store import Store
 from insource.store.backup import LOCK, unpack
-from insource.store.files import alone
+from insource.store.files import alone, write_whole
 from insource.store.workspace import workspace_files
 
 TASK = 'name = "tickets"\nkind = "classify"\n[outputs.intent]\nlabels = "labels/intent.txt"\n'
@@ -136,6 +136,16 @@ def test_a_file_that_is_a_folder_as_well_is_the_backups_fault(tmp_path: Path, ba
     with pytest.raises(Invalid, match="a file in it is a folder"):
         unpack(odd, tmp_path / "three" / ".insource")
     assert not list((tmp_path / "three").iterdir())
+
+
+def test_a_file_is_written_through_no_link_that_lies_in_its_way(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    for name in (".page.html.part", "page.html"):
+        (tmp_path / "page.html").unlink(missing_ok=True)
+        (tmp_path / name).symlink_to(tmp_path / "mine")
+        write_whole(tmp_path / "page.html", "page")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "page.html").read_text() == "page" and not (tmp_path / "page.html").is_symlink()
 
 
 def test_git_takes_in_neither_the_state_nor_a_copy_of_it(tmp_path: Path, backup: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from insource.cli.door import Door, run, verb
+from insource.cli.numbers import Number
 from insource.cli.words import bold, dim, short, table
 from insource.errors import Invalid
 from insource.journeys.migrate import migrate
@@ -32,7 +33,7 @@ Examples:
 @click.option("--yes", is_flag=True, help="Go through with the plan without asking.")
 @click.option("--rows", metavar="N", type=click.IntRange(20, 100_000), default=ROWS, show_default=True,
               help="Test rows that everyone is asked.")  # fmt: skip
-@click.option("--margin", metavar="M", type=click.FloatRange(0, 0.5), default=MARGIN, show_default=True,
+@click.option("--margin", metavar="M", type=Number(0, 0.5), default=MARGIN, show_default=True,
               help="How far behind the incumbent is still not inferior, as a share.")  # fmt: skip
 @click.option("--report", "page", metavar="FILE.html", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the report there too.")  # fmt: skip

@@ -12,6 +12,7 @@ from insource.cli.models_bench import bench
 from insource.cli.models_card import card, made_over_card, needed_card
 from insource.cli.models_list import listed_table, listing
 from insource.cli.models_probe import kept_probes, probe_lines, probed_here, refuse_broken
+from insource.cli.numbers import Number
 from insource.engines.catalogue import listed
 from insource.engines.models import (
     find,
@@ -70,8 +71,8 @@ Examples:
 @click.option("--concurrent", type=click.IntRange(1, 100_000), default=1, help="Texts in work at once (1).")
 @click.option("--answer", type=click.IntRange(0), default=100, help="Tokens written of each text (100).")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="bf16", help="Whose speed is shown (bf16).")
-@click.option("--rate", type=click.FloatRange(0.001, 1e6), help="Calls a second: how many replicas they need.")
-@click.option("--p95-ms", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True,
+@click.option("--rate", type=Number(0.001, 1e6), help="Calls a second: how many replicas they need.")
+@click.option("--p95-ms", type=Number(0, min_open=True), default=2000.0, show_default=True,
               help="Within which 95% of them are to be answered.")  # fmt: skip
 @click.option("--here", is_flag=True, help="This machine too, measured in two seconds.")
 def show(door: Door, model: str | None, tokens: int | None, form: str, **asked: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from insource.engines.artefact import read_manifest
 from insource.errors import Refused
 from insource.nouns import Noun, Release
 from insource.release.integrity import damage
@@ -34,9 +35,16 @@ async def sign_release(release: Release, settings: Settings, key: Path) -> Signe
 
 
 def seal_of(release: Release, settings: Settings, keys: Sequence[Path] = ()) -> Seal:
-    """Who signed the files of `release` as they lie there: of `keys`, or of those that the settings trust."""
+    """Who signed the files of `release` as they lie there: of `keys`, or of those that the settings trust.
+
+    What is signed says of which task it is, so that no other task's release stands in for this one's.
+    """
     trusted = [settings.root / file for file in settings.signing.trusted]
-    return sealed(settings.state / release.folder, signature_file(settings.state, release), keys or trusted)
+    folder = settings.state / release.folder
+    seal = sealed(folder, signature_file(settings.state, release), keys or trusted)
+    if seal.by and (signed := read_manifest(folder).task.name) != release.task:
+        return Seal(fault=f"it was signed as a release of {signed}")
+    return seal
 
 
 async def must_be_signed(release: Release, settings: Settings) -> None:

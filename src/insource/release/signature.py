@@ -17,7 +17,7 @@ from typing import Any
 
 from insource.errors import Conflict, EngineDown, Invalid, Missing
 from insource.nouns import Noun, Release
-from insource.store.files import disk, write_whole
+from insource.store.files import disk, placed, write_whole
 
 FOLDER, FORM = "signatures", ".sig"
 LEFT = ("trainer.jsonl",)
@@ -78,11 +78,10 @@ def sign(folder: Path, key: Path, out: Path) -> None:
         made = library.signing.Config().use_elliptic_key_signer(private_key=key)
     except (ValueError, TypeError, AttributeError) as error:
         raise Invalid(f"{key} is no private key that signs: {error}", hint="insource release key FILE") from error
-    part = out.with_name(out.name + ".part")
     with disk(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+    with placed(out) as part:
         made.set_hashing_config(_hashing(library, folder)).sign(folder, part)
-        part.replace(out)
 
 
 def sealed(folder: Path, signature: Path, keys: Sequence[Path]) -> Seal:

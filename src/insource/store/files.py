@@ -77,7 +77,9 @@ def write_whole(path: Path, text: str | bytes) -> None:
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            part.write_bytes(text.encode() if isinstance(text, str) else text)  # a CSV has its own line ends already
+            part.unlink(missing_ok=True)  # a kill left it, or it is a link that somebody laid to a file of ours
+            with part.open("xb") as file:
+                file.write(text.encode() if isinstance(text, str) else text)  # a CSV has its own line ends already
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
