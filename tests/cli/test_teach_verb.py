@@ -116,3 +116,19 @@ def test_what_others_say_later_outdoes_a_teacher(room):
     assert sum(found["splits"].values()) == 30
     assert "12 labels of teachers gave way to those of these files" in found["notes"]
     assert [one for one in found["findings"] if one["kind"] == "contradictions"] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[("teach", "tickets", "--teacher", "large", "--yes", option, value)
+          for option in ("--budget", "--sure", "--second-share") for value in ("nan", "inf", "-1")],
+        ("price", "tickets", "--calls-per-day", "nan"),
+        ("measure", "tickets", "--load", "--target-ms", "inf"),
+        ("keys", "create", "desk", "--usd-per-day", "nan"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_no_amount_is_wrong_input_and_nobody_is_asked(room, words):
+    assert said(*words, ends=2).stderr.splitlines()[-1].startswith("Error: Invalid value for '--")
+    assert as_json("teach", "tickets", "--show")["lessons"] == []

@@ -9,10 +9,11 @@ from governed import TASK, first, released
 from test_govern import insource, sql, without, workspace
 
 from insource.errors import Invalid, Refused
+from insource.journeys.edge import bundle, install
 from insource.journeys.govern import declare
 from insource.journeys.promote import promote, rollback
 from insource.journeys.trial import advance
-from insource.settings import load_task
+from insource.settings import load_settings, load_task
 from insource.store import Store
 
 
@@ -108,3 +109,23 @@ async def test_check_tells_what_is_overdue_and_ends_with_0_when_nothing_is(setti
         "holdout": "2024-01-08", "retraining": "2024-04-02", "quarterly_review": "2024-04-02"
     }  # fmt: skip
     assert "overdue: rolling holdout (2024-01-08)" in done.stderr
+
+
+async def test_no_bundle_goes_around_it_neither_out_nor_in(settings, tmp_path):
+    task = settings.root / "tasks" / "defects.toml"
+    async with await Store.open(settings) as store:
+        before = await store.release("defects", "1.0.0")
+        await bundle(load_task(settings, "defects"), before, settings, store, tmp_path / "free.bundle")
+        require(settings, "limitations")
+        with pytest.raises(Refused, match="lacks evidence"):
+            await bundle(load_task(settings, "defects"), before, settings, store, tmp_path / "x.bundle")
+    assert not (tmp_path / "x.bundle").exists()
+    kiosk = tmp_path / "kiosk"
+    (kiosk / "tasks").mkdir(parents=True)
+    (kiosk / "insource.toml").write_text("")
+    (kiosk / "tasks" / "defects.toml").write_text(task.read_text())
+    with pytest.raises(Refused, match="lacks evidence"):
+        await install(tmp_path / "free.bundle", kiosk)
+    assert "required" in (kiosk / "tasks" / "defects.toml").read_text()
+    async with await Store.open(load_settings(kiosk, {})) as store:
+        assert await store.live("defects") is None

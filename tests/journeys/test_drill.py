@@ -14,14 +14,16 @@ from bundle_parts import home, released
 from release_parts import keep_rows, rows
 
 from insource.cli.main import main
-from insource.errors import Missing
+from insource.errors import Conflict, Missing
 from insource.journeys.backups import keep_backups
 from insource.journeys.drill import FILE, Drilled, drill
 from insource.journeys.promote import promote
 from insource.journeys.train import train
 from insource.nouns import Check, Gate, from_json
-from insource.settings import load_task
+from insource.release.signature import make_key
+from insource.settings import load_settings, load_task
 from insource.store import Store
+from insource.store.files import alone
 
 PASSED = Check(name="n", demanded="d", found="f", passed=True)
 
@@ -84,6 +86,61 @@ def test_a_backup_without_a_release_is_not_whole(tmp_path):
     found = json.loads(said.stdout)
     assert found["whole"] is False
     assert any(".safetensors is missing" in fault for fault in found["faults"])
+
+
+def less(source: Path, out: Path, name: str) -> Path:
+    """The backup without one of its files."""
+    with tarfile.open(source) as old, tarfile.open(out, "w") as new:
+        for member in old.getmembers():
+            if member.name != name:
+                new.addfile(member, old.extractfile(member) if member.isreg() else None)
+    return out
+
+
+async def test_a_live_release_whose_task_is_not_in_the_backup_is_a_fault(tmp_path):
+    settings = home(tmp_path / "home")
+    await backed_up(settings, tmp_path / "b.tar")
+    file = less(tmp_path / "b.tar", tmp_path / "less.tar", "workspace/tasks/defects.toml")
+    async with await Store.open(settings) as store:
+        found = await drill(settings, store, file=file, rows=5)
+    assert not found.whole and found.answers == 0
+    assert any("no tasks/defects.toml" in fault for fault in found.faults)
+
+
+async def test_a_release_that_only_the_backup_has_is_a_fault_and_so_is_a_backup_of_nothing(tmp_path):
+    settings, other = home(tmp_path / "home"), home(tmp_path / "other")
+    await backed_up(settings, tmp_path / "b.tar")
+    async with await Store.open(other) as store:
+        found = await drill(other, store, file=tmp_path / "b.tar", rows=5)
+        assert not found.whole and "no such release here" in found.faults[0]
+        await store.backup(tmp_path / "empty.tar")
+        assert not (await drill(other, store, file=tmp_path / "empty.tar")).whole
+
+
+async def test_whom_we_trust_is_said_here_and_not_in_the_backup(tmp_path):
+    settings = home(tmp_path / "home")
+    await backed_up(settings, tmp_path / "b.tar")
+    make_key(tmp_path / "key")
+    (settings.root / "insource.toml").write_text(f'[signing]\ntrusted = ["{tmp_path}/key.pub"]\n')
+    settings = load_settings(settings.root, {"INSOURCE_CACHE": str(settings.cache)})
+    async with await Store.open(settings) as store:
+        found = await drill(settings, store, file=tmp_path / "b.tar", rows=5)
+    assert not found.whole
+    assert "it is not signed" in found.faults[0]
+
+
+async def test_what_a_killed_drill_left_goes_and_two_at_once_are_one(tmp_path):
+    settings = home(tmp_path / "home")
+    await backed_up(settings, tmp_path / "b.tar")
+    left = settings.state / "drill-left"
+    left.mkdir()
+    (left / "insource.db").write_text("texts")
+    async with await Store.open(settings) as store:
+        with alone(settings.state / "locks" / "drill", "another"), pytest.raises(Conflict):
+            await drill(settings, store, file=tmp_path / "b.tar", rows=1)
+        assert left.exists()
+        await drill(settings, store, file=tmp_path / "b.tar", rows=1)
+    assert not list(settings.state.glob("drill-*"))
 
 
 def test_the_command_line_says_what_was_compared(tmp_path):

@@ -58,6 +58,23 @@ async def test_the_bill_never_exceeds_the_budget_whatever_fails(tmp_path, budget
             assert (len(server.answered) >= 20) == (budget > 0.05)
 
 
+class Liar(PaidServer):
+    """Counts more tokens than there are bytes."""
+
+    def _usage(self, asked, said):
+        return 10**9, 10**9
+
+
+async def test_who_counts_more_than_a_call_can_have_is_asked_no_further(tmp_path):
+    async with Liar(label_of) as server:
+        settings = place(tmp_path, PAID.format(name="large", url=server.base_url, more=""))
+        async with await Store.open(settings) as store:
+            await fill(settings, store, 40)
+            taught = await lesson(settings, store, budget=1e6, at_once=2)
+            assert taught.stopped.startswith("large counts $10,000.0000 for a call that can cost $0.0")
+            assert server.calls <= 2
+
+
 async def test_without_what_is_reserved_the_bill_would_exceed_it(tmp_path, monkeypatch):
     """The negative control of the test above: calls under way are not held."""
     monkeypatch.setattr(asking.Purse, "take", lambda self, call, most, beside=0.0: self.spent < 0.05)

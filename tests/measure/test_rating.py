@@ -195,6 +195,24 @@ def test_what_is_no_filled_sheet_is_refused_with_its_place(tmp_path, text, fault
         read_back(path)
 
 
+def test_a_long_document_comes_back_in_its_sheet(tmp_path):
+    """Longer than the 131,072 letters that Python's parser takes unless it is told."""
+    key, lines = sheet(runs={"big": rows("word " * 60_000, 1), "small": rows("short", 1)})
+    file = tmp_path / "a.csv"
+    file.write_text(as_csv(key, lines).replace(",,\r\n", ",4,ann\r\n"), newline="")
+    _, (one,) = read_back(file)
+    assert one.said == dict.fromkeys(key.items, "4")
+    assert csv.field_size_limit() == 131_072
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;x\x07", "a\u202eb", "n" * 101])
+def test_a_rater_whose_name_steers_a_terminal_is_none(tmp_path, name):
+    key, lines = sheet()
+    with pytest.raises(Invalid, match="no name of a person") as told:
+        read_back(filled(tmp_path / "a.csv", key, lines, lambda line: "4", rater=name))
+    assert str(told.value).isprintable()
+
+
 def test_the_page_of_a_sheet_stands_alone_and_no_text_of_it_is_run():
     hostile = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
     runs = {"big": [answered(0, {"text": hostile}, {"text": hostile}, text=hostile)]}

@@ -196,6 +196,17 @@ def test_every_changed_byte_of_a_member_is_seen(made, tmp_path):
             check(tmp_path / "bad")
 
 
+def test_every_changed_byte_before_a_member_is_seen(made, tmp_path):
+    """Our reader goes by the list at the file's end; another goes by what stands before each member."""
+    data = made.read_bytes()
+    with zipfile.ZipFile(made) as opened:
+        places = [(info.header_offset, 50 + len(info.filename)) for info in opened.infolist()]
+    for at in [place + byte for place, size in places for byte in range(size)]:
+        (tmp_path / "bad").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises((Refused, Invalid)):
+            check(tmp_path / "bad")
+
+
 def test_the_whole_file_is_known_by_its_digest(made, tmp_path):
     assert check(made, digest(made.read_bytes()).upper())
     with pytest.raises(Refused, match="has SHA-256"):

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from bundle_parts import home, released, written
+from bundle_parts import again, home, released, written
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from release_parts import stub
 
 from insource.cli.main import main
-from insource.engines.artefact import write_manifest
+from insource.engines.artefact import file_digest, write_manifest
 from insource.errors import Conflict, Invalid, Missing, Refused
+from insource.journeys import edge
 from insource.journeys.answer import discard
 from insource.journeys.edge import install
 from insource.journeys.promote import promote, rollback, verify
@@ -212,6 +213,71 @@ async def test_a_bundle_carries_it_to_where_a_key_is_asked_for(tmp_path: Path, k
     await install(tmp_path / "signed.bundle", kiosk)
     async with await Store.open(there) as store:
         await close_path(await open_path("defects", there, store))
+
+
+def lax(change) -> object:
+    """A change of a bundle's head that leaves every signed file alone."""
+
+    def changed(name: str, data: bytes) -> bytes:
+        if name != "bundle.json":
+            return data
+        head = json.loads(data)
+        change(head["task"])
+        return json.dumps(head).encode()
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda task: task["risk"].update(threshold=0.0), "asks for a confidence of 0,"),
+        (lambda task: task["risk"].update(max_error=None), "asks for a confidence of 0,"),
+        (lambda task: task["risk"].update(otherwise=["cloud"]), "other engines"),
+        (lambda task: task.update(routes=[{"when": {}, "engines": ["cloud"]}]), "other engines"),
+        (lambda task: task.update(sensitivity="any"), "other places"),
+    ],
+    ids=["threshold", "limit", "else", "route", "sensitivity"],
+)
+async def test_a_signed_release_under_a_laxer_policy_is_refused_but_for_a_known_file(
+    tmp_path: Path, keys: tuple[Path, Path], change: object, said: str
+) -> None:
+    settings = home(tmp_path / "home")
+    async with await Store.open(settings) as store:
+        release = await released(settings, store)
+        await sign_release(release, settings, keys[0])
+        await written(settings, store, release, tmp_path / "signed.bundle")
+    again(tmp_path / "signed.bundle", tmp_path / "lax.bundle", change=lax(change))
+    with pytest.raises(Refused, match=said):
+        await install(tmp_path / "lax.bundle", tmp_path / "kiosk", key=public(keys[0]))
+    assert not (tmp_path / "kiosk").exists()
+    again(tmp_path / "signed.bundle", tmp_path / "same.bundle", change=lax(lambda task: None))
+    await install(tmp_path / "same.bundle", tmp_path / "kiosk", key=public(keys[0]))
+    known = file_digest(tmp_path / "lax.bundle")
+    await install(tmp_path / "lax.bundle", tmp_path / "other", key=public(keys[0]), sha256=known)
+
+
+async def test_killed_before_its_settings_are_written_a_workspace_trusts_nobody_yet(
+    tmp_path: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings name the key from their first byte on: at no moment do they ask for no signature."""
+    settings = home(tmp_path / "home")
+    async with await Store.open(settings) as store:
+        release = await released(settings, store)
+        await sign_release(release, settings, keys[0])
+        await written(settings, store, release, tmp_path / "signed.bundle")
+    kiosk, seen = tmp_path / "kiosk", []
+
+    def killed(root: Path) -> Settings:
+        seen.append((root / "insource.toml").read_text())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edge, "load_settings", killed)
+    with pytest.raises(KeyboardInterrupt):
+        await install(tmp_path / "signed.bundle", kiosk, key=public(keys[0]))
+    assert 'trusted = ["keys/ours.pub"]' in seen[0]
+    monkeypatch.undo()
+    assert load_settings(kiosk, {}).signing.trusted == ("keys/ours.pub",)
 
 
 def test_the_command_line_signs_and_verifies(tmp_path: Path) -> None:

@@ -55,3 +55,17 @@ def test_a_call_costs_few_pages(tmp_path):
                 assert "record_by_task" in str(db.execute(plan).fetchall())
 
     asyncio.run(story())
+
+
+def test_a_step_that_came_later_with_a_lower_number_is_taken_as_well(tmp_path):
+    asyncio.run(opened(tmp_path))
+    with contextlib.closing(sqlite.connect(tmp_path / ".insource" / "insource.db")) as old, old:
+        old.execute("DROP TABLE assessment")
+        old.execute("DELETE FROM migration WHERE number = 12")
+        assert old.execute("SELECT max(number) FROM migration").fetchone()[0] > 12
+    assert asyncio.run(opened(tmp_path)) == []
+
+
+async def opened(root):
+    async with await Store.open(settings(root)) as store:
+        return await store.assessments.of_task("t")

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from insource.cli.door import Door, InOrder, verb
+from insource.cli.numbers import Number
 from insource.cli.stored import with_store
 from insource.cli.words import dim, table
 from insource.errors import Invalid
@@ -59,8 +60,8 @@ def command() -> None:
 @click.option("--requests-per-minute", type=click.IntRange(1), help="In any 60 seconds.")
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="In and out, in any 60 seconds.")
 @click.option("--concurrent", type=click.IntRange(1), help="Calls at once.")
-@click.option("--usd-per-day", type=click.FloatRange(0, min_open=True), help="By the prices of insource.toml.")
-@click.option("--usd-per-month", type=click.FloatRange(0, min_open=True), help="Days and months are those of UTC.")
+@click.option("--usd-per-day", type=Number(0, min_open=True), help="By the prices of insource.toml.")
+@click.option("--usd-per-month", type=Number(0, min_open=True), help="Days and months are those of UTC.")
 def create(door: Door, name: str, lasts: timedelta | None, **given: Any) -> None:
     """Make a key for NAME and show it once."""
     limits = _checked({limit: given.pop(limit) for limit in LIMIT_WORDS})

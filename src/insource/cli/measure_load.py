@@ -7,6 +7,7 @@ import click
 
 from insource.cli.door import Door
 from insource.cli.measure_size import sized_words
+from insource.cli.numbers import Number
 from insource.cli.words import bold, dim, table
 from insource.errors import Invalid
 from insource.journeys.load import Wanted, load
@@ -23,13 +24,13 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a load."""
     for option in reversed((
         click.option("--load", is_flag=True, help="Measure speed under load instead: calls come as they please."),
-        click.option("--rate", metavar="R", type=click.FloatRange(0.01, 100_000), help="Calls a second (default: 10)."),
+        click.option("--rate", metavar="R", type=Number(0.01, 100_000), help="Calls a second (default: 10)."),
         click.option("--until-saturated", is_flag=True, default=None, help="Raise the rate until too few are in time."),
-        click.option("--size-for", metavar="R", type=click.FloatRange(0.01, 1e6),
+        click.option("--size-for", metavar="R", type=Number(0.01, 1e6),
                      help="How many replicas R calls a second need: measures one, then checks what it bears."),
-        click.option("--seconds", metavar="S", type=click.FloatRange(1, 86_400),
+        click.option("--seconds", metavar="S", type=Number(1, 86_400),
                      help="How long to hold a rate (default: 20)."),
-        click.option("--target-ms", metavar="MS", type=click.FloatRange(0, min_open=True),
+        click.option("--target-ms", metavar="MS", type=Number(0, min_open=True),
                      help="What is in time (default: p95_ms of the task's levels or acceptance, else 200)."),
         click.option("--url", metavar="URL", help="The gateway to load, over HTTP, streamed; its key: $INSOURCE_KEY."),
         click.option("--seed", metavar="N", type=click.IntRange(0), help="Draws other arrivals (default: 0)."),

@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from insource.cli.door import Door, verb
+from insource.cli.numbers import Number
 from insource.cli.stored import with_store
-from insource.cli.words import bold, dim, table
+from insource.cli.words import bold, dim, mark, table
 from insource.errors import Invalid
+from insource.journeys.business import business, write_case
 from insource.journeys.known import CALLS_A_DAY, SPEED
 from insource.journeys.price import Asked, price, write_page
+from insource.nouns.business import Business
 from insource.price.compare import Priced, Turn, number, rate, usd
 from insource.price.known import Known
 from insource.price.page import cash_words, value
@@ -29,6 +33,7 @@ Examples:
   insource price tickets
   insource price tickets --calls-per-day 50000 --api gpt-4o --machine aws-g6.xlarge
   insource price tickets --report price.html
+  insource price tickets --case case/
   insource price tickets --json
 """
 
@@ -38,7 +43,7 @@ Examples:
 @click.option(
     "--calls-per-day",
     metavar="N",
-    type=click.FloatRange(0, 1e9, min_open=True),
+    type=Number(0, 1e9, min_open=True),
     help="How many calls come on a day (default: as the records show).",
 )
 @click.option("--api", "apis", metavar="NAME", multiple=True, help="Show this API as well; may be given again.")
@@ -56,14 +61,14 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write it as one HTML page.",
 )
-def command(
-    door: Door,
-    task: str,
-    calls_per_day: float | None,
-    apis: tuple[str, ...],
-    machines: tuple[str, ...],
-    page: Path | None,
-) -> None:
+@click.option(
+    "--case",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the business case there: case.html, case.md, and case.xlsx with live formulas.",
+)
+def command(door: Door, task: str, page: Path | None, folder: Path | None, **asked: Any) -> None:
     """Say what TASK costs a month, each way it could be answered, and from how many calls a day which is cheaper.
 
     Tokens, shares and speed come from records, reports and load tests where there are any; every figure says whether
@@ -71,15 +76,30 @@ def command(
     """  # fmt: skip
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise Invalid(f"the report is an HTML page, {page} does not end in .html", hint="--report price.html")
+    if page is not None and folder is not None:
+        raise Invalid("--report is the page of prices, --case the business case", hint="ask for one after the other")
+    wanted, today = Asked(**asked), f"{datetime.now(UTC):%Y-%m-%d}"
 
-    async def work(settings: Settings, store: Store) -> Priced:
-        asked = Asked(calls_per_day=calls_per_day, apis=apis, machines=machines)
-        return await price(load_task(settings, task), settings, store, asked, f"{datetime.now(UTC):%Y-%m-%d}")
+    async def priced(settings: Settings, store: Store) -> Priced:
+        return await price(load_task(settings, task), settings, store, wanted, today)
 
-    found = with_store(door, work)
+    async def cased(settings: Settings, store: Store) -> Business:
+        return await business(load_task(settings, task), settings, store, wanted, today)
+
+    if folder is not None:
+        case = with_store(door, cased)
+        door.show(case, _case_words(case, write_case(case, folder.expanduser())))
+        return
+    found = with_store(door, priced)
     if page is not None:
         write_page(found, page.expanduser())
     door.show(found, _words(found, page))
+
+
+def _case_words(found: Business, files: tuple[Path, ...]) -> str:
+    lines = [bold(found.first), *found.lines, *(mark(False, words) for words in found.warnings), ""]
+    lines += [f"{number}. {section.title}\n   {section.finding}" for number, section in enumerate(found.sections, 1)]
+    return "\n".join([*lines, "", f"The pilot: {found.pilot.finding}", "", *(str(path) for path in files)])
 
 
 def _words(found: Priced, page: Path | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import click
 
 from insource.cli.door import Door, run, verb
+from insource.cli.numbers import Number
 from insource.cli.teach_words import history_words, plan_words, taught_words
 from insource.errors import Invalid
 from insource.journeys.asking import BROKE
@@ -24,13 +25,13 @@ Examples:
   insource teach tickets --show
   insource teach tickets --withdraw large
 """
-SHARE = click.FloatRange(0.0, 1.0)
+SHARE = Number(0.0, 1.0)
 
 
 @verb("teach", epilog=EXAMPLE)
 @click.argument("task")
 @click.option("--teacher", default="", metavar="ENGINE", help="An engine of insource.toml.")
-@click.option("--budget", type=click.FloatRange(min=0.0), metavar="USD", help="For all teaching of the task, ever.")
+@click.option("--budget", type=Number(min=0.0), metavar="USD", help="For all teaching of the task, ever.")
 @click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Ask for so many at most, drawn by chance.")
 @click.option("--second", default="", metavar="ENGINE", help="Another engine, for a second opinion on a sample.")
 @click.option("--second-share", "share", type=SHARE, default=0.1, show_default=True, help="How large a sample.")

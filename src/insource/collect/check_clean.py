@@ -6,7 +6,7 @@ from insource.collect.check_rows import said
 from insource.collect.clean import KINDS, Removal
 from insource.collect.findings import EXAMPLES, Finding, cut, rows_of
 from insource.collect.prompts import Prompt
-from insource.nouns import JsonObject, Task
+from insource.nouns import Example, JsonObject, Task
 
 NAMED = ("label-errors", "contradictions", "leaks")  # their reason names the target, or it does not matter
 LOOK = {
@@ -46,6 +46,24 @@ def _shown(task: Task, one: Removal) -> JsonObject:
         "why": cut(one.why),
         "against it": one.other,
     }
+
+
+def own_word(rows: Sequence[Example]) -> list[Finding]:
+    """A test whose labels are a model's: what it measures is agreement with that model."""
+    test = [row for row in rows if row.split == "test"]
+    said = sum(row.origin == "teacher" for row in test)
+    if not said:
+        return []
+    return [
+        Finding(
+            kind="own-word",
+            severity="care" if 2 * said > len(test) else "note",
+            count=said,
+            message=f"{rows_of(said)} of {len(test):,} in the test are labelled by a model: on them a score is "
+            "agreement with it, not truth.",
+            do="Label some hundred by hand and collect them with --split test; they go before the model's word.",
+        )
+    ]
 
 
 def elsewhere(others: Sequence[Prompt]) -> list[Finding]:

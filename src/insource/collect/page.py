@@ -30,6 +30,7 @@ TITLES = {
     "wordless": "Inputs without a word",
     "not-checked": "Not checked",
     "prompts": "Calls of other tasks",
+    "own-word": "A test in the model's own words",
     "personal": "Personal data replaced",
     "removed-other-task": "Taken out: reads like another task",
     "removed-drift": "Taken out: an older form of the target",

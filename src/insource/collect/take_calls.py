@@ -4,7 +4,7 @@ What the model answered is kept beside the rows, with what it took and cost, so 
 the same questions (`journeys/incumbent.py`).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def take_calls(
     forms = {path.name: form for path, form in files}
     rows: dict[str, list[Example]] = defaultdict(list)
     strays, facts = [], []
-    set_aside: dict[str, int] = defaultdict(int)
+    aside: dict[str, Counter[str]] = defaultdict(Counter)
     for count, call in enumerate(calls):
         if count % STRIDE == 0:
             progress("reading calls", count, len(calls))
@@ -76,7 +76,7 @@ def take_calls(
         facts += [made.fact] if made.fact else []
         strays += [made.stray] if made.stray else []
         if made.fault:
-            set_aside[call.file] += 1
+            aside[call.file][made.fault.partition(":")[0]] += 1
             rejects.add(call.file, Raw(call.line, {}, made.fault, made.shown), made.fault)
     progress("reading calls", len(calls), len(calls))
     read = {path.name: sum(call.file == path.name for call in calls) for path, _ in files}
@@ -85,10 +85,11 @@ def take_calls(
             file=path.name,
             sha256=fingerprint(path)[0],
             read=read[path.name],
-            rejected=set_aside[path.name],
+            rejected=aside[path.name].total(),
             columns={"form": form},
             split=split,
             rows=tuple(rows[path.name]),
+            reasons=dict(sorted(aside[path.name].items())),
         )
         for path, form in files
     )

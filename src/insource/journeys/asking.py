@@ -112,6 +112,7 @@ class Asking:
             self._count(error)
             await self.store.lessons.note([lesson], pending)
             await self._settle(lesson)
+            self._distrust(lesson)
             if error is None or not error.retryable or tries == TRIES or self.stopped:
                 return lesson
             self.lessons.append(lesson)
@@ -177,6 +178,12 @@ class Asking:
         async with self._settled:
             self.purse.settle(lesson.id, lesson.usd)
             self._settled.notify_all()
+
+    def _distrust(self, lesson: Lesson) -> None:
+        """Who counts more tokens than a call can have breaks what the budget stands on: nobody asks it again."""
+        if lesson.usd > lesson.most * (1 + 1e-9):
+            over = f"{self.teacher.name} counts ${lesson.usd:,.4f} for a call that can cost ${lesson.most:,.4f} at most"
+            self.stopped = self.stopped or over
 
     def _count(self, error: InsourceError | None) -> None:
         """After a failure nobody asks before the time that the engine names, or that grows; after many nobody asks."""

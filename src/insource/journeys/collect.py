@@ -202,7 +202,7 @@ def _rejected(got: Gathered, rejects: Rejects) -> str | None:
 
 def _findings(got: Gathered, kept: _Rows, news: News, progress: Progress) -> tuple[Finding, ...]:
     found = check(got.task, kept.rows, news, progress=progress)
-    more = check_clean.elsewhere(got.others)
+    more = check_clean.elsewhere(got.others) + check_clean.own_word(kept.rows)
     if got.care:
         more += check_clean.removed(got.task, kept.book.removals)
         more += check_clean.replaced(got.care.private.kinds)

@@ -4,9 +4,11 @@ unpack → audit chain → files and signatures of every release → the live re
 """
 
 import asyncio
+import contextlib
+import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,14 +24,16 @@ from insource.journeys.measure import answering
 from insource.journeys.promote import verify
 from insource.journeys.serve import as_served
 from insource.nouns import Example, Noun, Release, ask, canonical, to_json
+from insource.nouns.signing import Signing
 from insource.settings import CONFIG, STATE, Settings, load_settings, load_task, task_names
 from insource.stats import zero_failures_upper
 from insource.store import Store
 from insource.store.backup import unpack
-from insource.store.files import write_whole
+from insource.store.files import alone, write_whole
 
 FILE = "drill.json"
 ROWS = 100
+PREFIX = "drill-"
 
 
 class Drilled(Noun, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class Drilled(Noun, frozen=True, kw_only=True):
     @property
     def whole(self) -> bool:
         """Whether nothing was amiss and something was compared."""
-        return not self.faults and not self.differ
+        return not self.faults and not self.differ and bool(self.records or self.releases)
 
 
 async def drill(
@@ -64,27 +68,32 @@ async def drill(
     """Restores `file`, or the newest backup that was proved, into a folder that goes again, and compares.
 
     Up to `rows` test rows of each task are asked. The outcome is kept in the state, as evidence. Raises `Missing`
-    without a backup, `Invalid` for a file that is none, `StoreError` where the disk has no room for it.
+    without a backup, `Invalid` for a file that is none, `Conflict` while another drill runs, `StoreError` where the
+    disk has no room for it.
     """
     chosen = file or _newest(settings)
     began, at = time.monotonic(), datetime.now(UTC)
     if not chosen.is_file():
         raise Missing(f"there is no backup {chosen}")
-    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
-        root = Path(folder) / "workspace"
+    with _aside(settings) as folder:
+        root = folder / "workspace"
         await asyncio.to_thread(unpack, chosen, root / STATE)
         if not (root / CONFIG).is_file():
-            raise Invalid(f"{chosen} holds no {CONFIG}: an older version made it", hint="insource store backup FILE")
-        there = msgspec.structs.replace(load_settings(root), cache=settings.cache)
+            raise Invalid(f"{chosen} holds no {CONFIG}: an older version made it")
+        there = _judged_by(settings, load_settings(root))
         async with await Store.open(there) as restored:
-            chain = await audit.verify(there, restored, file=Path(folder) / "none")
-            found = [release for name in task_names(there) for release in await restored.releases(name)]
+            chain = await audit.verify(there, restored, file=folder / "none")
+            names = sorted({*task_names(settings), *task_names(there)})
+            found = [release for name in names for release in await restored.releases(name)]
             checked = [await verify(release, there) for release in found]
             sound = {one.release for one in checked if one.whole}
             live = [release for release in found if release.stage == "live" and release.name in sound]
-            pairs = [await _asked(release, (settings, store), (there, restored), rows, progress) for release in live]
+            lost = [fault for one in live for fault in await _lost(one, store, there)]
+            asked = [one for one in live if not any(fault.startswith(one.name) for fault in lost)]
+            pairs = [await _asked(release, (settings, store), (there, restored), rows, progress) for release in asked]
     faults = [f"audit: {fault.what}" for fault in chain.faults]
     faults += [f"{one.release}: {fault}" for one in checked for fault in one.faults]
+    faults += lost
     answers, differ = sum(n for n, _ in pairs), [row for _, rows in pairs for row in rows]
     made = Drilled(
         file=str(chosen),
@@ -101,6 +110,31 @@ async def drill(
     )
     write_whole(settings.state / FILE, to_json(made))
     return made
+
+
+@contextlib.contextmanager
+def _aside(settings: Settings) -> Iterator[Path]:
+    """A folder within the state that goes again; one that a killed drill left, with its texts, goes first."""
+    with alone(settings.state / "locks" / "drill", "insource store drill"):
+        for old in settings.state.glob(f"{PREFIX}*"):
+            shutil.rmtree(old, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=settings.state, prefix=PREFIX) as folder:
+            yield Path(folder)
+
+
+def _judged_by(settings: Settings, there: Settings) -> Settings:
+    """The restored settings, with this machine's models and our keys: a backup does not say whom we trust."""
+    ours = Signing(trusted=tuple(str(settings.root / file) for file in settings.signing.trusted))
+    return msgspec.structs.replace(there, cache=settings.cache, signing=ours)
+
+
+async def _lost(release: Release, store: Store, there: Settings) -> list[str]:
+    """Why a live release of the backup cannot be compared, in words."""
+    if release.task not in task_names(there):
+        return [f"{release.name}: the backup holds no tasks/{release.task}.toml, without which it does not answer"]
+    if release.name not in {one.name for one in await store.releases(release.task)}:
+        return [f"{release.name}: there is no such release here to compare its answers with"]
+    return []
 
 
 def _newest(settings: Settings) -> Path:

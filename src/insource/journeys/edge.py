@@ -1,6 +1,7 @@
 """A release goes where there is no network: out as one file, in as a workspace that answers as any other does."""
 
 import asyncio
+import json
 import shutil
 import tempfile
 import uuid
@@ -12,7 +13,9 @@ from msgspec import UNSET, UnsetType
 import insource
 from insource.engines.artefact import read_manifest
 from insource.errors import Conflict, Refused
+from insource.journeys.govern import check_evidence
 from insource.journeys.init import init
+from insource.journeys.laxer import laxer
 from insource.journeys.promote import promote
 from insource.journeys.serve import as_served
 from insource.journeys.terms import beyond
@@ -55,9 +58,10 @@ class Installed(Noun, frozen=True, kw_only=True):
 async def bundle(task: Task, release: Release, settings: Settings, store: Store, out: Path) -> Bundled:
     """Writes `release` with its artefact, policy and gate to the new file `out`.
 
-    Raises `Conflict` when it has not passed the gate or `out` exists, `Refused` when the gate said no or the files were
-    changed, `StoreError` when the disk is full.
+    Raises `Conflict` when it has not passed the gate or `out` exists, `Refused` when the gate said no, the files were
+    changed or evidence that `[govern]` requires is missing, `StoreError` when the disk is full.
     """
+    await check_evidence(release, "live", settings, store)  # it is live where it goes
     gates = await store.gates(release.name)
     evidence(release, gates)
     folder = settings.state / release.folder
@@ -104,7 +108,8 @@ async def bundle(task: Task, release: Release, settings: Settings, store: Store,
 async def install(file: Path, root: Path, *, sha256: str = "", key: Path | None = None) -> Installed:
     """Makes the release in `file` the live one of the workspace `root`, which is made when there is none.
 
-    With `key`, the release must be signed with its private half, and a workspace made now asks the same of every later
+    With `key`, the release must be signed with its private half and answer under no laxer policy than it was signed
+    with, unless `sha256` says that this very file is meant; and a workspace made now asks the same of every later
     one: `[signing]` of its insource.toml.
 
     The whole file is checked before anything is written. Stopped anywhere, the same call goes on; a second time it
@@ -115,11 +120,9 @@ async def install(file: Path, root: Path, *, sha256: str = "", key: Path | None 
     texts = await asyncio.to_thread(task_files, found.task, found.risk)
     keys = [key] if key else [root / trusted for trusted in _trusted(root)]
     if keys:
-        await asyncio.to_thread(_signed_by, keys, file, found)
+        await asyncio.to_thread(_signed_by, keys, file, found, whole=bool(sha256))
     if not (root / CONFIG).exists():
-        init(root)
-        if key is not None:
-            await asyncio.to_thread(_trust, root, key)
+        init(root, more=await asyncio.to_thread(_trust, root, key) if key else "")
     settings = load_settings(root)
     with alone(settings.state / "locks" / "bundle", "insource init --bundle"):
         async with await Store.open(settings) as store:
@@ -131,6 +134,8 @@ async def _install(found: Bundle, file: Path, texts: dict[str, str], settings: S
     if await store.dataset(task) is not None:
         raise Conflict(f"{settings.root} has rows of {task}: its releases are made here", hint="insource init DIR")
     release = await _registered(found, file, settings, store)
+    if (settings.root / "tasks" / f"{task}.toml").is_file():  # what it requires here is asked before it is written anew
+        await check_evidence(release, "live", settings, store)
     kept = [_write(settings.root / place, text) for place, text in texts.items()]
     live = await store.live(task)
     if live is None or live.name != release.name:
@@ -187,25 +192,36 @@ def _trusted(root: Path) -> tuple[str, ...]:
     return load_settings(root).signing.trusted if (root / CONFIG).exists() else ()
 
 
-def _signed_by(keys: list[Path], file: Path, found: Bundle) -> None:
-    """Raises `Refused` unless the release in the bundle is signed with the private half of one of `keys`."""
+def _signed_by(keys: list[Path], file: Path, found: Bundle, *, whole: bool) -> None:
+    """Raises `Refused` unless the release in the bundle is signed with the private half of one of `keys`.
+
+    The bundle's policy is not what was signed: where the `whole` file is not known by its digest, it may not be laxer.
+    """
     with tempfile.TemporaryDirectory() as folder:
         artefact, signature = Path(folder) / found.release.version, Path(folder) / "signature"
         unpack(file, found, artefact)
         if isinstance(found.signature, str):
             signature.write_text(found.signature, "utf-8")
         seal = sealed(artefact, signature, keys)
+        lax = [] if whole else laxer(found, read_manifest(artefact))
     if not seal.by:
         names = " or ".join(key.name for key in keys)
         raise Refused(f"{found.release.name} is not signed with {names}: {seal.fault}", hint="use it for nothing")
+    if lax:
+        raise Refused(
+            f"{file} answers otherwise than {found.release.name} as it was signed: {'; '.join(lax)}",
+            hint="--sha256, the digest of the file from who made it, says that this is meant",
+        )
 
 
-def _trust(root: Path, key: Path) -> None:
-    """Names a copy of the public `key` in the new workspace's settings."""
+def _trust(root: Path, key: Path) -> str:
+    """Puts a copy of the public `key` into the workspace to be; what its settings say of it.
+
+    They say so from the first byte on: killed at any moment, there is no workspace that trusts anybody.
+    """
     place = Path("keys") / key.name
     write_whole(root / place, key.read_text("utf-8"))
-    text = (root / CONFIG).read_text("utf-8")
-    write_whole(root / CONFIG, f'{text}\n[signing]\ntrusted = ["{place.as_posix()}"]\n')
+    return f"\n[signing]\ntrusted = [{json.dumps(place.as_posix())}]\n"
 
 
 def _write(path: Path, text: str) -> str:

@@ -47,8 +47,8 @@ SETTINGS = """\
 IGNORE = f"{STATE}/\n"
 
 
-def init(root: Path) -> list[str]:
-    """Writes the files of a workspace into `root` and returns their names.
+def init(root: Path, more: str = "") -> list[str]:
+    """Writes the files of a workspace into `root` and returns their names; `more` are settings to begin with, as TOML.
 
     Raises `Conflict` when there is one, `Invalid` when `root` is a file, `StoreError` when it cannot be written.
     """
@@ -61,7 +61,7 @@ def init(root: Path) -> list[str]:
         write_whole(root / name / ".gitkeep", "")
     if _ignore(root):
         made.append(".gitignore")
-    write_whole(root / CONFIG, SETTINGS)
+    write_whole(root / CONFIG, SETTINGS + more)
     return [CONFIG, *made]
 
 

@@ -24,11 +24,14 @@ class Seen(Noun, frozen=True, kw_only=True):
     """What the newest `n` calls of a task show; None where they show nothing of it.
 
     `own` are tokens of the first engine asked where it has no price of its own, `bought` those of one that has.
-    `escalated` and `reviewed` are how many of the `n` went on to another engine, and to a person.
+    `escalated` and `reviewed` are how many of the `n` went on to another engine, and to a person. They came from the
+    day `since` to the day `until`.
     """
 
     n: int = 0
     days: float = 0.0
+    since: str = ""
+    until: str = ""
     own: tuple[float, float] | None = None
     bought: tuple[float, float] | None = None
     escalated: int = 0
@@ -36,6 +39,11 @@ class Seen(Noun, frozen=True, kw_only=True):
     p50_ms: float | None = None
     p95_ms: float | None = None
     usd: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """Which calls these are."""
+        return f"the newest {self.n:,} calls, {self.since} to {self.until}"
 
     @property
     def per_day(self) -> float | None:
@@ -70,6 +78,8 @@ def seen(records: Sequence[Record]) -> Seen:
     return Seen(
         n=len(kept),
         days=abs((ends[0] - ends[-1]).total_seconds()) / 86_400 if ends else 0.0,
+        since=kept[-1].created[:10],
+        until=kept[0].created[:10],
         own=_tokens([one.attempts[0] for one in kept if not one.attempts[0].usd]),
         bought=_tokens([attempt for one in kept for attempt in one.attempts if attempt.usd]),
         escalated=sum(any(attempt.prediction is not None for attempt in one.attempts[1:]) for one in kept),
@@ -89,7 +99,7 @@ def calls_per_day(facts: Facts, asked: float | None) -> Known:
         (asked, "declared", "--calls-per-day"),
         (facts.said.calls_per_day, "declared", "[price] calls_per_day"),
         (facts.judged.calls_per_day, "declared", "[suitability] calls_per_day"),
-        (seen.per_day, "measured", f"the newest {seen.n:,} calls, over {seen.days:.1f} days"),
+        (seen.per_day, "measured", f"{seen.words}, over {seen.days:.1f} days"),
         (CALLS, "assumed", "no records over a day or more: give --calls-per-day"),
     )
 
@@ -105,8 +115,8 @@ def input_tokens(facts: Facts) -> Known:
         "input tokens of a call to an API",
         "tokens",
         (said.input if said else None, "declared", "[price] tokens"),
-        (seen.bought[0] if seen.bought else None, "measured", "the calls that engines with a price answered"),
-        (own, "measured", f"{seen.n:,} calls; {asking:.0f} tokens of instruction assumed on top"),
+        (seen.bought[0] if seen.bought else None, "measured", bought(seen)),
+        (own, "measured", f"{seen.words}; {asking:.0f} tokens of instruction assumed on top"),
         (rows, "assumed", f"{len(texts):,} labelled rows at {CHARS:g} characters a token, {asking:.0f} of instruction"),
         (IN, "assumed", "neither calls nor rows of the task"),
     )
@@ -132,7 +142,7 @@ def output_tokens(facts: Facts) -> Known:
         "output tokens of a call to an API",
         "tokens",
         (said.output if said else None, "declared", "[price] tokens"),
-        (seen.bought[1] if seen.bought else None, "measured", "the calls that engines with a price answered"),
+        (seen.bought[1] if seen.bought else None, "measured", bought(seen)),
         (sum(targets) / len(targets) / CHARS if targets else None, "assumed",
          f"the targets of {len(targets):,} labelled rows at {CHARS:g} characters a token; no reasoning"),
         (OUT, "assumed", "neither calls nor rows of the task"),
@@ -148,7 +158,7 @@ def escalated(facts: Facts) -> Known:
         "share",
         (facts.said.escalated, "declared", "[price] escalated"),
         (nobody, "declared", "[risk] else names no engine"),
-        _share(facts.seen.escalated, facts.seen.n),
+        _share(facts.seen.escalated, facts.seen),
         (ESCALATED, "assumed", "no records yet"),
     )
 
@@ -161,7 +171,7 @@ def reviewed(facts: Facts) -> Known:
         "reviewed share",
         "share",
         (facts.said.reviewed, "declared", "[price] reviewed"),
-        _share(facts.seen.reviewed, facts.seen.n),
+        _share(facts.seen.reviewed, facts.seen),
         (nobody, "declared", "[risk] has no limit: every valid answer is given"),
         (REVIEWED, "assumed", "no records yet"),
     )
@@ -201,17 +211,22 @@ def of_calls(facts: Facts) -> list[Known]:
     seen = facts.seen
     if not seen.n or seen.p50_ms is None or seen.p95_ms is None:
         return []
-    of = f"the newest {seen.n:,} calls"
+    of = seen.words
     told = (("median time of a call", seen.p50_ms, "ms"), ("95th percentile of it", seen.p95_ms, "ms"),
             ("tokens of a call at engines' prices", seen.usd / seen.n, "US$"))  # fmt: skip
     return [Known(name=name, value=value, unit=unit, how="measured", of=of) for name, value, unit in told]
 
 
-def _share(k: int, n: int) -> Said:
-    if n < FEWEST:
+def _share(k: int, seen: Seen) -> Said:
+    if seen.n < FEWEST:
         return None, "assumed", ""
-    low, high = wilson(k, n)
-    return k / n, "measured", f"{k:,} of the newest {n:,} calls ({low:.1%} to {high:.1%})"
+    low, high = wilson(k, seen.n)
+    return k / seen.n, "measured", f"{k:,} of {seen.words} ({low:.1%} to {high:.1%})"
+
+
+def bought(seen: Seen) -> str:
+    """Which calls say how many tokens an API takes."""
+    return f"those that engines with a price answered, of {seen.words}"
 
 
 def _tokens(attempts: Sequence[Attempt]) -> tuple[float, float] | None:

@@ -22,6 +22,7 @@ from insource.nouns.pricing import (
     Paid,
     People,
     PriceSettings,
+    TaskPricing,
     Tokens,
     Use,
 )
@@ -38,7 +39,8 @@ NEWEST, ROWS = 2_000, 500
 MACHINES = ("aws-c7i.2xlarge", "own-cpu")
 STRONG = "gpt-6-sol"  # who is asked above where the task escalates and nobody is named
 PEAK = 2.0
-COMPANY = "[price] in insource.toml"
+COMPANY = "in insource.toml"
+PEOPLE = "people, no model"
 
 T = TypeVar("T", ApiPrice, MachineRate)
 
@@ -78,7 +80,7 @@ async def price(task: Task, settings: Settings, store: Store, asked: Asked, toda
     try:
         use = _use(facts, asked.calls_per_day, said)
         options, rows = _options(facts, rates, asked, settings.price, said)
-        people = _by_people(facts)
+        people = _by_people(facts, said)
         now = facts.said.incumbent or next((one.name for one in people), "")
         guessed = any(one.name == CALLS_A_DAY and one.how == "assumed" for one in said)
         found = compare([*options, *people], use, now, settings.price.months, guessed=guessed)
@@ -103,7 +105,7 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     _, file = task_file(settings, task.name)
     return Facts(
         task=task,
-        said=file.price,
+        said=_said(file.price, file.migrate.incumbent, settings),
         judged=file.suitability,
         seen=known.seen(found.records),
         rows=tuple(rows),
@@ -117,6 +119,13 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
 def _times(report: Report, release: Release | None) -> bool:
     """Whether the report has the release's speed on rows as they come: made-up ones are longer, or nothing at all."""
     return TAG not in report.split and any(release and one.candidate == release.name for one in report.candidates)
+
+
+def _said(own: TaskPricing, incumbent: str, settings: Settings) -> TaskPricing:
+    """What the file declares of costs; who does it today is who `[migrate]` names, where `[price]` names nobody."""
+    engine = settings.engines.get(incumbent)
+    bought = engine is not None and bool(engine.usd_per_million_input or engine.usd_per_million_output)
+    return msgspec.structs.replace(own, incumbent=incumbent) if bought and not own.incumbent else own
 
 
 def write_page(found: Priced, path: Path) -> None:
@@ -185,19 +194,23 @@ def _people(facts: Facts, company: PriceSettings, said: list[Known]) -> tuple[Pe
     other = known.reviewed_api(facts, share)
     minutes = first("minutes of a review", "minutes", (facts.said.review_minutes, "declared", "[price] review_minutes"),
                     (known.MINUTES, "assumed", "nobody says how long a review takes"))  # fmt: skip
-    pay = first("reviewers' rate", "US$ an hour", (company.reviewer_usd_per_hour, "declared", COMPANY),
+    pay = first("reviewers' rate", "US$ an hour",
+                (company.reviewer_usd_per_hour, "declared", f"[price] reviewer_usd_per_hour {COMPANY}"),
                 (known.REVIEWER, "assumed", "wages with all that comes on top"))  # fmt: skip
     said += [share, other, minutes, pay]
     own, hosted = (People(share=one.value, minutes=minutes.value, usd_per_hour=pay.value) for one in (share, other))
     return own, hosted
 
 
-def _by_people(facts: Facts) -> list[Option]:
+def _by_people(facts: Facts, said: list[Known]) -> list[Option]:
     """People doing all of it, where the task's file says how long they take and what they cost."""
     minutes, pay = facts.said.human_minutes, facts.said.human_usd_per_hour
     if minutes is None or pay is None:
         return []
-    return [Option(name="people, no model", people=People(share=1.0, minutes=minutes, usd_per_hour=pay))]
+    told = (("minutes of a case by hand", minutes, "minutes", "[price] human_minutes"),
+            ("rate of those who do it", pay, "US$ an hour", "[price] human_usd_per_hour"))  # fmt: skip
+    said += [Known(name=name, value=value, unit=unit, how="declared", of=of) for name, value, unit, of in told]
+    return [Option(name=PEOPLE, hand=People(share=1.0, minutes=minutes, usd_per_hour=pay))]
 
 
 def _effort(facts: Facts, company: PriceSettings, machine: MachineRate, said: list[Known]) -> Effort:
@@ -209,20 +222,22 @@ def _effort(facts: Facts, company: PriceSettings, machine: MachineRate, said: li
     there = None if not facts.labelled else 0.0
     rows = first("rows to label", "rows", (there, "measured", f"{facts.labelled:,} labelled rows are there, and paid"),
                  (known.ROWS, "assumed", "the least that a specialist needs"))  # fmt: skip
-    label = first("price of a label", "US$", (company.usd_per_row, "declared", COMPANY),
+    label = first("price of a label", "US$", (company.usd_per_row, "declared", f"[price] usd_per_row {COMPANY}"),
                   (known.LABEL, "assumed", "a person, less than a minute"))  # fmt: skip
-    fte = first("engineers", "FTE", (company.fte, "declared", COMPANY),
+    fte = first("engineers", "FTE", (company.fte, "declared", f"[price] fte {COMPANY}"),
                 (known.FTE, "assumed", "0.25 to 0.5 is usual"))  # fmt: skip
-    salary = first("engineer's salary", "US$ a year", (company.salary_usd, "declared", COMPANY),
+    salary = first("engineer's salary", "US$ a year", (company.salary_usd, "declared", f"[price] salary_usd {COMPANY}"),
                    (known.SALARY, "assumed", "with all that comes on top"))  # fmt: skip
-    hours = Known(name="hours of a training", value=known.TRAINING_H, unit="hours", how="assumed",
-                  of=f"{known.TRAININGS:g} times a year, on a machine at its hourly rate")  # fmt: skip
-    said += [rows, label, fte, salary, hours]
+    told = (("hours of a training", known.TRAINING_H, "hours", "of a machine at its hourly rate"),
+            ("an hour of training", machine.on_demand or machine.spot or 0.0, "US$ an hour", f"on {machine.name}"),
+            ("trainings a year", known.TRAININGS, "times", "one in a quarter"))  # fmt: skip
+    training = [Known(name=name, value=value, unit=unit, how="assumed", of=of) for name, value, unit, of in told]
+    said += [rows, label, fte, salary, *training]
     return Effort(
         rows=rows.value,
         usd_per_row=label.value,
-        training_hours=hours.value,
-        training_usd_per_hour=machine.on_demand or machine.spot or 0.0,
+        training_hours=known.TRAINING_H,
+        training_usd_per_hour=training[1].value,
         trainings_per_year=known.TRAININGS,
         fte=fte.value,
         salary_usd=salary.value,

@@ -315,7 +315,7 @@ def _migration(task: Task, facts: Facts) -> tuple[Need, ...]:
     return (
         Need(
             what="one release that answers all traffic",
-            found=halfway if facts.canary else f"{facts.live}, 100%",
+            found=halfway if facts.canary else f"{facts.live}, 100%" if facts.live else "none",
             met=bool(facts.live) and not facts.canary,
             command=_show(facts),
         ),

@@ -17,6 +17,7 @@ from insource.nouns import visible
 
 STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 MOST_BYTES = 50_000_000
+LONGEST_NAME = 100
 
 
 def as_csv(key: Key, lines: Sequence[Line]) -> str:
@@ -59,7 +60,10 @@ def read_back(path: Path) -> tuple[str, list[Ratings]]:
         rating, item = (row.get("rating") or "").strip().lower(), (row.get("item") or "").strip()
         if not rating:
             continue
-        said = found.setdefault((row.get("rater") or "").strip() or path.stem, {})
+        rater = (row.get("rater") or "").strip() or path.stem
+        if len(rater) > LONGEST_NAME or not rater.isprintable():
+            raise Invalid(f"{path.name}, line {number}: {rater[:20]!r} is no name of a person")
+        said = found.setdefault(rater, {})
         if item in said:
             raise Invalid(f"{path.name}, line {number}: item {item} is rated twice by one person")
         said[item] = rating.removesuffix(".0")
@@ -88,11 +92,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise Invalid(f"{path} cannot be read: {error}", hint="a CSV in UTF-8") from error
     first = text.partition("\n")[0]
     separator = ";" if first.count(";") > first.count(",") else ","
+    before = csv.field_size_limit(MOST_BYTES)  # the parser's own is 128 KB, less than a long document
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         rows = list(reader)
     except csv.Error as error:
         raise Invalid(f"{path} is no CSV: {error}") from error
+    finally:
+        csv.field_size_limit(before)
     if missing := {"sheet", "item", "rating"} - set(reader.fieldnames or ()):
         raise Invalid(f"{path.name} has no column {', '.join(sorted(missing))}", hint="keep the sheet's head as it was")
     return rows

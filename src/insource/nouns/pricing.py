@@ -218,7 +218,9 @@ class TaskPricing(Noun, frozen=True, kw_only=True):
 
     `incumbent` is a name of an API; `human_minutes` is what a person needs for one case without a model. `machine` is a
     name of a machine, `calls_per_s` how many calls a second one of it answers in time. People look at the share
-    `reviewed` of the answers of one's own, and `reviewed_api` of an API's.
+    `reviewed` of the answers of one's own, and `reviewed_api` of an API's. The share `human_share` of all cases is done
+    by people today: all where there is no `incumbent`; of that `human_share_after` is left. A wrong answer costs
+    `wrong_usd`; `wrong_today` is the share of answers that are wrong today, where that was counted elsewhere.
     """
 
     calls_per_day: Amount | None = None
@@ -237,4 +239,8 @@ class TaskPricing(Noun, frozen=True, kw_only=True):
     review_minutes: Annotated[float, Meta(ge=0, le=1e4)] | None = None
     human_minutes: Annotated[float, Meta(ge=0, le=1e4)] | None = None
     human_usd_per_hour: Usd | None = None
+    human_share: Probability | None = None
+    human_share_after: Probability | None = None
+    wrong_usd: Usd | None = None
+    wrong_today: Probability | None = None
     effort: Effort = msgspec.field(default=Effort())

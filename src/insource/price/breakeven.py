@@ -46,8 +46,8 @@ def ranges(bills: Mapping[str, Curve], most: float = MOST) -> tuple[Range, ...]:
     places = sorted({0.0, most} | {turn.calls_per_day for _, turns in pairs.values() for turn in turns})
     found: list[Range] = []
     for low, high in pairwise(places):
-        dearer = {(a if sign > 0 else b) for (a, b), walked in pairs.items() if (sign := _between(walked, low))}
-        name = next(name for name in bills if name not in dearer)
+        dearer = [(a if sign > 0 else b) for (a, b), walked in pairs.items() if (sign := _between(walked, low))]
+        name = min(bills, key=dearer.count)  # nobody is dearer than the cheapest, but where three cross within rounding
         if found and found[-1].name == name:
             found[-1] = Range(name=name, low=found[-1].low, high=high)
         else:

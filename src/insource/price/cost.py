@@ -17,6 +17,7 @@ from insource.nouns.pricing import ApiPrice, Effort, MachineRate, Owned, Paid, P
 from insource.nouns.task import Probability
 
 MONTHS = 24
+BY_PEOPLE = ("people", "by hand")
 HAIR = 1e-9  # no machine is added for a billionth of what one carries
 
 
@@ -40,7 +41,8 @@ class Option(Noun, frozen=True, kw_only=True):
     """One way to answer: an `api`, or a `fleet` of one's own machines; with neither, people do all of it.
 
     The share `escalated` of the calls goes on to the API `above`. `tokens` are those of its own calls where they differ
-    from the use's (an API needs the instruction and the examples that a specialist has learned).
+    from the use's (an API needs the instruction and the examples that a specialist has learned). `people` look at
+    answers, `hand` does cases from beginning to end.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Option(Noun, frozen=True, kw_only=True):
     above: ApiPrice | None = None
     above_tokens: Tokens | None = None
     people: People = People()
+    hand: People = People()
     effort: Effort = Effort()
 
     def __post_init__(self) -> None:
@@ -157,7 +160,7 @@ def cost(option: Option, use: Use, months: int = MONTHS) -> Cost:
     effort = option.effort
     said: list[tuple[str, float, Drive]] = []
     for name, usd in _per_call(option, use).items():
-        said.append((name, usd * use.calls_per_month, "people" if name == "people" else "calls"))
+        said.append((name, usd * use.calls_per_month, "people" if name in BY_PEOPLE else "calls"))
     said.append(("machines", machines * bill.step, "machines"))
     said.append(("training again", effort.training * effort.trainings_per_year / 12, "time"))
     said.append(("engineering", effort.fte * effort.salary_usd / 12, "time"))
@@ -186,6 +189,7 @@ def _per_call(option: Option, use: Use) -> dict[str, float]:
         "API": option.api.call(option.tokens or use.tokens) if option.api else 0.0,
         "escalation": above,
         "people": option.people.call,
+        "by hand": option.hand.call,
     }
 
 

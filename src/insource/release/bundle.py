@@ -148,9 +148,24 @@ def unpack(file: Path, bundle: Bundle, folder: Path) -> None:
 
 
 def _put(zip_: ZipFile, name: str) -> IO[bytes]:
+    return zip_.open(_info(name), "w", force_zip64=True)  # so that every header is of one form
+
+
+def _info(name: str) -> ZipInfo:
     info = ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
-    return zip_.open(info, "w", force_zip64=True)  # so that every header is of one form
+    return info
+
+
+def _has_our_header(zip_: ZipFile, info: ZipInfo) -> bool:
+    """Whether the bytes before a member are those that `pack` puts there: other readers go by them, and not by ours."""
+    ours = _info(info.filename)
+    ours.CRC, ours.file_size, ours.compress_size = info.CRC, info.file_size, info.compress_size
+    wanted = ours.FileHeader(zip64=True)
+    if zip_.fp is None:
+        return False
+    zip_.fp.seek(info.header_offset)
+    return zip_.fp.read(len(wanted)) == wanted
 
 
 def _opened(file: Path) -> ZipFile:
@@ -172,7 +187,7 @@ def _in_order(zip_: ZipFile, file: Path) -> list[ZipInfo]:
         raise Refused(f"{file} names a member twice", hint="copy it again from its origin")
     at = 0
     for info in infos:
-        if info.header_offset != at or _odd(info):
+        if info.header_offset != at or _odd(info) or not _has_our_header(zip_, info):
             raise Refused(f"{file} holds {info.filename!r} in a way that no bundle does", hint="use it for nothing")
         at += HEADER + len(info.filename) + info.file_size
     if at != zip_.start_dir or zip_.comment:

@@ -10,18 +10,20 @@ import os
 import shutil
 import tarfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from insource.errors import Conflict, Invalid, Missing, StoreError
 from insource.nouns import Noun
 from insource.store import egress
-from insource.store.files import placed, write_whole
+from insource.store.files import alone, placed, write_whole
 from insource.store.thread import sqlite_engine, translated
 from insource.store.workspace import workspace_files
 
 DATABASE = "insource.db"
 FOLDERS = ("blobs", "releases", "signatures", "loads")
 WORKSPACE = "workspace"
+LOCK, IGNORE = ".restoring", ".gitignore"
 
 
 class Restored(Noun, frozen=True, kw_only=True):
@@ -85,12 +87,17 @@ def unpack(file: Path, state: Path, *, replace: bool = False) -> Restored:
         raise Conflict(
             f"{state} has a store already", hint="--replace moves it aside first; stop insource serve before"
         )
+    members = _members(file)
+    _sweep(state)
     fresh = state.with_name(f"{state.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        _extract(file, fresh)
-        check(fresh / DATABASE)
-        made, differ = _put_back(fresh / WORKSPACE, state.parent)
-        aside = _swap(fresh, state)
+        with alone(fresh / LOCK, "insource store restore"):
+            _hide(fresh)
+            _extract(file, members, fresh)
+            check(fresh / DATABASE)
+            made, differ = _put_back(fresh / WORKSPACE, state.parent)
+            aside = _swap(fresh, state)
+        (state / LOCK).unlink(missing_ok=True)
         return Restored(former=str(aside) if aside else None, made=made, differ=differ)
     except OSError as error:
         raise StoreError(f"{state} could not be written: {error.strerror}", hint="free disk space") from error
@@ -115,19 +122,33 @@ def check(database: Path) -> None:
         raise Invalid(f"the backup's database is damaged: {said}")
 
 
-def _extract(file: Path, folder: Path) -> None:
+def _members(file: Path) -> list[tarfile.TarInfo]:
+    """What is in the backup, all of it where we put things."""
+    with _read(file) as tar:
+        members = tar.getmembers()
+    odd = [member.name for member in members if not _ours(member)]
+    if odd:
+        raise Invalid(f"{file} is no backup of ours: it holds {odd[0]!r}")
+    if sum(member.size for member in members) > file.stat().st_size:
+        raise Invalid(f"{file} is no backup of ours: it holds more than its own size")
+    return members
+
+
+def _extract(file: Path, members: list[tarfile.TarInfo], folder: Path) -> None:
     """Unpacks the backup. `TarFile.extractall` is safe with a filter only, which Debian 12's Python does not have."""
     try:
-        with tarfile.open(file, "r:") as tar:
-            members = tar.getmembers()
-            odd = [member.name for member in members if not _ours(member)]
-            if odd:
-                raise Invalid(f"{file} is no backup of ours: it holds {odd[0]}")
-            if sum(member.size for member in members) > file.stat().st_size:
-                raise Invalid(f"{file} is no backup of ours: it holds more than its own size")
-            folder.mkdir(parents=True)
+        with _read(file) as tar:
             for member in members:
                 _put(tar, member, folder / member.name)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise Invalid(f"{file} is no backup of ours: a file in it is a folder as well") from error
+
+
+@contextlib.contextmanager
+def _read(file: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(file, "r:") as tar:
+            yield tar
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise Invalid(f"{file} is no whole backup: {error}") from error
 
@@ -138,7 +159,7 @@ def _ours(member: tarfile.TarInfo) -> bool:
     plain = (member.isreg() or member.isdir()) and not member.issparse()
     hidden = parts[0] == WORKSPACE and any(part.startswith(".") for part in parts[1:])
     known = parts[0] in (DATABASE, egress.FILE, WORKSPACE, *FOLDERS)
-    return plain and known and not hidden and {"", ".", ".."}.isdisjoint(parts)
+    return plain and known and not hidden and {"", ".", ".."}.isdisjoint(parts) and member.name.isprintable()
 
 
 def _put_back(kept: Path, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -170,10 +191,23 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 def _swap(fresh: Path, state: Path) -> Path | None:
     aside = None
     if state.exists():
+        _hide(state)
         aside = state.with_name(f"{state.name}.before-{uuid.uuid4().hex[:8]}")
         state.rename(aside)
     fresh.rename(state)
     return aside
+
+
+def _hide(folder: Path) -> None:
+    """Keeps a copy of the state that lies beside it out of Git: what a workspace ignores is `.insource/` alone."""
+    write_whole(folder / IGNORE, "*\n")
+
+
+def _sweep(state: Path) -> None:
+    """Removes what a restore that was killed has left; one that runs holds its lock."""
+    for old in state.parent.glob(f"{state.name}.*.part"):
+        with contextlib.suppress(Conflict), alone(old / LOCK, "insource store restore"):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _finished(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, inspect, select
 
 from insource.errors import StoreError
 from insource.nouns import Noun
@@ -130,13 +130,14 @@ def migrate(connection: Connection, steps: tuple[Migration, ...] = MIGRATIONS) -
         METADATA.create_all(connection)
         _note(connection, steps)
         return [step.name for step in steps]
-    at = connection.execute(select(func.max(MIGRATION.c.number))).scalar() or 0
+    done = set(connection.execute(select(MIGRATION.c.number)).scalars())
+    at = max(done, default=0)
     if at > newest:
         raise StoreError(
             f"the store has form {at}, this version of insource knows forms up to {newest}",
             hint="pip install --upgrade insource",
         )
-    todo = tuple(step for step in steps if step.number > at)
+    todo = tuple(step for step in steps if step.number not in done)
     for step in todo:
         if step.apply is not None:
             step.apply(connection)

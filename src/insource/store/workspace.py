@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from insource.nouns import JsonValue
+from insource.nouns import JsonObject, JsonValue
 
 CONFIG, TASKS = "insource.toml", "tasks"
 LARGEST = 64_000_000  # bytes; lists of labels and terms are small
@@ -12,19 +12,33 @@ PRIVATE = b"PRIVATE KEY-----"
 
 
 def workspace_files(root: Path) -> dict[str, Path]:
-    """Place below `root` → file. What a key names is in it when it lies in the workspace; a private key never is."""
+    """Place below `root` → file. What a key names is in it when it lies in the workspace; a private key never is.
+
+    Settings and tasks may be links to elsewhere, as where a cluster mounts them: what is read as TOML is in it.
+    """
     texts = [path for path in (root / CONFIG, *sorted((root / TASKS).glob("*.toml"))) if path.is_file()]
     named = [root / word for path in texts for word in _words(path)]
-    inside = [path for path in (*texts, *named) if _ours(path, root)]
-    return {path.resolve().relative_to(root.resolve()).as_posix(): path for path in sorted(set(inside))}
+    found = {path.resolve().relative_to(root.resolve()).as_posix(): path for path in named if _ours(path, root)}
+    found |= {path.relative_to(root).as_posix(): path for path in texts if _ours(path, root) or _is_settings(path)}
+    return dict(sorted(found.items()))
 
 
 def _words(path: Path) -> Iterator[str]:
     """Every text in a TOML file that could be a place; none where it cannot be read."""
+    yield from _texts(_toml(path))
+
+
+def _is_settings(path: Path) -> bool:
+    """Whether a link leads to settings, and not to a secret that bears their name."""
+    return bool(_toml(path)) and path.stat().st_size <= LARGEST and PRIVATE not in path.read_bytes()
+
+
+def _toml(path: Path) -> JsonObject:
+    """What a TOML file says; nothing where it cannot be read."""
     try:
-        yield from _texts(tomllib.loads(path.read_text("utf-8")))
+        return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
-        return
+        return {}
 
 
 def _texts(value: JsonValue) -> Iterator[str]:
