@@ -100,7 +100,7 @@ def test_money_wants_a_budget_and_a_server_that_is_down_ends_with_4(room, monkey
     assert 0 < found["usd"] <= 2
     found = as_json("teach", "tickets", "--teacher", "paid", "--budget", "0.001", "--yes")
     assert found["stopped"] == "the budget is used up"
-    assert "the budget is used up; the same command goes on" in said(
+    assert "the budget is used up; with a larger --budget the same command goes on" in said(
         "teach", "tickets", "--teacher", "paid", "--budget", "0.001", "--yes").stdout  # fmt: skip
 
 

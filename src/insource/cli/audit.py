@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from insource.cli import audit_levels
-from insource.cli.door import Door, run, verb
+from insource.cli.door import Door, InOrder, run, verb
 from insource.cli.words import dim, mark, table
 from insource.journeys import audit
 from insource.journeys.audit import BY, Audit, Usage
@@ -25,7 +25,7 @@ Examples:
 SHOWN = 20
 
 
-@click.group("audit", epilog=EXAMPLE)
+@click.group("audit", cls=InOrder, epilog=EXAMPLE)
 def command() -> None:
     """Verify what was recorded, export it, see what was spent, what left, and whether levels were kept.
 

@@ -103,6 +103,19 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+class InOrder(click.Group):
+    """A verb with commands below it, listed in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click asks with it
+        """The commands as they were added."""
+        return list(self.commands)
+
+
+def _sentence(text: str) -> str:
+    """The first sentence, whole: click cuts what it is not given."""
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split()).split(". ")[0].rstrip(".") + "."
+
+
 def verb(*arguments: Any, **keywords: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """A click command that takes `-C` and `--json` before or after its name and hands the function a `Door`."""
 
@@ -121,6 +134,7 @@ def verb(*arguments: Any, **keywords: Any) -> Callable[[Callable[..., Any]], cli
             "-C", "directory", metavar="DIR", type=click.Path(path_type=Path), help="The workspace (default: here)."
         )(called)
         made: click.Command = click.command(*arguments, **keywords)(called)
+        made.short_help = made.short_help or _sentence(made.help or "")
         return made
 
     return wrap

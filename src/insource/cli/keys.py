@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from insource.cli.door import Door, verb
+from insource.cli.door import Door, InOrder, verb
 from insource.cli.numbers import Number
 from insource.cli.stored import with_store
 from insource.cli.words import dim, table
@@ -42,7 +42,7 @@ class Duration(click.ParamType[timedelta]):
         return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
-@click.group("keys", epilog=EXAMPLE)
+@click.group("keys", cls=InOrder, epilog=EXAMPLE)
 def command() -> None:
     """Make, list, replace and end API keys.
 

@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 from msgspec import to_builtins
 
-from insource.cli.door import Door, verb
+from insource.cli.door import Door, InOrder, verb
 from insource.cli.models_bench import bench
 from insource.cli.models_card import card, made_over_card, needed_card
 from insource.cli.models_list import listed_table, listing
@@ -51,7 +51,7 @@ Examples:
 """
 
 
-@click.group(epilog=ABOUT)
+@click.group(cls=InOrder, epilog=ABOUT)
 def command() -> None:
     """List, pull and verify base models; time what was made of them."""
 

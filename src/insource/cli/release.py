@@ -9,7 +9,7 @@ import msgspec
 from insource import route
 from insource.cli import release_sign
 from insource.cli import release_words as words
-from insource.cli.door import Door, verb
+from insource.cli.door import Door, InOrder, verb
 from insource.cli.release_pick import candidate, live, live_or_newest, newest, pick
 from insource.cli.stored import with_store
 from insource.engines.artefact import Manifest, read_manifest
@@ -273,18 +273,18 @@ def bundle(door: Door, name: str, out: Path | None) -> None:
     door.show(made, words.bundle_words(made))
 
 
-command = click.Group(
+command = InOrder(
     "release",
     commands=[
         list_releases,
         show,
         gate,
+        *release_sign.VERBS,
         promote,
         rollback,
         verify,
         export,
         bundle,
-        *release_sign.VERBS,
     ],
     help=HELP,
     epilog=EXAMPLE,

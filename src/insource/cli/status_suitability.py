@@ -62,7 +62,7 @@ def words(said: Suitability) -> str:
 def _shown(shown: Shown) -> list[str]:
     """What the data shows, a line each."""
     lines = [
-        f"{one.output}: {one.labels} labels, entropy {one.entropy:.2f} bits ({one.even:.0%} of the most), "
+        f"{one.output}: {one.labels} labels, {one.even:.0%} of an even spread (entropy {one.entropy:.2f} bits), "
         f"the commonest {one.commonest:.1%}, {one.rare} with fewer than 5 rows"
         for one in shown.labels
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from insource.cli.door import Door, run, verb
+from insource.cli.door import Door, InOrder, run, verb
 from insource.cli.stored import with_store
 from insource.cli.words import mark
 from insource.errors import Invalid
@@ -32,7 +32,7 @@ Examples:
 """
 
 
-@click.group("store", epilog=EXAMPLE)
+@click.group("store", cls=InOrder, epilog=EXAMPLE)
 def command() -> None:
     """Back up, restore and bring up to date what insource remembers: rows, releases, records, reviews, keys.
 
@@ -184,5 +184,5 @@ def _taken_words(found: Taken) -> str:
     return "\n".join(lines)
 
 
-for _verb in (migrate, backup, restore, restore_drill, give, take, recover):
+for _verb in (backup, restore, restore_drill, migrate, give, take, recover):
     command.add_command(_verb)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from insource.cli.words import bold, dim, short, table
 from insource.collect.teach import Differing
+from insource.journeys.asking import BROKE
 from insource.journeys.taught import History
 from insource.journeys.teach import Taught
 from insource.journeys.teach_plan import Plan
@@ -54,7 +55,7 @@ def taught_words(taught: Taught) -> str:
     """What a run came to."""
     rows = ", ".join(f"{n:,} {BECAME[name]}" for name, n in taught.became.items()) or "nobody was asked"
     lines = [f"{bold(taught.task)}: {rows}"]
-    lines += [f"  {n:,} times: {why}" for why, n in taught.aside.items()]
+    lines += [f"  {_times(n)}: {why}" for why, n in taught.aside.items()]
     joined = ", ".join(f"{split} {n:,}" for split, n in taught.joined.items())
     lines += [f"  joined   {joined}  {dim(short(taught.dataset))}"] if joined else []
     lines += [f"  left out {taught.leaks:,}: a near duplicate is held out"] if taught.leaks else []
@@ -63,8 +64,13 @@ def taught_words(taught: Taught) -> str:
         unknown = f", ${taught.usd_unknown:.4f} of it for calls that broke off" if taught.usd_unknown else ""
         budget = f" of ${taught.plan.budget:g}" if taught.plan.budget is not None else ""
         lines.append(f"  cost     ${taught.usd:.4f}{unknown}; ${taught.spent:.4f}{budget} spent on this task")
-    lines += [f"  stopped  {taught.stopped}; the same command goes on"] if taught.stopped else []
-    return "\n".join([*lines, "", f"next: {_next(taught.became, taught.task)}"])
+    broke = taught.stopped == BROKE
+    again = "with a larger --budget the same command goes on" if broke else "the same command goes on"
+    lines += [f"  stopped  {taught.stopped}; {again}"] if taught.stopped else []
+    more = f"insource teach {taught.task} --teacher {taught.plan.teacher} --budget USD"
+    return "\n".join(
+        [*lines, "", f"next: {more if broke and not taught.became else _next(taught.became, taught.task)}"]
+    )
 
 
 def history_words(found: History) -> str:
@@ -79,9 +85,13 @@ def history_words(found: History) -> str:
     head = ("engine", "as", "prompt", "calls", "in dataset", "cost", "until", "became")
     lines = [f"{bold(found.task)}: ${found.spent:.4f} spent on teaching", table(head, rows)]
     for one in found.teachings:
-        lines += [f"  {one.engine}, {n:,} times: {why}" for why, n in one.aside.items()]
+        lines += [f"  {one.engine}, {_times(n)}: {why}" for why, n in one.aside.items()]
     lines += [f"  second opinions: {_differing(found.differing)}"] if found.differing else []
     return "\n".join(lines)
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n:,} times"
 
 
 def _differing(found: Differing) -> str:

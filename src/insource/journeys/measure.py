@@ -79,7 +79,10 @@ async def rows_of(task: Task, store: Store, split: str) -> tuple[Dataset, list[E
     examples = await store.examples(dataset.id, split)
     if not examples:
         known = ", ".join(f"{name} ({n:,})" for name, n in dataset.counts.items())
-        raise Invalid(f"{task.name} has no rows in the split {split}", hint=f"its splits are {known}")
+        raise Invalid(
+            f"{task.name} has no rows in the split {split}",
+            hint=f"its splits are {known}; insource collect {task.name} FILE brings rows that people labelled",
+        )
     return dataset, examples
 
 

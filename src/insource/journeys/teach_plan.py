@@ -9,7 +9,7 @@ from insource.collect.teach import Left, unlabelled
 from insource.errors import Conflict, Invalid
 from insource.journeys.lineup import Progress
 from insource.journeys.pool import pooled
-from insource.journeys.teacher import Teacher, kept_back, open_teacher, shots_of, terms
+from insource.journeys.teacher import Teacher, kept_back, must_be_there, open_teacher, shots_of, terms
 from insource.nouns import Example, Noun, Task, canonical
 from insource.nouns.lesson import ANSWERED, Lesson
 from insource.settings import Settings
@@ -162,7 +162,9 @@ def must_have_budget(plan: Plan) -> None:
 
 
 def check(task: Task, settings: Settings, wanted: Wanted) -> None:
-    """Raises `Invalid` for a second opinion that is none, and for a budget that could not be kept."""
+    """Raises `Missing` for no such engine, `Invalid` for a second opinion that is none or a budget that cannot hold."""
+    for name in filter(None, (wanted.teacher, wanted.second)):
+        must_be_there(name, settings)
     if wanted.second == wanted.teacher:
         raise Invalid("a second opinion must be of another engine", hint="--second ENGINE")
     if task.kind == "generate" and wanted.second:

@@ -118,6 +118,14 @@ class Teacher:
         return turns + len(canonical(schema_of(self.task))) + FRAME
 
 
+def must_be_there(name: str, settings: Settings) -> None:
+    """Raises `Missing` where insource.toml has no engine called `name`."""
+    if name not in settings.engines:
+        known = ", ".join(settings.engines) or "none yet"
+        hint = f"[engines.{name}] in insource.toml makes one; engines there: {known}"
+        raise Missing(f"there is no engine {name!r} in insource.toml", hint=hint)
+
+
 async def open_teacher(
     name: str, task: Task, settings: Settings, store: Store, shots: Sequence[Example], max_tokens: int | None
 ) -> Teacher:
@@ -126,10 +134,8 @@ async def open_teacher(
     Raises `Missing` for no such engine, `Denied` where its owner forbids it or the task's texts may not go there, and
     as the engine and the scan do.
     """
-    one = settings.engines.get(name)
-    if one is None:
-        known = ", ".join(settings.engines) or "none yet"
-        raise Missing(f"there is no engine {name!r} in insource.toml", hint=f"engines there: {known}")
+    must_be_there(name, settings)
+    one = settings.engines[name]
     if one.teach == "forbidden":
         why = f'engines.{name} says teach = "forbidden": no model is to be trained on what it answers'
         raise Denied(why, hint="take another teacher")

@@ -9,7 +9,7 @@ one of this product's own workings, and says which.
 from collections.abc import Callable
 
 from insource.nouns import Noun, Rollout, Task
-from insource.nouns.suitability import Answers, Ground, Labels, Share, Shown, Suitability, Weighs
+from insource.nouns.suitability import Answers, Ground, Share, Shown, Suitability, Weighs
 
 LOW, HIGH = 100, 1_000  # calls a day: at 100 a watch sees its window of 500 calls in five days
 ROWS, BETTER = 500, 5_000  # labelled rows: what a measured figure needs, and what a specialist likes
@@ -202,7 +202,7 @@ def _balance(case: Case) -> Said | None:
     if not case.shown.labels:
         return None
     worst = max(case.shown.labels, key=lambda one: (one.commonest > ONE_SIDED, one.rare / one.labels))
-    spread = f"{worst.output}: {worst.labels} labels, {worst.entropy:.1f} bits of {_most(worst):.1f}"
+    spread = f"{worst.output}: {worst.labels} labels, {worst.even:.0%} of an even spread"
     if worst.commonest > ONE_SIDED:
         return "care", f"{spread}; {worst.commonest:.1%} of the rows have one label: a rule may do", "rows"
     if worst.rare > RARE * worst.labels:
@@ -216,10 +216,6 @@ def _ask(key: str) -> Said:
 
 def _low(share: Share) -> float:
     return share.low
-
-
-def _most(labels: Labels) -> float:
-    return labels.entropy / labels.even if labels.even else 0.0
 
 
 def _share(share: Share) -> str:
