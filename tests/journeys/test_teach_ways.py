@@ -180,7 +180,7 @@ async def test_an_extraction_is_taught_and_doubted_as_a_whole(tmp_path):
 
 
 async def test_free_texts_are_taught_without_a_second_opinion(tmp_path):
-    settings = place(tmp_path, LOCAL)
+    settings = place(tmp_path, LOCAL + SCRIPTED.format(name="other", region="premises"))
     (tmp_path / "tasks" / "tickets.toml").write_text('name = "tickets"\nkind = "generate"\ninstruction = "Say it."\n')
     script(tmp_path, "large", '{"match": "*", "text": "so be it"}')
     async with await Store.open(settings) as store:
