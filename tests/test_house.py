@@ -203,3 +203,9 @@ def test_make_has_six_targets_of_at_most_three_lines() -> None:
     targets = re.findall(r"^([a-z-]+):.*\n((?:\t.*\n?)*)", text, flags=re.MULTILINE)
     assert [name for name, _ in targets] == ["setup", "demo", "check", "test", "test-full", "bench"]
     assert all(body.count("\n") <= 3 for _, body in targets)
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """They are imported by their names alone: of two, one would not be collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert not {name for name in names if names.count(name) > 1}
