@@ -312,6 +312,8 @@ def test_the_command_line_signs_and_verifies(tmp_path: Path) -> None:
     key = tmp_path / "release"
     assert runner.invoke(main, [*at, "release", "key", str(key)]).exit_code == 0
     assert runner.invoke(main, [*at, "release", "verify", name, "--key", f"{key}.pub"]).exit_code == 1
+    asked = runner.invoke(main, [*at, "release", "sign", name])
+    assert asked.exit_code == 2 and "insource release key FILE makes a pair" in asked.output
     assert runner.invoke(main, [*at, "release", "sign", name, "--key", str(key)]).exit_code == 0
     said = runner.invoke(main, [*at, "release", "verify", name, "--key", f"{key}.pub"])
     assert said.exit_code == 0 and "signed: by" in said.output

@@ -7,6 +7,7 @@ import click
 from insource.cli.door import Door, verb
 from insource.cli.release_pick import newest, pick
 from insource.cli.stored import with_store
+from insource.errors import Invalid
 from insource.journeys.sign import Signed, sign_release
 from insource.release.signature import make_key
 from insource.settings import Settings
@@ -31,15 +32,17 @@ def key(door: Door, file: Path) -> None:
 
 @verb("sign", epilog="\b\nExample:\n  insource release sign tickets@1.0.0 --key ~/keys/release")
 @click.argument("name", metavar="TASK[@VERSION]")
-@click.option("--key", "file", metavar="FILE", required=True, type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--key", "file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
               help="The private key: PEM, ECDSA on P-256, P-384 or P-521.")  # fmt: skip
-def sign(door: Door, name: str, file: Path) -> None:
+def sign(door: Door, name: str, file: Path | None) -> None:
     """Sign every file of a release (OpenSSF Model Signing), with no network. TASK alone means the newest release."""
+    if file is None:
+        raise Invalid("no key was named", hint="--key FILE; insource release key FILE makes a pair")
+    private = file.expanduser()
 
     async def work(settings: Settings, store: Store) -> Signed:
         return await sign_release(await pick(name, settings, store, newest), settings, private)
 
-    private = file.expanduser()
     made = with_store(door, work)
     words = f"{made.release} is signed: {made.file}\n\nnext: insource release verify {made.release} --key {file}.pub"
     door.show(made, words)
