@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from insource.journeys.answer import DRAWN
-from insource.nouns import Noun, Pending, Record, Release, Review, Task
+from insource.nouns import DRAWN, Noun, Pending, Record, Release, Review, Task
 from insource.nouns.lesson import CALLER, TEACHING
 from insource.settings import Settings
 from insource.stats import quantile
@@ -85,7 +84,7 @@ async def glance(task: Task, settings: Settings, store: Store, tenant: str | Non
         p95_ms=p95,
         usd=usd,
         saved=saved,
-        waiting=(await store.queues(tenant)).get(task.name, 0),
+        waiting=await store.listings.waiting(task.name, tenant),
         right=right,
         right_of=of,
     )

@@ -48,6 +48,7 @@ from insource.store.carried import Carried, Taken
 from insource.store.declarations import Declarations
 from insource.store.group import GroupCommit
 from insource.store.lessons import Lessons
+from insource.store.listings import Listings
 from insource.store.migrations import migrate
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
@@ -57,6 +58,7 @@ from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
 from insource.store.tables import PROBE
+from insource.store.tally import Tally
 from insource.store.thread import StoreThread
 from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
@@ -76,6 +78,7 @@ class Store(Queue):
     def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
         self.assessments, self.declarations = Assessments(thread), Declarations(thread)
+        self.listings, self.tally = Listings(thread), Tally(thread)
         self._state = state
         self._thread = thread
         # a caller may leave while its call waits to be noted: then the end waits beside the beginning
