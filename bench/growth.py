@@ -147,14 +147,22 @@ def grown(size: Size, rounds: int, folder: Path) -> dict[str, Any]:
     root = folder / str(size.records)
     filled = asyncio.run(fill(root, size))
     print(f"  {size}: filled in {filled.fill_s:.0f} s, {filled.bytes / 1e6:,.0f} MB", file=sys.stderr)
+    said = {"fill_s": filled.fill_s, "bytes": filled.bytes}
+    return size._asdict() | said | measured(root, filled, rounds)
+
+
+def measured(root: Path, filled: Filled, rounds: int) -> dict[str, Any]:
+    """What pages and listings of a filled workspace cost."""
     first = inside(root, "audit usage", filled, 0)["p50_ms"]
-    found = {"records": size.records, "items": size.items, "releases": size.releases, "fill_s": filled.fill_s,
-             "bytes": filled.bytes, "first_usage_ms": first, "pages": asyncio.run(pages(root, filled, rounds))}  # fmt: skip
-    for page, seen in found["pages"].items():
+    shown = asyncio.run(pages(root, filled, rounds))
+    for page, seen in shown.items():
         print(f"    /{page}: {seen}", file=sys.stderr)
-    found |= listings(root, filled, rounds)
-    found["whole"] = {line: inside(root, line, filled, 0) for line in WHOLE}
-    return found
+    return {
+        "first_usage_ms": first,
+        "pages": shown,
+        **listings(root, filled, rounds),
+        "whole": {line: inside(root, line, filled, 0) for line in WHOLE},
+    }
 
 
 def whole(root: Path) -> bool:

@@ -146,10 +146,7 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     releases = page.releases[::-1]
     gates = await store.listings.gates([release.name for release in releases])
     live = await store.live(task.name)
-    calls: dict[Outcome, int] = {}
-    for record in await store.records(task.name, LOOK_BACK):
-        if record.caller != CALLER:  # what a teacher is asked is no traffic
-            calls[record.outcome] = calls.get(record.outcome, 0) + 1
+    calls = await store.listings.ended(task.name, LOOK_BACK, besides=CALLER)  # a teacher's are no traffic
     lately = await holdout_trend(task, store)
     return Facts(
         rows=dataset.counts if dataset else {},

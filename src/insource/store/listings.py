@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 from sqlalchemy import Connection, exists, func, select
 
-from insource.nouns import Gate, Noun, Pending, Release, Report, Review, Stage, StageChange, Waiting
+from insource.nouns import Gate, Noun, Outcome, Pending, Release, Report, Review, Stage, StageChange, Waiting
 from insource.store import search
 from insource.store.stored import stored
 from insource.store.tables import (
@@ -133,6 +133,14 @@ class Listings:
         """The newest verdicts on the task's answers, oldest of them first, and how many there are in all."""
         newest = await self._thread.look(lambda c: search.newest_reviews(c, task, most))
         return newest, await self._thread.look(lambda c: verdicts(c, task))
+
+    async def ended(self, task: str, limit: int, besides: str) -> dict[Outcome, int]:
+        """How the newest calls of the task ended, those of the caller `besides` left out."""
+        return await self._thread.look(lambda c: search.ended(c, task, limit, besides))
+
+    async def reach(self, task: str, limit: int) -> tuple[int, str]:
+        """How many calls the task has, up to the newest `limit`, and when the oldest of those came."""
+        return await self._thread.look(lambda c: search.reach(c, task, limit))
 
     async def drawn(self, task: str, release: str) -> list[Drawn]:
         """The answers that the task's release gave by itself and that were drawn by chance, in the order they came."""
