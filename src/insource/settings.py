@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -161,7 +162,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         root=root.resolve(),
         cache=cache_folder(environ),
         workspace=file.workspace,
-        store=file.store,
+        store=_store(path, file.store, environ),
         serve=file.serve,
         audit=file.audit,
         observe=file.observe,
@@ -176,6 +177,13 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         signing=file.signing,
         price=file.price,
     )
+
+
+def _store(path: Path, file: StoreSettings, environ: Mapping[str, str] | None) -> StoreSettings:
+    if urlsplit(file.url).password:
+        hint = "leave it out there: PGPASSWORD, ~/.pgpass, or the whole url in INSOURCE_STORE_URL"
+        raise Invalid(f"{path}: store.url holds a password", hint=hint, at=str(path))
+    return StoreSettings(url=secret("INSOURCE_STORE_URL", environ) or file.url)
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
