@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -44,6 +45,7 @@ async def test_lanes_are_seen_by_what_they_do_together():
     found = await served(send, ["a"], silent)
     assert found.n >= 20
     assert found.mean_ms >= 20
+    assert [callers for callers, _ in found.some] == [4, 16]
     assert 1.5 * 1e3 / found.mean_ms < found.crowd_per_s <= 4 / 0.02, "more than one at a time, and never five"
 
 
@@ -53,7 +55,7 @@ async def test_calls_that_fail_count_in_neither():
     async def send(_):
         asked.append(1)
         await asyncio.sleep(0.002)
-        return Reply(error="busy" if len(asked) % 2 else "")
+        return Reply(error="busy" if len(asked) % 3 else "")
 
     found = await served(send, ["a"], silent)
     assert 10 <= found.n < len(asked)
@@ -82,6 +84,8 @@ def test_engines_in_this_process_are_batches_and_servers_are_lanes(tmp_path):
     batches = station(found, settings, "near")
     assert isinstance(batches, Batches)
     assert batches.took(64) == pytest.approx(64 / 98.46), "64 callers were 64 at a time"
+    bent = station(msgspec.structs.replace(found, some=((4, 40.0), (16, 64.0))), settings, "near")
+    assert [float(bent.took(n)) for n in (1, 4, 16, 64)] == pytest.approx([0.02, 0.1, 0.25, 64 / 98.46])
     lanes = station(found, settings, "far")
     assert lanes == Lanes(mean_s=2 / 98.46, variation=0.3, lanes=2)
 

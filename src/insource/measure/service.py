@@ -8,6 +8,7 @@ from insource.measure.load import Progress, Send
 from insource.nouns import Noun
 
 LEAST, MOST, PATIENCE_S = 20, 200, 10.0
+SOME = (4, 16)  # callers at once: most batches are small, and a further call in them costs more than in large ones
 CROWD, CROWD_S, LONGEST_S = 64, 5.0, 30.0
 PAUSE_S = 0.01  # after a refusal
 
@@ -15,7 +16,8 @@ PAUSE_S = 0.01  # after a refusal
 class Served(Noun, frozen=True, kw_only=True):
     """`n` calls one after another took `mean_ms` each, with `variation` as their squared coefficient of variation.
 
-    With `crowd` callers, each of whom sends the next call when the last is answered, `crowd_per_s` were answered.
+    With `crowd` callers, each of whom sends the next call when the last is answered, `crowd_per_s` were answered; with
+    fewer, as `some` has it: callers, answers a second.
     """
 
     mean_ms: float
@@ -23,10 +25,11 @@ class Served(Noun, frozen=True, kw_only=True):
     n: int
     crowd: int
     crowd_per_s: float
+    some: tuple[tuple[int, float], ...] = ()
 
 
 async def served(send: Send, inputs: Sequence[str], progress: Progress) -> Served:
-    """Measures it: 20 calls at least and 10 seconds at most alone, then 5 to 30 seconds with 64 callers.
+    """Measures it: 20 calls at least and 10 seconds at most alone, then 5 to 30 seconds each with 4, 16 and 64 callers.
 
     A call that failed counts in neither.
     """
@@ -41,34 +44,37 @@ async def served(send: Send, inputs: Sequence[str], progress: Progress) -> Serve
             took.append(perf_counter() - start)
     mean = sum(took) / max(1, len(took))
     spread = sum((one - mean) ** 2 for one in took) / max(1, len(took) - 1)
-    progress(f"{CROWD} callers at once", 0, 1)
-    rate = await _crowd(send, inputs)
-    progress(f"{CROWD} callers at once", 1, 1)
+    rates = list[tuple[int, float]]()
+    for callers in (*SOME, CROWD):
+        progress(f"{callers} callers at once", len(rates), len(SOME) + 1)
+        rates.append((callers, await _crowd(send, inputs, callers)))
+    progress(f"{CROWD} callers at once", len(rates), len(SOME) + 1)
     return Served(
         mean_ms=mean * 1e3,
         variation=spread / mean**2 if mean else 0.0,
         n=len(took),
         crowd=CROWD,
-        crowd_per_s=rate,
+        crowd_per_s=rates[-1][1],
+        some=tuple(rates[:-1]),
     )
 
 
-async def _crowd(send: Send, inputs: Sequence[str]) -> float:
+async def _crowd(send: Send, inputs: Sequence[str], callers: int) -> float:
     """Answers a second, up to the last of them."""
     began = perf_counter()
     ends: list[float] = []
 
     async def caller(number: int) -> None:
-        while _goes_on(perf_counter() - began, len(ends)):
-            number += CROWD
+        while _goes_on(perf_counter() - began, len(ends), callers):
+            number += callers
             if (await send(inputs[number % len(inputs)])).error:
                 await asyncio.sleep(PAUSE_S)
             else:
                 ends.append(perf_counter())
 
-    await asyncio.gather(*[caller(number) for number in range(CROWD)])
+    await asyncio.gather(*[caller(number) for number in range(callers)])
     return len(ends) / (ends[-1] - began) if ends else 0.0
 
 
-def _goes_on(seconds: float, answered: int) -> bool:
-    return seconds < CROWD_S or (seconds < LONGEST_S and answered < 2 * CROWD)
+def _goes_on(seconds: float, answered: int, callers: int) -> bool:
+    return seconds < CROWD_S or (seconds < LONGEST_S and answered < 2 * callers)

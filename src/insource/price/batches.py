@@ -1,7 +1,8 @@
 """The queue of what takes all calls that wait as one batch, and the next batch when that is done. Pure.
 
 A batch of k calls takes `first_s` + (k - 1) * `more_s` seconds (a linear time, as Inoue has it: Queueing analysis of
-GPU-based inference servers with dynamic batching, Performance Evaluation 147, 2021). The size of a batch depends on the
+GPU-based inference servers with dynamic batching, Performance Evaluation 147, 2021), or what was measured of batches of
+some sizes, with straight lines between. The size of a batch depends on the
 one before it alone: it is the calls that arrived meanwhile, or the first that came after. That chain is solved as it
 stands. A call that comes while k are worked on waits for the rest of their time, of which it sees a uniform part, and
 is done with all that came in that time. Batches of one size all take the same time here, and what exceeds the largest
@@ -23,19 +24,30 @@ LEAST = 1e-300
 
 
 class Batches(Noun, frozen=True, kw_only=True):
-    """One replica: seconds for a call alone, and for each further call of its batch. 256 calls are one at most."""
+    """One replica: seconds for a call alone, and for each further call of its batch. 256 calls are one at most.
+
+    `some` are sizes of batches, ascending, and the seconds that these were measured to take; `more_s` is for what is
+    larger than all of them and counts from the first call on.
+    """
 
     first_s: Annotated[float, Meta(gt=0)]
     more_s: Annotated[float, Meta(gt=0)]
+    some: tuple[tuple[int, float], ...] = ()
 
     def took(self, calls: Floats) -> Floats:
-        """Seconds for batches of so many calls."""
-        return self.first_s + (calls - 1) * self.more_s
+        """Seconds for batches of so many calls; a larger one never takes less."""
+        line: Floats = self.first_s + (calls - 1) * self.more_s
+        if not self.some:
+            return line
+        last = self.first_s + (LARGEST - 1) * self.more_s
+        sizes, seconds = zip((1, self.first_s), *self.some, (LARGEST, last), strict=True)
+        found: Floats = np.interp(calls, sizes, np.maximum.accumulate(seconds))
+        return found
 
     @property
     def most(self) -> float:
         """Calls a second of one replica that never rests."""
-        return LARGEST / (self.first_s + (LARGEST - 1) * self.more_s)
+        return LARGEST / float(self.took(np.arange(1, LARGEST + 1, dtype=np.float64))[-1])
 
     def later(self, replicas: int, rate: float) -> Later | None:
         """As `Station` has it; each replica has its share of the calls, and a batch of its own."""
