@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from file_only import FILE_ONLY
-from postgres import Postgres, programs, server
 
+from file_only import FILE_ONLY
 from insource.store.database import Database
+from postgres import Postgres, programs, server
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

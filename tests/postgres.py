@@ -89,7 +89,7 @@ class Postgres:
             shutil.chown(self.folder, self._user)
             for above in self.folder.parents[:4]:
                 with suppress(PermissionError, FileNotFoundError):
-                    if above.is_relative_to("/tmp") and above != Path("/tmp"):  # noqa: S108 - pytest's own
+                    if above.is_relative_to("/tmp") and above != Path("/tmp"):
                         above.chmod(above.stat().st_mode | 0o011)
 
 

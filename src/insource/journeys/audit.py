@@ -79,9 +79,7 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
     there = await store.chain_at([one.seq for one in known])
     foots = {span.head.seq // SPAN: span.foot for span in found.spans}
     faults = [
-        fault
-        for one in known
-        if (fault := _against(one, there[one.seq], foots.get(one.seq // SPAN, Head()), public))
+        fault for one in known if (fault := _against(one, there[one.seq], foots.get(one.seq // SPAN, Head()), public))
     ]
     for foot in foots.values():
         mine = [one for one in known if one.seq // SPAN == foot.seq // SPAN]
@@ -102,21 +100,20 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
 
 
 async def checkpoint(settings: Settings, store: Store, *, file: Path | None = None) -> Checkpoint | None:
-    """Signs the last entry of each chain and adds it to `file`, where that does not say so already; the first new one.
+    """Signs the last entry of each chain and adds it to `file`, where that does not say so already; the last of them.
 
     None where nothing is new. Raises `StoreError`.
     """
     file = checkpoint_file(settings) if file is None else file
     heads = await store.chain_heads()
     before = await asyncio.to_thread(checkpoints.latest, file)
-    first = None
+    made = None
     for head in heads:
         known = before.get(head.seq // SPAN)
         if known is None or (known.seq, known.hash) != (head.seq, head.hash):
             made = checkpoints.sign(settings.state, head, datetime.now(UTC).isoformat(timespec="seconds"))
             await asyncio.to_thread(checkpoints.write, made, file)
-            first = first or made
-    return first
+    return made
 
 
 async def prune(settings: Settings, store: Store) -> int:

@@ -13,7 +13,7 @@ SHARED = "postgresql"
 
 
 async def move(settings: Settings, source: str, target: str, *, progress: Progress = quiet) -> Copied:
-    """Copies the store from one place to another: "sqlite" (the workspace's file), "postgresql" (`store.url`), or a url.
+    """Copies the store to another place: "sqlite" (the workspace's file), "postgresql" (`store.url`), or a url.
 
     What is written to `source` meanwhile stays behind. Raises `Conflict` where `target` holds anything, `Invalid` for a
     place that is none, `StoreError`.

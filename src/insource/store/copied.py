@@ -50,14 +50,17 @@ def copy(source: Connection, target: Connection, progress: Progress) -> Copied:
 def _same(source: Connection, target: Connection, total: int, progress: Progress) -> Copied:
     whole, counts, done = hashlib.sha256(), dict[str, int](), 0
     for table in _tables():
-        counts[table.name] = 0
+        name = str(table.name)
+        counts[name] = 0
         there = (row for page in _pages(target, table) for row in page)
         for page in _pages(source, table):
             for row in page:
                 if row != next(there, None):
-                    raise StoreError(f"a row of {table.name} is not as it was: {_key(table, row)}", hint="copy it again")
-                whole.update(to_json([table.name, *_words(row)]))
-            counts[table.name] += len(page)
+                    raise StoreError(
+                        f"a row of {table.name} is not as it was: {_key(table, row)}", hint="copy it again"
+                    )
+                whole.update(to_json([name, *_words(row)]))
+            counts[name] += len(page)
             done += len(page)
             progress("comparing rows", done, total)
         if next(there, None) is not None:
@@ -97,7 +100,7 @@ def _number_on(target: Connection, table: Table) -> None:
     column = key[0].name
     target.exec_driver_sql(
         f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column}'),"  # noqa: S608 - our own names
-        f" (SELECT coalesce(max({column}), 0) + 1 FROM \"{table.name}\"), false)"
+        f' (SELECT coalesce(max({column}), 0) + 1 FROM "{table.name}"), false)'
     )
 
 

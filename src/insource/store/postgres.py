@@ -49,7 +49,9 @@ class Server:
         try:
             said = make_url(url)
         except ArgumentError as error:
-            raise Invalid("the store's url is no URL", hint='url = "postgresql://insource@db.example/insource"') from error
+            raise Invalid(
+                "the store's url is no URL", hint='url = "postgresql://insource@db.example/insource"'
+            ) from error
         if said.drivername not in SCHEMES:
             raise Invalid(f"no store is kept in {said.drivername!r}", hint="leave store.url out for SQLite") from None
         schema = str(said.query.get("schema", "insource"))
@@ -77,7 +79,9 @@ class Server:
             yield
         except (SQLAlchemyError, psycopg.Error) as error:
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise StoreError(f"the store {self.name} failed: {reason}", hint=_hint(_code(error)), at=self.name) from error
+            raise StoreError(
+                f"the store {self.name} failed: {reason}", hint=_hint(_code(error)), at=self.name
+            ) from error
 
 
 class PostgresSql:
@@ -137,7 +141,7 @@ class PostgresThread(Database):
         self._transact(lambda c: c.exec_driver_sql("SELECT pg_current_xact_id()"))
 
     def _in_turn(self, work: Callable[[Connection], T], level: str, *, alone: bool) -> T:
-        """Tries again what the server could not do for another's sake, and what was cut off before it could change anything."""
+        """Tries again what failed for another's sake, and what was cut off before it could change anything."""
         if self._engine is None:
             raise StoreError("the store is closed")
         for left in reversed(range(TRIES)):

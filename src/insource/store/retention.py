@@ -16,7 +16,7 @@ from insource.store.links import Kind
 from insource.store.tables import ENTRY, OPINION, PENDING, RECORD, REVIEW
 
 MOST = 5_000
-PART = 500
+PART = 500  # names in one statement
 SAID: tuple[Kind, ...] = ("review", "opinion")
 
 
@@ -52,8 +52,10 @@ def _through(connection: Connection, going: Sequence[str]) -> dict[int, int]:
     span = ENTRY.c.seq // links.SPAN
     found: dict[int, int] = {}
     for start in range(0, len(going), PART):
-        some = ENTRY.c.about.in_(going[start : start + PART])
-        last = select(span.label("chain"), func.max(ENTRY.c.seq).label("seq")).where(ENTRY.c.kind == "record", some)
+        some = list(going[start : start + PART])
+        some += some[-1:] * (PART - len(some))  # each number of names would be a statement of its own, read and planned
+        last = select(span.label("chain"), func.max(ENTRY.c.seq).label("seq"))
+        last = last.where(ENTRY.c.kind == "record", ENTRY.c.about.in_(some))
         for row in connection.execute(last.group_by(span)):
             found[row.chain] = max(found.get(row.chain, 0), row.seq)
     return found

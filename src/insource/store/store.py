@@ -274,6 +274,10 @@ class Store(Queue):
         await self._thread.sync()
         return heads
 
+    async def chain_head(self) -> Head:
+        """The last entry of the last chain, which is the only one where one process writes calls."""
+        return (await self.chain_heads())[-1]
+
     async def chain_entries_count(self) -> int:
         """How many entries the audit chains have."""
         return await self._thread.look(chain.count)
