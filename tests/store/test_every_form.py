@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - our own tables
 """A store of every form there ever was, with rows in it: brought to the present form, whole, and copied to a server."""
 
 import asyncio

@@ -1,7 +1,6 @@
 """The store keeps what it said it kept, and says clearly when it cannot."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -30,13 +29,13 @@ from insource.nouns import (
     Usage,
     record_id,
 )
-from insource.settings import Settings, StoreSettings
+from insource.settings import Settings, StoreSettings, secret
 from insource.store import Store
 
 
 def settings(root: Path) -> Settings:
     """As `load_settings` has them: a server where the environment names one, for processes that are started too."""
-    return Settings(root=root, cache=root, store=StoreSettings(url=os.environ.get("INSOURCE_STORE_URL", "")))
+    return Settings(root=root, cache=root, store=StoreSettings(url=secret("INSOURCE_STORE_URL")))
 
 
 def record(id: str, *, outcome="answered", task="t") -> Record:
