@@ -25,7 +25,7 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 def runnable(folder: Path) -> Path:
     """The unit with a program that is there in the place of ours: verify looks whether it can be run."""
     path = folder / UNIT.name
-    path.write_text(TEXT.replace("/opt/insource/bin/insource", "/bin/true"), "utf-8")
+    path.write_text(TEXT.replace("/usr/local/lib/insource/bin/insource", "/bin/true"), "utf-8")
     return path
 
 
