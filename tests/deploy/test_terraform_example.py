@@ -7,7 +7,7 @@ from typing import Any
 
 import hcl2
 import pytest
-from deployed import DEPLOY
+from deployed import DEPLOY, size
 
 FOLDER = DEPLOY / "terraform" / "aws"
 FILES = sorted(FOLDER.glob("*.tf"))
@@ -69,6 +69,17 @@ def test_the_bucket_is_private_versioned_and_encrypted() -> None:
 
 def test_the_provider_is_pinned() -> None:
     assert re.search(r'source = "hashicorp/aws", version = "~> \d+\.\d+"', TEXT)
+
+
+def test_its_example_has_the_machines_of_the_values_of_that_size() -> None:
+    said, values = plain(hcl2.loads((FOLDER / "medium.tfvars").read_text("utf-8"))), size("medium")
+    assert said["gateway_machines"] == values["gateway"]["replicas"]
+    assert said["gpu_machines"] == values["vllm"]["replicas"]
+    for kind, about in (("gateway", values["gateway"]), ("gpu", values["vllm"])):
+        assert said[f"{kind}_machine"] == about["nodeSelector"]["node.kubernetes.io/instance-type"]
+    declared = {name: body for each in blocks("variable") for name, body in each.items()}
+    assert {key for key in said if not key.startswith("__")} <= set(declared)
+    assert {name for name, body in declared.items() if "default" not in body} <= set(said)
 
 
 @pytest.mark.skipif(not shutil.which("terraform"), reason="no terraform here")
