@@ -43,9 +43,11 @@ from insource.store import (
 )
 from insource.store.alerts import Alerts
 from insource.store.assessments import Assessments
+from insource.store.batches import Batches
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.declarations import Declarations
+from insource.store.filing import Filing
 from insource.store.group import GroupCommit
 from insource.store.lessons import Lessons
 from insource.store.migrations import migrate
@@ -80,6 +82,7 @@ class Store(Queue):
         self._thread = thread
         # a caller may leave while its call waits to be noted: then the end waits beside the beginning
         self._group = GroupCommit(thread, relaxed=relaxed, first=records.intend)
+        self.batches, self.filing = Batches(thread, self._group), Filing(thread)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 
