@@ -23,7 +23,7 @@ def batch(d: dict[str, Any]) -> Iterator[Row]:
     again = killed["calls"] - killed["documents"]
     found = f"{killed['missing']} missing, {killed['twice']} twice of {killed['documents']:,} after {killed['kills']}"
     found += f" kills (rate of faulty files below {d['upper95']:.0%}), digest {'the same' if same else 'another'};"
-    found += f" {again:,} calls made again, {killed['open']} left open"
+    found += f" {again:,} calls begun again, {killed['open']} left open"
     yield "… SIGKILL at random moments: one result a document, digest as unbroken", "0 faults", found, right and same
     faulty = control["missing"] + control["twice"] + control["broken"]
     found = f"{control['missing']} missing, {control['twice']} twice, {control['broken']} broken lines"

@@ -90,6 +90,8 @@ class Tally:
 
     def summary(self, task: str, out: FilePath, total: int, stopped: str) -> Summary:
         """What is told at the end."""
+        more = {"dead": self.dead, "usd": self.usd, "stopped": stopped}
+        more["left"] = max(0, total - self.rows) if stopped else 0
         return Summary(
             task=task,
             out=str(out),
@@ -99,10 +101,7 @@ class Tally:
             review=self.review,
             bad=self.bad,
             failed=self.failed,
-            dead=self.dead,
-            usd=self.usd,
-            stopped=stopped,
-            left=max(0, total - self.rows) if stopped else 0,
+            **{name: value for name, value in more.items() if value},  # type: ignore[arg-type]
         )
 
 

@@ -90,14 +90,19 @@ def create_app(
         middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
-    app.state.desk = Desk(settings, store, paths, bases=bases)
-    app.state.door, app.state.outbox = Door(settings.serve.queue, app.state.desk.seeing.metrics), Outbox()
-    app.state.readiness = Readiness(app.state.desk.faults)
-    app.state.keyring = Keyring(store, network=network)
-    app.state.batches = BatchWork(app.state.desk, app.state.keyring)
+    desk = app.state.desk = Desk(settings, store, paths, bases=bases)
+    _furnish(app, desk, Keyring(store, network=network))
+    return app
+
+
+def _furnish(app: Starlette, desk: Desk, keyring: Keyring) -> None:
+    """Puts into the app what lives as long as it does."""
+    app.state.keyring = keyring
+    app.state.door, app.state.outbox = Door(desk.settings.serve.queue, desk.seeing.metrics), Outbox()
+    app.state.readiness = Readiness(desk.faults)
+    app.state.batches = BatchWork(desk, keyring)
     app.state.began = int(time.time())
     app.state.broken_off = 0
-    return app
 
 
 def _beside(desk: Desk, settings: Settings, store: Store) -> tuple[Coroutine[Any, Any, None], ...]:
