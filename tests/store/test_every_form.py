@@ -34,6 +34,7 @@ BACK = {
     10: ("DROP TABLE lesson",),
     11: ("DROP TABLE assessment",),
     12: ("DROP TABLE declaration",),
+    13: ("DROP TABLE batch_item", "DROP TABLE batch_worker", "DROP TABLE stored_file", "DROP TABLE batch"),
 }
 FORMS = sorted({*WRITTEN, *(number - 1 for number in BACK), MIGRATIONS[-1].number})
 

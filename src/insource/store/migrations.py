@@ -13,6 +13,9 @@ from insource.store.tables import (
     ALERT,
     API_KEY,
     ASSESSMENT,
+    BATCH,
+    BATCH_ITEM,
+    BATCH_WORKER,
     DECLARATION,
     ENTRY,
     LEASE,
@@ -24,6 +27,7 @@ from insource.store.tables import (
     PENDING,
     RECORD,
     SPENT,
+    STORED_FILE,
     TIGHTENING,
     TRIAL,
 )
@@ -104,6 +108,11 @@ def _assessments(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[ASSESSMENT])
 
 
+def _batches(connection: Connection) -> None:
+    """What documents of batches came to, who is at work on them, and the files and batches that callers sent."""
+    METADATA.create_all(connection, tables=[BATCH_ITEM, BATCH_WORKER, STORED_FILE, BATCH])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -117,6 +126,7 @@ MIGRATIONS = (
     Migration(number=10, name="lessons of teachers", apply=_lessons),
     Migration(number=11, name="assessments", apply=_assessments),
     Migration(number=12, name="declarations", apply=_declarations),
+    Migration(number=13, name="batches", apply=_batches),
 )
 
 

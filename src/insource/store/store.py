@@ -42,11 +42,13 @@ from insource.store import (
 )
 from insource.store.alerts import Alerts
 from insource.store.assessments import Assessments
+from insource.store.batches import Batches
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.copied import Copied, copy
 from insource.store.database import Database
 from insource.store.declarations import Declarations
+from insource.store.filing import Filing
 from insource.store.lessons import Lessons
 from insource.store.migrations import migrate
 from insource.store.opened import FILE, commits, database
@@ -78,6 +80,7 @@ class Store(Queue):
         self._state = state
         self._thread = thread
         self._group = commits(thread, relaxed=relaxed)
+        self.batches, self.filing = Batches(thread, self._group), Filing(thread)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 
