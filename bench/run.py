@@ -19,6 +19,7 @@ from typing import Any
 
 import adversarial_rows
 import bad_day_rows
+import batch_rows
 import call_rows
 import cleaning_rows
 import console_rows
@@ -198,6 +199,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "soak": (["soak.py", "."], bad_day_rows.soak),
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
+    "batch": (["batch.py", "."], batch_rows.batch),
     "contract": (["contract.py", "."], contract_rows.contract),
     "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
     "adversarial": (["adversarial.py", "banking77"], adversarial_rows.adversarial),

@@ -14,6 +14,7 @@ from insource.nouns import Key, Task
 from insource.nouns.key import State
 from insource.settings import Settings, load_task
 from insource.store import Store, checkpoints
+from insource.store.links import SPAN
 
 KEYS = 50
 
@@ -24,6 +25,7 @@ async def show(visit: Visit) -> Response:
     With `evidence`, a task's name, it has that task's checklist.
     """
     store, settings = visit.store, visit.settings
+    heads = await store.chain_heads()
     keys = (await store.keys())[0] if "admin" in visit.key.roles else []
     return page(
         visit,
@@ -31,7 +33,8 @@ async def show(visit: Visit) -> Response:
         tasks=[task for name in visit.tasks if (task := _readable(settings, name)) is not None],
         engines=settings.engines,
         left=await report(settings),
-        head=await store.chain_head(),
+        entries=sum(head.seq % SPAN for head in heads),
+        head=heads[0],
         signed=checkpoints.last(checkpoint_file(settings)),
         verified=await _verified(visit) if visit.query("verify") else None,
         evidence=await _evidence(visit, visit.query("evidence")),

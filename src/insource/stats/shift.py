@@ -96,7 +96,7 @@ def _shuffled(inside: Bools, shuffles: int, seed: int) -> Iterator[Bools]:
         block = min(left, BLOCK)
         lots = random.random((block, len(inside)))
         drawn = np.zeros(lots.shape, dtype=np.bool_)  # whoever drew the smallest lots is inside: no row is moved
-        np.put_along_axis(drawn, np.argpartition(lots, now - 1, axis=1)[:, :now], values=True, axis=1)
+        np.put_along_axis(drawn, np.argpartition(lots, now - 1, axis=1)[:, :now], np.True_, axis=1)
         yield drawn
         left -= block
 

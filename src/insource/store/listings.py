@@ -10,6 +10,7 @@ from sqlalchemy import Connection, exists, func, select
 
 from insource.nouns import Gate, Noun, Outcome, Pending, Release, Report, Review, Stage, StageChange, Waiting
 from insource.store import search
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import (
     GATE,
@@ -22,7 +23,6 @@ from insource.store.tables import (
     REVIEW,
     STAGE_CHANGE,
 )
-from insource.store.thread import StoreThread
 
 PART = 500
 MOVING: tuple[Stage, ...] = ("staging", "shadow", "canary", "live")
@@ -78,7 +78,7 @@ class Drawn(Noun, frozen=True, kw_only=True):
 class Listings:
     """The pages of a store."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def releases(self, task: str, most: int, below: int = 0) -> Versions:

@@ -15,6 +15,9 @@ from insource.store.tables import (
     ALERT,
     API_KEY,
     ASSESSMENT,
+    BATCH,
+    BATCH_ITEM,
+    BATCH_WORKER,
     DECLARATION,
     ENTRY,
     LEASE,
@@ -29,6 +32,7 @@ from insource.store.tables import (
     RELEASE,
     REPORT,
     SPENT,
+    STORED_FILE,
     TALLIED,
     TALLY,
     TIGHTENING,
@@ -110,6 +114,11 @@ def _assessments(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[ASSESSMENT])
 
 
+def _batches(connection: Connection) -> None:
+    """What documents of batches came to, who is at work on them, and the files and batches that callers sent."""
+    METADATA.create_all(connection, tables=[BATCH_ITEM, BATCH_WORKER, STORED_FILE, BATCH])
+
+
 class _Split(msgspec.Struct, frozen=True):
     """A report, as far as a list is looked up by it."""
 
@@ -155,6 +164,7 @@ MIGRATIONS = (
     Migration(number=10, name="lessons of teachers", apply=_lessons),
     Migration(number=11, name="assessments", apply=_assessments),
     Migration(number=12, name="declarations", apply=_declarations),
+    Migration(number=13, name="batches", apply=_batches),
     Migration(number=15, name="listings", apply=_listings),
 )
 

@@ -1,14 +1,22 @@
 """The tables. Each row holds its noun as JSON in `body`; the other columns are what we look things up by.
 
-Written so that PostgreSQL can hold them as well: no types, defaults or functions of one database.
+SQLite and PostgreSQL hold the same: no defaults or functions of one of them, and texts are compared byte by byte.
 """
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, LargeBinary, MetaData, Table, text
+from sqlalchemy import Integer as SqliteInteger
+from sqlalchemy import String as SqliteString
+from sqlalchemy import Text as SqliteText
+
+Integer = SqliteInteger().with_variant(BigInteger(), "postgresql")
+String = SqliteString().with_variant(SqliteString(collation="C"), "postgresql")
+Text = SqliteText().with_variant(SqliteText(collation="C"), "postgresql")
 
 METADATA = MetaData()
 HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
 IS_DRAWN = text("pending.drawn")  # few of those that people see are
 IS_OPEN = text("state = 'open'")  # a cause has one open alert, whoever sees it first
+HAS_FAILED = text("state = 'failed'")  # few documents of a batch have, and those are looked for
 
 MIGRATION = Table(
     "migration",
@@ -213,6 +221,45 @@ LESSON = Table(
     Column("seq", Integer, primary_key=True),
     Column("id", String, nullable=False, unique=True),
     Column("task", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+BATCH_ITEM = Table(
+    "batch_item",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("holder", String, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("record", String, index=True),
+    Column("body", Text, nullable=False),
+    Index("batch_item_failed", "task", sqlite_where=HAS_FAILED, postgresql_where=HAS_FAILED),
+)
+
+BATCH_WORKER = Table(
+    "batch_worker",
+    METADATA,
+    Column("holder", String, primary_key=True),
+    Column("until", String, nullable=False),
+)
+
+STORED_FILE = Table(
+    "stored_file",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+BATCH = Table(
+    "batch",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False, index=True),
+    Column("state", String, nullable=False, index=True),
     Column("body", Text, nullable=False),
 )
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, func, select
 from insource.nouns import WAITS, Noun, Usage
 from insource.store import bulk
 from insource.store.bulk import driver
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import RECORD, TALLIED, TALLY
-from insource.store.thread import StoreThread
 
 PART = 2_000
 SUMMED = ("calls", "failed", "review", "spooled", "input_tokens", "output_tokens", "usd")
@@ -84,7 +84,7 @@ class _Part(NamedTuple):
 class Tally:
     """The sums of a store."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def fold(self, progress: Progress | None = None) -> None:
