@@ -77,6 +77,21 @@ def test_what_cannot_be_noted_is_not_asked_for(tmp_path):
     asyncio.run(story())
 
 
+def test_a_checkpoint_from_before_the_first_call_speaks_of_the_beginning_of_the_chain(tmp_path):
+    """A gateway writes one when it starts; that nothing was recorded before it is no sign of anything."""
+
+    async def story():
+        where = settings(tmp_path)
+        async with await Store.open(where) as store:
+            assert (await audit.checkpoint(where, store)).seq == 0
+            found = await audit.verify(where, store)
+            assert (found.faults, found.entries, found.checkpoints) == ((), 0, 1)
+            await called(store, 2)
+            assert not (await audit.verify(where, store)).faults
+
+    asyncio.run(story())
+
+
 def test_checkpoints_are_written_where_something_was_recorded_and_compared(tmp_path):
     far = tmp_path / "far" / "checkpoints.jsonl"
     where = settings(tmp_path, audit=AuditSettings(checkpoints=str(far)))
