@@ -13,6 +13,7 @@ from insource.journeys.keys import moment
 from insource.nouns import Task
 from insource.settings import Settings, load_task
 from insource.store import Store, checkpoints
+from insource.store.links import SPAN
 
 
 async def show(visit: Visit) -> Response:
@@ -21,6 +22,7 @@ async def show(visit: Visit) -> Response:
     With `evidence`, a task's name, it has that task's checklist.
     """
     store, settings = visit.store, visit.settings
+    heads = await store.chain_heads()
     keys = (await store.keys())[0] if "admin" in visit.key.roles else []
     return page(
         visit,
@@ -28,7 +30,8 @@ async def show(visit: Visit) -> Response:
         tasks=[task for name in visit.tasks if (task := _readable(settings, name)) is not None],
         engines=settings.engines,
         left=await report(settings),
-        head=await store.chain_head(),
+        entries=sum(head.seq % SPAN for head in heads),
+        head=heads[0],
         signed=checkpoints.last(checkpoint_file(settings)),
         verified=await _verified(visit) if visit.query("verify") else None,
         evidence=await _evidence(visit, visit.query("evidence")),

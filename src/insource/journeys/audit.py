@@ -14,7 +14,8 @@ from insource.settings import Settings
 from insource.store import Store, checkpoints
 from insource.store.checkpoints import Checkpoint
 from insource.store.files import new_file
-from insource.store.verified import Fault, Head
+from insource.store.links import SPAN
+from insource.store.verified import Fault, Head, Span
 
 BY = ("task", "tenant", "release", "engine", "day")
 
@@ -24,7 +25,8 @@ class Audit(Noun, frozen=True, kw_only=True):
 
     `spooled` records came in later, the store being down at the time: until then only their file vouched for them.
 
-    `foot` is the last entry that went by age; its `seq` is 0 where none did.
+    `foot` is the last entry that went by age; its `seq` is 0 where none did. `replicas` are the chains of the gateways
+    of a shared database, if any.
     """
 
     entries: int
@@ -35,6 +37,7 @@ class Audit(Noun, frozen=True, kw_only=True):
     foot: Head
     head: Head
     faults: tuple[Fault, ...]
+    replicas: tuple[Span, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -74,10 +77,15 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
     known = await asyncio.to_thread(checkpoints.read, file)
     public = public or await asyncio.to_thread(checkpoints.public_key, settings.state)
     there = await store.chain_at([one.seq for one in known])
-    faults = [fault for one in known if (fault := _against(one, there[one.seq], found.foot, public))]
-    if known and max(one.seq for one in known) < found.foot.seq:
-        what = "all that the checkpoints speak of was removed: nothing signed says that it was old"
-        faults.append(Fault(seq=found.foot.seq, kind="checkpoint", about=known[-1].at, what=what))
+    foots = {span.head.seq // SPAN: span.foot for span in found.spans}
+    faults = [
+        fault for one in known if (fault := _against(one, there[one.seq], foots.get(one.seq // SPAN, Head()), public))
+    ]
+    for foot in foots.values():
+        mine = [one for one in known if one.seq // SPAN == foot.seq // SPAN]
+        if mine and max(one.seq for one in mine) < foot.seq:
+            what = "all that the checkpoints speak of was removed: nothing signed says that it was old"
+            faults.append(Fault(seq=foot.seq, kind="checkpoint", about=mine[-1].at, what=what))
     return Audit(
         entries=found.entries,
         rows=found.rows,
@@ -86,19 +94,25 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
         checkpoints=len(known),
         foot=found.foot,
         head=found.head,
+        replicas=found.replicas,
         faults=(*found.faults, *faults),
     )
 
 
 async def checkpoint(settings: Settings, store: Store, *, file: Path | None = None) -> Checkpoint | None:
-    """Signs the last entry and adds it to `file`; None when that is what the file ends with. Raises `StoreError`."""
+    """Signs the last entry of each chain and adds it to `file`, where that does not say so already; the last of them.
+
+    None where nothing is new. Raises `StoreError`.
+    """
     file = checkpoint_file(settings) if file is None else file
-    head = await store.chain_head()
-    before = await asyncio.to_thread(checkpoints.last, file)
-    if before and (before.seq, before.hash) == (head.seq, head.hash):
-        return None
-    made = checkpoints.sign(settings.state, head, datetime.now(UTC).isoformat(timespec="seconds"))
-    await asyncio.to_thread(checkpoints.write, made, file)
+    heads = await store.chain_heads()
+    before = await asyncio.to_thread(checkpoints.latest, file)
+    made = None
+    for head in heads:
+        known = before.get(head.seq // SPAN)
+        if known is None or (known.seq, known.hash) != (head.seq, head.hash):
+            made = checkpoints.sign(settings.state, head, datetime.now(UTC).isoformat(timespec="seconds"))
+            await asyncio.to_thread(checkpoints.write, made, file)
     return made
 
 
@@ -145,7 +159,7 @@ async def export(store: Store, file: Path, *, progress: Progress = quiet) -> int
     """
     with new_file(file) as out:
         count = after = 0
-        total = (await store.chain_head()).seq
+        total = await store.chain_entries_count()
         while entries := await store.chain_entries(after):
             await asyncio.to_thread(out.writelines, [to_json(entry) + b"\n" for entry in entries])
             count, after = count + len(entries), entries[-1]["seq"]

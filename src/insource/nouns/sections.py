@@ -78,7 +78,7 @@ class WorkspaceSettings(Noun, frozen=True, kw_only=True):
 
 
 class StoreSettings(Noun, frozen=True, kw_only=True):
-    """`[store]`: `url` is empty for SQLite in the workspace, else a SQLAlchemy URL."""
+    """`[store]`: `url` is empty for SQLite in the workspace, else postgresql://USER@HOST/DATABASE?schema=NAME."""
 
     url: str = ""
 

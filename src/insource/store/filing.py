@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Table, delete, func, select, update
 from insource.errors import Conflict, Missing
 from insource.nouns import to_json
 from insource.nouns.filing import UNDER_WAY, CallBatch, StoredFile
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import BATCH, STORED_FILE
-from insource.store.thread import StoreThread
 
 MOST_FILES = 1_000  # of a tenant
 
@@ -29,7 +29,7 @@ class Page:
 class Filing:
     """The files and batches of a store. What a method wrote survives a kill once it has returned."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def add_file(self, file: StoredFile) -> None:

@@ -1,9 +1,16 @@
 """The tables. Each row holds its noun as JSON in `body`; the other columns are what we look things up by.
 
-Written so that PostgreSQL can hold them as well: no types, defaults or functions of one database.
+SQLite and PostgreSQL hold the same: no defaults or functions of one of them, and texts are compared byte by byte.
 """
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, LargeBinary, MetaData, Table, text
+from sqlalchemy import Integer as SqliteInteger
+from sqlalchemy import String as SqliteString
+from sqlalchemy import Text as SqliteText
+
+Integer = SqliteInteger().with_variant(BigInteger(), "postgresql")
+String = SqliteString().with_variant(SqliteString(collation="C"), "postgresql")
+Text = SqliteText().with_variant(SqliteText(collation="C"), "postgresql")
 
 METADATA = MetaData()
 HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
