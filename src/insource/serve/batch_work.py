@@ -250,6 +250,8 @@ class _Running:
         """Writes the files, then says that the batch has ended."""
         store = self._desk.store
         batch = await store.filing.batch(self.batch.tenant, self.batch.id)
+        if batch.status not in UNDER_WAY:
+            return
         end = "cancelled" if batch.status == "cancelling" else "expired" if time.time() > batch.expires else "completed"
         if batch.status == "in_progress":
             before, batch = batch.status, moved(batch, "finalizing")
