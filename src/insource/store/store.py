@@ -49,6 +49,7 @@ from insource.store.declarations import Declarations
 from insource.store.group import GroupCommit
 from insource.store.lessons import Lessons
 from insource.store.migrations import migrate
+from insource.store.place import Place, place_of
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
 from insource.store.retention import Pruned
@@ -73,8 +74,9 @@ class Store(Queue):
     lock or the file's form does not allow it.
     """
 
-    def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False) -> None:
-        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
+    def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False, place: Place | None = None) -> None:
+        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs", place), Alerts(thread), Lessons(thread)
+        self.place = place
         self.assessments, self.declarations = Assessments(thread), Declarations(thread)
         self._state = state
         self._thread = thread
@@ -88,14 +90,14 @@ class Store(Queue):
         """The workspace's store, made when there is none and migrated when it is old."""
         if settings.store.url:
             raise Invalid("a shared database comes in a later version", hint="leave store.url out of insource.toml")
-        thread = StoreThread(settings.state / FILE)
+        thread, place = StoreThread(settings.state / FILE), place_of(settings)
         try:
             await thread.open()
             await thread.run(migrate)
         except BaseException:
             await thread.close()
             raise
-        return cls(thread, settings.state, relaxed=settings.audit.sync == "second")
+        return cls(thread, settings.state, relaxed=settings.audit.sync == "second", place=place)
 
     @property
     def behind_s(self) -> float:
