@@ -1,13 +1,13 @@
 """A real S3 server in a process of its own, and a line to it that breaks, stalls or answers for it as it is told."""
 
 import contextlib
+import functools
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 BUCKET = "models"
@@ -50,15 +50,20 @@ class Server:
 
     def client(self) -> Any:
         """A plain client of the server: what tests look at it with, and damage it by."""
+        with contextlib.suppress(
+            self._made.exceptions.BucketAlreadyOwnedByYou, self._made.exceptions.BucketAlreadyExists
+        ):
+            self._made.create_bucket(Bucket=BUCKET)
+        return self._made
+
+    @functools.cached_property
+    def _made(self) -> Any:
         from botocore.session import Session
 
-        made = Session().create_client(
+        return Session().create_client(
             "s3", region_name="us-east-1", endpoint_url=self.url,
             aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"], aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
         )  # fmt: skip
-        with contextlib.suppress(made.exceptions.BucketAlreadyOwnedByYou, made.exceptions.BucketAlreadyExists):
-            made.create_bucket(Bucket=BUCKET)
-        return made
 
 
 class Line:
@@ -123,8 +128,3 @@ def line_to(server: Server) -> Iterator[Line]:
 def settings_of(url: str, prefix: str = "") -> str:
     """The section of insource.toml for a bucket of the server at `url`."""
     return f'[artefacts]\nplace = "s3://{BUCKET}/{prefix}"\nendpoint = "{url}"\n'
-
-
-def damaged(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
