@@ -5,7 +5,12 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from file_only import FILE_ONLY
+from insource.store.database import Database
+from postgres import Postgres, programs, server
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -18,6 +23,50 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--store postgresql` runs everything on a server: the same tests, another database."""
+    parser.addoption("--store", choices=("sqlite", "postgresql"), default="sqlite")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out, on a server, what is about the file that SQLite keeps."""
+    if config.getoption("--store") != "postgresql":
+        return
+    for item in items:
+        why = next((why for name, why in FILE_ONLY.items() if name in item.nodeid), None)
+        if why is not None:
+            item.add_marker(pytest.mark.skip(reason=f"SQLite alone: {why}"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; skips where there is none to start."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL on this machine")
+    with server() as found:
+        yield found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def on_a_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--store postgresql` each workspace that names no store has a schema of its own on a server."""
+    if request.config.getoption("--store") != "postgresql":
+        yield
+        return
+    url = request.getfixturevalue("postgres").url + "?schema=w_{workspace}"
+    from insource.settings import Settings, StoreSettings
+    from insource.store import store
+    from insource.store.opened import database
+
+    def shared(settings: Settings) -> Database:
+        return database(msgspec.structs.replace(settings, store=StoreSettings(url=settings.store.url or url)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSOURCE_STORE_URL", url)
+        patch.setattr(store, "database", shared)
+        yield
 
 
 @pytest.fixture(scope="session")

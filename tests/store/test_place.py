@@ -76,6 +76,10 @@ def test_what_is_put_is_there_once_and_comes_back(place, tmp_path):
     assert b"".join(place.get(key)) == DATA
     assert bring(place, key, tmp_path / "deep" / "there") == len(DATA)
     assert (tmp_path / "deep" / "there").read_bytes() == DATA
+    for _ in range(2):
+        place.remove(key)
+        assert place.listed() == {}
+    assert place.put(key, file)
     empty, none = written(tmp_path, b"")
     assert place.put(empty, none)
     assert place.listed()[empty] == 0

@@ -11,9 +11,8 @@ import pytest
 from test_store import pending, record, settings
 
 from full_disk import most_pages
-from insource.errors import Invalid, Missing, StoreError
+from insource.errors import Missing, StoreError
 from insource.nouns import Pending
-from insource.settings import Settings, StoreSettings
 from insource.store import Store
 from insource.store.migrations import MIGRATIONS, Migration, migrate
 
@@ -143,7 +142,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path):
     asyncio.run(story())
 
 
-def test_a_closed_store_says_so_and_a_shared_database_is_not_offered_yet(tmp_path):
+def test_a_closed_store_says_so(tmp_path):
     async def story():
         store = await Store.open(settings(tmp_path))
         await store.probe()
@@ -151,8 +150,6 @@ def test_a_closed_store_says_so_and_a_shared_database_is_not_offered_yet(tmp_pat
         await store.close()
         with pytest.raises(StoreError, match="closed"):
             await store.append(record("r"))
-        with pytest.raises(Invalid, match="later version"):
-            await Store.open(Settings(root=tmp_path, cache=tmp_path, store=StoreSettings(url="postgresql://x")))
 
     asyncio.run(story())
 

@@ -15,12 +15,14 @@ from insource.journeys import recover as journey
 from insource.journeys.carry import Carry
 from insource.journeys.drill import ROWS, Drilled, drill
 from insource.journeys.lineup import Progress
+from insource.journeys.move import move
 from insource.journeys.recover import Recovered, spool_folder, words
 from insource.journeys.share import gather
-from insource.settings import STATE, Settings
+from insource.settings import CONFIG, STATE, Settings
 from insource.store import Store
 from insource.store.backup import WORKSPACE, unpack
 from insource.store.carried import Taken
+from insource.store.opened import IN_FILE
 
 EXAMPLE = """
 \b
@@ -29,6 +31,7 @@ Examples:
   insource store restore monday.tar
   insource store drill                   does the newest backup answer as this does?
   insource store migrate
+  insource store copy sqlite postgresql  to the shared database
   insource store export kiosk.jsonl      at the kiosk
   insource store import kiosk.jsonl      at home
   insource store recover                 what was spooled while the store was down
@@ -60,6 +63,21 @@ def backup(door: Door, file: Path) -> None:
     door.show({"file": str(file), "bytes": size}, f"{file}: {size / 1e6:.1f} MB. insource store restore {file}")
 
 
+@verb("copy", epilog="\b\nExample:\n  insource store copy sqlite postgresql    stop insource serve before")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(door: Door, source: str, target: str) -> None:
+    """Copy all that the store keeps from one database to another, and compare every row.
+
+    FROM and TO are "sqlite" (the workspace's file), "postgresql" (store.url, or INSOURCE_STORE_URL) or a url. TO must
+    be empty. Blobs and releases lie beside the database and stay where they are.
+    """
+    with door.progress() as progress:
+        found = run(move(door.settings(), source, target, progress=progress))
+    words = f"{found.rows:,} rows of {len(found.tables)} tables are the same in both, SHA-256 {found.sha256[:16]}"
+    door.show({**msgspec.to_builtins(found), "rows": found.rows}, words)
+
+
 @verb("restore", epilog="\b\nExample:\n  insource store restore monday.tar --replace")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--replace", is_flag=True, help="Move the present state aside first.")
@@ -76,6 +94,8 @@ def restore(door: Door, file: Path, replace: bool) -> None:
     lines += [
         f"others here than in {file}, and left: {', '.join(made.differ)}; its own lie in {state / WORKSPACE}"
     ] * bool(made.differ)
+    if (door.directory / CONFIG).is_file() and door.settings().store.url not in ("", IN_FILE):
+        lines.append("the settings name a shared database: insource store copy sqlite postgresql puts the rows there")
     door.show({"store": str(state), **msgspec.to_builtins(made)}, "\n".join(lines))
 
 
@@ -189,5 +209,5 @@ def _taken_words(found: Taken) -> str:
     return "\n".join(lines)
 
 
-for _verb in (backup, restore, restore_drill, migrate, give, take, recover, *VERBS):
+for _verb in (backup, restore, restore_drill, copy, migrate, give, take, recover, *VERBS):
     command.add_command(_verb)

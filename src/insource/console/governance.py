@@ -10,9 +10,13 @@ from insource.journeys.audit import Audit, checkpoint_file
 from insource.journeys.egress import report
 from insource.journeys.govern import Standing, standing
 from insource.journeys.keys import moment
-from insource.nouns import Task
+from insource.nouns import Key, Task
+from insource.nouns.key import State
 from insource.settings import Settings, load_task
 from insource.store import Store, checkpoints
+from insource.store.links import SPAN
+
+KEYS = 50
 
 
 async def show(visit: Visit) -> Response:
@@ -21,6 +25,7 @@ async def show(visit: Visit) -> Response:
     With `evidence`, a task's name, it has that task's checklist.
     """
     store, settings = visit.store, visit.settings
+    heads = await store.chain_heads()
     keys = (await store.keys())[0] if "admin" in visit.key.roles else []
     return page(
         visit,
@@ -28,14 +33,22 @@ async def show(visit: Visit) -> Response:
         tasks=[task for name in visit.tasks if (task := _readable(settings, name)) is not None],
         engines=settings.engines,
         left=await report(settings),
-        head=await store.chain_head(),
+        entries=sum(head.seq % SPAN for head in heads),
+        head=heads[0],
         signed=checkpoints.last(checkpoint_file(settings)),
         verified=await _verified(visit) if visit.query("verify") else None,
         evidence=await _evidence(visit, visit.query("evidence")),
-        keys=[(key, key.state(moment())) for key in keys],
+        keys=_first(keys, moment()),
+        earlier=max(0, len(keys) - KEYS),
         keep=settings.audit,
         open=visit.house.ring.open,
     )
+
+
+def _first(keys: list[Key], now: str) -> list[tuple[Key, State]]:
+    """Keys with their state: those that open something before those that were ended, the newest of each first."""
+    told = [(key, key.state(now)) for key in reversed(keys)]
+    return sorted(told, key=lambda one: one[1] != "active")[:KEYS]
 
 
 async def _verified(visit: Visit) -> Audit:

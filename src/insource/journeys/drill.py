@@ -27,11 +27,12 @@ from insource.nouns import Example, Noun, Release, ask, canonical, to_json
 from insource.nouns.artefacts import Artefacts
 from insource.nouns.signing import Signing
 from insource.release import shared
-from insource.settings import CONFIG, STATE, Settings, load_settings, load_task, task_names
+from insource.settings import CONFIG, STATE, Settings, StoreSettings, load_settings, load_task, task_names
 from insource.stats import zero_failures_upper
 from insource.store import Store
 from insource.store.backup import unpack
 from insource.store.files import alone, write_whole
+from insource.store.opened import IN_FILE
 
 FILE = "drill.json"
 ROWS = 100
@@ -127,10 +128,12 @@ def _aside(settings: Settings) -> Iterator[Path]:
 def _judged_by(settings: Settings, there: Settings) -> Settings:
     """The restored settings, with this machine's models and our keys: a backup does not say whom we trust.
 
-    What other hosts share does not stand in for what the backup lacks.
+    Its store is the file that was restored, wherever the store of `there` is, and what other hosts share does not stand
+    in for what the backup lacks.
     """
     ours = Signing(trusted=tuple(str(settings.root / file) for file in settings.signing.trusted))
-    return msgspec.structs.replace(there, cache=settings.cache, signing=ours, artefacts=Artefacts())
+    alone = {"store": StoreSettings(url=IN_FILE), "artefacts": Artefacts()}
+    return msgspec.structs.replace(there, cache=settings.cache, signing=ours, **alone)
 
 
 async def _lost(release: Release, store: Store, there: Settings) -> list[str]:

@@ -78,18 +78,19 @@ class WorkspaceSettings(Noun, frozen=True, kw_only=True):
 
 
 class StoreSettings(Noun, frozen=True, kw_only=True):
-    """`[store]`: `url` is empty for SQLite in the workspace, else a SQLAlchemy URL."""
+    """`[store]`: `url` is empty for SQLite in the workspace, else postgresql://USER@HOST/DATABASE?schema=NAME."""
 
     url: str = ""
 
 
 class ServeSettings(Noun, frozen=True, kw_only=True):
-    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body in bytes."""
+    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body and file in bytes."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
+    max_file_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 100_000_000
 
 
 class CacheSettings(Noun, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from insource.nouns import Alert, Cause, record_id, to_json
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import ALERT
-from insource.store.thread import StoreThread
 
 Sink = Literal["logged", "sent"]
 
@@ -17,7 +17,7 @@ Sink = Literal["logged", "sent"]
 class Alerts:
     """The alerts of a store. Safe to use from several processes at once."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def note(self, task: str, found: Sequence[Cause], over: Collection[str], now: str) -> None:

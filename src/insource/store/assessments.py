@@ -8,15 +8,15 @@ from sqlalchemy import Connection, select
 from insource.errors import Missing
 from insource.nouns import to_json
 from insource.nouns.assessment import Assessment
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import ASSESSMENT
-from insource.store.thread import StoreThread
 
 
 class Assessments:
     """The runs of a store. A piece that was noted stays: the same run goes on from there."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def begin(self, run: Assessment) -> Assessment:

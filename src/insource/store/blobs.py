@@ -55,6 +55,19 @@ class Blobs:
             raise StoreError(f"{path} was damaged", hint="insource store restore FILE brings a backup back")
         return data
 
+    def remove(self, sha: str) -> None:
+        """Removes a blob that nothing names any more, here and in the place; one that is not there is removed.
+
+        Raises `StoreError`.
+        """
+        path = self.path(sha)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot remove {path}: {error.strerror}", hint="check who may write there") from error
+        if self._place is not None:
+            self._place.remove(key_of(BLOBS, sha))
+
     def _write(self, path: Path, sha: str, data: bytes) -> None:
         part = path.with_name(f"{sha}.{uuid.uuid4().hex}.part")
         try:

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Table
 
 MOST = 64
+BELOW = "sql"  # in `Connection.info`: what to use where the driver's own connection speaks otherwise
 
 
 class Sql(Protocol):
-    """SQLite's own connection."""
+    """The database's own connection; a place for a value is a question mark."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
         """A cursor over what the statement found."""
@@ -24,8 +25,9 @@ class Sql(Protocol):
 
 def driver(connection: Connection) -> Sql:
     """The connection below SQLAlchemy's, in the same transaction."""
-    below: Sql = connection.connection.driver_connection  # type: ignore[assignment]  # the type of every database's
-    return below
+    below: Any = connection.info.get(BELOW) or connection.connection.driver_connection
+    found: Sql = below
+    return found
 
 
 def insert(sql: Sql, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], more: str = "") -> None:

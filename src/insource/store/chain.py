@@ -3,6 +3,9 @@
 An entry says what happened (`kind`), to what (`about`), and what was then so (`body`): the words of an intent, or the
 SHA-256 of the row it vouches for. Its hash is SHA-256 over the hash before it and all of this. Whoever can write the
 file can make a new chain from any place on; only a checkpoint kept elsewhere (`store.checkpoints`) shows that.
+
+In a shared database each gateway has a chain of its own for its calls, so that none waits for another. All the rest,
+above all what people say and take back, is in the first chain, where the numbers tell what came before what.
 """
 
 import re
@@ -18,7 +21,7 @@ from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record
 from insource.store.opinions import name_of
 from insource.store.stored import stored
 from insource.store.tables import DECLARATION, ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE, TIGHTENING
-from insource.store.verified import Fault, Head, Verified
+from insource.store.verified import Fault, Head, Span, Verified
 from insource.store.withdrawn import Withdrawn
 
 PAGE = 2_000
@@ -39,22 +42,46 @@ VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
 NUMBERED = ("stage", "tightening", "declaration")  # kinds whose rows are called by their number
 
 
-def head(connection: Connection) -> Head:
-    """The last entry."""
-    return links.last(driver(connection))
+def chains(connection: Connection) -> list[int]:
+    """The chains that there are, the first one always."""
+    found, after = [0], links.SPAN
+    while True:
+        first = connection.execute(select(func.min(ENTRY.c.seq)).where(ENTRY.c.seq > after)).scalar()
+        if first is None:
+            return found
+        found.append(first // links.SPAN)
+        after = (found[-1] + 1) * links.SPAN
 
 
-def foot(connection: Connection) -> Head:
-    """The entry before the first that is kept: the last of those that went by age, else none."""
-    found = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq.desc()).limit(1)
-    row: Any = connection.execute(found).first()  # no tuple, whatever its type says
-    return Head(seq=int(row.about), hash=str(row.body)) if row and NUMBER.fullmatch(str(row.about)) else Head()
+def heads(connection: Connection) -> list[Head]:
+    """The last entry of each chain, that of the first one first."""
+    return [links.newest(driver(connection), chain) for chain in chains(connection)]
+
+
+def count(connection: Connection) -> int:
+    """How many entries there are, of all chains."""
+    return _count(connection, ENTRY)
+
+
+def foots(connection: Connection) -> dict[int, Head]:
+    """Chain → the entry before the first that is kept: the last of those that went by age; only where some did."""
+    found: dict[int, Head] = {}
+    gone = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq)
+    for row in connection.execute(gone):
+        if NUMBER.fullmatch(str(row.about)):
+            found[int(row.about) // links.SPAN] = Head(seq=int(row.about), hash=str(row.body))
+    return found
+
+
+def foot(connection: Connection, chain: int = 0) -> Head:
+    """The entry before the first of a chain that is kept."""
+    return foots(connection).get(chain) or Head(seq=chain * links.SPAN)
 
 
 def at(connection: Connection, seq: int) -> str:
     """The hash of the entry with this number; empty where there is none."""
-    first = foot(connection)
-    if seq == first.seq:
+    first = foots(connection).get(seq // links.SPAN)
+    if first is not None and seq == first.seq:
         return first.hash
     return str(connection.execute(select(ENTRY.c.hash).where(ENTRY.c.seq == seq)).scalar() or "")
 
@@ -84,18 +111,27 @@ def entries(connection: Connection, after: int) -> list[dict[str, Any]]:
 def verify(connection: Connection) -> Verified:
     """Looks at every entry and every row it vouches for."""
     faults: list[Fault] = []
-    last = first = foot(connection)
+    there = chains(connection)
+    kept = foots(connection)
+    first = {chain: kept.get(chain) or Head(seq=chain * links.SPAN) for chain in {*there, *kept}}
+    last = dict(first)
     gone = withdrawn.all_withdrawn(connection)
     for page in _pages(connection):
         for entry in page:
-            faults += _chain_faults(last, entry)
-            last = Head(seq=entry["seq"], hash=entry["hash"])
+            chain = entry["seq"] // links.SPAN
+            faults += _chain_faults(last.get(chain, Head()), entry)
+            last[chain] = Head(seq=entry["seq"], hash=entry["hash"])
         faults += _row_faults(connection, page, gone)
         del faults[MOST:]
     faults += _unvouched(connection, gone)
-    rows = sum(_count(connection, table) for table, _ in VOUCHED.values())
-    entries = _count(connection, ENTRY)
-    return Verified(entries=entries, rows=rows, foot=first, head=last, faults=tuple(faults[:MOST]))
+    return Verified(
+        entries=count(connection),
+        rows=sum(_count(connection, table) for table, _ in VOUCHED.values()),
+        foot=first.pop(0),
+        head=last.pop(0),
+        replicas=tuple(Span(foot=first[chain], head=last[chain]) for chain in sorted(first)),
+        faults=tuple(faults[:MOST]),
+    )
 
 
 def _known(page: list[dict[str, Any]], kind: str) -> list[Any]:

@@ -13,10 +13,12 @@ from typing import Any, BinaryIO
 
 from insource.errors import Invalid, StoreError
 from insource.nouns import Noun, from_json, to_json
+from insource.store.links import SPAN
 from insource.store.verified import Head
 
 KEY = "audit.key"
 LONGEST_LINE = 4096  # bytes; a checkpoint has some 250
+LOOKED_BACK = 262_144
 
 
 class Checkpoint(Noun, frozen=True, kw_only=True):
@@ -86,6 +88,18 @@ def last(file: Path) -> Checkpoint | None:
         lines.seek(max(0, end - LONGEST_LINE))
         found = lines.read(end - lines.tell()).splitlines()
     return from_json(found[-1], Checkpoint) if found else None
+
+
+def latest(file: Path) -> dict[int, Checkpoint]:
+    """Chain → the last checkpoint of it near the end of `file`. Raises `Invalid` for a line there that is none."""
+    if not file.is_file():
+        return {}
+    with file.open("rb") as lines:
+        end = _whole_lines(lines)
+        start = max(0, end - LOOKED_BACK)
+        lines.seek(start)
+        found = lines.read(end - start).splitlines()[bool(start) :]  # the first may be half a line
+    return {one.seq // SPAN: one for one in (from_json(line, Checkpoint) for line in found)}
 
 
 def signed(checkpoint: Checkpoint, public: str) -> bool:

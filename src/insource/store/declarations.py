@@ -5,15 +5,15 @@ from sqlalchemy import Connection, select
 from insource.nouns import Declaration, to_json
 from insource.store import links
 from insource.store.bulk import driver
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import DECLARATION
-from insource.store.thread import StoreThread
 
 
 class Declarations:
     """The declarations of a store. Safe to use from several processes at once."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def add(self, said: Declaration) -> None:

@@ -8,9 +8,9 @@ from insource.nouns import Pending, to_json
 from insource.nouns.lesson import Lesson
 from insource.store import bulk, records
 from insource.store.bulk import driver
+from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import LESSON
-from insource.store.thread import StoreThread
 
 NAMES = ("id", "task", "body")
 REPLACED = "ON CONFLICT (id) DO UPDATE SET body = excluded.body"
@@ -19,7 +19,7 @@ REPLACED = "ON CONFLICT (id) DO UPDATE SET body = excluded.body"
 class Lessons:
     """The lessons of a store. Each method that writes does all of it or nothing, and what it wrote survives a kill."""
 
-    def __init__(self, thread: StoreThread) -> None:
+    def __init__(self, thread: Database) -> None:
         self._thread = thread
 
     async def note(self, lessons: Sequence[Lesson], pending: Pending | None = None) -> None:

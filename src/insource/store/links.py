@@ -8,7 +8,7 @@ from insource.nouns import Record, to_json
 from insource.store import bulk
 from insource.store.bulk import Sql
 from insource.store.tables import ENTRY
-from insource.store.verified import Head
+from insource.store.verified import Head, Own
 
 Kind = Literal["intent", "record", "review", "opinion", "withdrawn", "stage", "tightening", "declaration", "pruned"]
 HASHED = ("record", "review", "opinion", "stage", "tightening", "declaration")  # entries of these kinds vouch for a row
@@ -16,7 +16,8 @@ ENTRY_NAMES = ("seq", "kind", "about", "body", "hash")
 RECORD_COLUMNS = (
     "id", "task", "release", "tenant", "outcome", "input_hash", "confidence", "input_tokens", "output_tokens", "created"
 )  # fmt: skip
-HEAD = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
+SPAN = 2**40  # numbers of a chain: that of the chain, times this, and 1, 2, 3 … behind it
+HEAD = "SELECT seq, hash FROM entry WHERE seq > ? AND seq < ? ORDER BY seq DESC LIMIT 1"
 
 
 def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
@@ -25,6 +26,8 @@ def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
     What a person took back (`store.withdrawn`) is whole in the entry that says so.
     That the oldest went (`store.retention`) is about the last entry of them, and its body is the hash of that one.
     """
+    if not said:
+        return
     behind = last(sql)
     before, rows = behind.hash, []
     for seq, (kind, about, body) in enumerate(said, behind.seq + 1):
@@ -32,12 +35,19 @@ def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
         before = _bound(before, *entry)
         rows.append((*entry, before))
     bulk.insert(sql, ENTRY, ENTRY_NAMES, rows)
+    if isinstance(sql, Own):
+        sql.head = Head(seq=rows[-1][0], hash=before)
 
 
 def last(sql: Sql) -> Head:
-    """The last entry."""
-    row = sql.execute(HEAD).fetchone()
-    return Head(seq=row[0], hash=row[1]) if row else Head()
+    """The last entry of the chain that is written through `sql`."""
+    return sql.head if isinstance(sql, Own) else newest(sql, 0)
+
+
+def newest(sql: Sql, chain: int) -> Head:
+    """The last entry of a chain; where there is none, its number is that before the first."""
+    row = sql.execute(HEAD, (chain * SPAN, (chain + 1) * SPAN)).fetchone()
+    return Head(seq=row[0], hash=row[1]) if row else Head(seq=chain * SPAN)
 
 
 def row_hash(body: str) -> str:

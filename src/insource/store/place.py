@@ -49,6 +49,10 @@ class Place(Protocol):
         """Every key that there is, with its size in bytes. Raises `StoreError`."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Removes what lies under `key`, if anything does: a blob that nothing names any more. Raises `StoreError`."""
+        ...
+
 
 def key_of(kind: str, sha: str) -> str:
     """The key of the bytes with this SHA-256."""
@@ -168,6 +172,13 @@ class Folder:
                     part.unlink(missing_ok=True)
             files = {path.relative_to(root).as_posix(): path for path in root.glob("*/**/*") if path.is_file()}
             return {key: path.stat().st_size for key, path in files.items() if KEY.fullmatch(key)}
+
+    def remove(self, key: str) -> None:
+        """As `Place` says."""
+        digest_in(key)
+        path = self._there() / key
+        with disk(path):
+            path.unlink(missing_ok=True)
 
     def _there(self) -> Path:
         if not self.root.is_dir():

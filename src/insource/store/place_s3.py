@@ -85,6 +85,12 @@ class Bucket:
                     found[one["Key"].removeprefix(self._said.prefix)] = one["Size"]
         return {key: size for key, size in found.items() if KEY.fullmatch(key)}
 
+    def remove(self, key: str) -> None:
+        """As `Place` says."""
+        digest_in(key)
+        with self._asking(key):
+            self._client.delete_object(**self._at(key))
+
     def _size(self, key: str) -> int | None:
         """The size of what is there; None for nothing, and for a server that does not say to whom may not list."""
         with self._asking(key):

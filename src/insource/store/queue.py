@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from insource.nouns import Pending, Review, stamp
 from insource.store import heard, leases, opinions, records, withdrawn
-from insource.store.thread import StoreThread
+from insource.store.database import Database
 from insource.store.withdrawn import Withdrawn
 
 UNDO_S = 900.0  # for so long a person may take back what they said
@@ -16,7 +16,7 @@ UNDO_S = 900.0  # for so long a person may take back what they said
 class Queue:
     """The review queue of a store."""
 
-    _thread: StoreThread
+    _thread: Database
 
     async def pending(self, task: str | None = None, limit: int = 50) -> list[Pending]:
         """What waits for a person, of one task or of all, oldest first."""

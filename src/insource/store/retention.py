@@ -4,21 +4,24 @@ The entry of what went holds the hash that the chain had there, so that the rest
 A record that waits for a person stays, and so does every change of stage: they are vouched for anew.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, delete, func, select
 
-from insource.nouns import Noun, to_json
+from insource.nouns import Noun
 from insource.store import chain, links, trials
 from insource.store.bulk import driver
 from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
-from insource.store.tables import ENTRY, OPINION, PENDING, RECORD, REVIEW
+from insource.store.tables import BATCH_ITEM, ENTRY, OPINION, PENDING, RECORD, REVIEW
 
 MOST = 5_000
+PART = 500  # names in one statement
 SAID: tuple[Kind, ...] = ("review", "opinion")
 
 
 class Pruned(Noun, frozen=True, kw_only=True):
-    """What went, and the last entry of it. `more` says that there is more to go."""
+    """What went, and the last entry of it in the first chain. `more` says that there is more to go."""
 
     records: int = 0
     through: int = 0
@@ -39,34 +42,51 @@ def prune(connection: Connection, before: str, most: int) -> Pruned:
     going, more = over[:MOST], len(over) > MOST
     if not going:
         return Pruned()
-    # one value, however many go: a statement of its own for each number would be kept, read and planned, by SQLite
-    those = select(func.json_each(to_json(going).decode()).table_valued("value").c.value)
-    last = select(func.max(ENTRY.c.seq)).where(ENTRY.c.kind == "record", ENTRY.c.about.in_(those))
-    through = int(connection.execute(last).scalar() or 0)
-    return Pruned(records=_remove(connection, through), through=through, more=more)
+    through = _through(connection, going)
+    records = sum(_remove(connection, last) for _, last in sorted(through.items(), reverse=True))
+    return Pruned(records=records, through=through.get(0, 0), more=more)
+
+
+def _through(connection: Connection, going: Sequence[str]) -> dict[int, int]:
+    """Chain → the last entry there of a record that goes."""
+    span = ENTRY.c.seq // links.SPAN
+    found: dict[int, int] = {}
+    for start in range(0, len(going), PART):
+        some = list(going[start : start + PART])
+        some += some[-1:] * (PART - len(some))  # each number of names would be a statement of its own, read and planned
+        last = select(span.label("chain"), func.max(ENTRY.c.seq).label("seq"))
+        last = last.where(ENTRY.c.kind == "record", ENTRY.c.about.in_(some))
+        for row in connection.execute(last.group_by(span)):
+            found[row.chain] = max(found.get(row.chain, 0), row.seq)
+    return found
 
 
 def _remove(connection: Connection, through: int) -> int:
-    """Takes away every entry up to `through` and the rows they vouch for; what stays is vouched for anew."""
+    """Takes away every entry of a chain up to `through` and the rows they vouch for; what stays is vouched for anew."""
     at = chain.at(connection, through)
-    mine = select(ENTRY.c.about).where(ENTRY.c.seq <= through)
+    old = ENTRY.c.seq.between(through // links.SPAN * links.SPAN, through)
+    others = [foot for of, foot in chain.foots(connection).items() if of != through // links.SPAN]
+    mine = select(ENTRY.c.about).where(old)
     waiting = select(PENDING.c.record).where(PENDING.c.settled.is_(False))
     gone = mine.where(ENTRY.c.kind == "record", ENTRY.c.about.not_in(waiting))
     # what was taken back and said again later is vouched for by the later entry
-    later = {kind: select(ENTRY.c.about).where(ENTRY.c.seq > through, ENTRY.c.kind == kind) for kind in SAID}
+    later = {kind: select(ENTRY.c.about).where(~old, ENTRY.c.kind == kind) for kind in SAID}
     reviewed = mine.where(ENTRY.c.kind == "review", ENTRY.c.about.not_in(later["review"]))
     said = mine.where(ENTRY.c.kind == "opinion", ENTRY.c.about.not_in(later["opinion"]))
     half = select(OPINION.c.name).where(OPINION.c.record.in_(waiting), OPINION.c.name.in_(said))
     stays = ENTRY.c.kind.in_(("record", *NUMBERED)) | ((ENTRY.c.kind == "opinion") & ENTRY.c.about.in_(half))
-    stay = select(ENTRY.c.kind, ENTRY.c.about).where(ENTRY.c.seq <= through, stays)
+    stay = select(ENTRY.c.kind, ENTRY.c.about).where(old, stays)
     kept = list(dict.fromkeys(tuple(row) for row in connection.execute(stay.order_by(ENTRY.c.seq))))
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
     connection.execute(delete(OPINION).where(OPINION.c.name.in_(said), OPINION.c.record.not_in(waiting)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
+    connection.execute(delete(BATCH_ITEM).where(BATCH_ITEM.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
     trials.forget(connection)
     links.enter(driver(connection), [("pruned", through, at)])
-    connection.execute(delete(ENTRY).where(ENTRY.c.seq <= through))
+    if through < links.SPAN:  # what says so of the other chains stands in this one, and may go with it
+        links.enter(driver(connection), [("pruned", foot.seq, foot.hash) for foot in others])
+    connection.execute(delete(ENTRY).where(old))
     for kind, about in kept:
         table, name = VOUCHED[kind]
         wanted = int(about) if kind in NUMBERED else about

@@ -13,16 +13,16 @@ from insource.store.stored import stored
 from insource.store.tables import RECORD, SPENT
 
 PAGE = 1000
-ADDED = "ON CONFLICT (day, tenant, caller) DO UPDATE SET usd = usd + excluded.usd"
+ADDED = "ON CONFLICT (day, tenant, caller) DO UPDATE SET usd = spent.usd + excluded.usd"
 
 
 def spend(sql: Sql, records: Sequence[Record]) -> None:
-    """Adds what calls cost."""
+    """Adds what calls cost, in one order everywhere: two that write the same rows must not wait for each other."""
     sums: dict[tuple[str, str, str], float] = defaultdict(float)
     for record in records:
         if record.usd:
             sums[record.created[:10], record.tenant, record.caller] += record.usd
-    bulk.insert(sql, SPENT, Spent.__struct_fields__, [(*whose, usd) for whose, usd in sums.items()], ADDED)
+    bulk.insert(sql, SPENT, Spent.__struct_fields__, [(*whose, sums[whose]) for whose in sorted(sums)], ADDED)
 
 
 def spent(connection: Connection, since: str) -> list[Spent]:

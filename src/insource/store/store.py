@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, delete
 
-from insource.errors import Invalid
 from insource.nouns import (
     Alert,
     Dataset,
@@ -43,12 +42,17 @@ from insource.store import (
 )
 from insource.store.alerts import Alerts
 from insource.store.assessments import Assessments
+from insource.store.batches import Batches
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
+from insource.store.copied import Copied, copy
+from insource.store.database import Database
 from insource.store.declarations import Declarations
-from insource.store.group import GroupCommit
+from insource.store.filing import Filing
 from insource.store.lessons import Lessons
+from insource.store.listings import Listings
 from insource.store.migrations import migrate
+from insource.store.opened import FILE, commits, database
 from insource.store.place import Place, place_of
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
@@ -58,12 +62,11 @@ from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
 from insource.store.tables import PROBE
+from insource.store.tally import Tally
 from insource.store.thread import StoreThread
 from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
 from insource.store.withdrawn import Withdrawn
-
-FILE = "insource.db"
 
 
 class Store(Queue):
@@ -74,23 +77,22 @@ class Store(Queue):
     lock or the file's form does not allow it.
     """
 
-    def __init__(self, thread: StoreThread, state: Path, *, relaxed: bool = False, place: Place | None = None) -> None:
+    def __init__(self, thread: Database, state: Path, *, relaxed: bool = False, place: Place | None = None) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs", place), Alerts(thread), Lessons(thread)
         self.place = place
         self.assessments, self.declarations = Assessments(thread), Declarations(thread)
+        self.listings, self.tally = Listings(thread), Tally(thread)
         self._state = state
         self._thread = thread
-        # a caller may leave while its call waits to be noted: then the end waits beside the beginning
-        self._group = GroupCommit(thread, relaxed=relaxed, first=records.intend)
+        self._group = commits(thread, relaxed=relaxed)
+        self.batches, self.filing = Batches(thread, self._group), Filing(thread)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
         """The workspace's store, made when there is none and migrated when it is old."""
-        if settings.store.url:
-            raise Invalid("a shared database comes in a later version", hint="leave store.url out of insource.toml")
-        thread, place = StoreThread(settings.state / FILE), place_of(settings)
+        thread, place = database(settings), place_of(settings)
         try:
             await thread.open()
             await thread.run(migrate)
@@ -121,8 +123,15 @@ class Store(Queue):
         """Writes the whole state to the new file `out` while calls go on; returns its size in bytes."""
         with tempfile.TemporaryDirectory(dir=self._state, prefix="backup-") as folder:
             file = Path(folder) / FILE
-            await asyncio.to_thread(backup.snapshot, self._state / FILE, file)
+            if isinstance(self._thread, StoreThread):
+                await asyncio.to_thread(backup.snapshot, self._thread.path, file)
+            else:
+                await self._thread.look(lambda c: StoreThread(file).at_once(lambda t: copy(c, t, _quiet)))
             return await asyncio.to_thread(backup.pack, self._state, file, out)
+
+    async def copy(self, target: Database, progress: Callable[[str, int, int], None]) -> Copied:
+        """Writes all that is here into another database, which must be empty. Raises `Conflict`."""
+        return await self._thread.look(lambda c: target.at_once(lambda t: copy(c, t, progress)))
 
     async def probe(self) -> None:
         """Writes one row and commits it. Raises `StoreError` when the store cannot be written now."""
@@ -267,11 +276,19 @@ class Store(Queue):
         """Looks at the whole audit chain and every row it vouches for."""
         return await self._thread.look(chain.verify)
 
-    async def chain_head(self) -> Head:
-        """The last entry of the audit chain, durable when this returns, whichever process wrote it."""
-        head = await self._thread.look(chain.head)
+    async def chain_heads(self) -> list[Head]:
+        """The last entry of each audit chain, durable when this returns, whichever process wrote it."""
+        heads = await self._thread.look(chain.heads)
         await self._thread.sync()
-        return head
+        return heads
+
+    async def chain_head(self) -> Head:
+        """The last entry of the last chain, which is the only one where one process writes calls."""
+        return (await self.chain_heads())[-1]
+
+    async def chain_entries_count(self) -> int:
+        """How many entries the audit chains have."""
+        return await self._thread.look(chain.count)
 
     async def prune(self, before: str, most: int) -> Pruned:
         """Removes some of the oldest calls: those from before a time (ISO 8601), and those beyond the newest `most`."""
@@ -369,3 +386,7 @@ class Store(Queue):
     async def used(self, since: str) -> list[Used]:
         """The calls kept from the time `since` (UTC, as records say it) on, newest first."""
         return await self._thread.look(lambda c: spending.used(c, since))
+
+
+def _quiet(*_: object) -> None:
+    """Says nothing."""

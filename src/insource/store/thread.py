@@ -1,10 +1,8 @@
 """The thread that owns the connection for everything but calls. SQLite in WAL mode, an fsync at every commit."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from insource.errors import StoreError
 from insource.store.bulk import driver
+from insource.store.database import Database
 
 T = TypeVar("T")
 BUSY_S = 10.0
@@ -21,50 +20,18 @@ READS = "reads"  # in `Connection.info`: the transaction that begins writes noth
 REPAIR = "insource store restore FILE brings a backup back"
 
 
-class StoreThread:
-    """Runs work on the database, one piece at a time, each in a transaction of its own.
-
-    Small writes under load have a way of their own beside it, `store.group`.
-    """
+class StoreThread(Database):
+    """The SQLite file at `path`. Small writes under load have a way of their own beside it, `store.group`."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insource-store")
         self._connection: Connection | None = None
         self._file = (0, 0)
-
-    async def open(self) -> None:
-        """Opens the database, making it when there is none. Raises `StoreError`."""
-        await self._submit(self._connect)
-
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """What `work` returns, once its transaction is committed. Raises `StoreError`, or what `work` raised."""
-        return await self._submit(self._transact, work)
-
-    async def look(self, work: Callable[[Connection], T]) -> T:
-        """What `work` finds at one moment, however long it looks: others write meanwhile. Raises as `run` does."""
-        return await self._submit(self._look, work)
-
-    async def sync(self) -> None:
-        """Makes durable whatever anybody wrote to the log. Raises `StoreError`."""
-        await self._submit(self._sync)
 
     async def checkpoint(self) -> None:
         """Puts what the log holds into the database, as far as nobody reads it. Raises `StoreError`."""
         await self._submit(self._checkpoint)
-
-    async def close(self) -> None:
-        """Closes. Closing twice is fine."""
-        if self._connection is not None:
-            await self._submit(self._disconnect)
-        self._executor.shutdown(wait=False)
-
-    async def _submit(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            future = self._executor.submit(work, *arguments)
-        except RuntimeError as error:
-            raise StoreError("the store is closed") from error
-        return await asyncio.wrap_future(future)
 
     def _connect(self) -> None:
         try:
@@ -81,6 +48,9 @@ class StoreThread:
                 self._connection.close()
                 self._connection.engine.dispose()
             self._connection = None
+
+    def _is_open(self) -> bool:
+        return self._connection is not None
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
         if self._connection is None:

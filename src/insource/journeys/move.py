@@ -1,0 +1,32 @@
+"""A store moves: all that one database keeps is written into another, and compared row by row."""
+
+import msgspec
+
+from insource.errors import Invalid
+from insource.journeys.lineup import Progress, quiet
+from insource.settings import Settings, StoreSettings
+from insource.store import Store
+from insource.store.copied import Copied
+from insource.store.opened import IN_FILE, database
+
+SHARED = "postgresql"
+
+
+async def move(settings: Settings, source: str, target: str, *, progress: Progress = quiet) -> Copied:
+    """Copies the store to another place: "sqlite" (the workspace's file), "postgresql" (`store.url`), or a url.
+
+    What is written to `source` meanwhile stays behind. Raises `Conflict` where `target` holds anything, `Invalid` for a
+    place that is none, `StoreError`.
+    """
+    there = _at(settings, target)
+    if (here := _at(settings, source)).store == there.store:
+        raise Invalid("a store cannot be copied to where it is", hint="insource store copy sqlite postgresql")
+    async with await Store.open(here) as store:
+        return await store.copy(database(there), progress)
+
+
+def _at(settings: Settings, place: str) -> Settings:
+    url = settings.store.url if place == SHARED else place
+    if not url or (place == SHARED and url == IN_FILE):
+        raise Invalid("no shared database is named", hint="store.url in insource.toml, or INSOURCE_STORE_URL")
+    return msgspec.structs.replace(settings, store=StoreSettings(url=url))
