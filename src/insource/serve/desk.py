@@ -59,7 +59,11 @@ class Desk:
         self.meter.settle(record)
         began = time.perf_counter()
         try:
-            await (self.store if self.outage is None else self.outage).append(record, pending)
+            if self.outage is None:
+                await self.store.append(record, pending)
+                self.meter.written(record)
+            elif await self.outage.append(record, pending):
+                self.meter.written(record)
         except StoreError:
             self.seeing.unwritten()
             raise

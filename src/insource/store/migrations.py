@@ -23,6 +23,8 @@ from insource.store.tables import (
     OPINION,
     PENDING,
     RECORD,
+    REPLICA,
+    SHARE,
     SPENT,
     TIGHTENING,
     TRIAL,
@@ -104,6 +106,11 @@ def _assessments(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[ASSESSMENT])
 
 
+def _shares(connection: Connection) -> None:
+    """Gateways that share limits."""
+    METADATA.create_all(connection, tables=[REPLICA, SHARE])
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -117,6 +124,7 @@ MIGRATIONS = (
     Migration(number=10, name="lessons of teachers", apply=_lessons),
     Migration(number=11, name="assessments", apply=_assessments),
     Migration(number=12, name="declarations", apply=_declarations),
+    Migration(number=14, name="shares of limits", apply=_shares),
 )
 
 
