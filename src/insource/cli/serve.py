@@ -144,10 +144,9 @@ def command(door: Door, worker: str | None, **asked: Any) -> None:
     settings = replace(settings, serve=replace(settings.serve, workers=workers))
     if settings.observe.log_json:
         door = JsonDoor(door.directory, door.json)
-    run(
-        _parent(door, said, settings) if workers > 1 and worker is None else _serve(door, said, settings, worker),
-        event_loop,
-    )
+    told = None if worker is None else Told(*[int(word) for word in worker.split(",")])
+    parent = workers > 1 and told is None
+    run(_parent(door, said, settings) if parent else _serve(door, said, settings, told), event_loop)
 
 
 async def _parent(door: Door, asked: Asked, settings: Settings) -> None:
