@@ -4,6 +4,9 @@ DATA ?= ../shared/data
 BIN := $(abspath $(VENV))/bin
 # the tests of what a call passes through, which are run on its machine code too
 CALLS := tests/engines tests/journeys tests/route tests/serve tests/store
+# the tests of what the store keeps, which are run on a PostgreSQL server too: all but those of rooms that know no store
+STORED := $(filter-out $(addprefix tests/,$(STORELESS)),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
+STORELESS := decode engines nouns price route scan stats train
 export VENV DATA
 
 .PHONY: setup demo check test test-full bench
@@ -22,6 +25,7 @@ test: setup  ## everything that takes seconds
 
 test-full: setup  ## real weights, real servers, minutes; under an hour on 2 cores
 	@$(BIN)/python -m pytest -m slow --timeout 1500 --durations 15
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --store postgresql $(STORED)
 	@tools/compiled && PYTHONPATH=$(CURDIR)/.compiled $(BIN)/python -m pytest -n 2 --dist loadfile $(CALLS)
 
 bench: setup  ## the figures in the README; DATA is the folder of data sets, BENCH="banking77 format" picks some

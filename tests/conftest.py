@@ -41,11 +41,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server; skips where there is none to start."""
     if programs() is None:
         pytest.skip("no PostgreSQL on this machine")
-    with server(tmp_path_factory.mktemp("postgres")) as found:
+    with server() as found:
         yield found
 
 

@@ -1,6 +1,32 @@
-"""Tests that are about the file that SQLite keeps, by a part of their name, and why another database has none of it."""
+"""Tests that are about the file that SQLite keeps, by a part of their name, and why another database has none of it.
+
+What they show of a server is in store/test_postgres.py and store/test_every_form.py.
+"""
+
+FORMS = "what former versions wrote is in files"
+OPENED = "the tamperer opens the file"
+ORDER = "one process has two chains on a server: one for calls, one for the rest"
 
 FILE_ONLY = {
     "store/test_group.py": "the write-ahead log, and its syncs",
     "store/test_store_faults.py": "a file that is damaged, locked, full or gone",
+    "store/test_migrations.py": FORMS,
+    "store/test_every_form.py": "it goes to a server by itself",
+    "from_before": FORMS,
+    "store/test_store_keys.py::test_a_database_of_form_1": FORMS,
+    "store/test_store.py::test_commits_are_synced": "a pragma",
+    "store/test_chain.py::test_what_nobody_touched": OPENED,
+    "store/test_chain.py::test_tampering": OPENED,
+    "store/test_chain.py::test_a_chain_cut_off": OPENED,
+    "store/test_chain.py::test_what_is_old_goes": OPENED,
+    "store/test_declarations.py::test_every_word_stays": OPENED,
+    "store/test_declarations.py::test_one_that_was_put_in": OPENED,
+    "store/test_opinions.py::test_who_changes": OPENED,
+    "store/test_tightening.py::test_it_stays": OPENED,
+    "store/test_backup.py::test_a_backup_taken_under_load": "it is restored as a file",
+    "store/test_backup.py::test_a_present_state_is_moved": "it is restored as a file",
+    "store/test_spool_recover.py::test_a_store_that_fails_in_the_middle": "a pragma",
+    "journeys/test_audit.py::test_who_removes_more": OPENED,
+    "journeys/test_audit.py::test_the_verb_says_so": OPENED,
+    "store/test_spool_recover.py::test_calls_are_carried_in_once": ORDER,
 }

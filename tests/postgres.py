@@ -5,12 +5,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin")
+PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin")
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "max_connections": "300"}
 
 
@@ -23,15 +24,18 @@ def programs() -> Path | None:
 
 
 class Postgres:
-    """A server that can be stopped, killed and started again. `url` names a database of its own."""
+    """A server that can be stopped, killed and started again, and is gone after `remove`.
 
-    def __init__(self, folder: Path, *, durable: bool = False, host: str = "127.0.0.1") -> None:
-        self.folder, self.host, self.port = folder, host, free_port(host)
+    Its folder is not pytest's: others must be able to enter it, for PostgreSQL refuses to be run by root.
+    """
+
+    def __init__(self, *, durable: bool = False, host: str = "127.0.0.1") -> None:
+        self.folder, self.host, self.port = Path(tempfile.mkdtemp(prefix="insource-postgres-")), host, free_port(host)
         self._options = {} if durable else QUICK
         self._process: subprocess.Popen[bytes] | None = None
         self._bin = programs()
         assert self._bin is not None, "no PostgreSQL on this machine: apt-get install postgresql"
-        self.run("initdb", "-D", str(folder / "data"), "-U", "insource", "-A", "trust", "--locale=C.UTF-8", "-N")
+        self.run("initdb", "-D", str(self.folder / "data"), "-U", "insource", "-A", "trust", "--locale=C.UTF-8", "-N")
 
     @property
     def url(self) -> str:
@@ -40,7 +44,6 @@ class Postgres:
 
     def run(self, program: str, *arguments: str) -> str:
         """What one of PostgreSQL's programs says."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._own()
         command = [str(self._bin / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, user=self._user, cwd=self.folder, check=False)
@@ -75,33 +78,33 @@ class Postgres:
                 with suppress(FileNotFoundError):
                     (self.folder / "data" / "postmaster.pid").unlink()
 
+    def remove(self) -> None:
+        """Stops it, and takes its folder away."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def _answers(self) -> bool:
         ready = [str(self._bin / "pg_isready"), "-q", "-h", self.host, "-p", str(self.port), "-U", "insource"]
         return subprocess.run(ready, check=False).returncode == 0
 
     @property
     def _user(self) -> str | None:
-        """It refuses to be run by root."""
         return "postgres" if os.geteuid() == 0 else None
 
     def _own(self) -> None:
         if self._user is not None:
             shutil.chown(self.folder, self._user)
-            for above in self.folder.parents[:4]:
-                with suppress(PermissionError, FileNotFoundError):
-                    if above.is_relative_to("/tmp") and above != Path("/tmp"):
-                        above.chmod(above.stat().st_mode | 0o011)
 
 
 @contextmanager
-def server(folder: Path, *, durable: bool = False) -> Iterator[Postgres]:
+def server(*, durable: bool = False) -> Iterator[Postgres]:
     """One that runs, and is gone afterwards."""
-    made = Postgres(folder, durable=durable)
-    made.start()
+    made = Postgres(durable=durable)
     try:
+        made.start()
         yield made
     finally:
-        made.stop()
+        made.remove()
 
 
 def free_port(host: str = "127.0.0.1") -> int:

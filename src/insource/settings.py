@@ -49,6 +49,7 @@ from insource.nouns.sections import (
 )
 from insource.nouns.signing import Signing
 from insource.nouns.suitability import Answers
+from insource.nouns.unknown import unknown
 from insource.nouns.watching import Alerting, Backups, Watching
 
 __all__ = [  # what is handed on from below; all that is defined here is public by its name
@@ -356,7 +357,7 @@ def _read(path: Path, kind: type[T]) -> T:
         raise Invalid(f"{path}: {error}", hint="see docs/reference/settings.md for the form", at=str(path)) from error
     except OSError as error:
         raise Missing(f"{path} cannot be read: {error.strerror}") from error
-    problems = [f"{path}:{_line(text, key)}: {message}" for key, message in _unknown(data, kind, "")]
+    problems = [f"{path}:{_line(text, key)}: {message}" for key, message in unknown(data, kind)]
     if problems:
         raise Invalid("\n".join(problems), hint="keys are listed in docs/reference/settings.md", at=str(path))
     return _convert(path, data, kind)
@@ -367,34 +368,6 @@ def _convert(path: Path, data: object, kind: type[T]) -> T:
         return msgspec.convert(data, type=kind)
     except msgspec.ValidationError as error:
         raise Invalid(f"{path}: {error}", hint="see docs/reference/settings.md", at=str(path)) from error
-
-
-def _unknown(data: JsonObject, kind: Any, prefix: str) -> list[tuple[str, str]]:
-    """Every key of `data` that `kind` does not know, as (key, message); nested tables included."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    found: list[tuple[str, str]] = []
-    for key, value in data.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            guess = f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            found.append((key, f"unknown key {prefix + key!r}{guess}"))
-            continue
-        for inner, name, table in _tables(known[key], key, value):
-            found += _unknown(table, inner, f"{prefix}{name}.")
-    return found
-
-
-def _tables(kind: Any, key: str, value: Any) -> list[tuple[Any, str, JsonObject]]:
-    """The struct-typed tables that a key holds: itself, or each entry of a table or list of tables."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
-        return [(kind, key, value)]
-    if isinstance(value, list):
-        kind = getattr(kind, "__args__", (None,))[0]
-        return [each for one in value if isinstance(one, dict) for each in _tables(kind, key, one)]
-    inner: Any = next(iter(getattr(kind, "__args__", ())[1:]), None)
-    if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
-        return [(inner, f"{key}.{name}", table) for name, table in value.items() if isinstance(table, dict)]
-    return []
 
 
 def _line(text: str, key: str) -> int:

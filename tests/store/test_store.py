@@ -29,12 +29,13 @@ from insource.nouns import (
     Usage,
     record_id,
 )
-from insource.settings import Settings
+from insource.settings import Settings, StoreSettings, secret
 from insource.store import Store
 
 
 def settings(root: Path) -> Settings:
-    return Settings(root=root, cache=root)
+    """As `load_settings` has them: a server where the environment names one, for processes that are started too."""
+    return Settings(root=root, cache=root, store=StoreSettings(url=secret("INSOURCE_STORE_URL")))
 
 
 def record(id: str, *, outcome="answered", task="t") -> Record:

@@ -15,10 +15,11 @@ from insource.journeys.carry import Carry
 from insource.journeys.drill import ROWS, Drilled, drill
 from insource.journeys.move import move
 from insource.journeys.recover import Recovered, spool_folder, words
-from insource.settings import STATE, Settings
+from insource.settings import CONFIG, STATE, Settings
 from insource.store import Store
 from insource.store.backup import WORKSPACE, unpack
 from insource.store.carried import Taken
+from insource.store.opened import IN_FILE
 
 EXAMPLE = """
 \b
@@ -88,6 +89,8 @@ def restore(door: Door, file: Path, replace: bool) -> None:
     lines += [
         f"others here than in {file}, and left: {', '.join(made.differ)}; its own lie in {state / WORKSPACE}"
     ] * bool(made.differ)
+    if (door.directory / CONFIG).is_file() and door.settings().store.url not in ("", IN_FILE):
+        lines.append("the settings name a shared database: insource store copy sqlite postgresql puts the rows there")
     door.show({"store": str(state), **msgspec.to_builtins(made)}, "\n".join(lines))
 
 

@@ -25,8 +25,9 @@ class Sql(Protocol):
 
 def driver(connection: Connection) -> Sql:
     """The connection below SQLAlchemy's, in the same transaction."""
-    below: Sql = connection.info.get(BELOW) or connection.connection.driver_connection
-    return below
+    below: Any = connection.info.get(BELOW) or connection.connection.driver_connection
+    found: Sql = below
+    return found
 
 
 def insert(sql: Sql, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], more: str = "") -> None:

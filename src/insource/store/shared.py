@@ -5,7 +5,6 @@ The server writes and syncs; PostgreSQL's COMMIT returns when the log is on the 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -160,9 +159,11 @@ class SharedCommit:
 
     def _take_back(self) -> None:
         """Ends the transaction that failed, or the connection where that cannot be done."""
+        import psycopg
+
         try:
             self._connection.rollback()
-        except Exception:  # noqa: BLE001 - it is lost, whatever it says
+        except psycopg.Error:  # it is lost
             self._disconnect()
 
     def _open(self) -> _Sql:
@@ -192,9 +193,8 @@ class SharedCommit:
         raise StoreError(f"more than {MOST_CHAINS} gateways write at once", hint="stop some")
 
     def _disconnect(self) -> None:
-        with contextlib.suppress(Exception):
-            if self._connection is not None:
-                self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
         self._connection = self._sql = None
 
 
