@@ -70,8 +70,7 @@ def create_app(
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         sharing = await _limits(desk, settings, store)
         beside = _beside(desk, settings, store, sharing) if follow else ()
-        shares = () if sharing is None else (sharing.work(),)
-        running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *shares, *beside)]
+        running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *beside)]
         try:
             yield
         finally:
@@ -79,8 +78,6 @@ def create_app(
                 each.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await desk.close()
-            if sharing is not None:
-                await sharing.close()
             if follow:
                 await close_books(settings, store)
 
@@ -115,7 +112,8 @@ def _beside(
 ) -> tuple[Coroutine[Any, Any, None], ...]:
     """What goes on beside the calls. Of several gateways one moves releases, and settles what waits too long."""
     alone = (lambda: True) if sharing is None else (lambda: sharing.duty)
-    always = _follow(desk), desk.trying.work(), keep_books(settings, store)
+    shares = () if sharing is None else (sharing.work(),)
+    always = _follow(desk), desk.trying.work(), keep_books(settings, store), *shares
     return *always, _advance(desk, alone), settle_late(settings, store, alone)
 
 

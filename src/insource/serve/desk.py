@@ -192,6 +192,7 @@ class Desk:
         if self.outage is not None:
             await self.outage.close()
         await self.seeing.close()
+        await self.meter.close()
 
     def servers(self) -> dict[str, bool]:
         """Server → whether it rests after failures; those that were asked for so far."""

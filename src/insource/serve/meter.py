@@ -37,6 +37,10 @@ class Room(Protocol):
         """Hears that the store has the record."""
         ...
 
+    async def close(self) -> None:
+        """Gives back what was not used."""
+        ...
+
 
 class Meter:
     """Lends each call what it may need and takes back what it did not; `tenants` are the limits of insource.toml."""
@@ -107,6 +111,11 @@ class Meter:
         """The store has the record."""
         if self.room is not None:
             self.room.written(record)
+
+    async def close(self) -> None:
+        """Gives back what others may use. No call is under way any more."""
+        if self.room is not None:
+            await self.room.close()
 
     def settle(self, record: Record) -> None:
         """Counts what the call took in the place of what was reserved for it."""
