@@ -47,6 +47,17 @@ main()
 """
 
 
+# the negative control of faults: what was spooled is not there
+FORGETS = """
+from insource.store.spool import Spool
+async def add(self, line):
+    pass
+Spool.add = add
+from insource.cli.main import main
+main()
+"""
+
+
 def workspace(root: Path, url: str, delay: float = 0.01) -> Path:
     """A workspace whose store is there."""
     (root / "tasks").mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -73,6 +74,24 @@ async def calling_again(url: str, told: Told):
     finally:
         ends.set()
         await asyncio.gather(*running)
+
+
+@pytest.mark.slow
+async def test_whichever_worker_is_asked_the_numbers_are_of_all(tmp_path):
+    async with workers(folder(tmp_path)) as (_, url, __):
+        for i in range(30):  # a connection each: both get some
+            async with httpx.AsyncClient(base_url=url) as http:
+                assert (await http.post("/v1/chat/completions", json=say(f"x{i}", "hub"))).status_code == 200
+        await asyncio.sleep(2.5)
+        for _ in range(4):
+            async with httpx.AsyncClient(base_url=url) as http:
+                page = (await http.get("/metrics")).text
+            found = re.findall(
+                r'^insource_tenant_calls_total\{tenant="local",worker="(\d)"\} (\d+)', page, re.MULTILINE
+            )
+            assert sum(int(count) for _, count in found) == 30, page
+            assert {number for number, _ in re.findall(r'insource_in_flight\{worker="(\d)"\} (\d)', page)} == {"0", "1"}
+            assert page.count("\ninsource_store_up 1.0") == 1
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 from msgspec.structs import replace
+from starlette.applications import Starlette
 
 from insource.cli.door import Door, run, verb
 from insource.console.app import create_console
@@ -25,8 +26,10 @@ from insource.route import Facts, choose
 from insource.serve.app import create_app
 from insource.serve.books import open_books
 from insource.serve.log import notice
+from insource.serve.metrics_page import here
 from insource.serve.run import address, event_loop, listen, run_server
 from insource.serve.seeing import to_stderr, watched
+from insource.serve.siblings import Siblings
 from insource.serve.tls import context
 from insource.serve.workers import READY, Workers, orphaned, program
 from insource.settings import Settings, task_names
@@ -41,6 +44,7 @@ Examples:
   curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "tickets", "messages": [{"role": "user", "content": "where is my order?"}]}'
 """
+PEOPLE = "insource serve --workers 1 --port 8081, beside this one"
 KEYED = "an API key is asked for: insource keys list"
 OPEN = "no API key yet: every program on this machine may call, nobody else. insource keys create NAME changes that"
 
@@ -81,8 +85,10 @@ class Told(NamedTuple):
         """The parent's socket."""
         return socket.socket(fileno=self.bound_to)
 
-    def ready(self) -> None:
+    def ready(self, app: Starlette) -> None:
         """Says so. A child whose parent is gone ends, since nobody would tell it to."""
+        counted = app.state.desk.seeing.metrics.families
+        app.state.writing = asyncio.create_task(app.state.siblings.keep(lambda: counted(here(app.state))))
         os.write(self.pipe, READY)
         os.close(self.pipe)
         _with_parent(os.getppid())
@@ -160,7 +166,8 @@ async def _parent(door: Door, asked: Asked, settings: Settings) -> None:
         door.say(f"{count} processes share {url}")
         workers = Workers(bound, count, [*program(), *_again(door, asked, count)], door.say)
         models = [*live, *settings.engines]
-        broken = await workers.run(lambda: _ready(door, models, url, "KEY" if keys else "none"))
+        key = "KEY" if keys else "none"
+        broken = await workers.run(lambda: _ready(door, models, url, key, PEOPLE))
     door.say(f"stopped; {f'{broken} of them did not end well' if broken else 'every call begun was answered'}")
 
 
@@ -195,7 +202,9 @@ async def _serve(door: Door, asked: Asked, settings: Settings, told: "Told | Non
             models, url = [*paths, *settings.engines], address(bound, "https" if tls else "http")
             if told is None:  # whoever is signed in is known to one process alone
                 app.mount("/console", create_console(settings, store, app.state.keyring))
-            ready = told.ready if told else lambda: _ready(door, models, url, "KEY" if keys else "none")
+            else:
+                app.state.siblings = Siblings(settings.state / "workers", told.number)
+            ready = (lambda: told.ready(app)) if told else lambda: _ready(door, models, url, "KEY" if keys else "none")
             broken = await run_server(app, bound, ready, tls)
     if told is not None:
         return
@@ -213,7 +222,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
             yield f"not asked for what the router does not know: {choice.reason}"
 
 
-def _ready(door: Door, models: list[str], url: str, key: str) -> None:
+def _ready(door: Door, models: list[str], url: str, key: str, people: str = "") -> None:
     model = next(iter(models), "TASK")
     if door.json:
         door.show({"url": url, "models": models}, "")
@@ -223,7 +232,7 @@ def _ready(door: Door, models: list[str], url: str, key: str) -> None:
     bearer = f" -H 'authorization: Bearer {key}'" if key == "KEY" else ""
     door.say(f"""
 ready: {url}/v1   (Ctrl-C stops)
-  for people: {url}/console
+  for people: {people or f"{url}/console"}
 
   curl {url}/v1/chat/completions -H 'content-type: application/json'{bearer} \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "…"}}]}}'

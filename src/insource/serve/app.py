@@ -93,7 +93,7 @@ def create_app(
     app.state.readiness = Readiness(app.state.desk.faults)
     app.state.keyring = Keyring(store, network=network)
     app.state.began = int(time.time())
-    app.state.broken_off = 0
+    app.state.broken_off, app.state.siblings = 0, None
     return app
 
 
