@@ -37,6 +37,7 @@ from replicas_place import (
     Gateway,
     Network,
     Postgres,
+    Server,
     Told,
     calling,
     can_network,
@@ -56,8 +57,8 @@ LIMITS = {
 }
 
 
-async def limits(root: Path, seconds: float, code: str = "") -> dict[str, Any]:
-    """What was admitted of each key's limit while all gateways were asked for more."""
+async def limits(root: Path, model: Server, seconds: float, code: str = "") -> dict[str, Any]:
+    """What was admitted of each key's limit while all gateways were asked for more; the model's server counts."""
     settings = load_settings(root)
     texts = {}
     async with await Store.open(settings) as store:
@@ -65,7 +66,7 @@ async def limits(root: Path, seconds: float, code: str = "") -> dict[str, Any]:
             texts[name] = (await keys.create(store, Key(id="", name=name, limits=limit)))[1]
     gateways = await asyncio.gather(*[started(root, code=code) for _ in range(GATEWAYS)])
     told = {name: Told() for name in texts}
-    racing = [calling([one.url for one in gateways], told[name], text, 3) for name, text in texts.items()]
+    racing = [calling([one.url for one in gateways], told[name], text, 3, name) for name, text in texts.items()]
     for each in racing:
         await each.__aenter__()
     await asyncio.sleep(seconds)
@@ -74,12 +75,12 @@ async def limits(root: Path, seconds: float, code: str = "") -> dict[str, Any]:
     await asyncio.gather(*[ended(one) for one in gateways])
     async with await Store.open(settings) as store:
         records = await store.records(limit=10**7)
-    spans = {name: _spans([one for one in records if one.caller == name]) for name in texts}
+    begun = sorted(datetime.fromisoformat(one.created).timestamp() for one in records if one.caller == "rate")
     answered = {name: len(one.records) for name, one in told.items()}
     return {
         "seconds": seconds,
-        "rate": {"limit": RATE, "most": _most_within(spans["rate"], 60.0), "answered": answered["rate"]},
-        "once": {"limit": AT_ONCE, "most": _most_at_once(spans["once"]), "answered": answered["once"]},
+        "rate": {"limit": RATE, "most": _most_within(begun, 60.0), "answered": answered["rate"]},
+        "once": {"limit": AT_ONCE, "most": model.most["once"], "answered": answered["once"]},
         "money": {
             "limit": USD,
             "most": round(sum(one.usd for one in records if one.caller == "money"), 9),
@@ -90,27 +91,12 @@ async def limits(root: Path, seconds: float, code: str = "") -> dict[str, Any]:
     }
 
 
-def _spans(records: list[Any]) -> list[tuple[float, float]]:
-    begun = [(datetime.fromisoformat(one.created).timestamp(), one.latency_ms / 1000) for one in records]
-    return sorted((at, at + took) for at, took in begun)
-
-
-def _most_within(spans: list[tuple[float, float]], window_s: float) -> int:
+def _most_within(begun: list[float], window_s: float) -> int:
     most = first = 0
-    for last, (at, _) in enumerate(spans):
-        while spans[first][0] <= at - window_s:
+    for last, at in enumerate(begun):
+        while begun[first] <= at - window_s:
             first += 1
         most = max(most, last - first + 1)
-    return most
-
-
-def _most_at_once(spans: list[tuple[float, float]]) -> int:
-    """A call is taken to last a millisecond less at both ends: that is what its record says its times to."""
-    moves = sorted([(at + 0.001, 1) for at, _ in spans] + [(end - 0.001, -1) for at, end in spans])
-    now = most = 0
-    for _, move in moves:
-        now += move
-        most = max(most, now)
     return most
 
 
@@ -225,7 +211,8 @@ async def speed(root: Path, server: Postgres, seconds: float) -> dict[str, Any]:
         for one in gateways:
             await ended(one)
         cores_taken = {kind: round((after[kind] - before[kind]) / took, 2) for kind in after}
-        found[name] = {"calls_per_s": rate, "cores": cores_taken}
+        per_core = rate / max(cores_taken["gateways"], 0.01)
+        found[name] = {"calls_per_s": rate, "cores": cores_taken, "calls_per_core_s": per_core}
     return found | {"ratio": found["two"]["calls_per_s"] / found["one"]["calls_per_s"], "machine_cores": os.cpu_count()}
 
 
@@ -250,8 +237,11 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         try:
             for name, code in (("limits", ""), ("control", ALONE)):
                 print(f"  {name}", file=sys.stderr)
-                root = workspace(folder / name, f"{server.url}?schema={name}", delay=0.2)
-                document[name] = await limits(root, given.seconds if name == "limits" else 20.0, code)
+                model = Server(0.2)
+                async with model.there() as url:
+                    root = workspace(folder / name, f"{server.url}?schema={name}", server=url)
+                    seconds = given.seconds if name == "limits" else given.control_s
+                    document[name] = await limits(root, model, seconds, code)
             print("  faults", file=sys.stderr)
             root = workspace(folder / "faults", f"{server.url}?schema=faults")
             document["faults"] = await faults(root, server, network, given.rounds)
@@ -270,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", help="not looked at: every benchmark is given the folder of data")
     parser.add_argument("--seconds", type=float, default=75.0, help="of the race for limits")
+    parser.add_argument("--control-s", type=float, default=20.0)
     parser.add_argument("--speed-s", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3, help="of each fault")
     parser.add_argument("--json", action="store_true")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from postgres import Postgres, programs
@@ -58,10 +59,15 @@ main()
 """
 
 
-def workspace(root: Path, url: str, delay: float = 0.01) -> Path:
-    """A workspace whose store is there."""
+def workspace(root: Path, url: str, delay: float = 0.01, server: str = "") -> Path:
+    """A workspace whose store is there; its engine is a script, or the server of that URL."""
     (root / "tasks").mkdir(parents=True, exist_ok=True)
-    (root / "insource.toml").write_text(TOML.format(url=url), "utf-8")
+    text = TOML.format(url=url)
+    if server:
+        text = text.replace(
+            'kind = "scripted"\nscript = "hub.jsonl"', f'kind = "openai"\nmodel = "m"\nbase_url = "{server}"'
+        )
+    (root / "insource.toml").write_text(text, "utf-8")
     (root / "hub.jsonl").write_text(SCRIPT.format(delay=delay), "utf-8")
     return root
 
@@ -115,8 +121,8 @@ class Told:
 
 
 @contextlib.asynccontextmanager
-async def calling(urls: list[str], told: Told, key: str, callers: int = 8) -> AsyncIterator[None]:
-    """Callers of each gateway that go on until the block ends; one that broke off calls again."""
+async def calling(urls: list[str], told: Told, key: str, callers: int = 8, word: str = "") -> AsyncIterator[None]:
+    """Callers of each gateway that go on until the block ends, and say `word`; one that broke off calls again."""
     ends = asyncio.Event()
     headers = {"authorization": f"Bearer {key}"} if key else {}
 
@@ -124,7 +130,7 @@ async def calling(urls: list[str], told: Told, key: str, callers: int = 8) -> As
         i = 0
         while not ends.is_set():
             i += 1
-            text = f"{gateway} {number} {i}"
+            text = f"{word} {gateway} {number} {i}"
             body = {"model": "hub", "messages": [{"role": "user", "content": text}], "max_tokens": 4}
             try:
                 async with http.post(f"{urls[gateway]}/v1/chat/completions", json=body, headers=headers) as answer:
@@ -146,6 +152,42 @@ async def calling(urls: list[str], told: Told, key: str, callers: int = 8) -> As
         finally:
             ends.set()
             await asyncio.gather(*running)
+
+
+class Server:
+    """A model server that takes its time, and counts how many calls are with it at once, by their first word."""
+
+    def __init__(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+        self.now, self.most = Counter[str](), Counter[str]()
+
+    @contextlib.asynccontextmanager
+    async def there(self) -> AsyncIterator[str]:
+        """Its URL while the block lasts."""
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, http: web.Request) -> web.Response:
+        word = (await http.json())["messages"][-1]["content"].split()[0]
+        self.now[word] += 1
+        self.most[word] = max(self.most[word], self.now[word])
+        try:
+            await asyncio.sleep(self._delay_s)
+        finally:
+            self.now[word] -= 1
+        said = {"role": "assistant", "content": "one two three"}
+        usage = {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
+        choices = [{"index": 0, "message": said, "finish_reason": "stop"}]
+        body = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
+        return web.json_response({**body, "choices": choices, "usage": usage})
 
 
 class Network:

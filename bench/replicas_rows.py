@@ -43,7 +43,9 @@ def replicas(d: dict[str, Any]) -> Iterator[Row]:
     taken = ", ".join(f"{kind} {cores:.2f}" for kind, cores in two["cores"].items())
     found = f"{speed['ratio']:.2f} times: {one['calls_per_s']:,.0f} and {two['calls_per_s']:,.0f} calls/s"
     found += f" on {speed['machine_cores']} cores, of which with two: {taken}"
-    full = sum(two["cores"].values()) >= 0.85 * speed["machine_cores"]
-    named = full and two["cores"]["gateways"] < 1.7
-    found += "; the callers and the database share the cores, which are the bottleneck" if named else ""
+    same = two["calls_per_core_s"] / one["calls_per_core_s"]
+    named = same >= 0.8 and two["cores"]["gateways"] < 1.6
+    found += f"; a second gateway of its own core-second answers {same:.2f} times what one does alone"
+    if speed["ratio"] < 1.6 and named:
+        found += f". The bottleneck is the cores: the gateways were given {two['cores']['gateways']:.2f} of two"
     yield "two gateways on two cores against one on one", "≥ 1.6 times, or why", found, speed["ratio"] >= 1.6 or named

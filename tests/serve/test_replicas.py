@@ -14,11 +14,12 @@ from test_keys import bearer, made
 
 from insource.errors import OverLimit, StoreError
 from insource.journeys.answer import Path
-from insource.nouns import Key, Limits, Message, Request, StageChange
+from insource.nouns import Key, Limits, Message, Record, Request, StageChange, stamp
 from insource.serve.meter import Meter
 from insource.serve.sharing import Sharing
 from insource.settings import Settings, StoreSettings, load_settings
 from insource.store import Store
+from insource.store.process import this_process
 
 GATEWAYS, SOON_S = 3, 1.0
 WORDS = "one two three four five six seven eight"
@@ -204,3 +205,57 @@ async def test_a_clean_end_gives_shares_back_but_what_was_used_counts_for_a_minu
         replicas, _ = await store.shares.look("")
         assert [one.process for one in replicas if one.process != "earlier"] == ["elsewhere boot 1 1"]
         work[1].cancel()
+
+
+async def test_one_of_several_has_the_duty_and_when_it_is_gone_another(tmp_path):
+    settings, now = Settings(root=tmp_path, cache=tmp_path), 0.0
+    async with await Store.open(settings) as store:
+        names = [f"elsewhere boot {i} 1" for i in range(3)]
+        rooms = [Sharing(settings, store, Meter({}).ledger, clock=lambda: now, process=name) for name in names]
+        for room in rooms:
+            await room.begin()
+        assert [room.duty for room in rooms] == [True, False, False]
+        now = settings.serve.lease_s / 2
+        for room in rooms[1:]:
+            await room._turn()
+        assert not any(room.duty for room in rooms[1:]), "the first is late, and may be there"
+        now = settings.serve.lease_s * 1.02 + 1.5
+        assert not rooms[0].duty, "it has stopped by itself before another begins"
+        for room in rooms[1:]:
+            await room._turn()
+        assert [room.duty for room in rooms] == [False, True, False]
+        await rooms[0]._turn()
+        assert [room.duty for room in rooms] == [False, True, False], "one that comes back does not take it from it"
+
+
+async def test_of_a_process_that_was_killed_no_more_counts_than_the_records_show(tmp_path):
+    """Its host and boot are this one's, and there is no such process: what it held and did not use is free at once."""
+    settings = Settings(root=tmp_path, cache=tmp_path)
+    host, boot, _, started_at = this_process().split(" ")
+    gone = f"{host} {boot} 4194399 {started_at}"
+    key = Key(id="k", name="a", tenant="plant", limits=Limits(requests_per_minute=10))
+    async with await Store.open(settings) as store:
+        first, second = Meter({}), Meter({})
+        first.room = dead = Sharing(settings, store, first.ledger, process=gone)
+        await dead.begin()
+        work = asyncio.create_task(dead.work())
+        for i in range(3):
+            request = Request(id=f"a{i}", messages=(Message(role="user", content="x"),), max_tokens=8)
+            with await first.take(key, request, Path(task=None, tiers=())):
+                kept = Record(
+                    id=f"a{i}", task=None, release=None, tenant="plant", caller="a", attempts=(),
+                    outcome="answered", input_hash="h", latency_ms=1.0, created=stamp(time.time()),
+                )  # fmt: skip
+                await store.append(kept)
+        work.cancel()
+        held = (await store.shares.of(gone))[0]
+        assert sum(stake.parts["requests_per_minute"].share for stake in held.values()) > 3
+        second.room = lives = Sharing(settings, store, second.ledger)
+        await lives.begin()
+        work, done = asyncio.create_task(lives.work()), 0
+        for i in range(12):
+            request = Request(id=f"b{i}", messages=(Message(role="user", content="x"),), max_tokens=8)
+            with contextlib.suppress(OverLimit), await second.take(key, request, Path(task=None, tiers=())):
+                done += 1
+        work.cancel()
+        assert done == 7

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from insource.errors import StoreError
-from insource.nouns import Record
+from insource.nouns import Record, record_id
 from insource.nouns.share import Part, Stake
 from insource.route.limits import MONTH, NANO, Ledger, billionths, share_of
 from insource.route.need import Account, Need, Refusal
@@ -73,7 +73,7 @@ class Sharing:
     ) -> None:
         self._store, self._ledger, self._clock = store, ledger, clock
         self._lease_s = settings.serve.lease_s
-        self.process = process or this_process()
+        self.process = process or this_process() or f"unknown {record_id()}"
         self._neighbours = Neighbours(settings, store, self.process, clock)
         self._known: dict[str, _Mine] = {}
         self._durable: Counter[tuple[str, str]] = Counter()

@@ -16,7 +16,7 @@ from insource.nouns import Noun, from_json, to_json
 
 EVERY_S, OLD_S = 1.0, 10.0
 # what is the same whoever says it: it has no label
-OF_ALL = ("store_up", "review_waiting", "live_release", "alerts", "build_info", "queue_limit")
+OF_ALL = ("store_up", "review_waiting", "live_release", "alerts", "build_info")
 
 
 class Family(Noun, frozen=True, kw_only=True):

@@ -115,9 +115,10 @@ class Workers:
             raise NotStarted(f"worker {number} ended before it answered ({_why(await process.wait())})")
 
     def _stop(self) -> None:
-        """Tells every child to end; the second time at once."""
+        """Tells every child to end; the second time at once. Who comes now is refused, and not left to wait."""
         again = self._ends.is_set()
         self._ends.set()
+        self._bound.close()
         for child in self._children.values():
             with suppress(ProcessLookupError):
                 child.process.send_signal(signal.SIGTERM)
