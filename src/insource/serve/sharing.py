@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 
 import msgspec
 
@@ -81,7 +82,7 @@ class Sharing:
         self._left: set[str] = set()
         self._wake, self._next = asyncio.Event(), asyncio.Event()
         self._held_until = self._beat_due = 0.0
-        self._duty = False
+        self._duty, self._beats = False, count(1)
         ledger.shares = {}
 
     @property
@@ -181,7 +182,7 @@ class Sharing:
             return
         stakes = {name: self._ask(name, give=name in short) for name in sorted(asked)}
         said = {name: Asked(self._known[name].payer, stake) for name, stake in stakes.items()}
-        turn = Turn(self.process, self._lease_s, said, left, still, silent, over)
+        turn = Turn(self.process, next(self._beats), self._lease_s, said, left, still, silent, over)
         for name in asked:
             self._known[name].unsure = True
         answer = await self._store.shares.turn(turn, self._divide)

@@ -38,13 +38,14 @@ class Asked(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a gateway says in one turn, and what it knows of others.
+    """What a gateway says in one turn, and what it knows of others. It never says the same `beat` twice.
 
     `asked` are accounts, `left` those of which it holds nothing any more. `still` are processes that are gone for
     certain, `silent` those not heard of any more, `over` those whose stakes nobody can use, with their last beat.
     """
 
     process: str
+    beat: int
     lease_s: float
     asked: Mapping[str, Asked]
     left: Collection[str]
@@ -111,12 +112,11 @@ def take_turn(connection: Connection, turn: Turn, divide: Divide) -> Answer:
             connection.execute(delete(SHARE).where(SHARE.c.process == process))
             connection.execute(delete(REPLICA).where(REPLICA.c.process == process))
             del known[process]
-    mine = known.pop(turn.process, None)
+    known.pop(turn.process, None)
     dead = {*turn.still, *turn.silent, EARLIER, *(name for name, one in known.items() if one.lease_s == 0)}
     living = [name for name in known if name not in dead]
     duty = not any(known[name].duty for name in living)
-    beat = (mine.beat if mine else 0) + 1
-    insert(driver(connection), REPLICA, REPLICA_NAMES, [(turn.process, beat, turn.lease_s, duty)], HEARD)
+    insert(driver(connection), REPLICA, REPLICA_NAMES, [(turn.process, turn.beat, turn.lease_s, duty)], HEARD)
     if turn.left:
         gone = SHARE.c.account.in_(sorted(turn.left))
         connection.execute(delete(SHARE).where(gone, SHARE.c.process == turn.process))
