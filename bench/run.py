@@ -19,6 +19,7 @@ from typing import Any
 
 import adversarial_rows
 import bad_day_rows
+import batch_rows
 import call_rows
 import cleaning_rows
 import console_rows
@@ -27,6 +28,7 @@ import engine_rows
 import evidence_rows
 import extract_rows
 import gateway_rows
+import growth_rows
 import hostile_rows
 import replicas_rows
 import route_rows
@@ -181,6 +183,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "calls": (["calls.py", "."], call_rows.calls),
     "malformed": (["malformed.py", "."], call_rows.malformed),
     "console": (["console.py", "."], console_rows.console),
+    "growth": (["growth.py", "."], growth_rows.growth),
     "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),
@@ -198,6 +201,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "replicas": (["replicas.py", "."], replicas_rows.replicas),
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
+    "batch": (["batch.py", "."], batch_rows.batch),
     "contract": (["contract.py", "."], contract_rows.contract),
     "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
     "adversarial": (["adversarial.py", "banking77"], adversarial_rows.adversarial),

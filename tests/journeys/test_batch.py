@@ -15,7 +15,9 @@ from insource.engines.scripted import Rule, Scripted
 from insource.engines.windowed import Windowed
 from insource.errors import Conflict, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, Tier
-from insource.journeys.batch import _Journal, _write, batch
+from insource.journeys.batch import Wish, batch
+from insource.journeys.batch_out import Journal
+from insource.journeys.batch_row import Row
 from insource.nouns import Output, Risk, Task
 from insource.settings import Settings
 from insource.store import Store
@@ -70,7 +72,9 @@ async def test_every_line_comes_back_in_order_and_nothing_is_lost(tmp_path):
         b'{"id": "r10", "input": "no newline at the end"}',
     ]
     async with await opened(tmp_path) as store:
-        summary = await batch(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", path(store), store, at_once=3)
+        summary = await batch(
+            write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", path(store), store, wish=Wish(at_once=3)
+        )
         out = read(tmp_path / "out.jsonl")
         assert [row["id"] for row in out] == ["r1", "2", None, None, None, "r1", "r8", "r9", "r10"]
         assert list(out[0]) == ["id", "output", "confidence", "decision", "release", "record", "error"]
@@ -136,12 +140,12 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_batch import opened, path
 from insource.engines.scripted import Rule, Scripted
-from insource.journeys.batch import _Journal, _write, batch
+from insource.journeys.batch import Wish, batch
 
 async def main(root):
     async with await opened(root) as store:
         slow = Scripted("one", [Rule(match="*", value={"label": "a"}, confidence=0.95, delay_s=0.02)])
-        await batch(root / "in.jsonl", root / "out.jsonl", path(store, slow), store, at_once=4)
+        await batch(root / "in.jsonl", root / "out.jsonl", path(store, slow), store, wish=Wish(at_once=4))
 
 asyncio.run(main(Path(sys.argv[1])))
 """
@@ -207,7 +211,7 @@ async def test_wrong_files_are_said_at_once(tmp_path):
 
 
 async def test_a_line_longer_than_any_input_is_set_aside_without_reading_it_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("insource.journeys.batch.LONGEST", 1000)
+    monkeypatch.setattr("insource.collect.documents.LONGEST", 1000)
     source = write(tmp_path / "in.jsonl", [{"id": "a", "input": "x" * 5000}, {"id": "b", "input": "y"}])
     async with await opened(tmp_path) as store:
         await batch(source, tmp_path / "out.jsonl", path(store), store)
@@ -233,11 +237,11 @@ async def test_a_store_that_fails_ends_the_run_with_one_clear_error(tmp_path):
 def test_a_file_of_ones_own_in_its_place_is_left_alone(tmp_path, mine):
     part = tmp_path / "out.jsonl.part"
     part.write_text(mine)
-    with pytest.raises(Conflict, match="earlier run"), _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl"):
+    with pytest.raises(Conflict, match="earlier run"), Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl"):
         pass
     assert part.read_text() == mine
     part.write_text('{"id": "a", "outp')  # a row that was cut off
-    with _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl"):
+    with Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl"):
         pass
 
 
@@ -245,9 +249,9 @@ def test_a_file_of_ones_own_in_its_place_is_left_alone(tmp_path, mine):
 def test_an_answer_that_finds_no_room_is_one_clear_error(tmp_path):
     part = tmp_path / "out.jsonl.part"
     part.symlink_to("/dev/full")
-    journal = _Journal(part, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    journal = Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl")
     with pytest.raises(StoreError, match="No space left"), journal as file:
-        _write(file, {"id": "a"})
+        file.write(Row(id="a"))
 
 
 SCHEMA = {"type": "object", "properties": {"who": {"type": "string"}, "parts": {"type": "array"}}}

@@ -20,9 +20,10 @@ async def test_every_route_is_described_with_its_roles_and_how_it_may_end(tmp_pa
     async with gateway(tmp_path) as (url, _), httpx.AsyncClient(base_url=url, timeout=20) as http:
         assert (await http.get("/openapi.json")).json() == document
         for route, (path, methods) in zip(ROUTES, document["paths"].items(), strict=True):
-            ((method, operation),) = methods.items()
-            assert operation["x-roles"] == list(route.roles)
-            assert method.upper() in route.methods
+            assert {method.upper() for method in methods} == route.methods - {"HEAD"}
+            method = "post" if "post" in methods else "get"
+            operation = methods[method]
+            assert all(one["x-roles"] == list(route.roles) for one in methods.values())
             name = path.replace("{id}", "tickets")
             answers = [await http.request(method, name, json=BODIES.get(path))]
             answers += [await http.request("DELETE", name), await http.request(method, name, headers={"host": "evil"})]

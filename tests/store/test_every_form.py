@@ -34,6 +34,15 @@ BACK = {
     10: ("DROP TABLE lesson",),
     11: ("DROP TABLE assessment",),
     12: ("DROP TABLE declaration",),
+    13: ("DROP TABLE batch_item", "DROP TABLE batch_worker", "DROP TABLE stored_file", "DROP TABLE batch"),
+    15: (
+        "DROP TABLE tally",
+        "DROP TABLE tallied",
+        "DROP INDEX pending_drawn",
+        "DROP INDEX pending_by_worth",
+        "ALTER TABLE pending DROP COLUMN drawn",
+        "CREATE INDEX pending_by_worth ON pending (task, settled, worth, seq)",
+    ),
 }
 FORMS = sorted({*WRITTEN, *(number - 1 for number in BACK), MIGRATIONS[-1].number})
 

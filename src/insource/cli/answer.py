@@ -11,7 +11,7 @@ from insource.cli.words import dim
 from insource.decode.check import render
 from insource.errors import Invalid
 from insource.journeys.answer import Path, answer
-from insource.journeys.batch import Row, row_of
+from insource.journeys.batch_row import Row, row_of
 from insource.journeys.serve import close_path, open_path
 from insource.nouns import WAITS, Hit, JsonObject, Record, ask, record_id, visible
 from insource.store import Store

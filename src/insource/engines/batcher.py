@@ -11,6 +11,7 @@ from functools import partial
 from insource.errors import EngineDown
 from insource.nouns import Prediction, Request
 
+LARGEST = 256
 LONGEST = 200_000
 PATIENCE = 0.02
 Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
@@ -26,7 +27,7 @@ class Batcher:
     at most `PATIENCE` of the time the last took, so that the first caller back is not answered alone before the rest.
     """
 
-    def __init__(self, run: Callable[[list[Request]], list[Prediction | Exception]], *, largest: int = 256) -> None:
+    def __init__(self, run: Callable[[list[Request]], list[Prediction | Exception]], *, largest: int = LARGEST) -> None:
         self._run = run
         self._largest = largest
         self._queue: deque[Waiting] = deque()

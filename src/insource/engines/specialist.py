@@ -11,7 +11,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from insource.engines.artefact import Manifest, faults, read_manifest
-from insource.engines.batcher import Batcher
+from insource.engines.batcher import LARGEST, Batcher
 from insource.engines.held_out import SAYS_NOVELTY
 from insource.engines.prefix import Prefix
 from insource.engines.readout import Encoder, Reader, load_body, pick_device, pick_dtype
@@ -31,6 +31,8 @@ class Specialist:
     `Missing` without an artefact, `Refused` when a file was changed, `EngineDown` when torch is missing. With
     `bases` it answers from one of these and its adapter instead of its merged weights, and raises what they say.
     """
+
+    together = LARGEST  # texts that it reads at once
 
     def __init__(
         self,

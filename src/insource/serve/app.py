@@ -20,7 +20,9 @@ from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.answer import Path
 from insource.journeys.trial import advance
 from insource.nouns import to_json
+from insource.serve import batches, files
 from insource.serve.auth import ANY_KEY, ANYONE, CALLER, FEEDBACK, OPERATOR, Guarded, all_guarded, key_of, may_call
+from insource.serve.batch_work import BatchWork
 from insource.serve.books import close_books, keep_books
 from insource.serve.chat import chat
 from insource.serve.completions import completions
@@ -70,7 +72,9 @@ def create_app(
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         sharing = await _limits(desk, settings, store)
         beside = _beside(desk, settings, store, sharing) if follow else ()
-        running = [asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), *beside)]
+        running = [
+            asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), app.state.batches.work(), *beside)
+        ]
         try:
             yield
         finally:
@@ -88,13 +92,19 @@ def create_app(
         middleware=[Middleware(Ends), Middleware(OnlyHosts, network=network)],
         exception_handlers={InsourceError: on_ours, HTTPException: on_http, Exception: on_bug},
     )
-    app.state.desk = Desk(settings, store, paths, bases=bases)
-    app.state.door, app.state.outbox = Door(settings.serve.queue, app.state.desk.seeing.metrics), Outbox()
-    app.state.readiness = Readiness(app.state.desk.faults)
-    app.state.keyring = Keyring(store, network=network)
+    desk = app.state.desk = Desk(settings, store, paths, bases=bases)
+    _furnish(app, desk, Keyring(store, network=network))
+    return app
+
+
+def _furnish(app: Starlette, desk: Desk, keyring: Keyring) -> None:
+    """Puts into the app what lives as long as it does."""
+    app.state.keyring = keyring
+    app.state.door, app.state.outbox = Door(desk.settings.serve.queue, desk.seeing.metrics), Outbox()
+    app.state.readiness = Readiness(desk.faults)
+    app.state.batches = BatchWork(desk, keyring)
     app.state.began = int(time.time())
     app.state.broken_off, app.state.siblings = 0, None
-    return app
 
 
 async def _limits(desk: Desk, settings: Settings, store: Store) -> Sharing | None:
@@ -171,6 +181,12 @@ ROUTES = [
     Guarded(CHAT, chat, CALLER, methods=["POST"]),
     Guarded("/v1/completions", completions, CALLER, methods=["POST"]),
     Guarded("/v1/embeddings", embeddings, CALLER, methods=["POST"]),
+    Guarded("/v1/files", files.files, CALLER, methods=["GET", "POST"]),
+    Guarded("/v1/files/{id}", files.file, CALLER, methods=["GET", "DELETE"]),
+    Guarded("/v1/files/{id}/content", files.content, CALLER),
+    Guarded("/v1/batches", batches.batches, CALLER, methods=["GET", "POST"]),
+    Guarded("/v1/batches/{id}", batches.batch, CALLER),
+    Guarded("/v1/batches/{id}/cancel", batches.cancel, CALLER, methods=["POST"]),
     Guarded("/v1/feedback", take_feedback, FEEDBACK, methods=["POST"]),
 ]
 

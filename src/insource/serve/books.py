@@ -1,4 +1,4 @@
-"""What the gateway does for the audit while it runs: carries in what was spooled, ends calls nobody will end, signs."""
+"""What the gateway does for the audit while it runs: carries in what was spooled, ends calls, signs, adds up."""
 
 import asyncio
 import logging
@@ -48,6 +48,7 @@ async def keep_books(settings: Settings, store: Store) -> None:
                 mine = mine or _alone(settings, signing)
                 if mine:
                     await checkpoint(settings, store)
+                    await store.tally.fold()
                 if mine and time.monotonic() > due:
                     await prune(settings, store)
                     due = time.monotonic() + PRUNE_S

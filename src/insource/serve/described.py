@@ -13,7 +13,8 @@ import msgspec
 
 from insource import __version__
 from insource.nouns import JsonObject
-from insource.serve.auth import Guarded
+from insource.serve.auth import CALLER, Guarded
+from insource.serve.batches import BatchCall
 from insource.serve.chat_call import ChatCall
 from insource.serve.completions import MOST_PROMPTS, TextCall
 from insource.serve.embeddings import MOST_TEXTS, EmbeddingCall
@@ -24,6 +25,13 @@ BODIES: Mapping[str, type] = {
     "/v1/completions": TextCall,
     "/v1/embeddings": EmbeddingCall,
     "/v1/feedback": FeedbackCall,
+    "/v1/batches": BatchCall,
+}
+FILES, CONTENT = "/v1/files", "/v1/files/{id}/content"
+A_FILE: JsonObject = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"const": "batch"}},
 }
 ANSWERS_CALLS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 STREAMED = ("/v1/chat/completions", "/v1/completions")
@@ -49,6 +57,11 @@ def described(routes: Iterable[Guarded]) -> JsonObject:
 
 
 def _path(route: Guarded, body: JsonObject | None) -> JsonObject:
+    methods = sorted((route.methods or {"GET"}) - {"HEAD"})
+    return {method.lower(): _operation(route, body if method == "POST" else None, method) for method in methods}
+
+
+def _operation(route: Guarded, body: JsonObject | None, method: str) -> JsonObject:
     operation: JsonObject = {
         "summary": str(route.endpoint.__doc__).partition("\n")[0],
         "responses": {"200": _answer(route.path)} | {str(status): _error(status) for status in _ends(route)},
@@ -57,22 +70,26 @@ def _path(route: Guarded, body: JsonObject | None) -> JsonObject:
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if (route.path, method) == (FILES, "POST"):
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": A_FILE}}}
     names = re.findall(r"{(\w+)(?::\w+)?}", route.path)
     if names:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
-    return {"post" if body is not None else "get": operation}
+    return operation
 
 
 def _ends(route: Guarded) -> list[int]:
     found = {*EVERYWHERE, *(KEYED if route.roles else ()), *ENDS.get(route.path, ())}
-    return sorted(found | set(CALLED if route.path in BODIES else ()))
+    return sorted(found | set(CALLED if route.path in BODIES or route.roles is CALLER else ()))
 
 
 def _answer(path: str) -> JsonObject:
     if path in TEXTS:
         return {"description": "The numbers, in a form that Prometheus asks for.", "content": {"*/*": {}}}
+    if path == CONTENT:
+        return {"description": "The bytes.", "content": {"application/octet-stream": {}}}
     schema = {"$ref": "#/components/schemas/Answer"} if path in ANSWERS_CALLS else {"type": "object"}
     content: JsonObject = {"application/json": {"schema": schema}}
     if path in STREAMED:

@@ -56,3 +56,11 @@ class Blobs:
         if digest(data) != sha:
             raise StoreError(f"{path} was damaged", hint="insource store restore FILE brings a backup back")
         return data
+
+    def remove(self, sha: str) -> None:
+        """Removes a blob that nothing names any more; one that is not there is removed. Raises `StoreError`."""
+        path = self.path(sha)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot remove {path}: {error.strerror}", hint="check who may write there") from error

@@ -13,7 +13,7 @@ from insource.store import chain, links, trials
 from insource.store.bulk import driver
 from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
-from insource.store.tables import ENTRY, OPINION, PENDING, RECORD, REVIEW
+from insource.store.tables import BATCH_ITEM, ENTRY, OPINION, PENDING, RECORD, REVIEW
 
 MOST = 5_000
 PART = 500  # names in one statement
@@ -80,6 +80,7 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
     connection.execute(delete(OPINION).where(OPINION.c.name.in_(said), OPINION.c.record.not_in(waiting)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
+    connection.execute(delete(BATCH_ITEM).where(BATCH_ITEM.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
     trials.forget(connection)
     links.enter(driver(connection), [("pruned", through, at)])

@@ -42,12 +42,15 @@ from insource.store import (
 )
 from insource.store.alerts import Alerts
 from insource.store.assessments import Assessments
+from insource.store.batches import Batches
 from insource.store.blobs import Blobs
 from insource.store.carried import Carried, Taken
 from insource.store.copied import Copied, copy
 from insource.store.database import Database
 from insource.store.declarations import Declarations
+from insource.store.filing import Filing
 from insource.store.lessons import Lessons
+from insource.store.listings import Listings
 from insource.store.migrations import migrate
 from insource.store.opened import FILE, commits, database
 from insource.store.process import is_gone, this_process
@@ -59,6 +62,7 @@ from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
 from insource.store.tables import PROBE
+from insource.store.tally import Tally
 from insource.store.thread import StoreThread
 from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
@@ -76,9 +80,11 @@ class Store(Queue):
     def __init__(self, thread: Database, state: Path, *, relaxed: bool = False) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
         self.assessments, self.declarations, self.shares = Assessments(thread), Declarations(thread), Shares(thread)
+        self.listings, self.tally = Listings(thread), Tally(thread)
         self._state = state
         self._thread = thread
         self._group = commits(thread, relaxed=relaxed)
+        self.batches, self.filing = Batches(thread, self._group), Filing(thread)
         self._keys: dict[str, bytes] = {}
         self._process = this_process()
 

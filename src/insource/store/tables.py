@@ -14,7 +14,9 @@ Text = SqliteText().with_variant(SqliteText(collation="C"), "postgresql")
 
 METADATA = MetaData()
 HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
+IS_DRAWN = text("pending.drawn")  # few of those that people see are
 IS_OPEN = text("state = 'open'")  # a cause has one open alert, whoever sees it first
+HAS_FAILED = text("state = 'failed'")  # few documents of a batch have, and those are looked for
 
 MIGRATION = Table(
     "migration",
@@ -48,6 +50,8 @@ REPORT = Table(
     Column("id", String, nullable=False, unique=True),
     Column("task", String, nullable=False, index=True),
     Column("body", Text, nullable=False),
+    Column("split", String, nullable=False, server_default=text("''")),
+    Index("report_by_split", "task", "split", "seq"),
 )
 
 ASSESSMENT = Table(
@@ -67,6 +71,7 @@ RELEASE = Table(
     Column("task", String, nullable=False, index=True),
     Column("stage", String, nullable=False),
     Column("body", Text, nullable=False),
+    Index("release_by_stage", "task", "stage", "seq"),
 )
 
 STAGE_CHANGE = Table(
@@ -163,8 +168,11 @@ PENDING = Table(
     Column("settled", Boolean, nullable=False),
     Column("body", Text, nullable=False),
     Column("worth", Float, nullable=False, server_default=text("0")),
-    Index("pending_by_worth", "task", "settled", "worth", "seq"),
+    Column("drawn", Boolean, nullable=False, server_default=text("false")),
+    Index("pending_drawn", "task", "seq", sqlite_where=text("drawn"), postgresql_where=text("drawn")),
 )
+# in the order in which people see them: however many are worth the same, none is sorted
+PENDING_BY_WORTH = Index("pending_by_worth", PENDING.c.task, PENDING.c.settled, PENDING.c.worth.desc(), PENDING.c.seq)
 
 LEASE = Table(
     "lease",
@@ -216,6 +224,45 @@ LESSON = Table(
     Column("body", Text, nullable=False),
 )
 
+BATCH_ITEM = Table(
+    "batch_item",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("holder", String, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("record", String, index=True),
+    Column("body", Text, nullable=False),
+    Index("batch_item_failed", "task", sqlite_where=HAS_FAILED, postgresql_where=HAS_FAILED),
+)
+
+BATCH_WORKER = Table(
+    "batch_worker",
+    METADATA,
+    Column("holder", String, primary_key=True),
+    Column("until", String, nullable=False),
+)
+
+STORED_FILE = Table(
+    "stored_file",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
+BATCH = Table(
+    "batch",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False, index=True),
+    Column("state", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+)
+
 TENANT_KEY = Table(
     "tenant_key",
     METADATA,
@@ -258,4 +305,27 @@ SHARE = Table(
     Column("process", String, primary_key=True),
     Column("short", Boolean, nullable=False),
     Column("body", Text, nullable=False),
+)
+
+TALLY = Table(
+    "tally",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("hour", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("review", Integer, nullable=False),
+    Column("spooled", Integer, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+TALLIED = Table(
+    "tallied",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("through", Integer, nullable=False),
 )

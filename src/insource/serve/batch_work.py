@@ -1,0 +1,318 @@
+"""Batches of calls at work: each is answered as a live call is, within the limits of its key, when there is room.
+
+One gateway is at work on a batch. What a call came to is kept before the next is asked; where the gateway ends, or is
+killed, another or the next goes on behind that.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from insource.errors import EngineBusy, InsourceError, Missing, OverLimit, StoreError
+from insource.journeys.batch_run import at_work
+from insource.nouns import ANYBODY, JsonObject, Key, to_json
+from insource.nouns.filing import CallBatch, LineFault
+from insource.serve import wire
+from insource.serve.answered import no_answer
+from insource.serve.ask import Asked, Unanswered, ask
+from insource.serve.batches import moved
+from insource.serve.desk import Desk
+from insource.serve.exchange import Exchange
+from insource.serve.faults import error_body
+from insource.serve.files import bytes_of, keep_file, new_file
+from insource.serve.keyring import Keyring, no_key
+from insource.store.batches import Settled
+
+LOOK_S, SAY_S = 1.0, 0.5
+MOST_BATCHES, AT_ONCE = 4, 16  # at work at once; calls of one at a time
+MOST_LINES, MOST_FAULTS = 50_000, 100
+TRIES, AGAIN_S, LONGEST_WAIT_S = 4, 1.0, 30.0
+SOME = 512
+NOT_DONE = {"batch_expired": "the 24 hours of the batch were over before this was answered"}
+
+
+class _Form(msgspec.Struct, kw_only=True):
+    """One line of an input file."""
+
+    custom_id: Annotated[str, Meta(min_length=1, max_length=512)]
+    method: Literal["POST"]
+    url: str
+    body: msgspec.Raw
+
+
+class _Line(NamedTuple):
+    """A call to make, and the key under which its answer is kept."""
+
+    name: str
+    body: bytes
+    key: str
+
+
+class _Nobody:
+    """The connection of a call that came over none: nobody leaves, nothing is sent."""
+
+    write_paused = False
+
+    def write(self, data: bytes, /) -> None:
+        """Sends nothing."""
+
+    async def drained(self) -> None:
+        """Nothing piles up."""
+
+    def resume_reading(self) -> None:
+        """There is nothing to read."""
+
+    def every_head(self) -> bytes:
+        """No headers."""
+        return b""
+
+    def answered(self, exchange: Exchange, /) -> None:
+        """Nobody waits."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class BatchWork:
+    """What a gateway does for batches. `noted` is set when there may be a new one."""
+
+    def __init__(self, desk: Desk, keyring: Keyring) -> None:
+        self._desk, self._keyring = desk, keyring
+        self.noted = asyncio.Event()
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def work(self) -> None:
+        """Takes batches, until cancelled."""
+        while True:
+            with suppress(StoreError):
+                async with at_work(self._desk.store) as holder:
+                    try:
+                        await self._look(holder)
+                    finally:
+                        tasks = list(self._running.values())
+                        for task in tasks:
+                            task.cancel()
+                        await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(LOOK_S)  # the next look may find a store
+
+    async def _look(self, holder: str) -> None:
+        store = self._desk.store
+        while True:
+            for batch in await store.filing.under_way():
+                if batch.id in self._running or len(self._running) >= MOST_BATCHES:
+                    continue
+                if (await store.batches.claim([batch.id], "", holder, 1))[batch.id].mine:
+                    run = _Running(self._desk, self._keyring, batch, holder)
+                    self._running[batch.id] = task = asyncio.create_task(run.run())
+                    task.add_done_callback(lambda _, name=batch.id: self._running.pop(name, None))  # type: ignore[misc]
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.noted.wait(), LOOK_S)
+            self.noted.clear()
+
+
+class _Running:
+    """One batch at work."""
+
+    def __init__(self, desk: Desk, keyring: Keyring, batch: CallBatch, holder: str) -> None:
+        self._desk, self._keyring, self._holder = desk, keyring, holder
+        self.batch, self._lines = batch, list[_Line]()
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Brings the batch to its end. A store that is down ends only this try."""
+        store = self._desk.store
+        with suppress(StoreError):
+            try:
+                data = await bytes_of(self._desk, await store.filing.file(self.batch.tenant, self.batch.input))
+                self._lines, faults = await asyncio.to_thread(_read, data, self.batch)
+            except Missing:
+                faults = [LineFault(code="file_not_found", message="the input file was removed")]
+            if faults:
+                failed = moved(self.batch, "failed", faults=tuple(faults))
+                await store.filing.change(failed, self.batch.status)
+                await store.batches.forget([self.batch.id])
+                return
+            if self.batch.status == "validating":
+                begun = moved(self.batch, "in_progress", total=len(self._lines))
+                if await store.filing.change(begun, "validating"):
+                    self.batch = begun
+            if self.batch.status == "in_progress":
+                await self._answer_all()
+            await self._finish()
+
+    async def _answer_all(self) -> None:
+        store = self._desk.store
+        known: dict[str, str] = {}
+        for some in _parts(self._lines):
+            known |= await store.batches.bodies([line.key for line in some])
+        right = sum(_is_right(body) for body in known.values())
+        counts = {True: right, False: len(known) - right}
+        left = iter([line for line in self._lines if line.key not in known])
+
+        async def some_calls() -> None:
+            for line in left:
+                said = await self._one(line)
+                if said is None:
+                    return
+                body, record = said
+                await store.batches.settle(
+                    Settled(line.key, "", "done", self._holder, 1, record, to_json(body).decode())
+                )
+                counts[body["response"]["status_code"] == 200] += 1
+
+        watching = asyncio.create_task(self._watch(counts))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(some_calls())
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self, counts: dict[bool, int]) -> None:
+        """Says how far it is, and hears of its end."""
+        while not self._ended.is_set():
+            await asyncio.sleep(SAY_S)
+            with suppress(StoreError):
+                said = msgspec.structs.replace(self.batch, completed=counts[True], failed=counts[False])
+                if not await self._desk.store.filing.change(said, "in_progress") or time.time() > self.batch.expires:
+                    self._ended.set()
+
+    async def _one(self, line: _Line) -> tuple[JsonObject, str | None] | None:
+        """What a call came to, with its record; None where the batch ended before."""
+        tries = 0
+        while not self._ended.is_set():
+            try:
+                if self._desk.in_flight > self._desk.settings.serve.queue // 2:
+                    raise EngineBusy("live calls go first")
+                return await self._asked(line)
+            except Unanswered as failed:
+                tries += 1
+                if not failed.error.retryable or tries >= TRIES:
+                    return _line(line.name, failed.error.status, error_body(failed.error), failed.record)
+                await self._pause(AGAIN_S * 2**tries)
+            except InsourceError as error:
+                seconds = _wait_s(error)
+                if seconds is None:
+                    return _line(line.name, error.status, error_body(error), None)
+                await self._pause(seconds)
+        return None
+
+    async def _asked(self, line: _Line) -> tuple[JsonObject, str | None]:
+        call = wire.read_call(line.body)
+        key, call.stream = self._key(), False
+        self._desk.check(key, call.model)
+        exchange = Exchange(_Nobody(), {"type": "http"}, keeps=False, expects=False)
+        found = await ask(self._desk, Asked(call, key, await self._desk.name(call, key)), exchange)
+        record, refused = found.records[0], no_answer(found)
+        if refused is not None:
+            return _line(line.name, refused.status, error_body(refused), record.id)
+        return _line(line.name, 200, wire.completion(found.records, call, found.path.task, int(time.time())), record.id)
+
+    def _key(self) -> Key:
+        """Whose batch it is. Raises `Unauthorized` where the key does not hold any more."""
+        if not self.batch.key and self._keyring.open:
+            return ANYBODY
+        key = self._keyring.still(self.batch.key)
+        if key is None:
+            raise no_key()
+        return key
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+
+    async def _finish(self) -> None:
+        """Writes the files, then says that the batch has ended."""
+        store = self._desk.store
+        batch = await store.filing.batch(self.batch.tenant, self.batch.id)
+        end = "cancelled" if batch.status == "cancelling" else "expired" if time.time() > batch.expires else "completed"
+        if batch.status == "in_progress":
+            before, batch = batch.status, moved(batch, "finalizing")
+            if not await store.filing.change(batch, before):
+                return  # it was cancelled just now: the next look ends it so
+        right, wrong = list[bytes](), list[bytes]()
+        for some in _parts(self._lines):
+            known = await store.batches.bodies([line.key for line in some])
+            for line in some:
+                body = known.get(line.key)
+                if body is not None:
+                    (right if _is_right(body) else wrong).append(body.encode() + b"\n")
+                elif end == "expired":
+                    wrong.append(to_json(_unasked(line.name, "batch_expired")) + b"\n")
+        output, errors = await self._file(right, "output"), await self._file(wrong, "error")
+        files = {"output": output, "errors_file": errors, "total": len(self._lines)}
+        ended = moved(batch, end, completed=len(right), failed=len(wrong), **files)
+        if await store.filing.change(ended, batch.status):
+            await store.batches.forget([self.batch.id, *(line.key for line in self._lines)])
+
+    async def _file(self, lines: list[bytes], kind: str) -> str | None:
+        """Keeps lines as a file whose name follows from the batch's: written twice, it is there once."""
+        if not lines:
+            return None
+        name = "file-" + hashlib.sha256(f"{self.batch.id} {kind}".encode()).hexdigest()[:24]
+        made = new_file(self.batch.tenant, f"{self.batch.id}_{kind}.jsonl", "batch_output", name)
+        return (await keep_file(self._desk, made, b"".join(lines))).id
+
+
+def _wait_s(error: InsourceError) -> float | None:
+    """In how many seconds what refused a call may not refuse it any more; None: it always will."""
+    if isinstance(error, OverLimit):
+        return None if error.retry_s is None else min(error.retry_s, LONGEST_WAIT_S)
+    return AGAIN_S if isinstance(error, EngineBusy | StoreError) else None
+
+
+def _read(data: bytes, batch: CallBatch) -> tuple[list[_Line], list[LineFault]]:
+    """The calls of a file, and what is wrong with it."""
+    lines, faults, names = list[_Line](), list[LineFault](), set[str]()
+    for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        if not text.strip():
+            continue
+        fault = ""
+        try:
+            form = msgspec.json.decode(text, type=_Form)
+            fault = "" if form.url == batch.endpoint else f"url is not {batch.endpoint}"
+            fault = fault or ("the custom_id was used before" if form.custom_id in names else "")
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            fault = str(error)
+        if fault:
+            faults.append(LineFault(code="invalid_line", message=fault, line=number))
+            if len(faults) >= MOST_FAULTS:
+                break
+            continue
+        names.add(form.custom_id)
+        key = hashlib.sha256(f"{batch.id} {form.custom_id}".encode()).hexdigest()
+        lines.append(_Line(form.custom_id, bytes(form.body), key))
+    if len(lines) > MOST_LINES:
+        faults.append(LineFault(code="too_many_lines", message=f"a batch has at most {MOST_LINES:,} lines"))
+    if not lines and not faults:
+        faults.append(LineFault(code="empty_file", message="the file has no lines"))
+    return lines, faults
+
+
+def _line(name: str, status: int, body: JsonObject, record: str | None) -> tuple[JsonObject, str | None]:
+    """One line out, and its record."""
+    own = f"batch_req_{hashlib.sha256(f'{name} {record}'.encode()).hexdigest()[:24]}"
+    response = {"status_code": status, "request_id": record or own, "body": body}
+    return {"id": own, "custom_id": name, "response": response, "error": None}, record
+
+
+def _unasked(name: str, code: str) -> JsonObject:
+    own = f"batch_req_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+    return {"id": own, "custom_id": name, "response": None, "error": {"code": code, "message": NOT_DONE[code]}}
+
+
+def _is_right(body: str) -> bool:
+    return bool(msgspec.json.decode(body)["response"]["status_code"] == 200)
+
+
+def _parts(lines: list[_Line]) -> Iterator[list[_Line]]:
+    return (lines[at : at + SOME] for at in range(0, len(lines), SOME))
