@@ -25,6 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from insource.journeys import keys
 from insource.journeys.recover import end_calls, recover, spool_folder
 from insource.nouns import Key, Limits
@@ -107,7 +109,7 @@ async def forgets(root: Path, server: Postgres) -> dict[str, Any]:
     gateways, told = [await started(root, code=FORGETS) for _ in range(GATEWAYS)], Told()
     async with calling([one.url for one in gateways], told, text):
         await asyncio.sleep(1)
-        await _restarted(server, told)
+        await _restarted(server, [one.url for one in gateways])
     await asyncio.gather(*[ended(one) for one in gateways])
     return await held([root], told)
 
@@ -125,47 +127,50 @@ async def faults(root: Path, server: Postgres, network: Network | None, rounds: 
     async with calling(urls, told, text):
         await asyncio.sleep(2)
         for _ in range(rounds):
-            took.setdefault("killed", []).append(await _killed(root, gateways, urls, told))
-            took.setdefault("restarted", []).append(await _restarted(server, told))
+            took.setdefault("killed", []).append(await _killed(root, gateways, urls))
+            took.setdefault("restarted", []).append(await _restarted(server, urls))
             if network is not None:
-                took.setdefault("cut", []).append(await _cut(network, told, len(urls) - 1))
+                took.setdefault("cut", []).append(await _cut(network, urls))
     for one in gateways:
         await ended(one)
     found = await held([root, *([apart] if alone else [])], told)
     return found | {"recovery_s": took, "rounds": rounds, "refused": dict(told.refused), "broken": told.broken}
 
 
-async def _killed(root: Path, gateways: list[Gateway], urls: list[str], told: Told) -> float:
-    """SIGKILL of the first; a supervisor starts it again. How long it was until it answered a call."""
+async def _killed(root: Path, gateways: list[Gateway], urls: list[str]) -> float:
+    """SIGKILL of the first; a supervisor starts it again."""
     moment = time.monotonic()
     gateways[0].process.send_signal(signal.SIGKILL)
     await gateways[0].process.wait()
     gateways[0] = await started(root)
     urls[0] = gateways[0].url
-    return await _again(told, moment, [0])
+    return await _again(moment, urls)
 
 
-async def _restarted(server: Postgres, told: Told) -> float:
+async def _restarted(server: Postgres, urls: list[str]) -> float:
     await asyncio.to_thread(server.stop, signal.SIGINT)
     await asyncio.sleep(1)
     await asyncio.to_thread(server.start)
-    return await _again(told, time.monotonic(), range(GATEWAYS))
+    return await _again(time.monotonic(), urls)
 
 
-async def _cut(network: Network, told: Told, place: int) -> float:
+async def _cut(network: Network, urls: list[str]) -> float:
     network.cut(on=True)
     await asyncio.sleep(3)
     network.cut(on=False)
-    return await _again(told, time.monotonic(), [place])
+    return await _again(time.monotonic(), urls)
 
 
-async def _again(told: Told, moment: float, places: Any) -> float:
-    """The seconds from `moment` until each of those gateways answered."""
-    for _ in range(1200):
-        if all(told.first_after(moment, place) < 60 for place in places):
-            break
-        await asyncio.sleep(0.05)
-    found = max(told.first_after(moment, place) for place in places)
+async def _again(moment: float, urls: list[str]) -> float:
+    """The seconds from `moment` until each is ready, what lay in its spool in the store."""
+    async with aiohttp.ClientSession() as http:
+        for url in urls:
+            for _ in range(1200):
+                async with http.get(f"{url}/readyz") as said:
+                    if (await said.json())["status"] == "ready":
+                        break
+                await asyncio.sleep(0.05)
+    found = time.monotonic() - moment
     await asyncio.sleep(1)
     return round(found, 2)
 

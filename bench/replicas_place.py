@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -108,16 +107,11 @@ async def ended(gateway: Gateway) -> None:
 
 @dataclass
 class Told:
-    """What callers were told: records with the moment of the answer by gateway, and answers that were none."""
+    """What callers were told: records, and answers that were none."""
 
     records: list[str] = field(default_factory=list)
-    answers: list[tuple[float, int]] = field(default_factory=list)
     refused: Counter[int] = field(default_factory=Counter)
     broken: int = 0
-
-    def first_after(self, moment: float, gateway: int) -> float:
-        """Seconds from `moment` until that gateway answered a call."""
-        return next((at - moment for at, by in self.answers if by == gateway and at >= moment), float("inf"))
 
 
 @contextlib.asynccontextmanager
@@ -137,7 +131,6 @@ async def calling(urls: list[str], told: Told, key: str, callers: int = 8, word:
                     await answer.read()
                     if answer.status == 200:
                         told.records.append(answer.headers["x-insource-record"])
-                        told.answers.append((time.monotonic(), gateway))
                     else:
                         told.refused[answer.status] += 1
                         await asyncio.sleep(0.05)

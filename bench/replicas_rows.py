@@ -34,7 +34,12 @@ def replicas(d: dict[str, Any]) -> Iterator[Row]:
     yield f"under calls, {faults['rounds']} times each: {what}", "0 lost, 0 twice", found, holds
     found = "; ".join(f"{FAULTS[name]}: {max(values):.1f} s, n {len(values)}" for name, values in took.items())
     longest = max(max(values) for values in took.values())
-    yield "… until every gateway answers again, the longest", f"≤ {RECOVERED_S:g} s", found, longest <= RECOVERED_S
+    yield (
+        "… until every gateway is ready and what was spooled is in, the longest",
+        f"≤ {RECOVERED_S:g} s",
+        found,
+        longest <= RECOVERED_S,
+    )
     forgets = d["forgets"]
     found = f"{forgets['lost']:,} lost of {forgets['answers']:,}"
     yield "… negative control: a spool that forgets", "loses", found, forgets["lost"] > 0

@@ -14,7 +14,7 @@ from insource.store.files import alone
 from insource.store.spool import Spool
 
 PRUNE_S = 3600.0
-LOCK = "books.lock"
+LOCK = "locks/books"
 
 
 async def open_books(settings: Settings, store: Store) -> list[str]:
