@@ -40,7 +40,10 @@ BACK = {
         "DROP TABLE tallied",
         "DROP INDEX pending_drawn",
         "DROP INDEX pending_by_worth",
+        "DROP INDEX report_by_split",
+        "DROP INDEX release_by_stage",
         "ALTER TABLE pending DROP COLUMN drawn",
+        "ALTER TABLE report DROP COLUMN split",
         "CREATE INDEX pending_by_worth ON pending (task, settled, worth, seq)",
     ),
 }
