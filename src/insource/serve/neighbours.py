@@ -83,6 +83,8 @@ class Neighbours:
         if self._folder is not None and speaks_of(self._folder, process):
             return
         stakes, calls = await self._store.shares.of(process)
+        if not any(stake.parts.keys() & set(MINUTE) for stake in stakes.values()):
+            return  # a minute of records need not be read
         used = await used_lately(self._store)
         await self._store.shares.trim(
             process, {name: _at_most(stake, used.get(name, Stake()), calls) for name, stake in stakes.items()}
