@@ -61,7 +61,11 @@ class Desk:
         self.meter.settle(record)
         began = time.perf_counter()
         try:
-            await (self.store if self.outage is None else self.outage).append(record, pending)
+            if self.outage is None:
+                await self.store.append(record, pending)
+                self.meter.written(record)
+            elif await self.outage.append(record, pending):
+                self.meter.written(record)
         except StoreError:
             self.seeing.unwritten()
             raise
@@ -197,6 +201,7 @@ class Desk:
         if self.outage is not None:
             await self.outage.close()
         await self.seeing.close()
+        await self.meter.close()
 
     def servers(self) -> dict[str, bool]:
         """Server → whether it rests after failures; those that were asked for so far."""

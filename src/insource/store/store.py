@@ -58,6 +58,7 @@ from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
 from insource.store.retention import Pruned
 from insource.store.search import Found, Judged, Wanted
+from insource.store.shares import Shares
 from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
@@ -80,7 +81,7 @@ class Store(Queue):
     def __init__(self, thread: Database, state: Path, *, relaxed: bool = False, place: Place | None = None) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs", place), Alerts(thread), Lessons(thread)
         self.place = place
-        self.assessments, self.declarations = Assessments(thread), Declarations(thread)
+        self.assessments, self.declarations, self.shares = Assessments(thread), Declarations(thread), Shares(thread)
         self.listings, self.tally = Listings(thread), Tally(thread)
         self._state = state
         self._thread = thread
