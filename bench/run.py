@@ -28,6 +28,7 @@ import engine_rows
 import evidence_rows
 import extract_rows
 import gateway_rows
+import growth_rows
 import hostile_rows
 import route_rows
 import scan_rows
@@ -181,6 +182,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "calls": (["calls.py", "."], call_rows.calls),
     "malformed": (["malformed.py", "."], call_rows.malformed),
     "console": (["console.py", "."], console_rows.console),
+    "growth": (["growth.py", "."], growth_rows.growth),
     "sroie": (["extract.py", "sroie", "sroie"], extract_rows.sroie),
     "cuad": (["extract.py", "cuad", "cuad"], extract_rows.cuad),
     "engines": (["engines.py", "banking77", "--set", "banking77"], engine_rows.engines),

@@ -17,12 +17,23 @@ from serving import client, say, socket_of
 
 from insource.cli.main import main
 from insource.errors import Conflict
-from insource.journeys.answer import DRAWN
 from insource.journeys.nightly import nightly
 from insource.journeys.recheck import checked, recheck
 from insource.journeys.serve import close_path, open_live, open_path
 from insource.journeys.train import train
-from insource.nouns import Attempt, Dataset, Decision, Pending, Prediction, Record, Review, Tightening, digest, stamp
+from insource.nouns import (
+    DRAWN,
+    Attempt,
+    Dataset,
+    Decision,
+    Pending,
+    Prediction,
+    Record,
+    Review,
+    Tightening,
+    digest,
+    stamp,
+)
 from insource.serve.app import create_app
 from insource.settings import load_settings, load_task
 from insource.store import Store

@@ -35,6 +35,17 @@ BACK = {
     11: ("DROP TABLE assessment",),
     12: ("DROP TABLE declaration",),
     13: ("DROP TABLE batch_item", "DROP TABLE batch_worker", "DROP TABLE stored_file", "DROP TABLE batch"),
+    15: (
+        "DROP TABLE tally",
+        "DROP TABLE tallied",
+        "DROP INDEX pending_drawn",
+        "DROP INDEX pending_by_worth",
+        "DROP INDEX report_by_split",
+        "DROP INDEX release_by_stage",
+        "ALTER TABLE pending DROP COLUMN drawn",
+        "ALTER TABLE report DROP COLUMN split",
+        "CREATE INDEX pending_by_worth ON pending (task, settled, worth, seq)",
+    ),
 }
 FORMS = sorted({*WRITTEN, *(number - 1 for number in BACK), MIGRATIONS[-1].number})
 

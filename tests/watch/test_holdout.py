@@ -14,11 +14,10 @@ from live_workspace import WORDS, folder, go_live, release
 from insource.cli.main import main
 from insource.errors import EngineDown
 from insource.journeys import holdout as journey
-from insource.journeys.answer import DRAWN
 from insource.journeys.holdout import HOLDOUT, holdout_trend, look
 from insource.journeys.nightly import nightly
 from insource.journeys.status import gather
-from insource.nouns import Example, Pending, Record, Review
+from insource.nouns import DRAWN, Example, Pending, Record, Review
 from insource.settings import load_task
 from insource.store import Store
 from insource.watch.holdout import FEWEST, Held, chosen, judged, result

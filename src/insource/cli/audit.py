@@ -8,10 +8,11 @@ from insource.cli import audit_levels
 from insource.cli.door import Door, InOrder, run, verb
 from insource.cli.words import dim, mark, table
 from insource.journeys import audit
-from insource.journeys.audit import BY, Audit, Usage
+from insource.journeys.audit import BY, Audit
 from insource.journeys.egress import EgressReport, report
 from insource.store import Store
 from insource.store.checkpoints import Checkpoint, public_key
+from insource.store.tally import Took
 
 EXAMPLE = """
 \b
@@ -81,7 +82,10 @@ def prune(door: Door) -> None:
 @click.option("--by", type=click.Choice(BY), default="task", show_default=True, help="What to add up.")
 @click.option("--since", default="", metavar="DAY", help="From this day or time on, UTC.")
 def usage(door: Door, by: str, since: str) -> None:
-    """Add up calls, tokens and US dollars. By engine, every engine that a call was put to counts."""
+    """Add up calls, tokens and US dollars. By engine, every engine that a call was put to counts.
+
+    What went by age counts as well.
+    """
     found = run(_usage(door, by, since))
     door.show({"by": by, "since": since, "usage": found}, _spent(by, found))
 
@@ -122,9 +126,10 @@ async def _prune(door: Door) -> int:
         return await audit.prune(settings, store)
 
 
-async def _usage(door: Door, by: str, since: str) -> list[Usage]:
+async def _usage(door: Door, by: str, since: str) -> list[Took]:
     async with await Store.open(door.settings()) as store:
-        return await audit.usage(store, by=by, since=since)
+        with door.progress() as progress:
+            return await audit.usage(store, by=by, since=since, progress=progress)
 
 
 def _found(found: Audit) -> str:
@@ -143,7 +148,7 @@ def _found(found: Audit) -> str:
     return "\n".join([f"{mark(False, 'not as it was written')}: {said}{begun}", *lines])
 
 
-def _spent(by: str, found: list[Usage]) -> str:
+def _spent(by: str, found: list[Took]) -> str:
     if not found:
         return "no calls were recorded"
     rows = [

@@ -80,16 +80,20 @@ def create(door: Door, name: str, lasts: timedelta | None, **given: Any) -> None
 
 
 @verb("list", epilog="\b\nExample:\n  insource keys list")
-def show(door: Door) -> None:
-    """Every key there ever was, oldest first; never its text."""
-    found, _ = with_store(door, lambda _, store: store.keys())
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many, the newest.")
+def show(door: Door, limit: int) -> None:
+    """The keys there are and were, oldest first; never their text."""
+    every, _ = with_store(door, lambda _, store: store.keys())
+    found = every[-limit:]
     now = keys.moment()
     rows = [
         [key.id, key.name, key.tenant, _may(key), "; ".join(_limits(key.limits)) or "no limits", _until(key, now)]
         for key in found
     ]
     words = table(["id", "name", "tenant", "may", "limits", ""], rows) if rows else "there is no key"
-    door.show({"keys": [_plain(key, now) for key in found]}, words)
+    earlier = len(every) - len(found)
+    words += f"\n{earlier:,} earlier: --limit {len(every)}" if earlier else ""
+    door.show({"keys": [_plain(key, now) for key in found], "earlier": earlier}, words)
 
 
 @verb("revoke", epilog="\b\nExample:\n  insource keys revoke 3fK9aQ1z")

@@ -49,23 +49,27 @@ Examples:
       "  insource release list tickets --at 2026-11-27T09:30")  # fmt: skip
 @click.argument("task", required=False, default="")
 @click.option("--at", "moment", metavar="TIME", default="", help="Which had to do with the traffic then (UTC).")
-def list_releases(door: Door, task: str, moment: str) -> None:
-    """Every release of TASK, or of each task, oldest first."""
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many of each, the newest.")
+def list_releases(door: Door, task: str, moment: str, limit: int) -> None:
+    """The newest releases of TASK, or of each task, oldest first, with what is live or on its way."""
     if moment:
         _at(door, task, moment)
         return
 
-    async def work(settings: Settings, store: Store) -> tuple[list[tuple[Release, Gate | None]], dict[str, str]]:
+    async def work(settings: Settings, store: Store) -> tuple[list[Release], dict[str, Gate], dict[str, str], int]:
         names = [load_task(settings, task).name] if task else task_names(settings)
-        found = [release for name in names for release in await store.releases(name)]
-        moved = [change for name in names for change in await store.stage_changes(name)]
-        return [(release, await _newest_gate(release, store)) for release in found], let_on(found, moved)
+        pages = [await store.listings.releases(name, limit) for name in names]
+        found = [release for page in pages for release in reversed(page.releases)]
+        gates = await store.listings.gates([release.name for release in found])
+        moved = await store.listings.changes_of([one.name for one in found if one.stage in ON_ITS_WAY])
+        return found, gates, let_on(found, moved), sum(page.total for page in pages) - len(found)
 
-    found, who = with_store(door, work)
+    found, gates, who, earlier = with_store(door, work)
     door.show(
-        {"releases": [_plain(r) | {"name": r.name, "form": form_of(r), "gate": g.passed if g else None}
-                      for r, g in found]},
-        words.list_words([r for r, _ in found], {r.name: g for r, g in found}, who),
+        {"releases": [_plain(r) | {"name": r.name, "form": form_of(r),
+                                   "gate": gates[r.name].passed if r.name in gates else None} for r in found],
+         "earlier": earlier},
+        words.list_words(found, gates, who, earlier),
     )  # fmt: skip
 
 
@@ -86,7 +90,7 @@ def show(door: Door, name: str) -> None:
 
     async def work(settings: Settings, store: Store) -> tuple[words.Card, Standing | None]:
         release = await pick(name, settings, store, newest)
-        changes = [c for c in await store.stage_changes(release.task) if c.release == release.name]
+        changes = await store.listings.changes_of([release.name])
         stands = await standing(release, settings, store) if release.stage in ON_ITS_WAY else None
         manifest = _manifest(release, settings)
         said = _terms(release, manifest, settings)
@@ -293,8 +297,7 @@ command = InOrder(
 
 
 async def _newest_gate(release: Release, store: Store) -> Gate | None:
-    gates = await store.gates(release.name)
-    return gates[-1] if gates else None
+    return (await store.listings.gates([release.name])).get(release.name)
 
 
 def _manifest(release: Release, settings: Settings) -> Manifest | None:

@@ -22,21 +22,20 @@ async def pick(
 
 async def newest(task: str, store: Store) -> Release:
     """The newest release of the task. Raises `Missing` without one."""
-    releases = await store.releases(task)
-    if not releases:
+    found = await store.listings.newest_release(task)
+    if found is None:
         raise Missing(f"{task} has no release yet", hint=f"insource train {task} makes a candidate")
-    return releases[-1]
+    return found
 
 
 async def candidate(task: str, store: Store) -> Release:
     """The newest candidate, or the newest that is on its way. Raises `Missing` without one."""
     await newest(task, store)
-    releases = await store.releases(task)
-    candidates = [release for release in releases if release.stage == "candidate"]
-    candidates = candidates or [release for release in releases if release.stage in ON_ITS_WAY]
-    if not candidates:
+    found = await store.listings.newest_release(task, ("candidate",))
+    found = found or await store.listings.newest_release(task, ON_ITS_WAY)
+    if found is None:
         raise Missing(f"{task} has no candidate", hint=f"name a release of insource release list {task}, or train one")
-    return candidates[-1]
+    return found
 
 
 async def live(task: str, store: Store) -> Release:

@@ -36,8 +36,11 @@ def gate_words(gate: Gate) -> str:
     return "\n".join([title, evidence, "", _checks(gate.checks)])
 
 
-def list_words(releases: Sequence[Release], gates: Mapping[str, Gate | None], who: Mapping[str, str]) -> str:
-    """One line a release, the newest last; `who` let one on its way that nobody made live yet."""
+def list_words(releases: Sequence[Release], gates: Mapping[str, Gate], who: Mapping[str, str], earlier: int = 0) -> str:
+    """One line a release, the newest last; `who` let one on its way that nobody made live yet.
+
+    `earlier` are there and not shown.
+    """
     if not releases:
         return "no releases yet. insource train TASK makes one"
     head = ("release", "stage", "form", "base", "gate", "made", "approved by")
@@ -53,7 +56,7 @@ def list_words(releases: Sequence[Release], gates: Mapping[str, Gate | None], wh
         )
         for r in releases
     ]
-    return table(head, rows)
+    return table(head, rows) + (f"\n{earlier:,} earlier: --limit says how many of each task" if earlier else "")
 
 
 def show_words(card: Card) -> str:

@@ -100,7 +100,7 @@ async def _by_keys(door: Door, name: str) -> None:
     async with await Store.open(settings) as store:
         desk = Desk(task, store, getpass.getuser(), say=click.echo, key=click.getchar, line=_line)
         settled = await desk.work()
-        left = len(await store.pending(task.name, 1000))
+        left = await store.listings.waiting(task.name)
     door.say(f"{settled} settled, {left} wait{'s' * (left == 1)}")
 
 

@@ -16,6 +16,7 @@ LEGEND = (
     "1-9 choose · t type it · x wrong, but I cannot say · n none of these fits · ? unsure · s skip · u undo · q quit"
 )
 AHEAD, HELD_S = 25, 900.0
+LEARNT_FROM = 500  # verdicts that say which labels people choose most
 
 
 class Desk:
@@ -37,8 +38,8 @@ class Desk:
     async def work(self) -> int:
         """Shows answer after answer until the queue or the person's patience ends. Returns how many were settled."""
         waiting = await self._more([])
-        settled = await self.store.reviews(self.task.name)
-        at, total = 0, (await self.store.queues()).get(self.task.name, 0)
+        settled = await self.store.newest_reviews(self.task.name, LEARNT_FROM)
+        at, total = 0, await self.store.listings.waiting(self.task.name)
         nothing = f"nothing of {self.task.name} waits for a person"
         some = f"{total} wait{'s' * (total == 1)}. {LEGEND}"
         self._say(some if waiting else f"{nothing}: others look at {total}" if total else nothing)

@@ -11,7 +11,8 @@ def words(found: Figures) -> str:
     half = f", {found.half:,} of them for a second or third person" if found.half else ""
     lines = [f"{bold(found.task)}: {found.waiting:,} wait{'s' * (found.waiting == 1)}{since}{half}"]
     said = ", ".join(f"{n:,} {verdict}" for verdict, n in found.verdicts.items()) or "none"
-    lines.append(f"  settled by people   {said}")
+    of = f" (the newest {found.looked_at:,} of {found.settled:,})" if found.looked_at < found.settled else ""
+    lines.append(f"  settled by people   {said}{of}")
     if found.timeouts:
         gone = ", ".join(f"{n:,} {fallback}" for fallback, n in found.timeouts.items())
         lines.append(f"  nobody in time      {gone}")

@@ -5,7 +5,7 @@ import click
 from insource.cli import status_suitability
 from insource.cli.door import Door, run, verb
 from insource.cli.words import bold, dim, mark, table
-from insource.journeys.status import LOOK_BACK, Facts, Leg, Standing, status
+from insource.journeys.status import LOOK_BACK, Facts, Leg, Standing, named, status
 from insource.nouns import WAITS
 from insource.store import Store
 
@@ -97,8 +97,8 @@ def _facts(facts: Facts) -> list[tuple[str, str]]:
         ("rows", f"{facts.total_rows:,} collected: {splits}" if facts.rows else NO_ROWS[facts.arrived]),
         ("measured", f"{len(facts.candidates)} candidates; best {facts.best}" if facts.candidates else ""),
         ("verdict", facts.assessed),
-        ("releases", ", ".join(facts.releases)),
-        ("passed", ", ".join(facts.passed)),
+        ("releases", named(facts.releases, facts.earlier)),
+        ("passed", named(facts.passed)),
         ("live", facts.live),
         ("on trial", f"{facts.trial}; it waits for: {facts.waits_for}" if facts.trial else ""),
         ("pilot", facts.pilot),

@@ -25,8 +25,7 @@ async def find(visit: Visit) -> Response:
         wanted = _wanted(visit)
     except Invalid as error:
         wrong = f"{error}: {error.hint}"
-    before = visit.query("before")
-    found = await visit.store.find(wanted, below=int(before) if before.isdecimal() else 0, limit=PAGE)
+    found = await visit.store.find(wanted, below=visit.place(), limit=PAGE)
     given = {name: visit.query(name) for name in ("task", "outcome", "release", "since", "until", "below")}
     return page(
         visit,

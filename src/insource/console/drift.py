@@ -16,5 +16,5 @@ async def show(visit: Visit) -> Response:
         found = await watch(task, visit.settings, visit.store)
     except Conflict as error:
         nothing = f"{error}. {error.hint}"
-    waiting = (await visit.store.queues(visit.tenant)).get(task.name, 0)
+    waiting = await visit.store.listings.waiting(task.name, visit.tenant)
     return page(visit, "drift.html", task=task, found=found, nothing=nothing, window=WINDOW, waiting=waiting)

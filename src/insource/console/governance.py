@@ -10,10 +10,13 @@ from insource.journeys.audit import Audit, checkpoint_file
 from insource.journeys.egress import report
 from insource.journeys.govern import Standing, standing
 from insource.journeys.keys import moment
-from insource.nouns import Task
+from insource.nouns import Key, Task
+from insource.nouns.key import State
 from insource.settings import Settings, load_task
 from insource.store import Store, checkpoints
 from insource.store.links import SPAN
+
+KEYS = 50
 
 
 async def show(visit: Visit) -> Response:
@@ -35,10 +38,17 @@ async def show(visit: Visit) -> Response:
         signed=checkpoints.last(checkpoint_file(settings)),
         verified=await _verified(visit) if visit.query("verify") else None,
         evidence=await _evidence(visit, visit.query("evidence")),
-        keys=[(key, key.state(moment())) for key in keys],
+        keys=_first(keys, moment()),
+        earlier=max(0, len(keys) - KEYS),
         keep=settings.audit,
         open=visit.house.ring.open,
     )
+
+
+def _first(keys: list[Key], now: str) -> list[tuple[Key, State]]:
+    """Keys with their state: those that open something before those that were ended, the newest of each first."""
+    told = [(key, key.state(now)) for key in reversed(keys)]
+    return sorted(told, key=lambda one: one[1] != "active")[:KEYS]
 
 
 async def _verified(visit: Visit) -> Audit:

@@ -21,6 +21,7 @@ REVIEWER: tuple[Role, ...] = ("reviewer", "admin")
 OPERATOR: tuple[Role, ...] = ("operator", "admin")
 MOST_FORM = 256 * 1024
 MOST_FIELDS = 1_000
+LONGEST_NUMBER = 19  # digits: what is longer is no number of a row
 MOST_QUERY = 200  # letters of a parameter of the address
 SAME = ("same-origin", "none", "")
 POLICY = (
@@ -88,6 +89,11 @@ class Visit:
     def query(self, name: str) -> str:
         """A parameter of the address, cut to `MOST_QUERY` letters; "" where it is not there."""
         return self.http.query_params.get(name, "").strip()[:MOST_QUERY]
+
+    def place(self) -> int:
+        """The place in a list that the address asks for, 0 for its beginning."""
+        before = self.query("before")
+        return int(before) if before.isdecimal() and len(before) < LONGEST_NUMBER else 0
 
     def task(self) -> Task:
         """The task that the address names. Raises `Missing`: also for one that may not be seen."""

@@ -43,7 +43,7 @@ async def make(visit: Visit) -> Response:
 async def _ask(visit: Visit, task: Task, name: str, wrong: str = "") -> Response:
     release = await _release(visit, task, name) if name else None
     policy = load_rollout(visit.settings, task.name)
-    gates = await visit.store.gates(release.name) if release else []
+    gates = list((await visit.store.listings.gates([release.name])).values()) if release else []
     live = await visit.store.live(task.name)
     return page(
         visit,

@@ -7,8 +7,10 @@ from starlette.responses import Response
 from insource.console.guard import Visit
 from insource.console.pages import page
 from insource.errors import InsourceError
-from insource.journeys.glance import NEWEST, Glance, glance
+from insource.journeys.glance import Glance, glance
 from insource.settings import load_task
+
+NEWEST = 500  # calls of each task: of many tasks a few of each say enough, and its own page looks at more
 
 
 async def overview(visit: Visit) -> Response:
@@ -38,4 +40,4 @@ async def _glance(visit: Visit, name: str) -> Glance | str:
         task = load_task(visit.settings, name)
     except InsourceError as error:
         return f"{name}: {error}. {error.hint}"
-    return await glance(task, visit.settings, visit.store, visit.tenant)
+    return await glance(task, visit.settings, visit.store, visit.tenant, newest=NEWEST)

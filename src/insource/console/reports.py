@@ -4,20 +4,22 @@ import msgspec
 from starlette.responses import HTMLResponse, Response
 
 from insource.console.guard import Visit
-from insource.console.pages import page
+from insource.console.pages import address, page
 from insource.errors import Missing
 from insource.measure.render import html
 from insource.nouns import Candidate, JsonObject, Report
 from insource.settings import load_task
 
+PAGE = 50
 # a report is one file with its styles in it, and no script: nothing of it may run or ask for anything
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 async def listed(visit: Visit) -> Response:
-    """The reports of the tasks that may be seen, newest first."""
-    reports = [report for name in visit.tasks for report in await visit.store.reports(name)]
-    return page(visit, "reports.html", reports=sorted(reports, key=lambda one: one.created, reverse=True))
+    """The reports of the tasks that may be seen, newest first, a page at a time."""
+    found = await visit.store.listings.reports(visit.tasks, PAGE, visit.place())
+    older = address("/console/reports", before=found.older)
+    return page(visit, "reports.html", reports=found.reports, older=older if found.older else "")
 
 
 async def show(visit: Visit) -> Response:

@@ -86,7 +86,7 @@ async def _show(visit: Visit, task: Task, record: str = "", wrong: str = "") -> 
         search={o.name: matching(o.labels, visit.query(f"q-{o.name}"), CHOICES) for o in task.outputs},
         record=await visit.store.record(item.record) if item else None,
         trial=trial,
-        waiting=(await visit.store.queues(visit.tenant)).get(task.name, 0),
+        waiting=await visit.store.listings.waiting(task.name, visit.tenant),
         settled=session.settled.get(task.name, 0),
         skipped=len(session.skipped.get(task.name, [])),
         undoable=session.last.get(task.name, ""),

@@ -3,31 +3,33 @@
 from starlette.responses import Response
 
 from insource.console.guard import Visit
-from insource.console.pages import page
+from insource.console.pages import address, page
 from insource.errors import Invalid
 from insource.journeys.glance import glance
 from insource.journeys.review import figures
 from insource.journeys.status import gather, standing
 from insource.journeys.trial import standing as trial_of
-from insource.release.stages import at
+from insource.release.stages import ON_ITS_WAY, at
 from insource.settings import load_rollout
 
-HISTORY = 30
+RELEASES, HISTORY = 20, 30
 
 
 async def show(visit: Visit) -> Response:
-    """The task's page; with `at` also what answered at that time."""
+    """The task's page; with `at` also what answered at that time, with `before` the releases behind a place."""
     task = visit.task()
     store, settings = visit.store, visit.settings
-    releases = (await store.releases(task.name))[::-1]
-    gates = {one.name: await store.gates(one.name) for one in releases}
-    changes = await store.stage_changes(task.name)
-    tried = next((one for one in releases if one.stage in ("staging", "shadow", "canary")), None)
+    found = await store.listings.releases(task.name, RELEASES, visit.place())
+    gates = await store.listings.gates([one.name for one in found.releases])
+    changes, moved = await store.listings.changes(task.name, HISTORY)
+    tried = await store.listings.newest_release(task.name, ON_ITS_WAY)
     moment, then, wrong = visit.query("at"), None, ""
     try:
-        then = at(changes, moment) if moment else None
+        then = at(await store.stage_changes(task.name), moment) if moment else None
     except Invalid as error:
         wrong = f"{error}: {error.hint}"
+    named = {*[gate.report for gate in gates.values()], *[change.evidence for change in changes]}
+    here = f"/console/tasks/{task.name}"
     return page(
         visit,
         "task.html",
@@ -35,13 +37,14 @@ async def show(visit: Visit) -> Response:
         glance=await glance(task, settings, store, visit.tenant),
         people=await figures(task, store),
         where=standing(task, await gather(task, settings, store)),
-        releases=releases,
+        found=found,
+        older=address(here, before=found.older) + "#releases" if found.older else "",
         gates=gates,
-        reports={one.id: one for one in await store.reports(task.name)},
+        reports=await store.listings.known_reports(named),
         trial=await trial_of(tried, settings, store) if tried else None,
         rollout=load_rollout(settings, task.name),
-        changes=changes[::-1][:HISTORY],
-        earlier=max(0, len(changes) - HISTORY),
+        changes=changes[::-1],
+        earlier=moved - len(changes),
         moment=moment,
         then=then,
         wrong=wrong,

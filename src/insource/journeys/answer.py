@@ -19,6 +19,7 @@ from insource.journeys.again import Answers, Tried, again
 from insource.journeys.scanned import Scans, Watched, watched
 from insource.nouns import (
     CACHED,
+    DRAWN,
     WAITS,
     Attempt,
     Decision,
@@ -43,7 +44,6 @@ Keep = Callable[[Record, Pending | None], Awaitable[None]]
 Key = Callable[[str], Awaitable[bytes]]
 Intend = Callable[[Intent], Awaitable[None]]
 GRACE_S = 60.0  # after a call's deadline, within which its end is on record unless the process is gone
-DRAWN = "drawn by chance"
 GIVEN = ("answered", "escalated")
 STOPPED = "the server stopped before the end"
 

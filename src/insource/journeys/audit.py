@@ -1,20 +1,18 @@
 """The audit: is everything as it was written, what did it cost and whom, and the same as a file for an auditor."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
-
 from insource.errors import Invalid
 from insource.journeys.lineup import Progress, quiet
-from insource.nouns import WAITS, Noun, Record, to_json
+from insource.nouns import Noun, to_json
 from insource.settings import Settings
 from insource.store import Store, checkpoints
 from insource.store.checkpoints import Checkpoint
 from insource.store.files import new_file
 from insource.store.links import SPAN
+from insource.store.tally import Took
 from insource.store.verified import Fault, Head, Span
 
 BY = ("task", "tenant", "release", "engine", "day")
@@ -43,22 +41,6 @@ class Audit(Noun, frozen=True, kw_only=True):
     def whole(self) -> bool:
         """Whether everything is as it was written, as far as this tells."""
         return not self.faults
-
-
-class Usage(Noun, frozen=True, kw_only=True):
-    """What was spent under one name: calls, tokens in and out of every engine asked, US dollars at the set prices.
-
-    `spooled` of the calls came in from a spool, the store being down at the time.
-    """
-
-    name: str
-    calls: int = 0
-    failed: int = 0
-    review: int = 0
-    spooled: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    usd: float = 0.0
 
 
 def checkpoint_file(settings: Settings) -> Path:
@@ -121,6 +103,7 @@ async def prune(settings: Settings, store: Store) -> int:
 
     Only what the last checkpoint speaks of may go, so that something signed always says where the chain was.
     """
+    await store.tally.fold()  # what goes was spent all the same
     days, gone = settings.audit.keep_days, 0
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat() if days else ""
     while True:
@@ -130,26 +113,17 @@ async def prune(settings: Settings, store: Store) -> int:
             return gone
 
 
-async def usage(store: Store, *, by: str, since: str = "") -> list[Usage]:
+async def usage(store: Store, *, by: str, since: str = "", progress: Progress = quiet) -> list[Took]:
     """What was spent from `since` on (a day or a time, ISO 8601, UTC), dearest first. Raises `Invalid`.
 
     By engine each attempt counts where it was made, so that what escalation costs twice is seen twice; by anything else
-    a call counts once, with all its attempts.
+    a call counts once, with all its attempts. What went by age counts still.
     """
     if by not in BY:
         raise Invalid(f"usage is not counted by {by!r}", hint=f"by: {', '.join(BY)}")
-    _checked(since)
-    found: dict[str, Usage] = {}
-    after = 0
-    while True:
-        calls, end = await store.calls(after)
-        if end == after:
-            break
-        after = end
-        for record in (call.record for call in calls if call.record.created >= since):
-            for part in _parts(record, by):
-                found[part.name] = _added(found.get(part.name, Usage(name=part.name)), part)
-    return sorted(found.values(), key=lambda one: (-one.usd, -one.calls, one.name))
+    start = _moment(since) if since else None
+    await store.tally.fold(progress)
+    return sorted(await store.tally.used(by, start), key=lambda one: (-one.usd, -one.calls, one.name))
 
 
 async def export(store: Store, file: Path, *, progress: Progress = quiet) -> int:
@@ -181,42 +155,9 @@ def _against(one: Checkpoint, there: str, foot: Head, public: str) -> Fault | No
     return Fault(seq=one.seq, kind="checkpoint", about=one.at, what=what) if what else None
 
 
-def _parts(record: Record, by: str) -> Iterator[Usage]:
-    """What a record adds, under the names that it adds it to."""
-    if by != "engine":
-        names = {"task": record.task, "tenant": record.tenant, "release": record.release, "day": record.created[:10]}
-        said = [attempt.prediction.usage for attempt in record.attempts if attempt.prediction]
-        yield Usage(
-            name=names[by] or "-",
-            calls=1,
-            failed=record.outcome in ("failed", "interrupted"),
-            review=record.outcome in WAITS,
-            spooled=record.spooled,
-            input_tokens=sum(one.input_tokens for one in said),
-            output_tokens=sum(one.output_tokens for one in said),
-            usd=record.usd,
-        )
-        return
-    for attempt in record.attempts:
-        said_ = attempt.prediction.usage if attempt.prediction else None
-        yield Usage(
-            name=attempt.decision.engine or "-",
-            calls=1,
-            failed=attempt.prediction is None,
-            spooled=record.spooled,
-            input_tokens=said_.input_tokens if said_ else 0,
-            output_tokens=said_.output_tokens if said_ else 0,
-            usd=attempt.usd,
-        )
-
-
-def _added(one: Usage, other: Usage) -> Usage:
-    counts = ("calls", "failed", "review", "spooled", "input_tokens", "output_tokens", "usd")
-    return msgspec.structs.replace(one, **{name: getattr(one, name) + getattr(other, name) for name in counts})
-
-
-def _checked(since: str) -> None:
+def _moment(since: str) -> datetime:
     try:
-        datetime.fromisoformat(since or "2026-01-01")
+        found = datetime.fromisoformat(since)
     except ValueError as error:
         raise Invalid(f"{since!r} is no day and no time", hint="--since 2026-11-01") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)

@@ -110,8 +110,7 @@ async def about(name: str, version: str, store: Store) -> Release | None:
     """The release that is meant: the one named, else what is live, else the newest. Raises `Missing`."""
     if version:
         return await store.release(name, version)
-    releases = await store.releases(name)
-    return await store.live(name) or (releases[-1] if releases else None)
+    return await store.live(name) or await store.listings.newest_release(name)
 
 
 def aside(split: str) -> bool:

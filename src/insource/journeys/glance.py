@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from insource.journeys.answer import DRAWN
-from insource.nouns import Noun, Pending, Record, Release, Review, Task
+from insource.nouns import DRAWN, Noun, Pending, Record, Release, Review, Task
 from insource.nouns.lesson import CALLER, TEACHING
 from insource.settings import Settings
 from insource.stats import quantile
@@ -12,7 +11,7 @@ from insource.store import Store
 from insource.store.search import Wanted
 from insource.watch.window import Estimate, share
 
-NEWEST, REVIEWS = 2_000, 1_000
+NEWEST = 2_000
 NOBODY = {
     "review": "a person",
     "out_of_scope": "a person: out of scope",
@@ -63,11 +62,13 @@ class Glance(Noun, frozen=True, kw_only=True):
         return sum(part.calls for part in self.parts if part.tier == tier)
 
 
-async def glance(task: Task, settings: Settings, store: Store, tenant: str | None = None) -> Glance:
-    """The task as its newest calls show it; those of one tenant where `tenant` names one."""
-    found = await store.find(Wanted(task=task.name, tenant=tenant), limit=NEWEST)
+async def glance(
+    task: Task, settings: Settings, store: Store, tenant: str | None = None, *, newest: int = NEWEST
+) -> Glance:
+    """The task as its newest calls, and half as many verdicts, show it; of one tenant where `tenant` names one."""
+    found = await store.find(Wanted(task=task.name, tenant=tenant), limit=newest)
     calls = [record for record in found.records if record.caller != CALLER]  # a teacher's are no traffic
-    said = await store.newest_reviews(task.name, REVIEWS, tenant)
+    said = await store.newest_reviews(task.name, newest // 2, tenant)
     said = [one for one in said if one[0].reason not in TEACHING]
     live, tried = await store.live(task.name), await store.on_trial(task.name)
     summed = await asyncio.to_thread(seen, calls, settings)
@@ -85,7 +86,7 @@ async def glance(task: Task, settings: Settings, store: Store, tenant: str | Non
         p95_ms=p95,
         usd=usd,
         saved=saved,
-        waiting=(await store.queues(tenant)).get(task.name, 0),
+        waiting=await store.listings.waiting(task.name, tenant),
         right=right,
         right_of=of,
     )

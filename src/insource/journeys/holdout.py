@@ -14,12 +14,24 @@ import msgspec
 import insource
 from insource.collect.reviewed import cleaned
 from insource.errors import EngineDown, Missing
-from insource.journeys.answer import DRAWN
 from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
 from insource.journeys.measure import contender, machine
 from insource.measure import About, Answer, Contender, measure
 from insource.measure.scorers import whole
-from insource.nouns import Dataset, Example, Noun, Prediction, Record, Release, Report, Request, Task, digest, likeness
+from insource.nouns import (
+    DRAWN,
+    Dataset,
+    Example,
+    Noun,
+    Prediction,
+    Record,
+    Release,
+    Report,
+    Request,
+    Task,
+    digest,
+    likeness,
+)
 from insource.nouns.lesson import TEACHING
 from insource.review import to_example
 from insource.settings import Settings, task_file
@@ -164,7 +176,8 @@ def _listening(asked: Contender, said: dict[str, Prediction | None]) -> Contende
 
 
 async def _reports(task: str, store: Store) -> list[Report]:
-    found = [report for report in await store.reports(task) if report.split == HOLDOUT and report.candidates]
+    found = await store.listings.reports_on(task, HOLDOUT.__eq__)
+    found = [report for report in found if report.candidates]
     return sorted(found, key=lambda report: report.created)
 
 

@@ -284,7 +284,7 @@ def _report(run: Run, task: str, dataset: str) -> Report:
 
 
 async def _reports(task: str, store: Store) -> list[Report]:
-    found = [report for report in await store.reports(task) if report.split == PINNED]
+    found = await store.listings.reports_on(task, PINNED.__eq__)
     return sorted(found, key=lambda report: report.created)
 
 

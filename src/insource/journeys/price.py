@@ -96,12 +96,12 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     found = await store.find(Wanted(task=task.name), limit=NEWEST)
     dataset = await store.dataset(task.name)
     rows = (await store.examples(dataset.id))[:ROWS] if dataset else []
-    live, releases, reports = (
+    live, newest_release, reports = (
         await store.live(task.name),
-        await store.releases(task.name),
+        await store.listings.newest_release(task.name),
         await store.reports(task.name),
     )
-    release = live or next(iter(releases[-1:]), None)
+    release = live or newest_release
     _, file = task_file(settings, task.name)
     return Facts(
         task=task,

@@ -18,11 +18,10 @@ from msgspec.structs import replace
 
 from insource.engines.artefact import read_manifest
 from insource.engines.held_out import read_held_out
-from insource.errors import Conflict, Missing
-from insource.journeys.answer import DRAWN
+from insource.errors import Conflict
 from insource.journeys.serve import as_served
 from insource.journeys.terms import agreed, beyond
-from insource.nouns import Noun, Pending, Release, Task, Tightening, stamp
+from insource.nouns import DRAWN, Noun, Release, Task, Tightening, stamp
 from insource.settings import Settings, load_task, task_file
 from insource.stats import e_value, mean_interval, threshold_for_risk
 from insource.store import Store
@@ -127,13 +126,16 @@ def _demanded(task: Task, settings: Settings, live: Release, said: Tightening | 
 
 
 async def _seen(name: str, live: Release, store: Store, since: str) -> _Seen:
-    """Answers that this release gave by itself since then, drawn by chance, of which people know what is right."""
+    """Answers that this release gave by itself since then, drawn by chance, of which people know what is right.
+
+    None counts that came behind the oldest on which nobody said a word. One that waits for the word of a second person
+    holds up no other: whether it does says nothing of the answer.
+    """
     seen, behind = _Seen([], []), 0
-    waits = await _oldest_that_waits(name, live, store, since)
-    for pending, review in await store.reviews(name):
-        if pending.reason != DRAWN or review.verdict == "unsure" or pending.created <= since:
-            continue
-        if pending.confidence is None or not await _gave(live, pending, store):
+    drawn = [one for one in await store.listings.drawn(name, live.name) if one.pending.created > since]
+    waits = min((one.pending.created for one in drawn if one.waits and not one.half), default="")
+    for pending, review in ((one.pending, one.review) for one in drawn):
+        if review is None or review.verdict == "unsure" or pending.confidence is None:
             continue
         if waits and pending.created > waits:
             behind += 1
@@ -141,28 +143,6 @@ async def _seen(name: str, live: Release, store: Store, since: str) -> _Seen:
         seen.confidences.append(pending.confidence)
         seen.right.append(review.verdict == "right")
     return seen._replace(behind=behind)
-
-
-async def _oldest_that_waits(name: str, live: Release, store: Store, since: str) -> str:
-    """When the oldest of them was answered on which nobody said a word; empty where none waits.
-
-    One that waits for the word of a second person holds up no other: whether it does says nothing of the answer.
-    """
-    half = {pending.record for pending, _ in await store.opinions(name)}
-    waiting = [one for one in await store.pending(name, MOST) if one.reason == DRAWN and one.created > since]
-    for pending in sorted(waiting, key=lambda one: one.created):
-        if pending.record not in half and await _gave(live, pending, store):
-            return pending.created
-    return ""
-
-
-async def _gave(live: Release, pending: Pending, store: Store) -> bool:
-    """Whether the release gave the answer by itself; of a record that is gone nobody knows."""
-    try:
-        record = await store.record(pending.record)
-    except Missing:
-        return False  # it was kept as long as the settings say
-    return record.release == live.name and record.outcome == "answered"
 
 
 def _judged(release: str, seen: _Seen, limit: float, threshold: float) -> Checked:

@@ -3,6 +3,8 @@
 import hmac
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from insource.errors import Conflict, Invalid, Missing
 from insource.journeys.answer import input_hash
 from insource.journeys.scanned import Scans, watched
@@ -11,7 +13,7 @@ from insource.review import Figures, corrected, unfit, verdict
 from insource.review import figures as queue_figures
 from insource.store import Store
 
-LOOK = 100_000
+NEWEST = 2_000
 
 
 class Said(Noun, frozen=True, kw_only=True):
@@ -54,11 +56,14 @@ async def undo(task: Task, store: Store, record: str, reviewer: str) -> Pending:
 
 
 async def figures(task: Task, store: Store) -> Figures:
-    """The task's queue in figures: how long people take, how far they agree, what nobody looked at in time."""
-    settled = await store.reviews(task.name)
+    """The task's queue in figures: how long people take, how far they agree, what nobody looked at in time.
+
+    They are of the newest 2,000 verdicts, and of as many words where more than one person has to say one.
+    """
+    settled, all_of_them = await store.listings.verdicts(task.name, NEWEST)
     none = unfit(task, [review for _, review in settled])
-    waiting = await store.pending(task.name, LOOK)
-    return queue_figures(task.name, waiting, settled, await store.opinions(task.name), none)
+    waits, words = await store.listings.queue(task.name), await store.listings.opinions(task.name, NEWEST)
+    return replace(queue_figures(task.name, waits, settled, words, none), settled=all_of_them)
 
 
 async def feedback(

@@ -23,7 +23,9 @@ from insource.store import Store
 
 ROWS, BETTER = 500, 5000
 PILOT_CALLS = 1000
-LOOK_BACK = 10_000
+LOOK_BACK = 2_000
+NEWEST = 20  # releases, and reports, that are looked at beside what is live or on its way
+CHANGES, NAMED = 1_000, 5
 LONG_QUEUE = 50
 ROADMAP = (
     "assessment and pilot",
@@ -35,8 +37,10 @@ ROADMAP = (
 
 
 class Facts(Noun, frozen=True, kw_only=True):
-    """What the store knows of a task. `calls` counts the newest 10,000 by outcome; `waiting` is the review queue.
+    """What the store knows of a task. `calls` counts the newest 2,000 by outcome; `waiting` is the review queue.
 
+    `candidates` are those of the newest 20 reports. `releases` are the newest 20, with what is live or on its way;
+    `passed` and `asked` are of those, and `earlier` says how many more there are.
     `pilot` says which canary of a tenth its tests let go on, and on what figures. `trial` is the release that is on
     its way to all traffic, `canary` whether it answers some of it already, `waits_for` what it waits for in words.
     `holdout` is the triage of the rolling holdout in words, empty where none was asked; `alerts` are the causes of the
@@ -63,6 +67,7 @@ class Facts(Noun, frozen=True, kw_only=True):
     assessed: str = ""
     suits: str = ""
     unfit: bool = False
+    earlier: int = 0
 
     @property
     def arrived(self) -> bool:
@@ -136,14 +141,12 @@ async def status(settings: Settings, store: Store, task: str = "") -> list[Stand
 async def gather(task: Task, settings: Settings, store: Store) -> Facts:
     """The facts of one task, read from the store."""
     dataset = await store.dataset(task.name)
-    reports = [one for one in await store.reports(task.name) if not aside(one.split)]
-    releases = await store.releases(task.name)
-    gates = {release.name: await store.gates(release.name) for release in releases}
+    reports = await store.listings.reports_on(task.name, lambda split: not aside(split), NEWEST)
+    page = await store.listings.releases(task.name, NEWEST)
+    releases = page.releases[::-1]
+    gates = await store.listings.gates([release.name for release in releases])
     live = await store.live(task.name)
-    calls: dict[Outcome, int] = {}
-    for record in await store.records(task.name, LOOK_BACK):
-        if record.caller != CALLER:  # what a teacher is asked is no traffic
-            calls[record.outcome] = calls.get(record.outcome, 0) + 1
+    calls = await store.listings.ended(task.name, LOOK_BACK, besides=CALLER)  # a teacher's are no traffic
     lately = await holdout_trend(task, store)
     return Facts(
         rows=dataset.counts if dataset else {},
@@ -151,12 +154,13 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         best=_best(reports[-1], task) if reports else "",
         measured=reports[-1].created if reports else "",
         releases=tuple(release.name for release in releases),
-        passed=tuple(release.name for release in releases if has_passed(release, gates[release.name])),
-        asked=tuple(name for name, asked in gates.items() if asked),
+        earlier=page.total - len(releases),
+        passed=tuple(one.name for one in releases if one.name in gates and has_passed(one, [gates[one.name]])),
+        asked=tuple(release.name for release in releases if release.name in gates),
         live=live.name if live else "",
         calls=calls,
-        waiting=(await store.queues()).get(task.name, 0),
-        pilot=_held(await store.stage_changes(task.name)),
+        waiting=await store.listings.waiting(task.name),
+        pilot=_held((await store.listings.changes(task.name, CHANGES))[0]),
         **await _on_its_way(releases, settings, store),
         holdout=f"{lately.triage.state}: {lately.triage.why}" if lately.results else "",
         alerts=tuple([alert.cause for alert in await store.open_alerts(task.name)]),
@@ -252,17 +256,17 @@ def _begun(task: Task, facts: Facts) -> tuple[Need, ...]:
 def _validation(task: Task, facts: Facts) -> tuple[Need, ...]:
     newest = facts.releases[-1] if facts.releases else ""
     refused = [name for name in facts.asked if name not in facts.passed]
-    said = f"said no to {', '.join(refused)}" if refused else "not asked yet"
+    said = f"said no to {named(refused)}" if refused else "not asked yet"
     return (
         Need(
             what="a release",
-            found=", ".join(facts.releases) or "none",
+            found=named(facts.releases, facts.earlier) or "none",
             met=bool(facts.releases),
             command=f"insource train {task.name}",
         ),
         Need(
             what="a release that passed its gate",
-            found=", ".join(facts.passed) or said,
+            found=named(facts.passed) or said,
             met=bool(facts.passed),
             command=f"insource release gate {newest or task.name}",
         ),
@@ -336,6 +340,13 @@ def _short_queue(task: Task, facts: Facts) -> Need:
         met=facts.waiting <= LONG_QUEUE,
         command=f"insource review {task.name}",
     )
+
+
+def named(names: Sequence[str], earlier: int = 0) -> str:
+    """The newest of some names in words, and how many came before them; empty for none."""
+    some = names[-NAMED:]
+    before = len(names) - len(some) + earlier
+    return ", ".join(some) + (f" and {before:,} earlier" if before else "")
 
 
 def _best(report: Report, task: Task) -> str:

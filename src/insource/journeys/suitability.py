@@ -20,23 +20,25 @@ from insource.stats import shifts
 from insource.store import Store
 from insource.watch.window import of_records
 
-CALLS = 10_000
+CALLS, LOOKED_AT = 10_000, 2_000
 DAY_S = 86_400.0
 WORDS = {"yes": True, "no": False, "y": True, "n": False}
 
 
 async def suitability(task: Task, settings: Settings, store: Store) -> Suitability:
-    """The verdict of today, from `[suitability]` of the task's file, its newest rows and its newest 10,000 calls.
+    """The verdict of today, from `[suitability]` of the task's file, its newest rows and its newest calls.
+
+    How many come is told from the newest 10,000, how they change from the newest 2,000.
 
     Nothing is asked and nothing is kept: the same state gives the same verdict.
     """
     _, file = task_file(settings, task.name)
     dataset = await store.dataset(task.name)
     rows = await store.examples(dataset.id) if dataset else []
-    calls = await store.records(task.name, CALLS)
+    calls, reach = await store.records(task.name, LOOKED_AT), await store.listings.reach(task.name, CALLS)
     context = await asyncio.to_thread(_context, settings)
     found = await asyncio.to_thread(shown, task, rows, context=context)
-    found = await asyncio.to_thread(_with_calls, task, found, calls)
+    found = await asyncio.to_thread(_with_calls, task, found, calls, reach)
     return judge(Case(task=task, rollout=file.rollout, answers=file.suitability, shown=found))
 
 
@@ -77,15 +79,16 @@ def _context(settings: Settings) -> int:
         return 0
 
 
-def _with_calls(task: Task, found: Shown, calls: Sequence[Record]) -> Shown:
+def _with_calls(task: Task, found: Shown, calls: Sequence[Record], reach: tuple[int, str]) -> Shown:
     """With what the calls show: how many come, and whether they stay as they were where no row says so."""
     if len(calls) < LEAST:
         return found
-    first, last = (datetime.fromisoformat(record.created) for record in (calls[-1], calls[0]))
+    count, since = reach
+    first, last = (datetime.fromisoformat(created) for created in (since, calls[0].created))
     days = (last - first).total_seconds() / DAY_S
     return msgspec.structs.replace(
         found,
-        calls_per_day=len(calls) / days if days >= 1 else None,
+        calls_per_day=count / days if days >= 1 else None,
         call_days=days,
         novelty=found.novelty or _novelty(task, calls),
     )

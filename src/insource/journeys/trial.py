@@ -45,7 +45,7 @@ class Standing(Noun, frozen=True, kw_only=True):
 async def standing(release: Release, settings: Settings, store: Store, now: datetime | None = None) -> Standing:
     """Where `release` is on its way to all traffic, and what becomes of it now."""
     policy = load_rollout(settings, release.task)
-    changes = await store.stage_changes(release.task)
+    changes = await store.listings.changes_from(release.name)
     days, wanted = days_here(release, changes, now or datetime.now(UTC)), days_wanted(release, policy)
     tally, ruling = Tally(), Ruling(verdict="hold", why="it is on no trial", checks=())
     means: Means | None = None
@@ -100,9 +100,9 @@ async def advance(task: str, settings: Settings, store: Store, now: datetime | N
     """
     policy = load_rollout(settings, task)
     tried = await store.on_trial(task)
-    waiting = [one for one in await store.releases(task) if one.stage == "staging"]
+    waits = await store.listings.newest_release(task, ("staging",))
     moved = []
-    for release in [tried] if tried else waiting[-1:]:
+    for release in [one for one in (tried or waits,) if one is not None]:
         found = await standing(release, settings, store, now)
         to = found.following
         if found.ruling.verdict == "back":

@@ -5,13 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 from insource.engines.artefact import read_manifest
 from insource.errors import Conflict
-from insource.journeys.answer import DRAWN
 from insource.journeys.gate import trainer_rows
 from insource.journeys.holdout import HoldoutTrend, holdout_trend
 from insource.journeys.pinned import pinned
 from insource.journeys.recheck import Checked, checked
 from insource.journeys.serve import vocabulary_of
-from insource.nouns import Alert, Noun, Pending, Record, Release, Review, Task
+from insource.nouns import DRAWN, Alert, Noun, Pending, Record, Release, Review, Task
 from insource.review import Unfit, unfit
 from insource.settings import Settings
 from insource.store import Store
@@ -20,6 +19,7 @@ from insource.watch.triage import Triage, triage
 from insource.watch.window import Columns, Estimate, Moved, estimated, moved, of_answers, of_records, of_terms, share
 
 WINDOW, MOST_BEFORE, DAYS = 500, 2_000, 31
+VERDICTS = 2_000
 TRAINING, BEFORE = "training", "the month before"
 BLIND = "an estimate from confidences: it cannot see that what is right has changed; reviewed answers can"
 
@@ -30,8 +30,8 @@ class Watched(Noun, frozen=True, kw_only=True):
     These are calls of which the release was asked first, whoever answered in the end: what it was asked behind a
     canary that was not sure is harder than the rest. `estimate` is the accuracy that the confidences foretell, `people`
     that of the release's own answers in the window that people looked at: of the given ones that were drawn by chance
-    where there are some, else of all, which are the doubtful ones. `people_of` says which. `unfit` are answers of the
-    last month for which people found no label that fits.
+    where there are some, else of all, which are the doubtful ones. `people_of` says which. `unfit` are answers for
+    which people found no label that fits, of their newest 2,000 verdicts as far as those are of the last month.
     `alerts` are the task's open ones, `holdout` and `pinned` what the nights found.
     """
 
@@ -70,8 +70,9 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
     references = await _taught(live, settings, store)
     if len(older) >= window:
         references[BEFORE] = of_records(task, older)
-    said = await store.reviews(task.name)
-    people, people_of = _people(said, {one.id for one in newest if one.release == live.name})
+    own = [one.id for one in newest if one.release == live.name]
+    people, people_of = _people(await store.listings.verdicts_on(own))
+    said = await store.newest_reviews(task.name, VERDICTS)
     month = (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")
     found: list[Moved] = []
     looked: list[str] = []
@@ -126,12 +127,10 @@ def _month(records: list[Record]) -> list[Record]:
     return [one for one in records if datetime.fromisoformat(one.created) >= start]
 
 
-def _people(said: list[tuple[Pending, Review]], among: set[str]) -> tuple[Estimate | None, str]:
+def _people(said: list[tuple[Pending, Review]]) -> tuple[Estimate | None, str]:
     """How many of these answers people found right, and of which: those drawn by chance, where some were."""
     told = [
-        (pending.reason == DRAWN, review.verdict == "right")
-        for pending, review in said
-        if review.record in among and review.verdict != "unsure"
+        (pending.reason == DRAWN, review.verdict == "right") for pending, review in said if review.verdict != "unsure"
     ]
     drawn = [right for by_chance, right in told if by_chance]
     found = drawn or [right for _, right in told]

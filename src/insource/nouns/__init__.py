@@ -25,6 +25,7 @@ from insource.nouns.observe import Levels, Observe
 from insource.nouns.prediction import CallPiece, Finish, Prediction, Usage
 from insource.nouns.record import (
     CACHED,
+    DRAWN,
     TIMEOUT,
     WAITS,
     Attempt,
@@ -36,6 +37,7 @@ from insource.nouns.record import (
     Record,
     Review,
     Verdict,
+    Waiting,
     agreed,
     record_id,
 )
@@ -52,6 +54,7 @@ __all__ = [
     "ANYBODY",
     "CACHED",
     "DEEPEST",
+    "DRAWN",
     "KINDS",
     "NOT_APPLICABLE",
     "PREMISES",
@@ -116,6 +119,7 @@ __all__ = [
     "Trial",
     "Usage",
     "Verdict",
+    "Waiting",
     "When",
     "agreed",
     "ask",

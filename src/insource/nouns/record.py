@@ -19,6 +19,7 @@ Verdict = Literal["right", "wrong", "unsure", "none_of_these"]
 Fallback = Literal["", "provisional", "escalate", "drop"]
 TIMEOUT = "timeout"
 CACHED = "cache"
+DRAWN = "drawn by chance"  # why a person sees an answer that was given
 MOST_EYES = 3
 WAITS: tuple[Outcome, ...] = ("review", "out_of_scope")  # outcomes of what waits for a person
 
@@ -202,6 +203,17 @@ class Pending(Noun, frozen=True, kw_only=True):
     created: str = ""
     worth: float = 0.0
     eyes: int = 1
+
+
+class Waiting(Noun, frozen=True, kw_only=True):
+    """How many answers of a task wait for a person, `half` of them with somebody's word already.
+
+    `oldest` is the time of the first that came and waits still, empty where none does.
+    """
+
+    answers: int = 0
+    half: int = 0
+    oldest: str = ""
 
 
 def agreed(said: Sequence[Review]) -> Review | None:

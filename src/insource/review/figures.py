@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
 
-from insource.nouns import Noun, Pending, Review, likeness
+from insource.nouns import Noun, Pending, Review, Waiting, likeness
 from insource.review.unfit import Unfit
 from insource.stats import agreement, quantile, quantile_interval
 
@@ -41,8 +41,9 @@ class Agreed(Noun, frozen=True, kw_only=True):
 class Figures(Noun, frozen=True, kw_only=True):
     """The queue of a task. `half` of those that wait have somebody's word already and wait for another's.
 
-    `verdicts` counts what people decided, `timeouts` what was settled since nobody looked in time, by its fallback.
-    `took` holds the times of the former; feedback of an application, which never waited, is in neither.
+    `settled` answers have a verdict; everything below is of the newest of them that were looked at. `verdicts` counts
+    what people decided, `timeouts` what was settled since nobody looked in time, by its fallback. `took` holds the
+    times of the former; feedback of an application, which never waited, is not among those.
     """
 
     task: str
@@ -55,18 +56,23 @@ class Figures(Noun, frozen=True, kw_only=True):
     agreement: Agreed | None
     third: int
     unfit: Unfit
+    settled: int = 0
+
+    @property
+    def looked_at(self) -> int:
+        """How many verdicts the figures are of."""
+        return sum(self.verdicts.values()) + sum(self.timeouts.values())
 
 
-def figures(task: str, waiting: Sequence[Pending], settled: Words, words: Words, none: Unfit) -> Figures:
+def figures(task: str, waits: Waiting, settled: Words, words: Words, none: Unfit) -> Figures:
     """The figures of a task's queue, from what waits, what is settled, and the words where two had to say one."""
     people = [(pending, review) for pending, review in settled if not review.fallback]
-    here = {pending.record for pending in waiting}
     took = sorted(_seconds(p, r) for p, r in people if p.reason != FEEDBACK and p.created and r.decided)
     return Figures(
         task=task,
-        waiting=len(waiting),
-        half=len({review.record for _, review in words} & here),
-        oldest=min((pending.created for pending in waiting if pending.created), default=""),
+        waiting=waits.answers,
+        half=waits.half,
+        oldest=waits.oldest,
         verdicts=dict(Counter(review.verdict for _, review in people)),
         timeouts=dict(Counter(str(review.fallback) for _, review in settled if review.fallback)),
         took=tuple(_took(took, share) for share in (0.5, 0.95)) if took else (),

@@ -1,4 +1,4 @@
-"""What the gateway does for the audit while it runs: carries in what was spooled, ends calls nobody will end, signs."""
+"""What the gateway does for the audit while it runs: carries in what was spooled, ends calls, signs, adds up."""
 
 import asyncio
 import logging
@@ -39,6 +39,7 @@ async def keep_books(settings: Settings, store: Store) -> None:
             trouble = "; ".join(words(await recover(store, spool_folder(settings))))
             await end_calls(settings, store)
             await checkpoint(settings, store)
+            await store.tally.fold()
             if time.monotonic() > due:
                 await prune(settings, store)
                 due = time.monotonic() + PRUNE_S

@@ -91,10 +91,13 @@ def _column(reference: ArrayLike, window: ArrayLike) -> _Column:
 
 def _shuffled(inside: Bools, shuffles: int, seed: int) -> Iterator[Bools]:
     random = np.random.default_rng(seed)
-    left = shuffles
+    left, now = shuffles, int(inside.sum())
     while left:
         block = min(left, BLOCK)
-        yield random.permuted(np.tile(inside, (block, 1)), axis=1)
+        lots = random.random((block, len(inside)))
+        drawn = np.zeros(lots.shape, dtype=np.bool_)  # whoever drew the smallest lots is inside: no row is moved
+        np.put_along_axis(drawn, np.argpartition(lots, now - 1, axis=1)[:, :now], np.True_, axis=1)
+        yield drawn
         left -= block
 
 
@@ -103,9 +106,13 @@ def _far(column: _Column, inside: Bools) -> Floats:
     now = int(inside[0].sum())
     before = inside.shape[1] - now
     if column.kinds is None:
-        here = np.cumsum(inside[:, column.order], axis=1, dtype=np.float64)[:, column.ends]
-        there = (column.ends + 1) - here
-        far: Floats = np.abs(here / now - there / before).max(axis=1)
+        counted = np.int32 if inside.shape[1] ** 2 < np.iinfo(np.int32).max else np.int64
+        here = np.cumsum(inside[:, column.order], axis=1, dtype=counted)[:, column.ends]
+        here *= now + before
+        here -= ((column.ends + 1) * now).astype(
+            counted
+        )  # before * now times what one distribution function is above the other
+        far: Floats = np.maximum(here.max(axis=1), -here.min(axis=1)) / (before * now)
         return far
     total = column.kinds.sum(axis=0)
     wanted = total * now / (now + before)

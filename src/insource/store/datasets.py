@@ -49,7 +49,7 @@ def save_report(connection: Connection, report: Report) -> None:
     known = connection.execute(select(REPORT.c.seq).where(REPORT.c.id == report.id)).first()
     if known is None:
         body = to_json(report).decode()
-        connection.execute(REPORT.insert().values(id=report.id, task=report.task, body=body))
+        connection.execute(REPORT.insert().values(id=report.id, task=report.task, split=report.split, body=body))
 
 
 def report(connection: Connection, id: str) -> Report:

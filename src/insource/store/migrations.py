@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, inspect, select
+import msgspec
+from sqlalchemy import Connection, inspect, select, update
 
 from insource.errors import StoreError
-from insource.nouns import Noun
+from insource.nouns import DRAWN, Noun, Pending, to_json
 from insource.store import chain
 from insource.store.spending import sum_up
+from insource.store.stored import stored
 from insource.store.tables import (
     ALERT,
     API_KEY,
@@ -25,9 +27,14 @@ from insource.store.tables import (
     OPEN_CALL,
     OPINION,
     PENDING,
+    PENDING_BY_WORTH,
     RECORD,
+    RELEASE,
+    REPORT,
     SPENT,
     STORED_FILE,
+    TALLIED,
+    TALLY,
     TIGHTENING,
     TRIAL,
 )
@@ -77,8 +84,7 @@ def _review_queue(connection: Connection) -> None:
     if "worth" not in names:
         connection.exec_driver_sql("ALTER TABLE pending ADD COLUMN worth FLOAT NOT NULL DEFAULT 0")
     connection.exec_driver_sql("DROP INDEX IF EXISTS pending_by_task")
-    for index in PENDING.indexes:
-        index.create(connection, checkfirst=True)
+    PENDING_BY_WORTH.create(connection, checkfirst=True)
     METADATA.create_all(connection, tables=[LEASE])
 
 
@@ -113,6 +119,38 @@ def _batches(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[BATCH_ITEM, BATCH_WORKER, STORED_FILE, BATCH])
 
 
+class _Split(msgspec.Struct, frozen=True):
+    """A report, as far as a list is looked up by it."""
+
+    split: str
+
+
+def _split(body: str) -> str:
+    """Which split a report is on; empty where it is damaged, which whoever reads it is told."""
+    try:
+        return msgspec.json.decode(body, type=_Split).split
+    except msgspec.MsgspecError:
+        return ""
+
+
+def _listings(connection: Connection) -> None:
+    """Lists come a page at a time along an index, and what calls took is kept summed up."""
+    METADATA.create_all(connection, tables=[TALLY, TALLIED])
+    if "split" not in {column["name"] for column in inspect(connection).get_columns(REPORT.name)}:
+        connection.exec_driver_sql("ALTER TABLE report ADD COLUMN split VARCHAR NOT NULL DEFAULT ''")
+    for seq, body in connection.execute(select(REPORT.c.seq, REPORT.c.body).where(REPORT.c.split == "")).all():
+        connection.execute(update(REPORT).where(REPORT.c.seq == seq).values(split=_split(body)))
+    if "drawn" not in {column["name"] for column in inspect(connection).get_columns(PENDING.name)}:
+        connection.exec_driver_sql("ALTER TABLE pending ADD COLUMN drawn BOOLEAN NOT NULL DEFAULT false")
+    drawn = PENDING.c.body.contains(to_json(DRAWN).decode()) & PENDING.c.body.contains('"reason":')
+    for seq, body in connection.execute(select(PENDING.c.seq, PENDING.c.body).where(drawn)).all():
+        is_drawn = stored(body, Pending).reason == DRAWN
+        connection.execute(update(PENDING).where(PENDING.c.seq == seq).values(drawn=is_drawn))
+    PENDING_BY_WORTH.drop(connection, checkfirst=True)
+    for index in (*PENDING.indexes, *RELEASE.indexes, *REPORT.indexes):
+        index.create(connection, checkfirst=True)
+
+
 MIGRATIONS = (
     Migration(number=1, name="first tables"),
     Migration(number=2, name="keys and what was spent", apply=_keys),
@@ -127,6 +165,7 @@ MIGRATIONS = (
     Migration(number=11, name="assessments", apply=_assessments),
     Migration(number=12, name="declarations", apply=_declarations),
     Migration(number=13, name="batches", apply=_batches),
+    Migration(number=15, name="listings", apply=_listings),
 )
 
 

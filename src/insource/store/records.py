@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, func, select, update
 
 from insource.errors import Conflict, Missing, StoreError
-from insource.nouns import Intent, Pending, Record, Review, to_json
+from insource.nouns import DRAWN, Intent, Pending, Record, Review, to_json
 from insource.store import bulk, links, opinions
 from insource.store.bulk import Sql, driver
 from insource.store.spending import spend
@@ -17,7 +17,7 @@ from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
 RECORD_NAMES = (*links.RECORD_COLUMNS, "body")
-PENDING_NAMES = ("record", "task", "settled", "body", "worth")
+PENDING_NAMES = ("record", "task", "settled", "body", "worth", "drawn")
 
 
 class Kept(NamedTuple):
@@ -42,7 +42,13 @@ def kept(record: Record, pending: Pending | None = None) -> Kept:
     body = to_json(record).decode()
     if pending is None:
         return Kept(record, body, None)
-    return Kept(record, body, (pending.record, pending.task, False, to_json(pending).decode(), pending.worth))
+    return Kept(record, body, shown(pending))
+
+
+def shown(pending: Pending) -> tuple[Any, ...]:
+    """The row of what waits for a person."""
+    body, drawn = to_json(pending).decode(), pending.reason == DRAWN
+    return pending.record, pending.task, False, body, pending.worth, drawn
 
 
 def begun(intent: Intent, process: str) -> Begun:
@@ -138,8 +144,7 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
 
 def put_up(connection: Connection, pending: Pending) -> None:
     """Adds an answer that was given to what waits for a person. One that is there already stays as it is."""
-    row = (pending.record, pending.task, False, to_json(pending).decode(), pending.worth)
-    bulk.insert(driver(connection), PENDING, PENDING_NAMES, [row], "ON CONFLICT DO NOTHING")
+    bulk.insert(driver(connection), PENDING, PENDING_NAMES, [shown(pending)], "ON CONFLICT DO NOTHING")
 
 
 def queues(connection: Connection, tenant: str | None = None) -> dict[str, int]:

@@ -11,6 +11,7 @@ from insource.store.stored import stored
 from insource.store.tables import GATE, RELEASE, STAGE_CHANGE, TIGHTENING
 
 ON_TRIAL = ("shadow", "canary")
+NAMED = 10
 
 
 def add_release(connection: Connection, release: Release) -> None:
@@ -36,8 +37,10 @@ def release(connection: Connection, name: str) -> Release:
     if body is not None:
         return stored(body, Release)
     task = name.partition("@")[0]
-    known = [release.name for release in releases(connection, task)]
-    hint = f"there are {', '.join(known)}" if known else f"insource train {task} makes one"
+    newest = select(RELEASE.c.name).where(RELEASE.c.task == task).order_by(RELEASE.c.seq.desc()).limit(NAMED + 1)
+    known = list(connection.execute(newest).scalars())
+    before = " and earlier ones" if len(known) > NAMED else ""
+    hint = f"there are {', '.join(known[:NAMED][::-1])}{before}" if known else f"insource train {task} makes one"
     raise Missing(f"there is no release {name}", hint=hint)
 
 

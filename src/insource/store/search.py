@@ -1,12 +1,15 @@
 """Calls that somebody looks for, in SQL: a page at a time, and never more of the store than some rows at once."""
 
+from collections import Counter
+
+import msgspec
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from insource.nouns import Noun, Outcome, Pending, Record, Review
 from insource.store.stored import stored
 from insource.store.tables import PENDING, RECORD, REVIEW
 
-LOOKED_THROUGH = 200_000  # rows that one search may look through: what is rarer is found with the next page
+LOOKED_THROUGH = 50_000  # rows that one search may look through: what is rarer is found with the next page
 
 
 class Wanted(Noun, frozen=True, kw_only=True):
@@ -93,6 +96,27 @@ def newest_reviews(
         newest = newest.join(RECORD, RECORD.c.id == REVIEW.c.record).where(RECORD.c.tenant == tenant)
     rows = connection.execute(newest).all()
     return [(stored(row.pending, Pending), stored(row.review, Review)) for row in reversed(rows)]
+
+
+class _Ended(msgspec.Struct, frozen=True, gc=False):
+    """A record, as far as it is counted."""
+
+    outcome: Outcome
+    caller: str = ""
+
+
+def ended(connection: Connection, task: str, limit: int, besides: str) -> dict[Outcome, int]:
+    """How the newest calls of the task ended, those of the caller `besides` left out."""
+    newest = select(RECORD.c.body).where(RECORD.c.task == task).order_by(RECORD.c.seq.desc()).limit(limit)
+    found = [stored(body, _Ended) for body in connection.execute(newest).scalars()]
+    return dict(Counter(one.outcome for one in found if one.caller != besides))
+
+
+def reach(connection: Connection, task: str, limit: int) -> tuple[int, str]:
+    """How many calls the task has, up to the newest `limit`, and when the oldest of those came."""
+    mine = select(RECORD.c.seq).where(RECORD.c.task == task).order_by(RECORD.c.seq.desc()).limit(limit).subquery()
+    count, first = connection.execute(select(func.count(), func.min(mine.c.seq))).one()
+    return int(count), str(connection.execute(select(RECORD.c.created).where(RECORD.c.seq == first)).scalar() or "")
 
 
 def outcomes(connection: Connection, task: str, since: str) -> dict[str, int]:

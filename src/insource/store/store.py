@@ -50,6 +50,7 @@ from insource.store.database import Database
 from insource.store.declarations import Declarations
 from insource.store.filing import Filing
 from insource.store.lessons import Lessons
+from insource.store.listings import Listings
 from insource.store.migrations import migrate
 from insource.store.opened import FILE, commits, database
 from insource.store.process import is_gone, this_process
@@ -60,6 +61,7 @@ from insource.store.spent import Spent, Used
 from insource.store.spool_file import Line
 from insource.store.spooled import Came
 from insource.store.tables import PROBE
+from insource.store.tally import Tally
 from insource.store.thread import StoreThread
 from insource.store.trials import Counted, Seen, Tried
 from insource.store.verified import Head, Verified
@@ -77,6 +79,7 @@ class Store(Queue):
     def __init__(self, thread: Database, state: Path, *, relaxed: bool = False) -> None:
         self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
         self.assessments, self.declarations = Assessments(thread), Declarations(thread)
+        self.listings, self.tally = Listings(thread), Tally(thread)
         self._state = state
         self._thread = thread
         self._group = commits(thread, relaxed=relaxed)

@@ -14,6 +14,7 @@ Text = SqliteText().with_variant(SqliteText(collation="C"), "postgresql")
 
 METADATA = MetaData()
 HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
+IS_DRAWN = text("pending.drawn")  # few of those that people see are
 IS_OPEN = text("state = 'open'")  # a cause has one open alert, whoever sees it first
 HAS_FAILED = text("state = 'failed'")  # few documents of a batch have, and those are looked for
 
@@ -49,6 +50,8 @@ REPORT = Table(
     Column("id", String, nullable=False, unique=True),
     Column("task", String, nullable=False, index=True),
     Column("body", Text, nullable=False),
+    Column("split", String, nullable=False, server_default=text("''")),
+    Index("report_by_split", "task", "split", "seq"),
 )
 
 ASSESSMENT = Table(
@@ -68,6 +71,7 @@ RELEASE = Table(
     Column("task", String, nullable=False, index=True),
     Column("stage", String, nullable=False),
     Column("body", Text, nullable=False),
+    Index("release_by_stage", "task", "stage", "seq"),
 )
 
 STAGE_CHANGE = Table(
@@ -164,8 +168,11 @@ PENDING = Table(
     Column("settled", Boolean, nullable=False),
     Column("body", Text, nullable=False),
     Column("worth", Float, nullable=False, server_default=text("0")),
-    Index("pending_by_worth", "task", "settled", "worth", "seq"),
+    Column("drawn", Boolean, nullable=False, server_default=text("false")),
+    Index("pending_drawn", "task", "seq", sqlite_where=text("drawn"), postgresql_where=text("drawn")),
 )
+# in the order in which people see them: however many are worth the same, none is sorted
+PENDING_BY_WORTH = Index("pending_by_worth", PENDING.c.task, PENDING.c.settled, PENDING.c.worth.desc(), PENDING.c.seq)
 
 LEASE = Table(
     "lease",
@@ -280,4 +287,27 @@ SPENT = Table(
     Column("tenant", String, primary_key=True),
     Column("caller", String, primary_key=True),
     Column("usd", Float, nullable=False),
+)
+
+TALLY = Table(
+    "tally",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("hour", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("review", Integer, nullable=False),
+    Column("spooled", Integer, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+TALLIED = Table(
+    "tallied",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("through", Integer, nullable=False),
 )

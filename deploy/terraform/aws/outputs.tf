@@ -1,0 +1,19 @@
+output "database_host" {
+  description = "For INSOURCE_STORE_URL: postgresql://insource:PASSWORD@HOST/insource?sslmode=verify-full."
+  value       = aws_db_instance.database.address
+}
+
+output "database_password_secret" {
+  description = "Where the password lies in Secrets Manager. It is in no file of Terraform's."
+  value       = aws_db_instance.database.master_user_secret[0].secret_arn
+}
+
+output "state_file_system" {
+  description = "For the storage class of state.storageClass (efs.csi.aws.com)."
+  value       = aws_efs_file_system.state.id
+}
+
+output "backups" {
+  description = "The bucket for backups."
+  value       = aws_s3_bucket.backups.bucket
+}
