@@ -30,6 +30,7 @@ import extract_rows
 import gateway_rows
 import growth_rows
 import hostile_rows
+import replicas_rows
 import route_rows
 import scan_rows
 import schema_rows
@@ -197,6 +198,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "overload": (["overload.py", "."], bad_day_rows.overload),
     "kill_points": (["kill_points.py", "."], bad_day_rows.kill_points),
     "soak": (["soak.py", "."], bad_day_rows.soak),
+    "replicas": (["replicas.py", "."], replicas_rows.replicas),
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "batch": (["batch.py", "."], batch_rows.batch),

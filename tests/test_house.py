@@ -25,6 +25,7 @@ EXCEPTIONS: dict[str, str] = {
     "src/insource/console/guard.py:__call__": "0.1: whatever a page raises, its answer is sealed and told once",
     "src/insource/engines/batcher.py:_results": "0.1: whatever one batch raises, the thread must answer the next",
     "src/insource/serve/exchange.py:run": "0.1: whatever an app raises, its caller is told and the connection sound",
+    "src/insource/serve/sharing.py:work": "0.1: whatever one turn raises, the next is taken, else leases would run out",
     "src/insource/serve/trying.py:_ask": "0.1: whatever one call beside raises, the next must be asked beside as well",
     "src/insource/store/group.py:_written": "0.1: whatever one write raises, who waits is told, and the next written",
     "src/insource/store/worker.py:_run": "0.1: whatever one piece of work raises, who waits is told, and the next done",

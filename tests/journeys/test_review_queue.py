@@ -305,7 +305,7 @@ async def test_the_gateway_settles_what_is_late_and_a_broken_task_stops_no_other
     (tmp_path / "tasks" / "broken.toml").write_text("name = 7")
     async with await Store.open(settings) as store:
         await waits(store, 0, hours=9)
-        at_work = asyncio.create_task(settle_late(settings, store, 0.01))
+        at_work = asyncio.create_task(settle_late(settings, store, every_s=0.01))
         while await store.pending("tickets"):
             await asyncio.sleep(0.01)
         await waits(store, 1, hours=9)
@@ -328,7 +328,7 @@ async def test_a_folder_of_tasks_that_cannot_be_read_for_once_does_not_end_it(tm
     monkeypatch.setattr("insource.serve.late.task_names", names)
     async with await Store.open(settings) as store:
         await waits(store, 0, hours=9)
-        at_work = asyncio.create_task(settle_late(settings, store, 0.01))
+        at_work = asyncio.create_task(settle_late(settings, store, every_s=0.01))
         async with asyncio.timeout(20):
             while await store.pending("tickets") and not at_work.done():
                 await asyncio.sleep(0.01)

@@ -55,12 +55,14 @@ def folder(root: Path, *, spool: str = "spool", after: float = 0.3, more: str = 
 
 
 @asynccontextmanager
-async def served(root: Path, code: str = "") -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def served(
+    root: Path, code: str = "", options: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """`insource serve` on this workspace; with `code`, that in its place. Its log is in serve.log."""
     command = ("-c", code) if code else ("-m", "insource")
     with (root / "serve.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, "-C", str(root), "serve", "--port", "0", "--json",
+            sys.executable, *command, "-C", str(root), "serve", "--port", "0", "--json", *options,
             stdout=asyncio.subprocess.PIPE, stderr=log,
         )  # fmt: skip
     try:

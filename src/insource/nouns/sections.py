@@ -84,12 +84,18 @@ class StoreSettings(Noun, frozen=True, kw_only=True):
 
 
 class ServeSettings(Noun, frozen=True, kw_only=True):
-    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body and file in bytes."""
+    """`[serve]`: where the gateway listens, how many calls may wait, and the largest body and file in bytes.
+
+    It runs in so many processes as `workers`. Gateways that share a store share the limits of keys and tenants: what
+    one holds of them it may use for `lease_s` seconds after it last reached the store.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     queue: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 4_000_000
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    lease_s: Annotated[float, Meta(ge=5, le=3600)] = 120.0
     max_file_bytes: Annotated[int, Meta(ge=1024, le=2**31)] = 100_000_000
 
 

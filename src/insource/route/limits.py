@@ -6,11 +6,12 @@ beyond what was reserved for its call is counted as well, and is missing to the 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,25 +25,51 @@ MONTH = 7  # letters of YYYY-MM-DD that name it
 REQUESTS, TOKENS = attrgetter("requests"), attrgetter("tokens")
 
 
+class Share(NamedTuple):
+    """How much of an account's limits may be used here; its money on `day` alone (YYYY-MM-DD) and in that month."""
+
+    limits: Limits
+    day: str
+
+
+class Use(NamedTuple):
+    """What an account has used here: in the last minute, at once, and money of a day and its month, in billionths.
+
+    What is held `reserved` counts.
+    """
+
+    requests: int
+    tokens: int
+    calls: int
+    day: int
+    month: int
+    reserved: int
+
+
 class Ledger:
     """What each account has used. `clock` gives seconds that never go back, `now` those since 1970.
 
-    Not for several threads.
+    Where limits are shared with other gateways, `shares` has how much of each account's may be used here, and nothing
+    of any other's. Not for several threads.
     """
 
     def __init__(self, clock: Callable[[], float], now: Callable[[], float]) -> None:
         self._clock, self._now = clock, now
         self._books: defaultdict[str, _Book] = defaultdict(_Book)
         self._held: dict[str, _Hold] = {}
+        self.shares: dict[str, Share] | None = None
 
     def reserve(self, call: str, accounts: Sequence[Account], wanted: Need) -> Refusal | None:
         """Takes what `call` may need from every account, or nothing and says why. End it with `release`."""
         now, books = self._now(), tuple([self._books[account.name] for account in accounts])
-        hold = _Hold(books, int(self._clock()), wanted.tokens, _nano(wanted.usd))
+        hold = _Hold(books, int(self._clock()), wanted.tokens, billionths(wanted.usd))
         for account, book in zip(accounts, books, strict=True):
-            refused = book.refuses(hold, account.limits, now)
+            limits = account.limits if self.shares is None else self._mine(account, now)
+            refused = book.refuses(hold, limits, now)
             if refused is not None:
                 limit, seconds = refused
+                if seconds == math.inf and self.shares is not None and _fits(hold, account.limits):
+                    seconds = 1.0  # it is not here that there is room for it, but there may be
                 retry = None if seconds == math.inf else math.ceil(seconds)
                 return Refusal(account=account.name, limit=limit, retry_s=retry)
         for book in books:
@@ -61,7 +88,7 @@ class Ledger:
                 book.add(hold.second, 0, 0)
         elif hold.settled:
             return
-        nano, day = _nano(used.usd), _day(int(self._now()) // DAY_S)
+        nano, day = billionths(used.usd), _day(int(self._now()) // DAY_S)
         for book in hold.books:
             book.settle(hold, used.tokens, nano, day)
         hold.settled = True
@@ -79,7 +106,7 @@ class Ledger:
 
     def remember(self, name: str, day: str, usd: float) -> None:
         """What the account spent on `day` before this ledger began."""
-        self._books[name].spend(_nano(usd), day)
+        self._books[name].spend(billionths(usd), day)
 
     def remember_call(self, name: str, age_s: float, tokens: int) -> None:
         """A call that the account made `age_s` seconds ago. Tell the older ones first."""
@@ -89,6 +116,31 @@ class Ledger:
     def held(self) -> int:
         """How many calls hold something."""
         return len(self._held)
+
+    def use(self, name: str) -> Use:
+        """What the account has used here up to now."""
+        now, book = self._now(), self._books[name]
+        book.forget(int(self._clock()), now)
+        day = _day(int(now) // DAY_S)
+        spent, month = book.spent.get(day, 0), book.spent.get(day[:MONTH], 0)
+        return Use(book.requests, book.tokens, book.calls, spent + book.reserved, month + book.reserved, book.reserved)
+
+    @property
+    def day(self) -> str:
+        """The day now, of UTC."""
+        return _day(int(self._now()) // DAY_S)
+
+    def _mine(self, account: Account, now: float) -> Limits:
+        """What may be used here of the account's limits."""
+        share = (self.shares or {}).get(account.name)
+        if share is None:
+            return _none_of(account.limits)
+        day = _day(int(now) // DAY_S)
+        if share.day == day:
+            return share.limits
+        limits = share.limits  # of another day's money nothing is ours yet
+        month = limits.usd_per_month if share.day[:MONTH] == day[:MONTH] else _nothing(limits.usd_per_month)
+        return msgspec.structs.replace(limits, usd_per_day=_nothing(limits.usd_per_day), usd_per_month=month)
 
 
 class _Hold(msgspec.Struct):
@@ -194,6 +246,31 @@ class _Book:
             self.spent = defaultdict(int, {day: nano for day, nano in self.spent.items() if day >= month})
 
 
+def share_of(parts: Mapping[str, int], day: str) -> Share:
+    """A share: limit → how much, money in billionths. Half of one more, so that none is lost on the way to dollars."""
+    said: dict[str, Any] = {
+        what: (most + 0.5) / NANO if what.startswith("usd") and most > 0 else max(0, most)
+        for what, most in parts.items()
+    }
+    return Share(Limits(**said), day)
+
+
+def _none_of(limits: Limits) -> Limits:
+    said: dict[str, Any] = {what: _nothing(getattr(limits, what)) for what in Limits.__struct_fields__}
+    return Limits(**said)
+
+
+def _nothing(limit: float | None) -> int | None:
+    return None if limit is None else 0
+
+
+def _fits(hold: _Hold, limits: Limits) -> bool:
+    """Whether the call alone is within an account's limits."""
+    tokens, usd = limits.tokens_per_minute, [limits.usd_per_day, limits.usd_per_month]
+    enough = all(most is None or hold.nano <= int(most * NANO) for most in usd)
+    return enough and (tokens is None or hold.tokens <= tokens)
+
+
 @lru_cache(maxsize=4)
 def _day(number: int) -> str:
     """The day, counted from 1970."""
@@ -214,5 +291,6 @@ def _next_month(now: datetime) -> datetime:
     return (now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
 
 
-def _nano(usd: float) -> int:
+def billionths(usd: float) -> int:
+    """US dollars in whole billionths, no less than they are."""
     return math.ceil(usd * NANO)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -39,8 +39,10 @@ from insource.serve.keyring import LOOK_S, Keyring
 from insource.serve.late import settle_late
 from insource.serve.metrics_page import metrics
 from insource.serve.readiness import Readiness
+from insource.serve.sharing import Sharing
 from insource.settings import Settings
 from insource.store import Store
+from insource.store.opened import IN_FILE
 
 FOLLOW_S, ADVANCE_S = 0.5, 5.0
 
@@ -68,8 +70,8 @@ def create_app(
         await app.state.keyring.look()
         if desk.outage is not None:
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
-        await desk.meter.remember(store)
-        beside = _beside(desk, settings, store) if follow else ()
+        sharing = await _limits(desk, settings, store)
+        beside = _beside(desk, settings, store, sharing) if follow else ()
         running = [
             asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), app.state.batches.work(), *beside)
         ]
@@ -102,13 +104,27 @@ def _furnish(app: Starlette, desk: Desk, keyring: Keyring) -> None:
     app.state.readiness = Readiness(desk.faults)
     app.state.batches = BatchWork(desk, keyring)
     app.state.began = int(time.time())
-    app.state.broken_off = 0
+    app.state.broken_off, app.state.siblings = 0, None
 
 
-def _beside(desk: Desk, settings: Settings, store: Store) -> tuple[Coroutine[Any, Any, None], ...]:
-    """What goes on beside the calls."""
-    queue = settle_late(settings, store)
-    return _follow(desk), _advance(desk), desk.trying.work(), keep_books(settings, store), queue
+async def _limits(desk: Desk, settings: Settings, store: Store) -> Sharing | None:
+    """Where limits are shared with other gateways, what shares them; else the ledger learns what was used so far."""
+    if settings.serve.workers == 1 and settings.store.url in ("", IN_FILE):
+        await desk.meter.remember(store)
+        return None
+    sharing = desk.meter.room = Sharing(settings, store, desk.meter.ledger)
+    await sharing.begin()
+    return sharing
+
+
+def _beside(
+    desk: Desk, settings: Settings, store: Store, sharing: Sharing | None
+) -> tuple[Coroutine[Any, Any, None], ...]:
+    """What goes on beside the calls. Of several gateways one moves releases, and settles what waits too long."""
+    alone = (lambda: True) if sharing is None else (lambda: sharing.duty)
+    shares = () if sharing is None else (sharing.work(),)
+    always = _follow(desk), desk.trying.work(), keep_books(settings, store), *shares
+    return *always, _advance(desk, alone), settle_late(settings, store, alone)
 
 
 async def home(_: HttpRequest) -> Response:
@@ -145,11 +161,12 @@ async def alive(_: HttpRequest) -> Response:
 async def ready(http: HttpRequest) -> Response:
     """Whether calls can be answered now: every live release is loaded, and they can be put on record.
 
-    "degraded" where that is in the spool: calls are answered, and somebody should see to the store.
+    "degraded" where that is in the spool, or a release does not come from the place that hosts share and the one before
+    answers: calls are answered, and somebody should see to it.
     """
     desk: Desk = http.app.state.desk
     faults = await http.app.state.readiness.faults()
-    odd = desk.outage.faults() if desk.outage is not None else []
+    odd = [*(desk.outage.faults() if desk.outage is not None else []), *desk.waiting]
     status = "not ready" if faults else "degraded" if odd else "ready"
     return _json({"status": status, "faults": faults + odd, "resting": desk.resting}, 503 if faults else 200)
 
@@ -186,7 +203,7 @@ async def _follow(desk: Desk) -> None:
             said = problems
 
 
-async def _advance(desk: Desk) -> None:
+async def _advance(desk: Desk, alone: Callable[[], bool]) -> None:
     """Moves releases on their way when that is due: as a trial tells more, else every few seconds."""
     log, said = logging.getLogger("insource.serve"), list[str]()
     while True:
@@ -194,7 +211,7 @@ async def _advance(desk: Desk) -> None:
             await asyncio.wait_for(desk.trying.noted.wait(), ADVANCE_S)
         desk.trying.noted.clear()
         problems = []
-        for task in desk.live():
+        for task in desk.live() if alone() else ():
             try:
                 for change in await advance(task, desk.settings, desk.store):
                     log.warning("%s: %s to %s: %s", change.release, change.before, change.after, change.why)

@@ -87,7 +87,7 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
 
 async def _answered(desk: Desk, request: Request, key: Key, turn: Turn, there: WhileThere) -> Record:
     path = desk.seeing.path(turn.path)
-    with desk.meter.hold(key, request, path) as request, desk.seeing.call(request) as request:
+    with await desk.meter.take(key, request, path) as request, desk.seeing.call(request) as request:
         try:
             record = await answer(request, path, there.sealing(desk.keep))
             turn.answered(record)

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
-from insource.errors import InsourceError, StoreError
+from insource.errors import Conflict, InsourceError, StoreError
 from insource.journeys.audit import checkpoint, prune
 from insource.journeys.recover import end_calls, recover, spool_folder, words
 from insource.settings import Settings
 from insource.store import Store
+from insource.store.files import alone
 from insource.store.spool import Spool
 
 PRUNE_S = 3600.0
+LOCK = "locks/books"
 
 
 async def open_books(settings: Settings, store: Store) -> list[str]:
@@ -31,27 +33,44 @@ async def open_books(settings: Settings, store: Store) -> list[str]:
 
 
 async def keep_books(settings: Settings, store: Store) -> None:
-    """Goes on until cancelled. Trouble is logged once, when it begins; the next look may be without."""
+    """Goes on until cancelled. Trouble is logged once, when it begins; the next look may be without.
+
+    Of several gateways in one workspace one signs, and removes what is old: the first, and when it ends another.
+    """
     log, said, due = logging.getLogger("insource.serve"), "", 0.0
-    while True:
-        trouble = ""
-        try:
-            trouble = "; ".join(words(await recover(store, spool_folder(settings))))
-            await end_calls(settings, store)
-            await checkpoint(settings, store)
-            await store.tally.fold()
-            if time.monotonic() > due:
-                await prune(settings, store)
-                due = time.monotonic() + PRUNE_S
-        except InsourceError as error:
-            trouble = str(error)
-        if trouble and trouble != said:
-            log.warning("the audit: %s", trouble)
-        said = trouble
-        await asyncio.sleep(settings.audit.checkpoint_s)
+    with ExitStack() as signing:
+        mine = False
+        while True:
+            trouble = ""
+            try:
+                trouble = "; ".join(words(await recover(store, spool_folder(settings))))
+                await end_calls(settings, store)
+                mine = mine or _alone(settings, signing)
+                if mine:
+                    await checkpoint(settings, store)
+                    await store.tally.fold()
+                if mine and time.monotonic() > due:
+                    await prune(settings, store)
+                    due = time.monotonic() + PRUNE_S
+            except InsourceError as error:
+                trouble = str(error)
+            if trouble and trouble != said:
+                log.warning("the audit: %s", trouble)
+            said = trouble
+            await asyncio.sleep(settings.audit.checkpoint_s)
 
 
 async def close_books(settings: Settings, store: Store) -> None:
-    """The last checkpoint."""
-    with suppress(StoreError):
-        await checkpoint(settings, store)
+    """The last checkpoint. Where another gateway of this workspace is at it, that one will sign what is new."""
+    with suppress(StoreError), ExitStack() as signing:
+        if _alone(settings, signing):
+            await checkpoint(settings, store)
+
+
+def _alone(settings: Settings, signing: ExitStack) -> bool:
+    """Whether no other gateway of this workspace signs; as long as `signing` is open none will."""
+    try:
+        signing.enter_context(alone(settings.state / LOCK, "a gateway"))
+    except Conflict:
+        return False
+    return True

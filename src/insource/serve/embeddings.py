@@ -46,7 +46,7 @@ async def embeddings(http: HttpRequest) -> ASGIApp:
         messages = tuple(Message(role="user", content=text) for text in texts)
         request = Request(id=record_id(), model=call.model, messages=messages, max_tokens=1, tenant=key.tenant,
                           caller=key.name, deadline=path.deadline)  # fmt: skip
-        with desk.meter.hold(key, request, path) as request, desk.seeing.call(request, "embeddings") as request:
+        with await desk.meter.take(key, request, path) as request, desk.seeing.call(request, "embeddings") as request:
             try:
                 with WhileThere(exchange_of(http.scope)) as there:
                     record, vectors = await embed(request, desk.seeing.path(path), there.sealing(desk.keep), wanted)

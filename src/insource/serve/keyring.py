@@ -10,7 +10,7 @@ from insource.journeys.keys import moment
 from insource.nouns import ANYBODY, Key, digest, key_id
 from insource.store import Store
 
-LOOK_S = 1.0  # how often a gateway looks by itself
+LOOK_S = 0.5  # how often a gateway looks by itself
 APART_S = 0.1  # how far apart looks are that callers cause
 NOBODY = Key(id="", name="", digest="0" * 64)
 

@@ -2,20 +2,29 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from insource.errors import InsourceError
 from insource.journeys.overdue import overdue
 from insource.settings import Settings, task_names
 from insource.store import Store
 
-EVERY_S = 3600.0
+EVERY_S, LOOK_S = 3600.0, 60.0
 ALL = "every task"
 
 
-async def settle_late(settings: Settings, store: Store, every_s: float = EVERY_S) -> None:
-    """Goes on until cancelled. What stands in the way is logged when it begins, task by task."""
+async def settle_late(
+    settings: Settings, store: Store, alone: Callable[[], bool] = lambda: True, every_s: float = EVERY_S
+) -> None:
+    """Goes on until cancelled. What stands in the way is logged when it begins, task by task.
+
+    An engine may be asked, so of several gateways one does it: whoever is `alone` in it.
+    """
     said: dict[str, str] = {}
     while True:
+        if not alone():
+            await asyncio.sleep(min(every_s, LOOK_S))
+            continue
         for name, trouble in (await _troubles(settings, store)).items():
             if trouble and trouble != said.get(name):
                 logging.getLogger("insource.serve").warning("the queue of %s: %s", name, trouble)

@@ -144,13 +144,12 @@ class Metrics:
 
     def page(self, now: Now, accept: str = "") -> tuple[bytes, str]:
         """The exposition, and its content type, in the format that `accept` asks for."""
-        registry = CollectorRegistry(auto_describe=False)
+        return exposed(self.families(now), accept)
+
+    def families(self, now: Now) -> list[Metric]:
+        """Everything that is counted."""
         spool = _spool(now.spool) if now.spool else ()
-        registry.register(
-            _Once([*self._counts(), *_gauges(now), _cache(now), _unasked(now), *spool, *self._process.collect()])
-        )
-        encode, kind = choose_encoder(_asked(accept))
-        return encode(registry), kind
+        return [*self._counts(), *_gauges(now), _cache(now), _unasked(now), *spool, *self._process.collect()]
 
     def _counts(self) -> Iterator[Metric]:
         calls: Counts = {(task, str(tier), *of, str(status)): n for (task, tier, *of, status), n in self._calls.items()}
@@ -192,6 +191,14 @@ class Metrics:
             if row.usd:
                 cost[task, engine] += row.usd
         return attempts, tokens, cost
+
+
+def exposed(families: Iterable[Metric], accept: str) -> tuple[bytes, str]:
+    """As `Metrics.page`."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(families))
+    encode, kind = choose_encoder(_asked(accept))
+    return encode(registry), kind
 
 
 class _Once:

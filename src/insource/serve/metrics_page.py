@@ -1,10 +1,29 @@
 """GET /metrics."""
 
+from dataclasses import replace
+from typing import Any
+
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from insource.errors import StoreError
-from insource.serve.metrics import NO_TASK, Now
+from insource.serve.metrics import NO_TASK, Now, exposed
+
+
+def here(state: Any) -> Now:
+    """What is known of this process, without asking the store."""
+    desk = state.desk
+    return Now(
+        desk.in_flight,
+        state.door.admission.limit,
+        live=desk.live(),
+        servers=desk.servers(),
+        waiting=None,
+        cache=desk.answers.counts,
+        kept=desk.answers.kept,
+        spool=desk.outage.seen() if desk.outage is not None else None,
+        unasked=desk.trying.skipped,
+    )
 
 
 async def metrics(http: HttpRequest) -> Response:
@@ -18,18 +37,9 @@ async def metrics(http: HttpRequest) -> Response:
             alerts = {(one.task or NO_TASK, one.cause): 1.0 for one in await desk.store.open_alerts()}
     except StoreError:
         waiting = None  # the numbers of calls matter most when the store is down
-    limit = http.app.state.door.admission.limit
-    now = Now(
-        desk.in_flight,
-        limit,
-        live=desk.live(),
-        servers=desk.servers(),
-        waiting=waiting,
-        cache=desk.answers.counts,
-        kept=desk.answers.kept,
-        spool=spool,
-        alerts=alerts,
-        unasked=desk.trying.skipped,
-    )
-    body, kind = desk.seeing.metrics.page(now, http.headers.get("accept", ""))
+    now = replace(here(http.app.state), waiting=waiting, spool=spool, alerts=alerts)
+    families, siblings = desk.seeing.metrics.families(now), http.app.state.siblings
+    if siblings is not None:
+        families = await siblings.together(families)
+    body, kind = exposed(families, http.headers.get("accept", ""))
     return Response(body, 200, {"cache-control": "no-store", "content-type": kind})

@@ -123,13 +123,16 @@ class Outage:
 
         await self._put(INTENT, lambda: self._store.intend(intent), line)
 
-    async def append(self, record: Record, pending: Pending | None) -> None:
-        """Keeps a call that has ended, and what a person should see; durable when this returns. Raises `StoreError`."""
+    async def append(self, record: Record, pending: Pending | None) -> bool:
+        """Keeps a call that has ended, and what a person should see; durable when this returns. Raises `StoreError`.
+
+        Says whether it is in the store, and not in the spool.
+        """
 
         def line() -> Line:
             return Line(record=msgspec.structs.replace(record, spooled=True), pending=pending)
 
-        await self._put(ENDED, lambda: self._store.append(record, pending), line)
+        return await self._put(ENDED, lambda: self._store.append(record, pending), line)
 
     async def up(self) -> bool:
         """Whether the store takes a row now; where it does not, calls go to the spool from now on."""
@@ -162,12 +165,13 @@ class Outage:
             hint = "audit.spool_after_s"
             raise StoreError(f"the store took longer than {self._patience_s:g} s", hint=hint) from error
 
-    async def _put(self, kind: str, write: Callable[[], Coroutine[Any, Any, None]], line: Callable[[], Line]) -> None:
+    async def _put(self, kind: str, write: Callable[[], Coroutine[Any, Any, None]], line: Callable[[], Line]) -> bool:
         error: StoreError | None = None
         while True:
             if not self.away and error is None:
                 try:
-                    return await self.in_time(write())
+                    await self.in_time(write())
+                    return True
                 except StoreError as raised:
                     error = raised
                     self._leave(error)
@@ -178,7 +182,7 @@ class Outage:
                 self._leave(error)
             await self.spool.add(line())
             self._lines[kind] += 1
-            return None
+            return False
 
     def _leave(self, error: StoreError) -> None:
         """From now on calls go to the spool."""

@@ -15,7 +15,7 @@ async def relayed(desk: Desk, asked: Asked, id: str, begins: Begins) -> AsyncIte
     """The words of an engine, together those that came together; then the record of the call, which is called `id`."""
     async with desk.lend(asked.call.model, asked.why) as path:
         request = wire.to_request(asked.call, None, id=id, key=asked.key, deadline=path.deadline)
-        with desk.meter.hold(asked.key, request, path) as request, desk.seeing.call(request) as request:
+        with await desk.meter.take(asked.key, request, path) as request, desk.seeing.call(request) as request:
             path = as_wished(desk.seeing.path(path), asked.sent)
             async with aclosing(relay_bursts(request, path, desk.keep, begins)) as coming:
                 yield coming

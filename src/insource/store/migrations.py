@@ -30,7 +30,9 @@ from insource.store.tables import (
     PENDING_BY_WORTH,
     RECORD,
     RELEASE,
+    REPLICA,
     REPORT,
+    SHARE,
     SPENT,
     STORED_FILE,
     TALLIED,
@@ -114,6 +116,11 @@ def _assessments(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[ASSESSMENT])
 
 
+def _shares(connection: Connection) -> None:
+    """Gateways that share limits."""
+    METADATA.create_all(connection, tables=[REPLICA, SHARE])
+
+
 def _batches(connection: Connection) -> None:
     """What documents of batches came to, who is at work on them, and the files and batches that callers sent."""
     METADATA.create_all(connection, tables=[BATCH_ITEM, BATCH_WORKER, STORED_FILE, BATCH])
@@ -165,6 +172,7 @@ MIGRATIONS = (
     Migration(number=11, name="assessments", apply=_assessments),
     Migration(number=12, name="declarations", apply=_declarations),
     Migration(number=13, name="batches", apply=_batches),
+    Migration(number=14, name="shares of limits", apply=_shares),
     Migration(number=15, name="listings", apply=_listings),
 )
 

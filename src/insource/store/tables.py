@@ -289,6 +289,24 @@ SPENT = Table(
     Column("usd", Float, nullable=False),
 )
 
+REPLICA = Table(
+    "replica",
+    METADATA,
+    Column("process", String, primary_key=True),
+    Column("beat", Integer, nullable=False),
+    Column("lease_s", Float, nullable=False),
+    Column("duty", Boolean, nullable=False),
+)
+
+SHARE = Table(
+    "share",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("process", String, primary_key=True),
+    Column("short", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 TALLY = Table(
     "tally",
     METADATA,
