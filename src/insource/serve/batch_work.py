@@ -257,20 +257,25 @@ class _Running:
             before, batch = batch.status, moved(batch, "finalizing")
             if not await store.filing.change(batch, before):
                 return  # it was cancelled just now: the next look ends it so
-        right, wrong = list[bytes](), list[bytes]()
-        for some in _parts(self._lines):
-            known = await store.batches.bodies([line.key for line in some])
-            for line in some:
-                body = known.get(line.key)
-                if body is not None:
-                    (right if _is_right(body) else wrong).append(body.encode() + b"\n")
-                elif end == "expired":
-                    wrong.append(to_json(_unasked(line.name, "batch_expired")) + b"\n")
+        right, wrong = await self._sorted(expired=end == "expired")
         output, errors = await self._file(right, "output"), await self._file(wrong, "error")
         files = {"output": output, "errors_file": errors, "total": len(self._lines)}
         ended = moved(batch, end, completed=len(right), failed=len(wrong), **files)
         if await store.filing.change(ended, batch.status):
             await store.batches.forget([self.batch.id, *(line.key for line in self._lines)])
+
+    async def _sorted(self, *, expired: bool) -> tuple[list[bytes], list[bytes]]:
+        """The lines of the output and of the errors, in order; what is missing is an error where the batch expired."""
+        right, wrong = list[bytes](), list[bytes]()
+        for some in _parts(self._lines):
+            known = await self._desk.store.batches.bodies([line.key for line in some])
+            for line in some:
+                body = known.get(line.key)
+                if body is not None:
+                    (right if _is_right(body) else wrong).append(body.encode() + b"\n")
+                elif expired:
+                    wrong.append(to_json(_unasked(line.name, "batch_expired")) + b"\n")
+        return right, wrong
 
     async def _file(self, lines: list[bytes], kind: str) -> str | None:
         """Keeps lines as a file whose name follows from the batch's: written twice, it is there once."""
