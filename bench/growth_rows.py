@@ -19,7 +19,7 @@ def growth(d: dict[str, Any]) -> Iterator[Row]:
         curve = ", ".join(f"{one['records']:,}: {_slowest(part)[1]['p95_ms']:,.0f} ms"
                           for one, part in zip(d["sizes"], parts, strict=True))  # fmt: skip
         said = f"{found['p95_ms']:,.0f} ms (p50 {found['p50_ms']:,.0f}, n {found['n']}): {_called(name, worst)}, the "
-        said += f"slowest of {len(parts[-1])}; by calls on record: {curve}"
+        said += f"slowest of {len(parts[-1])}; by calls on record: {curve}; load average {d['load']:.1f}"
         where = f", {much}: p95" if name == "pages" else ", without its start: p95"
         yield ("… " if name == "listings" else "") + what + where, f"≤ {BAR_MS} ms", said, found["p95_ms"] <= BAR_MS
     worst, found = max(large["listings"].items(), key=lambda one: one[1]["typed_ms"])

@@ -26,6 +26,8 @@ FILE_ONLY = {
     "store/test_backup.py::test_a_backup_taken_under_load": "it is restored as a file",
     "store/test_backup.py::test_a_present_state_is_moved": "it is restored as a file",
     "store/test_spool_recover.py::test_a_store_that_fails_in_the_middle": "a pragma",
+    "journeys/test_batch.py::test_killed": "the process that is killed opens the file",
+    "journeys/test_batch.py::test_a_store_that_fails": "a pragma",
     "journeys/test_audit.py::test_who_removes_more": OPENED,
     "journeys/test_audit.py::test_the_verb_says_so": OPENED,
     "store/test_spool_recover.py::test_calls_are_carried_in_once": ORDER,

@@ -25,6 +25,7 @@ def keys(kind: type[msgspec.Struct]) -> list[str]:
     [
         ("`[workspace]`", settings.WorkspaceSettings),
         ("`[store]`", settings.StoreSettings),
+        ("`[artefacts]`", settings.Artefacts),
         ("`[serve]`", settings.ServeSettings),
         ("`[audit]`", settings.AuditSettings),
         ("`[cache]`", settings.CacheSettings),
@@ -63,7 +64,7 @@ def test_every_key_of_a_settings_file_is_documented(heading: str, kind: type[msg
 
 def test_every_section_of_a_settings_file_is_documented() -> None:
     known = {"workspace", "store", "serve", "audit", "observe", "networks", "cache", "router", "scan", "engines"}
-    known |= {"tenants", "alerts", "backup", "signing", "price"}
+    known |= {"tenants", "alerts", "backup", "signing", "price", "artefacts"}
     assert set(keys(settings._File)) == known, "test its keys as well"
 
 

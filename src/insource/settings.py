@@ -35,6 +35,7 @@ from insource.nouns import (
     scan_faults,
     visible,
 )
+from insource.nouns.artefacts import Artefacts
 from insource.nouns.assessment import Migrating
 from insource.nouns.pricing import PriceSettings, TaskPricing
 from insource.nouns.sections import (
@@ -75,16 +76,16 @@ class _ScanFile(Noun, frozen=True, kw_only=True):
     restore: bool = True
 
 
-class _File(Noun, frozen=True, kw_only=True):
+class _Sections(Noun, frozen=True, kw_only=True):
+    """The sections of `insource.toml` that are handed on as they are read."""
+
     workspace: WorkspaceSettings = WorkspaceSettings()
     store: StoreSettings = StoreSettings()
+    artefacts: Artefacts = Artefacts()
     serve: ServeSettings = ServeSettings()
     audit: AuditSettings = AuditSettings()
     observe: Observe = Observe()
-    networks: dict[str, tuple[str, ...]] = {}
-    cache: CacheSettings = CacheSettings()
     router: RouterSettings = RouterSettings()
-    scan: _ScanFile = _ScanFile()
     engines: dict[str, EngineSettings] = {}
     tenants: dict[str, Limits] = {}
     alerts: Alerting = Alerting()
@@ -93,7 +94,13 @@ class _File(Noun, frozen=True, kw_only=True):
     price: PriceSettings = PriceSettings()
 
 
-class Settings(Noun, frozen=True, kw_only=True):
+class _File(_Sections, frozen=True, kw_only=True):
+    networks: dict[str, tuple[str, ...]] = {}
+    cache: CacheSettings = CacheSettings()
+    scan: _ScanFile = _ScanFile()
+
+
+class Settings(_Sections, frozen=True, kw_only=True):
     """Everything a door needs to know, read once. `root` is the workspace, `cache` where base models are kept.
 
     `tenants` are the limits that all keys of a tenant share; `scan` is for calls that are passed through to an engine;
@@ -102,21 +109,9 @@ class Settings(Noun, frozen=True, kw_only=True):
 
     root: Path
     cache: Path
-    workspace: WorkspaceSettings = WorkspaceSettings()
-    store: StoreSettings = StoreSettings()
-    serve: ServeSettings = ServeSettings()
-    audit: AuditSettings = AuditSettings()
-    observe: Observe = Observe()
     networks: Networks = Networks()
     answers: CacheSettings = CacheSettings()
-    router: RouterSettings = RouterSettings()
     scan: Scan = Scan()
-    engines: dict[str, EngineSettings] = {}
-    tenants: dict[str, Limits] = {}
-    alerts: Alerting = Alerting()
-    backup: Backups = Backups()
-    signing: Signing = Signing()
-    price: PriceSettings = PriceSettings()
 
     @property
     def state(self) -> Path:
@@ -162,21 +157,11 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
     return Settings(
         root=root.resolve(),
         cache=cache_folder(environ),
-        workspace=file.workspace,
-        store=_store(path, file.store, environ),
-        serve=file.serve,
-        audit=file.audit,
-        observe=file.observe,
         networks=_convert(path, {"places": file.networks}, Networks),
         answers=file.cache,
-        router=file.router,
         scan=_scan(path, file.scan, root, queue=False),
-        engines=file.engines,
-        tenants=file.tenants,
-        alerts=file.alerts,
-        backup=file.backup,
-        signing=file.signing,
-        price=file.price,
+        **{name: getattr(file, name) for name in _Sections.__struct_fields__}
+        | {"store": _store(path, file.store, environ)},
     )
 
 

@@ -68,6 +68,7 @@ def balanced(folder: Path, ports: list[int]) -> Iterator[str]:
 
 
 def gateway(root: Path, port: int) -> subprocess.Popen[bytes]:
+    """A gateway that answers."""
     words = [sys.executable, "-m", "insource", "-C", str(root), "serve", "--port", str(port)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
@@ -111,10 +112,16 @@ class Callers:
 
 @needs_haproxy
 @pytest.mark.slow
-def test_replicas_are_replaced_one_by_one_and_no_call_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_replicas_are_replaced_one_by_one_and_no_call_fails(
+    store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     root = tmp_path / "workspace"
     root.mkdir()
-    (root / "insource.toml").write_text('[engines.hub]\nkind = "scripted"\nscript = "hub.jsonl"\n', "utf-8")
+    settings = '[engines.hub]\nkind = "scripted"\nscript = "hub.jsonl"\n'
+    if store == "postgresql":
+        settings += f'[store]\nurl = "{request.getfixturevalue("postgres").url}?schema=replaced"\n'
+    (root / "insource.toml").write_text(settings, "utf-8")
     (root / "hub.jsonl").write_text('{"match": "*", "text": "yes", "delay_s": 0.02}\n', "utf-8")
     ports = [free_port(), free_port()]
     running = [gateway(root, port) for port in ports]

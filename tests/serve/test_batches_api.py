@@ -5,6 +5,7 @@ import json
 import time
 
 import httpx2 as httpx
+import msgspec
 import openai
 import pytest
 from serving import RULES, client, gateway, path_of, say, socket_of, tickets, workspace
@@ -12,6 +13,7 @@ from test_keys import bearer, made
 
 from insource.engines.scripted import Rule, Scripted
 from insource.nouns import Limits
+from insource.nouns.filing import CallBatch
 from insource.serve.app import create_app
 from insource.store import Store
 
@@ -180,7 +182,7 @@ async def test_a_batch_that_is_cancelled_keeps_what_was_answered(tmp_path):
 
 async def test_a_gateway_that_ends_leaves_a_batch_that_the_next_one_ends(tmp_path):
     settings = workspace(tmp_path)
-    texts = [f"text {i}" for i in range(60)]
+    texts = [f"text {i}" for i in range(300)]
     async with await Store.open(settings) as store:
         slow = path_of(store, tickets(), Scripted("one", SLOW))
         async with socket_of(create_app(settings, store, {"tickets": slow})) as url, client(url) as ai:
@@ -189,15 +191,30 @@ async def test_a_gateway_that_ends_leaves_a_batch_that_the_next_one_ends(tmp_pat
                 await asyncio.sleep(0.05)
     async with await Store.open(settings) as store:
         answered = [record.id for record in await store.records(limit=500) if record.outcome == "answered"]
-        assert 0 < len(answered) < 60
+        assert 0 < len(answered) < 300
         quick = path_of(store, tickets(), Scripted("one", RULES))
         async with socket_of(create_app(settings, store, {"tickets": quick})) as url, client(url) as ai:
             done = await ended(ai, batch.id)
             out = await rows_of(ai, done.output_file_id)
-            assert [row["custom_id"] for row in out] == [f"c{i}" for i in range(60)]
+            assert [row["custom_id"] for row in out] == [f"c{i}" for i in range(300)]
             assert len(set(answered) - {row["response"]["request_id"] for row in out}) <= 16
             rest = await store._thread.look(lambda c: c.exec_driver_sql("SELECT count(*) FROM batch_item").scalar())
             assert rest == 0
+
+
+async def test_a_batch_that_ended_while_a_gateway_looked_is_not_asked_again(tmp_path, monkeypatch):
+    async with gateway(tmp_path) as (url, store), client(url) as ai:
+        batch = await begun(ai, lines(*[f"text {i}" for i in range(20)]))
+        done = await ended(ai, batch.id)
+        seen = msgspec.structs.replace(await store.filing.batch("local", batch.id), status="in_progress")
+
+        async def late():
+            return [seen]
+
+        monkeypatch.setattr(store.filing, "under_way", late)
+        await asyncio.sleep(2.5)
+        assert len(await store.records(limit=100)) == 20
+        assert await ai.batches.retrieve(batch.id) == done
 
 
 async def test_what_is_not_answered_in_time_is_in_the_error_file(tmp_path, monkeypatch):
@@ -224,3 +241,30 @@ async def test_nothing_of_a_file_is_told_to_one_without_a_key(tmp_path):
             answer = await http.get(f"/v1/files{path}")
             assert answer.status_code == 401
             assert "secret" not in answer.text
+
+
+async def test_a_tenant_keeps_no_more_than_it_may_and_a_batch_without_its_file_fails(tmp_path, monkeypatch):
+    async with gateway(tmp_path) as (url, store), client(url) as ai:
+        monkeypatch.setattr("insource.store.filing.MOST_BYTES", 2000)
+        file = await ai.files.create(file=("in.jsonl", lines("I want a refund")), purpose="batch")
+        with pytest.raises(openai.ConflictError, match="files of"):
+            await ai.files.create(file=("in.jsonl", b"x" * 1900), purpose="batch")
+        monkeypatch.setattr("insource.store.filing.MOST_FILES", 1)
+        with pytest.raises(openai.ConflictError, match="1 files of"):
+            await ai.files.create(file=("in.jsonl", b"x"), purpose="batch")
+        batch = await ai.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        done = await ended(ai, batch.id)
+        assert done.status == "completed", "what a batch writes is kept beside what was sent"
+        await ai.files.delete(file.id)
+        again = await ended(ai, (await _lost(ai, store, batch)).id)
+        assert (again.status, again.errors.data[0].code) == ("failed", "not_found")
+
+
+async def _lost(ai, store, batch):
+    """A batch whose file was removed before anybody began it."""
+    made = CallBatch(
+        id="batch_lost", tenant="local", key="", endpoint=batch.endpoint, input=batch.input_file_id,
+        created=int(time.time()), expires=int(time.time()) + 60,
+    )  # fmt: skip
+    await store.filing.add_batch(made)
+    return made

@@ -10,7 +10,7 @@ from insource import route
 from insource.cli import release_sign
 from insource.cli import release_words as words
 from insource.cli.door import Door, InOrder, verb
-from insource.cli.release_pick import candidate, live, live_or_newest, newest, pick
+from insource.cli.release_pick import candidate, live, live_or_newest, named, newest, pick
 from insource.cli.stored import with_store
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError, Refused
@@ -89,7 +89,7 @@ def show(door: Door, name: str) -> None:
     """One release: rows, recipe, digests, changelog, gate and stages; on its way, what its trial came to."""
 
     async def work(settings: Settings, store: Store) -> tuple[words.Card, Standing | None]:
-        release = await pick(name, settings, store, newest)
+        release = await named(name, settings, store, newest)
         changes = await store.listings.changes_of([release.name])
         stands = await standing(release, settings, store) if release.stage in ON_ITS_WAY else None
         manifest = _manifest(release, settings)

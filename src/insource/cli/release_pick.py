@@ -4,12 +4,22 @@ from collections.abc import Awaitable, Callable
 
 from insource.errors import Invalid, Missing
 from insource.nouns import Release
+from insource.release.shared import here
 from insource.release.stages import ON_ITS_WAY
 from insource.settings import Settings, load_task
 from insource.store import Store
 
 
 async def pick(
+    name: str, settings: Settings, store: Store, default: Callable[[str, Store], Awaitable[Release]]
+) -> Release:
+    """What `named` finds, on this host: fetched first from where hosts share artefacts, if it is not here."""
+    found = await named(name, settings, store, default)
+    await here(found, settings, store.place)
+    return found
+
+
+async def named(
     name: str, settings: Settings, store: Store, default: Callable[[str, Store], Awaitable[Release]]
 ) -> Release:
     """The release called TASK@VERSION; of TASK alone the one that `default` chooses. Raises `Missing`, `Invalid`."""

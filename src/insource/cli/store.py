@@ -1,4 +1,4 @@
-"""`insource store`: migrate, back up, restore, drill, and carry records from one store to another."""
+"""`insource store`: migrate, back up, restore, drill, share artefacts, and carry records to another store."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from insource.cli.door import Door, InOrder, run, verb
+from insource.cli.store_share import VERBS
 from insource.cli.stored import with_store
 from insource.cli.words import mark
 from insource.errors import Invalid
@@ -13,8 +14,10 @@ from insource.journeys import carry
 from insource.journeys import recover as journey
 from insource.journeys.carry import Carry
 from insource.journeys.drill import ROWS, Drilled, drill
+from insource.journeys.lineup import Progress
 from insource.journeys.move import move
 from insource.journeys.recover import Recovered, spool_folder, words
+from insource.journeys.share import gather
 from insource.settings import CONFIG, STATE, Settings
 from insource.store import Store
 from insource.store.backup import WORKSPACE, unpack
@@ -32,6 +35,7 @@ Examples:
   insource store export kiosk.jsonl      at the kiosk
   insource store import kiosk.jsonl      at home
   insource store recover                 what was spooled while the store was down
+  insource store push                    releases and rows, for other hosts to serve
 """
 
 
@@ -54,7 +58,8 @@ def migrate(door: Door) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup(door: Door, file: Path) -> None:
     """Write the whole workspace to FILE, as it is at one moment. The gateway may go on meanwhile."""
-    size = run(_backup(door, file))
+    with door.progress() as progress:
+        size = with_store(door, lambda settings, store: _backup(settings, store, file, progress))
     door.show({"file": str(file), "bytes": size}, f"{file}: {size / 1e6:.1f} MB. insource store restore {file}")
 
 
@@ -162,9 +167,9 @@ async def _open(door: Door) -> Path:
         return settings.state
 
 
-async def _backup(door: Door, file: Path) -> int:
-    async with await Store.open(door.settings()) as store:
-        return await store.backup(file)
+async def _backup(settings: Settings, store: Store, file: Path, progress: Progress) -> int:
+    await gather(settings, store, progress=progress)  # what only other hosts have belongs to it as well
+    return await store.backup(file)
 
 
 async def _give(door: Door, file: Path) -> Carry:
@@ -204,5 +209,5 @@ def _taken_words(found: Taken) -> str:
     return "\n".join(lines)
 
 
-for _verb in (backup, restore, restore_drill, copy, migrate, give, take, recover):
+for _verb in (backup, restore, restore_drill, copy, migrate, give, take, recover, *VERBS):
     command.add_command(_verb)

@@ -84,10 +84,10 @@ async def verify(settings: Settings, store: Store, *, file: Path | None = None, 
 async def checkpoint(settings: Settings, store: Store, *, file: Path | None = None) -> Checkpoint | None:
     """Signs the last entry of each chain and adds it to `file`, where that does not say so already; the last of them.
 
-    None where nothing is new. Raises `StoreError`.
+    None where nothing is new: of a chain without an entry there is nothing to say. Raises `StoreError`.
     """
     file = checkpoint_file(settings) if file is None else file
-    heads = await store.chain_heads()
+    heads = [head for head in await store.chain_heads() if head.seq % SPAN]
     before = await asyncio.to_thread(checkpoints.latest, file)
     made = None
     for head in heads:

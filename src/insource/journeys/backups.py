@@ -13,6 +13,7 @@ from pathlib import Path
 
 from insource.engines.artefact import file_digest
 from insource.errors import InsourceError, Refused, StoreError
+from insource.journeys.share import gather
 from insource.nouns import Noun
 from insource.settings import Settings
 from insource.store import Store, backup
@@ -53,6 +54,7 @@ async def keep_backups(settings: Settings, store: Store, now: datetime | None = 
         workplace = await asyncio.to_thread(_cleared, settings.state, folder)
         if made:
             newest = folder / now.strftime(FORM)
+            await gather(settings, store)
             await asyncio.to_thread(_room, settings.state, folder)
             await store.backup(workplace / newest.name)
             (workplace / newest.name).replace(newest)

@@ -24,7 +24,9 @@ from insource.journeys.measure import answering
 from insource.journeys.promote import verify
 from insource.journeys.serve import as_served
 from insource.nouns import Example, Noun, Release, ask, canonical, to_json
+from insource.nouns.artefacts import Artefacts
 from insource.nouns.signing import Signing
+from insource.release import shared
 from insource.settings import CONFIG, STATE, Settings, StoreSettings, load_settings, load_task, task_names
 from insource.stats import zero_failures_upper
 from insource.store import Store
@@ -126,10 +128,12 @@ def _aside(settings: Settings) -> Iterator[Path]:
 def _judged_by(settings: Settings, there: Settings) -> Settings:
     """The restored settings, with this machine's models and our keys: a backup does not say whom we trust.
 
-    Its store is the file that was restored, wherever the store of `there` is.
+    Its store is the file that was restored, wherever the store of `there` is, and what other hosts share does not stand
+    in for what the backup lacks.
     """
     ours = Signing(trusted=tuple(str(settings.root / file) for file in settings.signing.trusted))
-    return msgspec.structs.replace(there, cache=settings.cache, signing=ours, store=StoreSettings(url=IN_FILE))
+    alone = {"store": StoreSettings(url=IN_FILE), "artefacts": Artefacts()}
+    return msgspec.structs.replace(there, cache=settings.cache, signing=ours, **alone)
 
 
 async def _lost(release: Release, store: Store, there: Settings) -> list[str]:
@@ -163,7 +167,9 @@ async def _asked(
     dataset = await there[1].dataset(release.task)
     examples = (await there[1].examples(dataset.id, "test"))[:rows] if dataset else []
     progress(f"asking {release.name} here", 0, 2)
-    ours = await _answers(await here[1].release(release.task, release.version), *here, examples)
+    mine = await here[1].release(release.task, release.version)
+    await shared.here(mine, here[0], here[1].place)
+    ours = await _answers(mine, *here, examples)
     progress(f"asking {release.name} there", 1, 2)
     theirs = await _answers(release, *there, examples)
     progress(f"asking {release.name} there", 2, 2)

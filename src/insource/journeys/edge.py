@@ -23,6 +23,7 @@ from insource.nouns import Noun, Release, Scan, Task, sha256_given
 from insource.nouns.sections import RiskSettings
 from insource.release.bundle import LEFT, Bundle, check, member_of, members, needs, pack, unpack
 from insource.release.integrity import damage
+from insource.release.shared import share
 from insource.release.signature import sealed, signature_file
 from insource.release.stages import evidence
 from insource.release.task_file import task_files
@@ -163,6 +164,7 @@ async def _registered(found: Bundle, file: Path, settings: Settings, store: Stor
         await asyncio.to_thread(_fill, folder, file, found)
     if isinstance(found.signature, str):
         await asyncio.to_thread(write_whole, signature_file(settings.state, release), found.signature)
+    await asyncio.to_thread(share, folder, release.artefact, store.place)
     if known is None:
         await store.add_release(release)
     if found.gate not in await store.gates(release.name):

@@ -18,6 +18,7 @@ from insource.engines.specialist import READERS, Specialist
 from insource.errors import Conflict, Missing
 from insource.journeys.lineup import Progress, quiet
 from insource.nouns import Noun, Release, Task, ask
+from insource.release.shared import here
 from insource.settings import Settings
 from insource.stats import clopper_pearson_lower
 from insource.store import Store
@@ -80,7 +81,7 @@ async def compare(task: Task, release: Release, settings: Settings, store: Store
     first: list[str] = []
     for done, one in enumerate(made):
         progress(f"timing {one.name}, {form_of(one)}", done, len(made))
-        folder = settings.state / one.folder
+        folder = await here(one, settings, store.place, progress)
         said, p50, rate, memory = await asyncio.to_thread(_apart, folder, task, texts, settings.workspace.threads)
         first = first or said
         same = sum(a == b for a, b in zip(said, first, strict=True))

@@ -25,6 +25,7 @@ from insource.journeys.terms import scope_check
 from insource.nouns import Check, Gate, JsonObject, Noun, Prediction, Release, Report, Task, ask, from_json
 from insource.release import gate as checks
 from insource.release.integrity import damage
+from insource.release.shared import here
 from insource.settings import Settings, task_file
 from insource.store import Store
 
@@ -48,7 +49,7 @@ async def gate(task: Task, release: Release, settings: Settings, store: Store, *
     Raises `Invalid` for a demand that nobody can decide, before anything is measured.
     """
     checks.check_demands(task)
-    folder = settings.state / release.folder
+    folder = await here(release, settings, store.place, progress)
     faults = await asyncio.to_thread(damage, folder, release.artefact, release.left)
     files = 0 if faults else len(read_manifest(folder).files)
     found = [checks.whole(faults, files)]

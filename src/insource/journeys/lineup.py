@@ -18,6 +18,7 @@ from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
 from insource.journeys.turnstiles import turnstile
 from insource.nouns import Example, Release, Scan, Task
+from insource.release.shared import here
 from insource.settings import Settings, secret
 from insource.store import Store
 
@@ -57,7 +58,9 @@ class Lineup:
             return await self._base(model or self.settings.workspace.base, name, shots if kind == "few-shot" else 0)
         if "@" in name:
             task, _, version = name.partition("@")
-            return self.release(await self.store.release(task, version))
+            found = await self.store.release(task, version)
+            await here(found, self.settings, self.store.place, self.progress)
+            return self.release(found)
         if name in self.settings.engines:
             return self.configured(name)
         known = await self.names()

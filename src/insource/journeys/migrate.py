@@ -35,6 +35,7 @@ from insource.measure.run import sample
 from insource.nouns import PREMISES, Example, Release, Scan, Task, digest, to_json
 from insource.nouns.assessment import Asked, Assessed, Finalist, Line, Names, Prices, Rows
 from insource.nouns.suitability import Suitability
+from insource.release.shared import here
 from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import alone, write_whole
@@ -187,7 +188,7 @@ async def _there_already(kept: Kept, task: Task, base: str) -> Release | None:
         if (release.base, release.dataset, release.engine) != (base, kept.dataset.id, engine):
             continue
         if release.stage != "retired" and not release.left:
-            manifest = read_manifest(kept.settings.state / release.folder)
+            manifest = read_manifest(await here(release, kept.settings, kept.store.place))
             if manifest.task == task and (base == LINEAR or _same_recipe(kept, manifest)):
                 return release
     return None

@@ -15,9 +15,11 @@ from insource.journeys.govern import check_evidence
 from insource.journeys.sign import must_be_signed, seal_of
 from insource.nouns import JsonObject, Noun, Release, Stage, StageChange, stamp
 from insource.release.integrity import damage
+from insource.release.shared import here, there
 from insource.release.stages import ON_ITS_WAY, TRIAL, Stop, check_move, check_order, evidence, former, stage_called
 from insource.settings import Settings, load_rollout
 from insource.store import Store
+from insource.store.place import place_of
 
 UPWARD: tuple[Stage, ...] = (*ON_ITS_WAY, "live")
 
@@ -90,7 +92,7 @@ async def move(release: Release, settings: Settings, store: Store, asked: Move) 
     report, retire = "", ""
     if asked.to.stage in UPWARD:
         report = evidence(release, await store.gates(release.name))
-        await _check_whole(release, settings)
+        await _check_whole(release, settings, store)
         await check_evidence(release, asked.to.stage, settings, store)
     if asked.to.stage == "live":
         now_live = await store.live(release.task)
@@ -118,7 +120,7 @@ async def rollback(
         )
     name = former(await store.stage_changes(task), now_live.name if now_live else None)
     back = await store.release(task, name.partition("@")[2])
-    await _check_whole(back, settings)
+    await _check_whole(back, settings, store)
     asked = Move(to=Stop(stage="live"), why=why, who=by or who())
     return await _change(store, back, asked, retire=now_live.name if now_live else "")
 
@@ -126,11 +128,14 @@ async def rollback(
 async def verify(release: Release, settings: Settings, key: Path | None = None) -> Verified:
     """Compares every file of the release, and its base model where it is at hand, with what was released.
 
+    Where hosts share a place, what lies there is compared as well.
+
     With `key`, or keys that the settings trust, one of these must have signed it.
     """
     folder = settings.state / release.folder
     faults = await asyncio.to_thread(damage, folder, release.artefact, release.left)
     said, base_faults = ("not compared", []) if faults else await asyncio.to_thread(_base, folder, settings)
+    away = await _there(release, settings)
     seal = await asyncio.to_thread(seal_of, release, settings, [key] if key else [])
     asked = key is not None or settings.signing.trusted
     unsigned = () if seal.by or not asked else (seal.fault,)
@@ -138,10 +143,22 @@ async def verify(release: Release, settings: Settings, key: Path | None = None) 
         release=release.name,
         artefact=release.artefact,
         folder=str(folder),
-        faults=(*faults, *base_faults, *unsigned),
+        faults=(*faults, *base_faults, *away, *unsigned),
         base=said,
         signed=f"by {seal.by}" if seal.by else seal.fault,
     )
+
+
+async def _there(release: Release, settings: Settings) -> list[str]:
+    """What is amiss with the release in the place that hosts share; nothing without one."""
+    place = place_of(settings)
+    if place is None:
+        return []
+    try:
+        manifest = read_manifest(settings.state / release.folder)
+    except InsourceError:
+        manifest = None  # which is said already
+    return await asyncio.to_thread(there, release, place, manifest)
 
 
 def who() -> str:
@@ -180,7 +197,8 @@ def _absent(manifest: Manifest, settings: Settings) -> tuple[str, list[str]]:
     return f"{manifest.base} is not on this machine; the release does not need it to answer", []
 
 
-async def _check_whole(release: Release, settings: Settings) -> None:
+async def _check_whole(release: Release, settings: Settings, store: Store) -> None:
+    await here(release, settings, store.place)
     said = await asyncio.to_thread(damage, settings.state / release.folder, release.artefact, release.left)
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}",

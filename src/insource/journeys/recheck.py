@@ -22,6 +22,7 @@ from insource.errors import Conflict
 from insource.journeys.serve import as_served
 from insource.journeys.terms import agreed, beyond
 from insource.nouns import DRAWN, Noun, Release, Task, Tightening, stamp
+from insource.release.shared import here
 from insource.settings import Settings, load_task, task_file
 from insource.stats import e_value, mean_interval, threshold_for_risk
 from insource.store import Store
@@ -100,6 +101,7 @@ async def _checked(name: str, settings: Settings, store: Store) -> tuple[Checked
     if live is None:
         raise Conflict(f"nothing of {name} is live, so nothing is promised", hint=f"insource release promote {name}")
     task, risk = load_task(settings, name), task_file(settings, name)[1].risk
+    await here(live, settings, store.place)
     said = await store.tightened(live.name)
     threshold = await asyncio.to_thread(_demanded, task, settings, live, said)
     limit = task.risk.max_error

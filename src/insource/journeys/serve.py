@@ -15,6 +15,7 @@ from insource.journeys.scanned import open_scans
 from insource.journeys.sign import must_be_signed
 from insource.journeys.terms import Agreed, agreed, tightened
 from insource.nouns import Release, Task
+from insource.release.shared import here
 from insource.review import rarity
 from insource.route import RELEASE, reachable
 from insource.settings import Settings, load_task, task_file, task_names
@@ -30,11 +31,12 @@ async def open_path(
     Paths opened with the same `bases` share base networks, where the settings say so. Raises `Missing` when no release
     is live, with the command that makes one so; `Refused` for a changed artefact, and for one that nobody trusted has
     signed where the settings ask for it; `EngineDown` when the task is to be
-    scanned and what scans is not installed.
+    scanned and what scans is not installed; what `release.shared.here` does where it is fetched first.
     """
     name, _, version = task.partition("@")
     asked, file = load_task(settings, name), task_file(settings, name)[1]
     release = await store.release(name, version) if version else await _live(name, store)
+    await here(release, settings, store.place, progress)
     await must_be_signed(release, settings)
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)

@@ -8,8 +8,10 @@ from insource.engines.artefact import read_manifest
 from insource.errors import Refused
 from insource.nouns import Noun, Release
 from insource.release.integrity import damage
+from insource.release.shared import share_signature
 from insource.release.signature import Seal, sealed, sign, signature_file
 from insource.settings import Settings
+from insource.store.place import place_of
 
 
 class Signed(Noun, frozen=True, kw_only=True):
@@ -31,6 +33,7 @@ async def sign_release(release: Release, settings: Settings, key: Path) -> Signe
     if said:
         raise Refused(f"{release.name} is not what was released: {'; '.join(said)}", hint="restore its files first")
     await asyncio.to_thread(sign, folder, key, out)
+    await asyncio.to_thread(share_signature, release, settings.state, place_of(settings))
     return Signed(release=release.name, artefact=release.artefact, key=str(key), file=str(out))
 
 

@@ -23,9 +23,9 @@ from insource.store import Store
 
 ROWS, BETTER = 500, 5000
 PILOT_CALLS = 1000
-LOOK_BACK = 2_000
+LOOK_BACK = 1_000
 NEWEST = 20  # releases, and reports, that are looked at beside what is live or on its way
-CHANGES, NAMED = 1_000, 5
+CHANGES, NAMED = 200, 5
 LONG_QUEUE = 50
 ROADMAP = (
     "assessment and pilot",
@@ -37,7 +37,7 @@ ROADMAP = (
 
 
 class Facts(Noun, frozen=True, kw_only=True):
-    """What the store knows of a task. `calls` counts the newest 2,000 by outcome; `waiting` is the review queue.
+    """What the store knows of a task. `calls` counts the newest 1,000 by outcome; `waiting` is the review queue.
 
     `candidates` are those of the newest 20 reports. `releases` are the newest 20, with what is live or on its way;
     `passed` and `asked` are of those, and `earlier` says how many more there are.

@@ -11,6 +11,7 @@ from insource.journeys.pinned import pinned
 from insource.journeys.recheck import Checked, checked
 from insource.journeys.serve import vocabulary_of
 from insource.nouns import DRAWN, Alert, Noun, Pending, Record, Release, Review, Task
+from insource.release.shared import here
 from insource.review import Unfit, unfit
 from insource.settings import Settings
 from insource.store import Store
@@ -104,7 +105,7 @@ async def watch(task: Task, settings: Settings, store: Store, *, window: int = W
 
 async def _taught(live: Release, settings: Settings, store: Store) -> dict[str, Columns]:
     """What the release's dev rows were like when it was trained; empty where they are not with it."""
-    folder = settings.state / live.folder
+    folder = await here(live, settings, store.place)
     rows = await asyncio.to_thread(trainer_rows, folder)
     if not rows:
         return {}

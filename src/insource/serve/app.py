@@ -161,11 +161,12 @@ async def alive(_: HttpRequest) -> Response:
 async def ready(http: HttpRequest) -> Response:
     """Whether calls can be answered now: every live release is loaded, and they can be put on record.
 
-    "degraded" where that is in the spool: calls are answered, and somebody should see to the store.
+    "degraded" where that is in the spool, or a release does not come from the place that hosts share and the one before
+    answers: calls are answered, and somebody should see to it.
     """
     desk: Desk = http.app.state.desk
     faults = await http.app.state.readiness.faults()
-    odd = desk.outage.faults() if desk.outage is not None else []
+    odd = [*(desk.outage.faults() if desk.outage is not None else []), *desk.waiting]
     status = "not ready" if faults else "degraded" if odd else "ready"
     return _json({"status": status, "faults": faults + odd, "resting": desk.resting}, 503 if faults else 200)
 

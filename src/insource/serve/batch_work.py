@@ -14,10 +14,10 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from insource.errors import EngineBusy, InsourceError, Missing, OverLimit, StoreError
+from insource.errors import EngineBusy, InsourceError, OverLimit, StoreError
 from insource.journeys.batch_run import at_work
 from insource.nouns import ANYBODY, JsonObject, Key, to_json
-from insource.nouns.filing import CallBatch, LineFault
+from insource.nouns.filing import UNDER_WAY, CallBatch, LineFault
 from insource.serve import wire
 from insource.serve.answered import no_answer
 from insource.serve.ask import Asked, Unanswered, ask
@@ -30,6 +30,7 @@ from insource.serve.keyring import Keyring, no_key
 from insource.store.batches import Settled
 
 LOOK_S, SAY_S = 1.0, 0.5
+AT_ONCE_WRITTEN = 2  # files that callers send
 MOST_BATCHES, AT_ONCE = 4, 16  # at work at once; calls of one at a time
 MOST_LINES, MOST_FAULTS = 50_000, 100
 TRIES, AGAIN_S, LONGEST_WAIT_S = 4, 1.0, 30.0
@@ -80,11 +81,12 @@ class _Nobody:
 
 
 class BatchWork:
-    """What a gateway does for batches. `noted` is set when there may be a new one."""
+    """What a gateway does for batches. `noted` is set when there may be a new one; `room` is there for a file."""
 
     def __init__(self, desk: Desk, keyring: Keyring) -> None:
         self._desk, self._keyring = desk, keyring
         self.noted = asyncio.Event()
+        self.room = asyncio.Semaphore(AT_ONCE_WRITTEN)
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def work(self) -> None:
@@ -104,13 +106,18 @@ class BatchWork:
     async def _look(self, holder: str) -> None:
         store = self._desk.store
         while True:
-            for batch in await store.filing.under_way():
-                if batch.id in self._running or len(self._running) >= MOST_BATCHES:
+            for seen in await store.filing.under_way():
+                if seen.id in self._running or len(self._running) >= MOST_BATCHES:
                     continue
-                if (await store.batches.claim([batch.id], "", holder, 1))[batch.id].mine:
-                    run = _Running(self._desk, self._keyring, batch, holder)
-                    self._running[batch.id] = task = asyncio.create_task(run.run())
-                    task.add_done_callback(lambda _, name=batch.id: self._running.pop(name, None))  # type: ignore[misc]
+                if not (await store.batches.claim([seen.id], "", holder, 1))[seen.id].mine:
+                    continue
+                batch = await store.filing.batch(seen.tenant, seen.id)
+                if batch.status not in UNDER_WAY:  # it ended since it was seen
+                    await store.batches.forget([batch.id])
+                    continue
+                run = _Running(self._desk, self._keyring, batch, holder)
+                self._running[batch.id] = task = asyncio.create_task(run.run())
+                task.add_done_callback(lambda _, name=batch.id: self._running.pop(name, None))  # type: ignore[misc]
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.noted.wait(), LOOK_S)
             self.noted.clear()
@@ -126,25 +133,34 @@ class _Running:
 
     async def run(self) -> None:
         """Brings the batch to its end. A store that is down ends only this try."""
-        store = self._desk.store
         with suppress(StoreError):
             try:
-                data = await bytes_of(self._desk, await store.filing.file(self.batch.tenant, self.batch.input))
-                self._lines, faults = await asyncio.to_thread(_read, data, self.batch)
-            except Missing:
-                faults = [LineFault(code="file_not_found", message="the input file was removed")]
-            if faults:
-                failed = moved(self.batch, "failed", faults=tuple(faults))
-                await store.filing.change(failed, self.batch.status)
-                await store.batches.forget([self.batch.id])
-                return
-            if self.batch.status == "validating":
-                begun = moved(self.batch, "in_progress", total=len(self._lines))
-                if await store.filing.change(begun, "validating"):
-                    self.batch = begun
-            if self.batch.status == "in_progress":
-                await self._answer_all()
-            await self._finish()
+                await self._run()
+            except InsourceError as error:
+                if isinstance(error, StoreError):
+                    raise
+                await self._fail([LineFault(code=error.code, message=str(error))])
+
+    async def _run(self) -> None:
+        store = self._desk.store
+        data = await bytes_of(self._desk, await store.filing.file(self.batch.tenant, self.batch.input))
+        self._lines, faults = await asyncio.to_thread(_read, data, self.batch)
+        if faults:
+            await self._fail(faults)
+            return
+        if self.batch.status == "validating":
+            begun = moved(self.batch, "in_progress", total=len(self._lines))
+            if await store.filing.change(begun, "validating"):
+                self.batch = begun
+        if self.batch.status == "in_progress":
+            await self._answer_all()
+        await self._finish()
+
+    async def _fail(self, faults: list[LineFault]) -> None:
+        store = self._desk.store
+        now = await store.filing.batch(self.batch.tenant, self.batch.id)
+        await store.filing.change(moved(now, "failed", faults=tuple(faults)), now.status)
+        await store.batches.forget([now.id])
 
     async def _answer_all(self) -> None:
         store = self._desk.store
@@ -234,6 +250,8 @@ class _Running:
         """Writes the files, then says that the batch has ended."""
         store = self._desk.store
         batch = await store.filing.batch(self.batch.tenant, self.batch.id)
+        if batch.status not in UNDER_WAY:
+            return
         end = "cancelled" if batch.status == "cancelling" else "expired" if time.time() > batch.expires else "completed"
         if batch.status == "in_progress":
             before, batch = batch.status, moved(batch, "finalizing")

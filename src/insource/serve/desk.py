@@ -20,6 +20,7 @@ from insource.route import AUTO
 from insource.serve.auth import may_call
 from insource.serve.auto import Auto
 from insource.serve.chat_call import ChatCall
+from insource.serve.coming import Coming
 from insource.serve.meter import Meter
 from insource.serve.outage import Outage
 from insource.serve.seeing import Seeing
@@ -40,6 +41,7 @@ class Desk:
         self.store = store
         self.meter = Meter(settings.tenants)
         self._auto = Auto(settings)
+        self._coming = Coming(settings, store)
         self.seeing = Seeing(settings)
         self.trying = Trying(store)
         self.outage = Outage(settings, store) if settings.audit.spool else None
@@ -142,27 +144,32 @@ class Desk:
 
     async def follow(self) -> list[str]:
         """Opens what became live or is on trial, and lets go of what no longer is. Returns what could not be opened."""
-        problems = []
+        problems, asked = [], set[str]()
         self._tasks = await asyncio.to_thread(task_names, self.settings)
         for task in self._tasks:
             release, tried = await self.store.live(task), await self.store.on_trial(task)
             name = release.name if release else None
-            for wanted, step in ((name, self._go_live(task, name)), (tried and tried.name, self._try(task, tried))):
+            asked |= {one.name for one in (release, tried) if one is not None}
+            for wanted, step in ((name, self._go_live(task, release)), (tried and tried.name, self._try(task, tried))):
                 try:
                     await step
                 except InsourceError as error:
                     problems.append(f"{wanted}: {error}")
+        self._coming.only(asked)
         for path in list(self._leaving.values()):
             await self._let_go(path)
         return problems
 
-    async def _go_live(self, task: str, name: str | None) -> None:
-        """Has the release called `name` answer the task. Raises what keeps it from being opened."""
+    async def _go_live(self, task: str, release: Release | None) -> None:
+        """Has `release` answer the task. Raises what keeps it from being opened."""
+        name = release.name if release else None
         if name == self._serves(task):
             if name:
                 self._paths[task] = tightened(self._paths[task], await self.store.tightened(name))
             return
         standing_by = self._paths.get(name or "")
+        if release is not None and standing_by is None:
+            await self._coming.arrived(release)
         path = standing_by or (
             self._given(await open_path(name, self.settings, self.store, bases=self._bases)) if name else None
         )
@@ -177,12 +184,14 @@ class Desk:
         if tried is None or live is None or tried.name == self._serves(task):
             self.trying.put(task, None)
         elif now is None or (now.release, now.share) != (tried.name, tried.share) or now.pair.live is not live:
+            await self._coming.arrived(tried)
             policy = await asyncio.to_thread(load_rollout, self.settings, task)
             pair = Pair(await self._path(tried.name), live, policy)
             self.trying.put(task, OnTrial(tried.name, pair, tried.share))
 
     async def close(self) -> None:
         """Closes every engine."""
+        await self._coming.close()
         held: tuple[dict[Any, Path], ...] = (self._paths, self._engines, self._leaving)
         paths = [path for group in held for path in group.values()]
         for group in held:
@@ -210,7 +219,21 @@ class Desk:
             return await self.outage.stuck()
         live = {task: await self.store.live(task) for task in task_names(self.settings)}
         wanted = {task: release.name for task, release in live.items() if release is not None}
-        return [f"{name} is live but not loaded" for task, name in wanted.items() if self._serves(task) != name]
+        late = {task: name for task, name in wanted.items() if self._serves(task) != name}
+        # one that is fetched, or cannot be, keeps nobody from being answered as long as another answers
+        return [f"{name} is live but not loaded" for task, name in late.items() if name not in self._kept_waiting]
+
+    @property
+    def _kept_waiting(self) -> dict[str, str]:
+        """The releases that do not come from the place that hosts share, while another answers their task: why."""
+        said = self._coming.said.items()
+        return {name: why for name, why in said if self._serves(name.partition("@")[0]) not in (None, name)}
+
+    @property
+    def waiting(self) -> list[str]:
+        """What is live or tried and not here yet, each with why, and with what answers instead."""
+        words = {name: f"{self._serves(name.partition('@')[0])} answers instead" for name in self._kept_waiting}
+        return [f"{without_folders(why)}; {words[name]}" for name, why in self._kept_waiting.items()]
 
     def _serves(self, task: str) -> str | None:
         path = self._paths.get(task)

@@ -131,15 +131,17 @@ async def _upload(http: HttpRequest) -> ASGIApp:
                 raise Invalid("there is no file in the form", at="file")
             if form.get("purpose") != "batch":
                 raise Invalid("purpose is batch: files are taken for nothing else", at="purpose")
-            data = await sent.read()
-            name = (sent.filename or "file")[:MOST_NAME]
+            async with http.app.state.batches.room:  # a file is in memory while it is written
+                data = await sent.read()
+                if len(data) > limit:
+                    raise _too_large(limit)
+                name = (sent.filename or "file")[:MOST_NAME]
+                made = await keep_file(desk, new_file(key_of(http).tenant, name, "batch"), data)
     except ClientDisconnect as error:
         raise Invalid("the caller left before the end of its body") from error
     except (HTTPException, MultiPartException) as error:
         raise Invalid("the body is no form with one file", hint="client.files.create(file=…)") from error
-    if len(data) > limit:
-        raise _too_large(limit)
-    return said(shown(await keep_file(desk, new_file(key_of(http).tenant, name, "batch"), data)))
+    return said(shown(made))
 
 
 def _counted(receive: Receive, most: int, limit: int) -> Receive:

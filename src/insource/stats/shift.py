@@ -8,6 +8,7 @@ Westfall & Young 1993). Exact as long as the rows could have been shuffled: call
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,7 +108,7 @@ def _far(column: _Column, inside: Bools) -> Floats:
     before = inside.shape[1] - now
     if column.kinds is None:
         counted = np.int32 if inside.shape[1] ** 2 < np.iinfo(np.int32).max else np.int64
-        here = np.cumsum(inside[:, column.order], axis=1, dtype=counted)[:, column.ends]
+        here: NDArray[Any] = np.cumsum(inside[:, column.order], axis=1, dtype=counted)[:, column.ends]
         here *= now + before
         here -= ((column.ends + 1) * now).astype(
             counted

@@ -8,14 +8,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, delete, select, update
 
 from insource.nouns import Noun, stamp
 from insource.store.bulk import Sql, driver, insert
 from insource.store.bulk import delete as bulk_delete
-from insource.store.database import Database, Write
+from insource.store.database import Commits, Database
 from insource.store.process import is_gone, this_process
 from insource.store.tables import BATCH_ITEM, BATCH_WORKER, RECORD
 
@@ -61,18 +61,10 @@ class Failed(Noun, frozen=True, kw_only=True):
     body: str
 
 
-class Group(Protocol):
-    """Writes many things with one commit."""
-
-    async def join(self, write: Write, item: Settled) -> None:
-        """Returns when the item is durable."""
-        ...
-
-
 class Batches:
     """The documents of batches in a store. What a method wrote survives a kill once it has returned."""
 
-    def __init__(self, thread: Database, group: Group) -> None:
+    def __init__(self, thread: Database, group: Commits) -> None:
         self._thread, self._group = thread, group
 
     def holder(self) -> str:

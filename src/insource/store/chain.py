@@ -80,7 +80,7 @@ def foot(connection: Connection, chain: int = 0) -> Head:
 
 def at(connection: Connection, seq: int) -> str:
     """The hash of the entry with this number; empty where there is none."""
-    first = foots(connection).get(seq // links.SPAN, Head(seq=seq // links.SPAN * links.SPAN))
+    first = foot(connection, seq // links.SPAN)
     if seq == first.seq:
         return first.hash
     return str(connection.execute(select(ENTRY.c.hash).where(ENTRY.c.seq == seq)).scalar() or "")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from insource.errors import Conflict, Missing
 from insource.nouns import to_json
@@ -13,7 +13,7 @@ from insource.store.database import Database
 from insource.store.stored import stored
 from insource.store.tables import BATCH, STORED_FILE
 
-MOST_FILES = 1_000  # of a tenant
+MOST_FILES, MOST_BYTES = 1_000, 10_000_000_000  # that a tenant sent and has not removed
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,12 @@ def add_file(connection: Connection, file: StoredFile) -> None:
     """As `Filing.add_file`."""
     if connection.execute(select(STORED_FILE.c.id).where(STORED_FILE.c.id == file.id)).first():
         return
-    count = select(func.count()).select_from(STORED_FILE).where(STORED_FILE.c.tenant == file.tenant)
-    if int(connection.execute(count).scalar() or 0) >= MOST_FILES:
-        raise Conflict(f"there are {MOST_FILES:,} files already", hint="DELETE /v1/files/ID removes one")
+    if file.purpose == "batch":  # what a batch wrote must be kept whatever there is
+        mine = select(STORED_FILE.c.body).where(STORED_FILE.c.tenant == file.tenant)
+        sizes = [stored(body, StoredFile).size for body in connection.execute(mine).scalars()]
+        if len(sizes) >= MOST_FILES or sum(sizes) + file.size > MOST_BYTES:
+            words = f"there are {len(sizes):,} files of {sum(sizes):,} bytes already"
+            raise Conflict(words, hint="DELETE /v1/files/ID removes one")
     values = {"id": file.id, "tenant": file.tenant, "body": to_json(file).decode()}
     connection.execute(STORED_FILE.insert().values(**values))
 

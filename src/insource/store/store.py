@@ -53,6 +53,7 @@ from insource.store.lessons import Lessons
 from insource.store.listings import Listings
 from insource.store.migrations import migrate
 from insource.store.opened import FILE, commits, database
+from insource.store.place import Place, place_of
 from insource.store.process import is_gone, this_process
 from insource.store.queue import Queue
 from insource.store.retention import Pruned
@@ -77,8 +78,9 @@ class Store(Queue):
     lock or the file's form does not allow it.
     """
 
-    def __init__(self, thread: Database, state: Path, *, relaxed: bool = False) -> None:
-        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs"), Alerts(thread), Lessons(thread)
+    def __init__(self, thread: Database, state: Path, *, relaxed: bool = False, place: Place | None = None) -> None:
+        self.blobs, self.alerts, self.lessons = Blobs(state / "blobs", place), Alerts(thread), Lessons(thread)
+        self.place = place
         self.assessments, self.declarations, self.shares = Assessments(thread), Declarations(thread), Shares(thread)
         self.listings, self.tally = Listings(thread), Tally(thread)
         self._state = state
@@ -91,14 +93,14 @@ class Store(Queue):
     @classmethod
     async def open(cls, settings: Settings) -> Self:
         """The workspace's store, made when there is none and migrated when it is old."""
-        thread = database(settings)
+        thread, place = database(settings), place_of(settings)
         try:
             await thread.open()
             await thread.run(migrate)
         except BaseException:
             await thread.close()
             raise
-        return cls(thread, settings.state, relaxed=settings.audit.sync == "second")
+        return cls(thread, settings.state, relaxed=settings.audit.sync == "second", place=place)
 
     @property
     def behind_s(self) -> float:
