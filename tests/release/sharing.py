@@ -18,7 +18,7 @@ from insource.store import Store
 def host(root: Path, text: str, registry: Path | None = None) -> Settings:
     """A host: its own files, the registry in `registry`, its own where that is left out."""
     (root / "tasks").mkdir(parents=True)
-    (root / "insource.toml").write_text(text)
+    (root / "insource.toml").write_text(f'[store]\nurl = "sqlite"\n{text}')  # a file, which both see
     (root / "tasks" / "defects.toml").write_text(TASK.format(acceptance="accuracy = 0.8") + RISK)
     (root / ".insource").mkdir()
     if registry is not None:
