@@ -35,6 +35,7 @@ BACK = {
     11: ("DROP TABLE assessment",),
     12: ("DROP TABLE declaration",),
     13: ("DROP TABLE batch_item", "DROP TABLE batch_worker", "DROP TABLE stored_file", "DROP TABLE batch"),
+    14: ("DROP TABLE replica", "DROP TABLE share"),
     15: (
         "DROP TABLE tally",
         "DROP TABLE tallied",

@@ -252,7 +252,7 @@ class _Running:
         batch = await store.filing.batch(self.batch.tenant, self.batch.id)
         if batch.status not in UNDER_WAY:
             return
-        end = "cancelled" if batch.status == "cancelling" else "expired" if time.time() > batch.expires else "completed"
+        end = _end(batch)
         if batch.status == "in_progress":
             before, batch = batch.status, moved(batch, "finalizing")
             if not await store.filing.change(batch, before):
@@ -284,6 +284,13 @@ class _Running:
         name = "file-" + hashlib.sha256(f"{self.batch.id} {kind}".encode()).hexdigest()[:24]
         made = new_file(self.batch.tenant, f"{self.batch.id}_{kind}.jsonl", "batch_output", name)
         return (await keep_file(self._desk, made, b"".join(lines))).id
+
+
+def _end(batch: CallBatch) -> str:
+    """How a batch ends of which nothing is under way any more."""
+    if batch.status == "cancelling":
+        return "cancelled"
+    return "expired" if time.time() > batch.expires else "completed"
 
 
 def _wait_s(error: InsourceError) -> float | None:
