@@ -5,8 +5,8 @@ BIN := $(abspath $(VENV))/bin
 # the tests of what a call passes through, which are run on its machine code too
 CALLS := tests/engines tests/journeys tests/route tests/serve tests/store
 # the tests of what the store keeps, which are run on a PostgreSQL server too: all but those of rooms that know no store
-STORED := $(filter-out $(addprefix tests/,$(STORELESS)),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 STORELESS := decode engines nouns price route scan stats train
+STORED := $(filter-out $(addprefix tests/,$(STORELESS)),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 export VENV DATA
 
 .PHONY: setup demo check test test-full bench
