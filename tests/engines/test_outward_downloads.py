@@ -30,7 +30,7 @@ def led(address):
 def test_what_began_at_a_public_host_is_not_sent_on_to_a_private_one(monkeypatch, tmp_path):
     """The public host is played by 127.0.0.1; every other address of this machine stays private."""
     monkeypatch.setattr(outward_urllib, "is_public", lambda address: address == "127.0.0.1")
-    monkeypatch.setattr("insource.engines.outward.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr("insource.store.outward.is_public", lambda address: address == "127.0.0.1")
     with trap("127.0.0.2") as private:
         for location in (private.url, f"http://inside.example:{private.port}/x"):
             with trap("127.0.0.1", location=location) as public:

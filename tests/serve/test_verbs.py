@@ -181,7 +181,7 @@ def test_a_port_in_use_is_said_with_one_that_is_free(live):
     [
         (["serve", "--host", "192.0.2.1"], 3, "insource keys create"),
         (["serve", "--allow-network"], 3, "insource keys create"),
-        (["serve", "--workers", "2"], 2, "one process"),
+        (["serve", "--workers", "0"], 2, "--workers"),
         (["answer", "ticket", "--input", "x"], 2, "did you mean tickets"),
         (["answer", "tickets@9.9.9", "--input", "x"], 2, "tickets@1.0.0"),
         (["answer", "tickets", "--input", "-"], 2, "not UTF-8"),

@@ -93,7 +93,7 @@ def show(door: Door, limit: int) -> None:
     words = table(["id", "name", "tenant", "may", "limits", ""], rows) if rows else "there is no key"
     earlier = len(every) - len(found)
     words += f"\n{earlier:,} earlier: --limit {len(every)}" if earlier else ""
-    door.show({"keys": [_plain(key, now) for key in found], "earlier": earlier}, words)
+    door.show({"keys": [_plain(key, now) for key in found]} | ({"earlier": earlier} if earlier else {}), words)
 
 
 @verb("revoke", epilog="\b\nExample:\n  insource keys revoke 3fK9aQ1z")

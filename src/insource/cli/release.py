@@ -67,8 +67,8 @@ def list_releases(door: Door, task: str, moment: str, limit: int) -> None:
     found, gates, who, earlier = with_store(door, work)
     door.show(
         {"releases": [_plain(r) | {"name": r.name, "form": form_of(r),
-                                   "gate": gates[r.name].passed if r.name in gates else None} for r in found],
-         "earlier": earlier},
+                                   "gate": gates[r.name].passed if r.name in gates else None} for r in found]}
+        | ({"earlier": earlier} if earlier else {}),
         words.list_words(found, gates, who, earlier),
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ class Specialist:
     `bases` it answers from one of these and its adapter instead of its merged weights, and raises what they say.
     """
 
-    together = LARGEST  # texts that it reads at once
+    reads_at_once = LARGEST  # texts that it reads at once
 
     def __init__(
         self,

@@ -97,9 +97,9 @@ class _Ink:
 def at_once(path: Path) -> int:
     """How many calls at a time keep the first engine busy: twice as many as it reads together, where it does."""
     engine: object = path.tiers[0].engine if path.tiers else None
-    while engine is not None and not hasattr(engine, "together"):
+    while engine is not None and not hasattr(engine, "reads_at_once"):
         engine = getattr(engine, "engine", None)
-    return 2 * int(getattr(engine, "together", AT_ONCE // 2))
+    return 2 * int(getattr(engine, "reads_at_once", AT_ONCE // 2))
 
 
 async def dead(task: str, store: Store, tries: int = TRIES) -> list[Dead]:
