@@ -5,6 +5,8 @@ What they show of a server is in store/test_postgres.py and store/test_every_for
 
 FORMS = "what former versions wrote is in files"
 OPENED = "the tamperer opens the file"
+COPIED = "its workspace is a copy of a folder, and a schema here is named after the folder"
+OUTAGE = "the store is down because its file is locked, gone or full"
 ORDER = "one process has two chains on a server: one for calls, one for the rest"
 
 FILE_ONLY = {
@@ -30,5 +32,23 @@ FILE_ONLY = {
     "journeys/test_batch.py::test_a_store_that_fails": "a pragma",
     "journeys/test_audit.py::test_who_removes_more": OPENED,
     "journeys/test_audit.py::test_the_verb_says_so": OPENED,
+    "journeys/test_audit.py::test_checkpoints_are_written": OPENED,
+    "journeys/test_nightly.py::test_the_verb_says": OPENED,
+    "journeys/test_nightly.py::test_a_task_is_due_again": OPENED,
+    "watch/test_pinned.py::test_a_silent_change": OPENED,
+    "store/test_listings.py::test_a_database_without": FORMS,
+    "tests/govern/": COPIED,
+    "release/test_gate.py": COPIED,
+    "release/test_bundle.py::test_it_answers_where": "there is no network to the server there",
+    "journeys/test_backups.py": COPIED,
+    "serve/test_verbs.py::test_store_backs_up": COPIED,
+    "serve/test_verbs.py::test_serve_answers": COPIED,
+    "serve/test_verbs.py::test_an_artefact": COPIED,
+    "serve/test_stopping.py": OPENED,
+    "serve/test_outage": OUTAGE,
+    "serve/test_full_disk.py": OUTAGE,
+    "serve/test_durable.py": OUTAGE,
+    "serve/test_seeing.py::test_a_record_that_the_store": OUTAGE,
+    "serve/test_traces.py::test_what_failed_says_so": OUTAGE,
     "store/test_spool_recover.py::test_calls_are_carried_in_once": ORDER,
 }

@@ -88,7 +88,7 @@ class Visit:
 
     def query(self, name: str) -> str:
         """A parameter of the address, cut to `MOST_QUERY` letters; "" where it is not there."""
-        return self.http.query_params.get(name, "").strip()[:MOST_QUERY]
+        return self.http.query_params.get(name, "").replace("\0", "").strip()[:MOST_QUERY]
 
     def place(self) -> int:
         """The place in a list that the address asks for, 0 for its beginning."""

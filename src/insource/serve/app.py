@@ -71,7 +71,8 @@ def create_app(
         if desk.outage is not None:
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         sharing = await _limits(desk, settings, store)
-        beside = _beside(desk, settings, store, sharing) if follow else ()
+        shares = () if sharing is None else (sharing.work(),)
+        beside = (*shares, *(_beside(desk, settings, store, sharing) if follow else ()))
         running = [
             asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), app.state.batches.work(), *beside)
         ]
@@ -122,8 +123,7 @@ def _beside(
 ) -> tuple[Coroutine[Any, Any, None], ...]:
     """What goes on beside the calls. Of several gateways one moves releases, and settles what waits too long."""
     alone = (lambda: True) if sharing is None else (lambda: sharing.duty)
-    shares = () if sharing is None else (sharing.work(),)
-    always = _follow(desk), desk.trying.work(), keep_books(settings, store), *shares
+    always = _follow(desk), desk.trying.work(), keep_books(settings, store)
     return *always, _advance(desk, alone), settle_late(settings, store, alone)
 
 
