@@ -213,6 +213,16 @@ def test_a_server_that_restarts_loses_nothing_that_was_told(tmp_path):
     assert refused > 0, "the control: it was away"
 
 
+def test_a_name_that_no_database_has_is_the_callers_fault(where):
+    async def story():
+        async with await Store.open(where) as store:
+            with pytest.raises(Invalid, match="U\\+0000"):
+                await store.release("t\0", "1.0.0")
+            await calls(store, "a", 1)
+
+    asyncio.run(story())
+
+
 def test_without_a_server_the_error_says_where_and_what_to_do_and_no_password(tmp_path):
     url = "postgresql://joe:pa55w0rd@127.0.0.1:9/nothing"
     where = Settings(root=tmp_path, cache=tmp_path, store=StoreSettings(url=url))

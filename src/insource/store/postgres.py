@@ -72,12 +72,14 @@ class Server:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Turns the database's errors into `StoreError` with what to do about it."""
+        """Turns the database's errors into `StoreError` with what to do; a text it cannot have is `Invalid`."""
         import psycopg
 
         try:
             yield
         except (SQLAlchemyError, psycopg.Error) as error:
+            if isinstance(getattr(error, "orig", error), psycopg.DataError) and not _code(error):
+                raise Invalid("U+0000 stands in a name, where PostgreSQL has none", hint="leave it out") from error
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
             raise StoreError(
                 f"the store {self.name} failed: {reason}", hint=_hint(_code(error)), at=self.name
