@@ -92,7 +92,7 @@ def test_listings_show_the_newest_and_say_how_many_are_earlier(tmp_path):
     found = told("release", "list", "--limit", "3")
     assert [one["name"] for one in found["releases"]] == [LIVE, "tickets@1.0.42", "tickets@1.0.43", "tickets@1.0.44"]
     assert (found["earlier"], [one["gate"] for one in found["releases"]]) == (41, [True] * 4)
-    assert told("release", "list", "--limit", "45")["earlier"] == 0
+    assert "earlier" not in told("release", "list", "--limit", "45")
     words = CliRunner().invoke(main, ["-C", str(tmp_path), "release", "list", "tickets", "--limit", "3"]).stdout
     assert "41 earlier" in words
     found = told("keys", "list", "--limit", "2")
