@@ -123,6 +123,36 @@ def test_a_person_settles_once_whoever_asks(where):
     asyncio.run(story())
 
 
+def test_a_text_that_no_database_has_costs_the_others_nothing_either(where):
+    async def story():
+        async with await Store.open(where) as store:
+            rows = [record("x"), msgspec.structs.replace(record("odd"), tenant="a\0b"), record("y")]
+            said = await asyncio.gather(*[store.append(row) for row in rows], return_exceptions=True)
+            assert [type(one).__name__ for one in said] == ["NoneType", "Invalid", "NoneType"]
+            assert {one.id for one in await store.records()} == {"x", "y"}
+            assert (await store.verify_chain()).faults == ()
+
+    asyncio.run(story())
+
+
+def test_a_store_whose_server_is_gone_closes_all_the_same(tmp_path):
+    if programs() is None:
+        pytest.skip("no PostgreSQL on this machine")
+
+    async def story(database, where):
+        store = await Store.open(where)
+        await store.append(record("x"))
+        await asyncio.to_thread(database.stop)
+        left = asyncio.ensure_future(store.append(record("y")))
+        await asyncio.sleep(0)
+        await store.close()
+        with pytest.raises(StoreError):
+            await left
+
+    with server() as database:
+        asyncio.run(story(database, Settings(root=tmp_path, cache=tmp_path, store=StoreSettings(url=database.url))))
+
+
 def test_one_bad_row_costs_the_others_nothing(where):
     async def story():
         async with await Store.open(where) as store:
@@ -256,6 +286,10 @@ def test_the_command_copies_and_says_what_it_compared(where, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert msgspec.json.decode(done.stdout)["tables"]["record"] == 4
     assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 2
+    command[-2] = "postgresql://joe:pa55w0rd@db/x"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "pa55w0rd" in done.stdout + done.stderr) == (2, False)
+    assert "command line" in done.stderr
 
 
 async def filled(where):

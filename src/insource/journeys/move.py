@@ -1,5 +1,7 @@
 """A store moves: all that one database keeps is written into another, and compared row by row."""
 
+from urllib.parse import urlsplit
+
 import msgspec
 
 from insource.errors import Invalid
@@ -27,6 +29,9 @@ async def move(settings: Settings, source: str, target: str, *, progress: Progre
 
 def _at(settings: Settings, place: str) -> Settings:
     url = settings.store.url if place == SHARED else place
+    if place != SHARED and urlsplit(place).password:
+        hint = f"everybody on this machine can read it there: {SHARED}, with the url in INSOURCE_STORE_URL"
+        raise Invalid("a password does not belong on the command line", hint=hint)
     if not url or (place == SHARED and url == IN_FILE):
         raise Invalid("no shared database is named", hint="store.url in insource.toml, or INSOURCE_STORE_URL")
     return msgspec.structs.replace(settings, store=StoreSettings(url=url))

@@ -63,12 +63,12 @@ class Server:
         # a number of our own for locks, of 31 bits: two workspaces in one database do not wait for each other
         self.locks = int.from_bytes(hashlib.sha256(self.schema.encode()).digest()[:4], "big") >> 1
 
-    def connected(self, **more: Any) -> dict[str, Any]:
+    def connected(self) -> dict[str, Any]:
         """The words for a connection (libpq): who waits in vain for the server is told in seconds."""
         settings = {"search_path": self.schema, **OPTIONS}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_S * 1000, "options": options,
-                "application_name": "insource", **KEPT_ALIVE, **more}  # fmt: skip
+                "application_name": "insource", **KEPT_ALIVE}  # fmt: skip
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -87,7 +87,7 @@ class Server:
 
 
 class PostgresSql:
-    """The driver's connection, for statements with question marks as places."""
+    """The driver's connection, or a cursor of it, for statements with question marks as places."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -218,4 +218,4 @@ HINTS = {
 
 
 def _hint(code: str) -> str:
-    return HINTS.get(code[:2], "insource store verify looks at what is there")
+    return HINTS.get(code[:2], "insource audit verify looks at what is there")

@@ -5,15 +5,15 @@ The server writes and syncs; PostgreSQL's COMMIT returns when the log is on the 
 """
 
 import asyncio
-from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-from insource.errors import StoreError
+from insource.errors import InsourceError, StoreError
 from insource.store.bulk import Sql
 from insource.store.database import Write
 from insource.store.links import newest
-from insource.store.postgres import Server, again, spelt
+from insource.store.postgres import PostgresSql, Server, again
 from insource.store.verified import Own
 from insource.store.worker import Why, Worker
 
@@ -29,15 +29,8 @@ class _Waiting(NamedTuple):
     durable: asyncio.Future[None]
 
 
-class _Sql(Own):
-    """The connection's statements, sent without waiting for what they say."""
-
-    def __init__(self, connection: Any) -> None:
-        self._cursor = connection.cursor()
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
-        """As `Sql.execute`; there is nothing to fetch."""
-        return self._cursor.execute(spelt(sql), parameters)
+class _Sql(PostgresSql, Own):
+    """The connection's statements, sent without waiting for what they say: there is nothing to fetch."""
 
 
 class SharedCommit:
@@ -76,7 +69,8 @@ class SharedCommit:
     async def close(self) -> None:
         """As `Commits.close`."""
         while self._busy:
-            await self.join(_nothing, None)
+            with suppress(StoreError):  # whoever waited is told; the connection goes all the same
+                await self.join(_nothing, None)
             await asyncio.sleep(0)
         self._closed = True
         if self._started:
@@ -114,7 +108,7 @@ class SharedCommit:
         """Writes all, in the worker's thread; into `errors` goes why one is not written."""
         try:
             self._transact(taken)
-        except StoreError as error:
+        except InsourceError as error:
             if len(taken) == 1 or self._connection is None:
                 errors[:] = [error] * len(taken)
                 return
@@ -122,7 +116,7 @@ class SharedCommit:
             for place, waiting in enumerate(taken):
                 try:
                     self._transact([waiting])
-                except StoreError as alone:
+                except InsourceError as alone:
                     errors[place] = alone
 
     def _transact(self, taken: list[_Waiting]) -> None:
@@ -176,8 +170,8 @@ class SharedCommit:
             try:
                 if self._relaxed:
                     self._connection.execute("SET synchronous_commit = off")
-                chain, sql = self._chain(), _Sql(self._connection)
-                sql.head = newest(_Plain(self._connection), chain)
+                chain, sql = self._chain(), _Sql(self._connection.cursor())  # one for all that is written
+                sql.head = newest(PostgresSql(self._connection), chain)
                 self._sql = sql
             except BaseException:
                 self._disconnect()
@@ -196,14 +190,6 @@ class SharedCommit:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._sql = None
-
-
-class _Plain:
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
-        return self._connection.execute(spelt(sql), parameters)
 
 
 def _nothing(_: Sql, __: list[Any]) -> None:
