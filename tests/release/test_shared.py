@@ -12,7 +12,7 @@ from sharing import damage_there, files, said
 from buckets import KEYS
 from insource.engines.artefact import MANIFEST, Manifest, read_manifest, write_manifest
 from insource.errors import Conflict, Missing, Refused, StoreError
-from insource.journeys import share as journey
+from insource.journeys import artefacts as journey
 from insource.journeys.promote import verify
 from insource.journeys.serve import close_path, open_path
 from insource.journeys.sign import sign_release

@@ -11,7 +11,7 @@ import pytest
 from test_postgres import calls, filled
 from test_store import release, settings
 
-from insource.journeys.move import move
+from insource.journeys.store_copy import copy_store
 from insource.nouns import Review, StageChange
 from insource.settings import StoreSettings
 from insource.store import Store
@@ -119,7 +119,7 @@ def test_a_store_of_every_form_goes_to_a_server_whole(form, tmp_path, postgres):
 
     async def story():
         asked = settings(tmp_path)
-        copied = await move(asked, "sqlite", url)
+        copied = await copy_store(asked, "sqlite", url)
         assert copied.tables["record"] == len(rows(tmp_path)["record"])
         there = msgspec.structs.replace(asked, store=StoreSettings(url=url))
         async with await Store.open(there) as store:

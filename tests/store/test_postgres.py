@@ -173,12 +173,12 @@ def test_a_store_moves_to_a_server_and_back_and_is_the_same(where, tmp_path):
             await calls(old, "a", 30)
             key = await old.tenant_key("local")
             await old.settle(Review(record="a3", reviewer="p", verdict="right", corrected=None))
-        from insource.journeys.move import move
+        from insource.journeys.store_copy import copy_store
 
-        there = await move(file, "sqlite", where.store.url)
+        there = await copy_store(file, "sqlite", where.store.url)
         assert there.tables["record"] == 30
         with pytest.raises(Conflict, match="there is a store already"):
-            await move(file, "sqlite", where.store.url)
+            await copy_store(file, "sqlite", where.store.url)
         async with await Store.open(where) as new:
             assert (await new.verify_chain()).faults == ()
             assert await new.tenant_key("local") == key
@@ -187,7 +187,7 @@ def test_a_store_moves_to_a_server_and_back_and_is_the_same(where, tmp_path):
             size = await new.backup(tmp_path / "whole.tar")
             assert size > 10_000
         (tmp_path / ".insource" / "insource.db").rename(tmp_path / "former.db")
-        back = await move(where, "postgresql", "sqlite")
+        back = await copy_store(where, "postgresql", "sqlite")
         assert back.tables["record"] == 33
         async with await Store.open(file) as home:
             found = await home.verify_chain()

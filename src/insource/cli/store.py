@@ -6,18 +6,18 @@ import click
 import msgspec
 
 from insource.cli.door import Door, InOrder, run, verb
-from insource.cli.store_share import VERBS
+from insource.cli.store_artefacts import VERBS
 from insource.cli.stored import with_store
 from insource.cli.words import mark
 from insource.errors import Invalid
 from insource.journeys import carry
 from insource.journeys import recover as journey
+from insource.journeys.artefacts import gather
 from insource.journeys.carry import Carry
 from insource.journeys.drill import ROWS, Drilled, drill
 from insource.journeys.lineup import Progress
-from insource.journeys.move import move
 from insource.journeys.recover import Recovered, spool_folder, words
-from insource.journeys.share import gather
+from insource.journeys.store_copy import copy_store
 from insource.settings import CONFIG, STATE, Settings
 from insource.store import Store
 from insource.store.backup import WORKSPACE, unpack
@@ -73,7 +73,7 @@ def copy(door: Door, source: str, target: str) -> None:
     be empty. Blobs and releases lie beside the database and stay where they are.
     """
     with door.progress() as progress:
-        found = run(move(door.settings(), source, target, progress=progress))
+        found = run(copy_store(door.settings(), source, target, progress=progress))
     words = f"{found.rows:,} rows of {len(found.tables)} tables are the same in both, SHA-256 {found.sha256[:16]}"
     door.show({**msgspec.to_builtins(found), "rows": found.rows}, words)
 

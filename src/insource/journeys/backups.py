@@ -13,7 +13,7 @@ from pathlib import Path
 
 from insource.engines.artefact import file_digest
 from insource.errors import InsourceError, Refused, StoreError
-from insource.journeys.share import gather
+from insource.journeys.artefacts import gather
 from insource.nouns import Noun
 from insource.settings import Settings
 from insource.store import Store, backup

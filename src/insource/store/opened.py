@@ -6,7 +6,7 @@ from insource.store import records
 from insource.store.database import Commits, Database
 from insource.store.group import GroupCommit
 from insource.store.postgres import PostgresThread, Server
-from insource.store.shared import SharedCommit
+from insource.store.server_commit import ServerCommit
 from insource.store.thread import StoreThread
 
 FILE, IN_FILE = "insource.db", "sqlite"
@@ -27,6 +27,6 @@ def commits(thread: Database, *, relaxed: bool) -> Commits:
     """The way for what calls write."""
     # a caller may leave while its call waits to be noted: then the end waits beside the beginning
     if isinstance(thread, PostgresThread):
-        return SharedCommit(thread.server, relaxed=relaxed, first=records.intend)
+        return ServerCommit(thread.server, relaxed=relaxed, first=records.intend)
     assert isinstance(thread, StoreThread)  # noqa: S101 - there are two
     return GroupCommit(thread, relaxed=relaxed, first=records.intend)

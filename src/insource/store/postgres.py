@@ -98,7 +98,7 @@ class PostgresSql:
 
 
 class PostgresThread(Database):
-    """A connection to a server for everything but calls. Small writes under load have theirs, `store.shared`."""
+    """A connection to a server for everything but calls. Small writes under load have theirs, `store.server_commit`."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()

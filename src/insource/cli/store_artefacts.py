@@ -7,9 +7,9 @@ import click
 from insource.cli.door import Door, verb
 from insource.cli.stored import with_store
 from insource.cli.words import mark
-from insource.journeys import share
+from insource.journeys import artefacts as journey
+from insource.journeys.artefacts import Shared
 from insource.journeys.lineup import Progress
-from insource.journeys.share import Shared
 from insource.settings import Settings
 from insource.store import Store
 
@@ -23,7 +23,7 @@ def push(door: Door, check: bool) -> None:
 
     What is there already is left; stopped, the same command goes on. Ends with 1 when something here is damaged.
     """
-    _move(door, "put", lambda settings, store, progress: share.push(settings, store, check=check, progress=progress))
+    _move(door, "put", lambda settings, store, progress: journey.push(settings, store, check=check, progress=progress))
 
 
 @verb("pull", epilog="\b\nExample:\n  insource store pull")
@@ -33,7 +33,7 @@ def pull(door: Door) -> None:
     Every file is checked before it is used; stopped, the same command goes on. Ends with 1 when something is damaged
     there, or missing.
     """
-    _move(door, "fetched", lambda settings, store, progress: share.pull(settings, store, progress=progress))
+    _move(door, "fetched", lambda settings, store, progress: journey.pull(settings, store, progress=progress))
 
 
 def _move(door: Door, done: str, work: Work) -> None:

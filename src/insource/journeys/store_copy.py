@@ -14,7 +14,7 @@ from insource.store.opened import IN_FILE, database
 SHARED = "postgresql"
 
 
-async def move(settings: Settings, source: str, target: str, *, progress: Progress = quiet) -> Copied:
+async def copy_store(settings: Settings, source: str, target: str, *, progress: Progress = quiet) -> Copied:
     """Copies the store to another place: "sqlite" (the workspace's file), "postgresql" (`store.url`), or a url.
 
     What is written to `source` meanwhile stays behind. Raises `Conflict` where `target` holds anything, `Invalid` for a

@@ -33,7 +33,7 @@ class _Sql(PostgresSql, Own):
     """The connection's statements, sent without waiting for what they say: there is nothing to fetch."""
 
 
-class SharedCommit:
+class ServerCommit:
     """Writes what waits at one time in one transaction, on a connection of its own with an audit chain of its own.
 
     The chain is whose lock the connection holds: the first that is free. When the connection is lost so is the lock,
