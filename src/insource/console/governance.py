@@ -35,6 +35,7 @@ async def show(visit: Visit) -> Response:
         left=await report(settings),
         entries=sum(head.seq % SPAN for head in heads),
         chains=len(heads),
+        span=SPAN,
         head=heads[0],
         signed=checkpoints.last(checkpoint_file(settings)),
         verified=await _verified(visit) if visit.query("verify") else None,
