@@ -49,9 +49,10 @@ class Call:
 class Gateway:
     """One process: its own clocks, its own ledger, and the store at the other end of a line that may be cut."""
 
-    def __init__(self, world: "World", name: str) -> None:
+    def __init__(self, world: "World", number: int) -> None:
+        name = f"elsewhere boot {number} 1"
         self.world, self.name, self.ahead_s, self.lost = world, name, 0.0, ""
-        offset = len(world.gateways) * 1234.5
+        offset = number * 1234.5
         self.clock = lambda: world.t + offset
         self.ledger = Ledger(self.clock, self.now)
         settings = Settings(root=Path("/none"), cache=Path("/none"), serve=ServeSettings(lease_s=LEASE_S))
@@ -93,6 +94,7 @@ class World:
     gateways: list[Gateway] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     refused: int = 0
+    started: int = 0
 
     def __post_init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -107,7 +109,8 @@ class World:
             return work(connection)
 
     def start(self) -> Gateway:
-        made = Gateway(self, f"elsewhere boot {len(self.gateways)} 1")
+        self.started += 1  # no two processes have ever one name, not even one after the other
+        made = Gateway(self, self.started)
         self.gateways.append(made)
         if self.shared:
             self.loop.run_until_complete(made.sharing.begin())
