@@ -16,7 +16,7 @@ from insource.engines.deployment import Deployment
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
-from insource.journeys.turnstiles import turnstile
+from insource.journeys.turnstiles import each_alone, turnstile
 from insource.nouns import Example, Release, Scan, Task
 from insource.release.shared import here
 from insource.settings import Settings, secret
@@ -102,8 +102,8 @@ class Lineup:
         key = secret(engine.api_key_env) if engine.api_key_env else ""
         control = controls() if self.task.scan != Scan() else None
         before = turnstile(name, engine, self._bases.turnstiles)
-        remote = Remote(name, engine, key, to_engine(name, self.settings), control)
-        return self._reaching(Deployment(remote, before), engine.context)
+        each = [Remote(name, one, key, to_engine(name, self.settings), control) for one in each_alone(engine)]
+        return self._reaching(Deployment(each[0], before, *each[1:]), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:
         """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""

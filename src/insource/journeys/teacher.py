@@ -21,6 +21,7 @@ from insource.journeys.lineup import Lineup, choose_shots
 from insource.journeys.plan import Plan, policy_of
 from insource.journeys.scanned import Scans, open_scans, watched
 from insource.journeys.serve import configured_tier
+from insource.journeys.turnstiles import crew_of
 from insource.nouns import Example, Request, Task, ask, canonical, digest
 from insource.nouns.lesson import CALLER
 from insource.route import permitted
@@ -145,7 +146,8 @@ async def open_teacher(
     asked, most = _with_shots(task, shots), max_tokens or ANSWER_TOKENS[task.kind]
     bases = Bases(settings.cache)
     if one.kind not in CLOSED:
-        bases.turnstiles[name] = Turnstile(name, one, None, Retries(NO_RETRIES, time.monotonic))
+        crew = crew_of(msgspec.structs.replace(one, breaker=False))
+        bases.turnstiles[name] = Turnstile(name, one, None, Retries(NO_RETRIES, time.monotonic), crew)
     lineup = Lineup(settings, store, asked, bases=bases)
     scans = await asyncio.to_thread(open_scans, task.scan)
     path = Path(
@@ -153,7 +155,7 @@ async def open_teacher(
     )
     said = [turn.content for turn in messages(asked, "")]
     prompt = digest([said, schema_of(asked), most])
-    return Teacher(name, one, asked, path, prompt, digest([one.kind, one.base_url, one.model, one.script]), most)
+    return Teacher(name, one, asked, path, prompt, digest([one.kind, one.address, one.model, one.script]), most)
 
 
 async def shots_of(task: Task, rows: Sequence[Example], count: int) -> list[Example]:
@@ -193,7 +195,7 @@ def terms(name: str, settings: EngineSettings) -> str:
     say = f'say teach = "allowed" under [engines.{name}] once you have read them'
     if settings.place == "premises":
         return f"may a model be trained on what {name} answers? Its model's licence says; {say}"
-    host = urlsplit(settings.base_url).hostname or name
+    host = urlsplit(settings.servers[0]).hostname or name
     where = f": {TERMS[host]}" if host in TERMS else ""
     return f"may a model be trained on what {name} answers? The terms of {host} say{where}; {say}"
 
