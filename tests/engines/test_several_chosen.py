@@ -2,16 +2,20 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import msgspec
 import pytest
 from pooled import lost, outcome, passed, pool, servers
 
+from insource.engines.dialects import dialects
 from insource.engines.replicas import LONG, prefix_of
 from insource.engines.scripted_server import Reply
 from insource.errors import EngineError, Outside
 from insource.nouns import Message, Networks, Output, Task, ask
 from insource.settings import EngineSettings
+
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "several-servers.md"
 
 
 async def test_all_places_are_those_of_the_engine_not_of_each():
@@ -87,6 +91,13 @@ def test_what_a_call_begins_with():
     assert prefix_of(ask(short, "x" * 9000, id="r")) == ""
     assert prefix_of(ask(long, "x", id="r")) == prefix_of(ask(long, "y", id="r")) != ""
     assert "s" * 10 not in name
+
+
+def test_the_how_to_names_the_kinds_that_are_asked_for_their_health():
+    row = next(line for line in HOW_TO.read_text("utf-8").splitlines() if "its pause is over" in line)
+    names = {"vllm": "vLLM", "llamacpp": "llama.cpp", "tgi": "TGI", "lmdeploy": "LMDeploy"}
+    with_health = [kind for kind, one in dialects().items() if one.health]
+    assert f"({', '.join(names[kind] for kind in with_health)})" in row
 
 
 async def test_embeddings_go_to_another_replica_too():

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from pooled import child, lost, outcome, passed, pool, servers, under_load
 
+from insource.engines import deployment
 from insource.engines import replicas as room
 from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.errors import EngineBusy, EngineDown, EngineError
@@ -17,8 +18,9 @@ from insource.stats.intervals import clopper_pearson_upper
 
 @pytest.fixture
 def no_echo(monkeypatch):
-    """An error leaves its place at once: who fails is asked in turn, call after call."""
+    """An error leaves its place at once: who fails is asked in turn. A try that waits would end in the error."""
     monkeypatch.setattr(room, "ECHO_S", 0.0)
+    monkeypatch.setattr(deployment, "PAUSE_S", 60.0)
 
 
 @pytest.mark.slow
@@ -107,6 +109,16 @@ async def test_what_breaks_off_in_the_middle_is_asked_for_elsewhere_unless_a_wor
             else:
                 assert pieces[-1].text == "ok"
         assert broke == len(half.seen) - asked >= 1
+        await engine.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_replica_that_says_nothing_costs_its_first_byte_and_no_call(stream):
+    async with AsyncExitStack() as stack:
+        silent, well = await servers(stack, [Reply(play="hang")], [Reply(text="ok")])
+        engine = pool(silent.base_url, well.base_url, first_byte_s=0.3)
+        assert [await outcome(engine, stream=stream) for _ in range(8)] == ["ok"] * 8
+        assert silent.seen
         await engine.close()
 
 
@@ -214,6 +226,26 @@ async def test_a_server_without_a_word_for_its_health_is_probed_by_a_call(no_ech
         said = [await outcome(engine) for _ in range(10)]
         assert "back" in said
         assert not lost(said)
+        await engine.close()
+
+
+async def test_a_probe_goes_before_the_home_of_a_beginning(no_echo):
+    async with AsyncExitStack() as stack:
+        replies = [Reply(status=503, times=5), Reply(text="back")]
+        broken, well = await servers(stack, replies, [Reply(text="ok")], kind="openai")
+        engine = pool(broken.base_url, well.base_url, kind="openai")
+        while not engine.turnstile.crew.replicas[0].rests:
+            assert await outcome(engine) == "ok"
+        long = [passed(f"conversation {number} " * room.LONG) for number in range(20)]
+        assert [await outcome(engine, one) for one in long] == ["ok"] * 20
+        await asyncio.sleep(1.1)
+        assert await outcome(engine, long[0]) == "ok", "it is asked for its health first, and has no word for it"
+        await asyncio.sleep(0.05)
+        assert await outcome(engine, long[0]) == "back"
+        said = [await outcome(engine, one) for one in long]
+        assert 3 < said.count("back") < 17, "then each has its home again"
+        at_home = [await outcome(engine, one) for one in long]
+        assert at_home == said
         await engine.close()
 
 
