@@ -248,7 +248,7 @@ def test_a_rank_that_raises_says_its_last_words(base, tmp_path, children):
 def test_an_error_of_the_first_rank_is_the_users_error(base, tmp_path, children):
     def in_the_way(_: str, done: int, __: int) -> None:
         if done == 3:
-            (tmp_path / "checkpoint.part").mkdir()
+            (tmp_path / "checkpoint.safetensors").mkdir()
 
     with pytest.raises(StoreError, match=r"checkpoint .* cannot be written"):
         fitted(base, tmp_path / "a", progress=in_the_way)

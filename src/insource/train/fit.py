@@ -124,6 +124,7 @@ def _estimate(model: Model, data: Data, plan: Plan, say: Say) -> None:
     """Times one forward and backward pass and says what the whole run will take."""
     sample = batches(data.rows, plan.recipe.batch, plan.recipe.seed, 0)[0]
     tokens = sum(len(row.ids) for row in sample)
+    model.ranks.meet(model.device)
     start = time.perf_counter()
     with Gradient(model) as gradient:
         gradient.of(sample)

@@ -28,10 +28,12 @@ def main(number: int) -> int:
         words.write(to_json(word) + b"\n")
         words.flush()
 
+    order = told(line)
     try:
-        return _take_part(told(line), number, tell)
+        return _take_part(order, number, tell)
     except OSError as error:
-        tell(Word(fault=Fault.of(StoreError(f"{error.filename}: {error.strerror}", hint="free disk space, run again"))))
+        full = f"{order.folder} cannot be written: {error.strerror}"
+        tell(Word(fault=Fault.of(StoreError(full, hint="free disk space, run again"))))
     except InsourceError as error:
         tell(Word(fault=Fault.of(error)))
     return 1

@@ -66,6 +66,10 @@ class Ranks(Noun, frozen=True, kw_only=True):
         self._all(torch.distributed.all_reduce, summed)
         return [float(one) for one in summed]
 
+    def meet(self, device: Any) -> None:
+        """Waits until all ranks are here. Raises `Parted`."""
+        self.total([0.0], device)
+
     def begin(self, step: int, tensors: Sequence[Any]) -> None:
         """Gives every rank the first one's tensors, in place. Raises `Parted`, also when not all are at this step."""
         if self.alone:
