@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 base = plain.base
 BOTH = Recipe(epochs=2, batch=60, learning_rate=1e-3, rank=4, patience=6, devices=2)
 TRAINED = ("model/model.safetensors", "adapter/adapter_model.safetensors", "adapter/label_rows.safetensors")
+LOOPBACK = "0100007F"
 LONG = msgspec.structs.replace(BOTH, epochs=100, patience=100)
 
 
@@ -78,9 +79,29 @@ def threads():
     torch.set_num_threads(before)
 
 
+def listening(processes) -> list[str]:
+    """The addresses that these listen on, as the kernel of Linux writes them; none elsewhere."""
+    found = []
+    for process in processes if sys.platform == "linux" else ():
+        fds = Path(f"/proc/{process.pid}/fd")
+        sockets = {str(fd.readlink()) for fd in fds.iterdir() if fd.is_symlink()}
+        for line in (Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()).splitlines():
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+                found.append(words[1].rpartition(":")[0])
+    return found
+
+
 @pytest.mark.slow
-def test_two_ranks_take_the_steps_of_one(base, tmp_path, threads):
-    made, losses, said = fitted(base, tmp_path / "two" / "artefact")
+def test_two_ranks_take_the_steps_of_one(base, tmp_path, threads, children):
+    heard: list[str] = []
+
+    def look(_: str, done: int, __: int) -> None:
+        heard.extend(listening(children) if done == 2 else ())
+
+    made, losses, said = fitted(base, tmp_path / "two" / "artefact", progress=look)
+    assert set(heard) <= {LOOPBACK}, "they listen to nobody else"
+    assert len(heard) == 2 or sys.platform != "linux"
     one, before, _ = fitted(base, tmp_path / "one" / "artefact", msgspec.structs.replace(BOTH, devices=1))
     assert len(losses) == len(before) == 8
     assert losses == pytest.approx(before, rel=0.01)
@@ -253,3 +274,22 @@ def test_an_error_of_the_first_rank_is_the_users_error(base, tmp_path, children)
     with pytest.raises(StoreError, match=r"checkpoint .* cannot be written"):
         fitted(base, tmp_path / "a", progress=in_the_way)
     assert all(child.poll() is not None for child in children)
+
+
+@pytest.mark.slow
+def test_an_extract_task_is_summed_by_its_tokens(tmp_path, threads):
+    """A batch's answers are of other lengths on one rank than on the other: a mean of means would be another loss."""
+    import test_extract as writing
+
+    from insource.engines.local import LocalModel
+
+    loud = LocalModel(name="tiny", folder=tiny.build(tmp_path / "base", loud=8), sha256="0" * 64)
+    seen = {}
+    for devices in (1, 2):
+        recipe = msgspec.structs.replace(writing.SHORT, batch=30, learning_rate=1e-3, devices=devices)
+        made, _ = writing.fitted(loud, tmp_path / str(devices) / "artefact", recipe)
+        history = (tmp_path / str(devices) / "artefact" / "history.json").read_bytes()
+        seen[devices] = [check["nll"] for check in from_json(history, dict)["checks"]]
+        assert made.calibration is not None
+    assert len(seen[1]) == 2
+    assert seen[2] == pytest.approx(seen[1], rel=0.01)
