@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from replicas_place import (
     can_network,
     cpu_s,
     ended,
+    family,
     programs,
     started,
     workspace,
@@ -199,11 +201,16 @@ async def held(roots: list[Path], told: Told) -> dict[str, Any]:
 
 
 async def speed(root: Path, server: Postgres, seconds: float) -> dict[str, Any]:
-    """Calls a second of one gateway on one core, and of two on two; and the processor seconds of each kind."""
+    """Calls a second where all that takes part has one core, and where it has two; and the processor seconds of each.
+
+    All is one gateway, or one a core, PostgreSQL and the callers: else one gateway would have the other core do its
+    database's work for nothing.
+    """
     async with await Store.open(load_settings(root)) as store:
         text = (await keys.create(store, Key(id="", name="caller")))[1]
     found = dict[str, Any]()
     for name, cores in (("one", [0]), ("two", [0, 1])):
+        _hold((os.getpid(), *family(_first_process(server))), cores)
         gateways = [await started(root, before=("taskset", "-c", str(core))) for core in cores]
         told, callers = Told(), 24 // len(cores)
         numbers = {"gateways": [one.process.pid for one in gateways], "postgresql": [_first_process(server)]}
@@ -218,7 +225,16 @@ async def speed(root: Path, server: Postgres, seconds: float) -> dict[str, Any]:
         cores_taken = {kind: round((after[kind] - before[kind]) / took, 2) for kind in after}
         per_core = rate / max(cores_taken["gateways"], 0.01)
         found[name] = {"calls_per_s": rate, "cores": cores_taken, "calls_per_core_s": per_core}
+    _hold((os.getpid(), *family(_first_process(server))), range(os.cpu_count() or 1))
     return found | {"ratio": found["two"]["calls_per_s"] / found["one"]["calls_per_s"], "machine_cores": os.cpu_count()}
+
+
+def _hold(processes: Iterable[int], cores: Iterable[int]) -> None:
+    """Keeps all threads of processes, and what they start, on some cores."""
+    for number in processes:
+        with contextlib.suppress(OSError):  # it has ended
+            for thread in Path(f"/proc/{number}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
 
 
 def _taken(numbers: dict[str, list[int]]) -> dict[str, float]:

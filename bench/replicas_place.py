@@ -238,11 +238,16 @@ def can_network() -> bool:
 def cpu_s(number: int) -> float:
     """Seconds of the processor that a process and those it began took."""
     total = 0.0
-    for one in (number, *_children(number)):
+    for one in family(number):
         with contextlib.suppress(OSError, IndexError):
             words = Path(f"/proc/{one}/stat").read_text("utf-8").rpartition(")")[2].split()
             total += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     return total
+
+
+def family(number: int) -> list[int]:
+    """A process and those it began."""
+    return [number, *_children(number)]
 
 
 def _children(number: int) -> list[int]:

@@ -1,11 +1,11 @@
 """One governed workspace for all tests, of which each works on a copy."""
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from copied_workspace import copied
 from insource.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,5 +22,5 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def settings(home: Path, tmp_path: Path) -> Settings:
-    shutil.copytree(home, tmp_path / "copy")
+    copied(home, tmp_path / "copy", "plant")
     return workspace(tmp_path / "copy" / "plant", TASK)

@@ -1,10 +1,8 @@
 """The evidence pack: the same state to the same bytes, and a field without its source is missing, never made up."""
 
-import contextlib
 import json
 import shlex
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from governed import CONFIG, TASK, workspace
 
+from behind import behind
 from insource.cli.main import main
 from insource.govern.checklist import fields
 from insource.govern.documents import documents, maps
@@ -103,9 +102,17 @@ UNSAID = {
 
 
 def sql(settings: Settings, *statements: str) -> None:
-    with contextlib.closing(sqlite3.connect(settings.state / "insource.db")) as db, db:
+    with behind(settings.root) as db:
         for statement in statements:
             db.execute(statement)
+
+
+def rewrite(settings: Settings, table: str, **values: str | None) -> None:
+    """Puts values into every body of a table; None takes one out."""
+    with behind(settings.root) as db:
+        for seq, body in db.execute(f"SELECT seq, body FROM {table}").fetchall():  # noqa: S608
+            said = {name: value for name, value in (json.loads(body) | values).items() if value is not None}
+            db.execute(f"UPDATE {table} SET body = ? WHERE seq = ?", (json.dumps(said), seq))  # noqa: S608
 
 
 def without(text: str) -> Callable[[Settings], None]:
@@ -130,7 +137,7 @@ SOURCES: dict[str, tuple[Callable[[Settings], None], set[str]]] = {
     "the dataset": (lambda s: sql(s, "DELETE FROM dataset"), OF_DATASET),
     "the rows": (lambda s: shutil.rmtree(s.state / "blobs"), OF_ROWS),
     "the lineage": (
-        lambda s: sql(s, "UPDATE dataset SET body = json_remove(body, '$.lineage')"), {"lineage", "rejected"}
+        lambda s: rewrite(s, "dataset", lineage=None), {"lineage", "rejected"}
     ),
     "the artefact": (lambda s: shutil.rmtree(s.state / "releases"), OF_ARTEFACT),
     "the changes of stage": (lambda s: sql(s, "DELETE FROM stage_change"), OF_CHANGES),

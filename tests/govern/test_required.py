@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from governed import TASK, first, released
-from test_govern import insource, sql, without, workspace
+from test_govern import insource, rewrite, without, workspace
 
 from insource.errors import Invalid, Refused
 from insource.journeys.edge import bundle, install
@@ -100,8 +100,8 @@ async def test_check_tells_what_is_overdue_and_ends_with_0_when_nothing_is(setti
     require(settings, "owner", "bias")
     done = await asyncio.to_thread(insource, settings, "govern", "defects", "--check", "--json")
     assert done.exit_code == 0, done.stderr
-    old = "SET body = json_set(body, '$.created', '2024-01-01T00:00:00+00:00')"
-    sql(settings, f"UPDATE release {old}", f"UPDATE stage_change {old}")
+    rewrite(settings, "release", created="2024-01-01T00:00:00+00:00")
+    rewrite(settings, "stage_change", created="2024-01-01T00:00:00+00:00")
     done = await asyncio.to_thread(insource, settings, "govern", "defects", "--check", "--json")
     assert done.exit_code == 1
     found = json.loads(done.stdout)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from behind import behind
 from insource.cli.main import main
 from insource.errors import Conflict, Invalid, StoreError
 from insource.journeys import audit
@@ -211,12 +212,8 @@ def test_the_verb_says_so_and_ends_with_one_when_something_was_changed(tmp_path)
     assert run(main, [*verb, "verify", "--key", key]).exit_code == 0
     assert run(main, [*verb, "verify", "--key", "short"]).exit_code == 2
 
-    import pysqlite3.dbapi2 as sqlite
-
-    db = sqlite.connect(str(tmp_path / ".insource" / "insource.db"))
-    db.execute("DELETE FROM record WHERE id = 'c1'")
-    db.commit()
-    db.close()
+    with behind(tmp_path) as db:
+        db.execute("DELETE FROM record WHERE id = 'c1'")
     bad = run(main, [*verb, "verify", "--json"])
     assert bad.exit_code == 1
     assert [fault["what"] for fault in json.loads(bad.stdout)["faults"]] == [

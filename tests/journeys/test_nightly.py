@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
+from behind import behind
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from live_workspace import folder, go_live, release
@@ -95,7 +96,7 @@ def test_the_verb_says_what_it_did_and_ends_with_one_where_the_audit_is_not_whol
     assert "was made, was restored and is whole; 1 is kept" in done.output
     done = runner.invoke(main, ["-C", str(tmp_path), "nightly"])
     assert "is recent, and was restored when it was made; 1 is kept" in done.output
-    with sqlite3.connect(settings.state / "insource.db") as database:
+    with behind(settings.root) as database:
         database.execute("UPDATE record SET body = replace(body, 'failed', 'answered')")
     done = runner.invoke(main, ["-C", str(tmp_path), "nightly", "--json"])
     assert done.exit_code == 1, done.output
@@ -105,7 +106,7 @@ def test_the_verb_says_what_it_did_and_ends_with_one_where_the_audit_is_not_whol
     said = runner.invoke(main, ["-C", str(tmp_path), "watch"]).output
     assert "workspace audit failed" in said
     assert runner.invoke(main, ["-C", str(tmp_path), "watch", "--json"]).exit_code == 0
-    with sqlite3.connect(settings.state / "insource.db") as database:
+    with behind(settings.root) as database:
         database.execute("UPDATE record SET body = replace(body, 'answered', 'failed')")
     assert runner.invoke(main, ["-C", str(tmp_path), "nightly"]).exit_code == 0
     assert "no alert is open" in runner.invoke(main, ["-C", str(tmp_path), "watch"]).output
@@ -120,7 +121,7 @@ async def test_a_task_is_due_again_by_its_own_measure(tmp_path):
         assert states(await nightly(settings, store))["tickets cadence"] == "nothing to do"
         await go_live(store, made.name)
     old = (datetime.now(UTC) - timedelta(days=100)).isoformat(timespec="seconds")
-    with sqlite3.connect(settings.state / "insource.db") as database:
+    with behind(settings.root) as database:
         database.execute("UPDATE release SET body = replace(body, ?, ?)", (made.created, old))
     async with await Store.open(settings) as store:
         for asked, state in (("annual", "done"), ("quarterly", "look"), ("monthly", "look"), ("annual", "done")):

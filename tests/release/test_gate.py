@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from copied_workspace import copied
 from insource.cli.main import main
 from insource.engines.artefact import file_digests, read_manifest, write_manifest
 from insource.errors import Invalid, Refused
@@ -48,7 +48,7 @@ def passed(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def settings(passed: Path, tmp_path: Path) -> Settings:
-    shutil.copytree(passed, tmp_path / "copy")
+    copied(passed, tmp_path / "copy")
     return workspace(tmp_path / "copy")
 
 
@@ -180,8 +180,8 @@ async def test_an_unknown_demand_stops_before_anything_is_measured(settings):
         assert len(await store.gates(release.name)) == 1
 
 
-def test_the_whole_way_at_the_terminal(settings):
-    shutil.rmtree(settings.state)
+def test_the_whole_way_at_the_terminal(tmp_path):
+    settings = workspace(tmp_path)
     asyncio.run(trained(settings))
     assert insource(settings, "release", "promote", "defects").exit_code == 2, "no gate yet"
     done = insource(settings, "release", "gate", "defects")

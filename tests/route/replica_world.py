@@ -166,10 +166,10 @@ class World:
         used = Need(tokens=int(call.tokens * share), usd=call.usd * share)
         call.replica.ledger.settle(call.id, (NAME,), used)
         call.replica.ledger.release(call.id)
-        call.ended = True
+        call.ended, call.tokens = True, used.tokens
         if not written:
             return  # it stays open in the store, and will be charged the most that it may have cost
-        call.tokens, call.charged = used.tokens, used.usd
+        call.charged = used.usd
         self.bill(call, used.usd)
         if self.shared:
             call.replica.sharing.written(self.record(call, used.usd))

@@ -2,7 +2,6 @@
 """The audit chain finds what was changed, taken away, put in, moved or cut off; and says nothing of what was not."""
 
 import asyncio
-import contextlib
 import os
 import random
 import subprocess
@@ -11,11 +10,12 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pysqlite3.dbapi2 as sqlite
 import pytest
 from sqlalchemy import Engine, event
 from test_store import pending, record, release, settings
 
+from behind import behind
+from copied_workspace import copied
 from insource.errors import Invalid
 from insource.nouns import Intent, Review, StageChange
 from insource.store import Store, checkpoints
@@ -58,26 +58,17 @@ def verified(root: Path) -> Verified:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> bytes:
-    """A store's file, closed."""
+def written(tmp_path_factory) -> Path:
+    """A workspace whose store is closed."""
     root = tmp_path_factory.mktemp("written")
     asyncio.run(filled(root))
-    return (root / ".insource" / "insource.db").read_bytes()
+    return root
 
 
 @pytest.fixture
 def place(tmp_path, written) -> Path:
-    file = tmp_path / ".insource" / "insource.db"
-    file.parent.mkdir()
-    file.write_bytes(written)
-    return tmp_path
-
-
-@contextlib.contextmanager
-def opened(root: Path):
-    """The database, as whoever can write the file has it."""
-    with contextlib.closing(sqlite.connect(str(root / ".insource" / "insource.db"))) as db, db:
-        yield db
+    copied(written, tmp_path / "place")
+    return tmp_path / "place"
 
 
 def test_what_nobody_touched_is_whole(place):
@@ -110,8 +101,8 @@ def edit(db, dice):
 def delete(db, dice):
     table, name = dice.choice([*TABLES.items(), ("entry", "seq")])
     keys = [key for (key,) in db.execute(f"SELECT {name} FROM {table}").fetchall()]
-    # the last entry alone is cut off, which is another kind
-    key = dice.choice(keys[:-1] if table == "entry" else keys)
+    # the last entry of a chain alone is cut off, which is another kind
+    key = dice.choice([key for key in keys if key + 1 in keys] if table == "entry" else keys)
     db.execute(f"DELETE FROM {table} WHERE {name} = ?", (key,))
 
 
@@ -127,8 +118,7 @@ def insert(db, dice):
 
 
 def reorder(db, dice):
-    (last,) = db.execute("SELECT max(seq) FROM entry").fetchone()
-    one, two = dice.sample(range(1, last + 1), 2)
+    one, two = dice.sample([seq for (seq,) in db.execute("SELECT seq FROM entry ORDER BY seq").fetchall()], 2)
     for a, b in ((one, -1), (two, one), (-1, two)):
         db.execute("UPDATE entry SET seq = ? WHERE seq = ?", (b, a))
 
@@ -137,12 +127,13 @@ KINDS = {"edit": edit, "delete": delete, "insert": insert, "reorder": reorder}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tampering_is_found(place, written, kind):
+def test_tampering_is_found(tmp_path, written, kind):
     dice = random.Random(kind)
     found = Counter()
-    for _ in range(30):
-        (place / ".insource" / "insource.db").write_bytes(written)
-        with opened(place) as db:
+    for number in range(30):
+        place = tmp_path / str(number)
+        copied(written, place)
+        with behind(place) as db:
             KINDS[kind](db, dice)
         found[bool(verified(place).faults)] += 1
     assert found == {True: 30}
@@ -180,7 +171,7 @@ def test_a_chain_cut_off_or_made_anew_holds_by_itself_and_not_against_a_checkpoi
             return await store.chain_head()
 
     before = asyncio.run(head())
-    with opened(place) as db:
+    with behind(place) as db:
         change(db)
     found = verified(place)
     begun = {fault.kind for fault in found.faults}
@@ -256,7 +247,7 @@ def test_a_call_whose_process_is_gone_ends_as_interrupted(tmp_path):
     """Begun in a process that is killed, and in one that lives on."""
     script = f"""
 import asyncio, os, signal, sys
-sys.path[:0] = {[str(Path(__file__).parent)]!r}
+sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
 from test_chain import intent, settings
 from insource.store import Store
 from pathlib import Path
@@ -308,13 +299,13 @@ def test_what_is_old_goes_and_the_rest_still_proves_itself(place):
             assert await store.prune("", CALLS) == Pruned()
 
     asyncio.run(story())
-    with opened(place) as db:
+    with behind(place) as db:
         db.execute("DELETE FROM record WHERE id = (SELECT max(id) FROM record)")
     assert verified(place).faults
 
 
 def test_a_store_from_before_the_chain_is_vouched_for_as_it_is(place):
-    with opened(place) as db:
+    with behind(place) as db:
         db.execute("DROP TABLE entry")
         db.execute("DROP TABLE open_call")
         db.execute("DELETE FROM migration WHERE number > 1")

@@ -1,10 +1,8 @@
 """What people declare stays word by word, and the audit chain vouches for it."""
 
-import contextlib
-import sqlite3
-
 from test_store import record, settings
 
+from behind import behind
 from insource.nouns import Declaration
 from insource.store import Store
 
@@ -15,7 +13,7 @@ SAID = [
 
 
 def written(root, *statements: str) -> None:
-    with contextlib.closing(sqlite3.connect(root / ".insource" / "insource.db")) as db, db:
+    with behind(root) as db:
         for statement in statements:
             db.execute(statement)
 

@@ -96,8 +96,8 @@ async def _drawn(store: Store) -> None:
 
 async def _found(store: Store) -> None:
     drawn = await store.listings.drawn("t", "t@1.0.0")
-    assert [(one.pending.record, one.waits, one.review is not None) for one in drawn] == [
-        ("c0", True, False), ("c1", False, True), ("c2", True, False),
+    assert [(one.given.record, one.waits, one.verdict) for one in drawn] == [
+        ("c0", True, ""), ("c1", False, "right"), ("c2", True, ""),
     ]  # fmt: skip
     queue = await store.listings.queue("t")
     assert (queue.answers, queue.half, queue.oldest) == (4, 0, "2026-11-01")

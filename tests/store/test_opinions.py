@@ -5,10 +5,10 @@ import contextlib
 import random
 from datetime import UTC, datetime, timedelta
 
-import pysqlite3.dbapi2 as sqlite
 import pytest
 from test_leases import item, record, settings  # noqa: F401 - a fixture
 
+from behind import behind
 from insource.errors import Conflict, Missing
 from insource.journeys import review as journey
 from insource.nouns import Pending, Review, Task, agreed
@@ -24,12 +24,6 @@ def said(i: int, who: str, verdict: str = "right", corrected=None, *, ago_s: flo
 
 def twice(i: int) -> Pending:
     return Pending(record=f"{i:032x}", task="t", input=f"text {i}", value={"a": "b"}, eyes=2)
-
-
-@contextlib.contextmanager
-def opened(root):
-    with contextlib.closing(sqlite.connect(str(root / ".insource" / "insource.db"))) as db, db:
-        yield db
 
 
 async def whole(store: Store) -> bool:
@@ -93,7 +87,7 @@ async def test_who_changes_what_was_said_is_found(settings, change, what):  # no
         await store.unsettle(f"{0:032x}", "ann")
         await store.settle(said(1, "ann"))
         assert await whole(store)
-    with opened(settings.root) as db:
+    with behind(settings.root) as db:
         db.execute(change)
     async with await Store.open(settings) as store:
         assert any(what in fault.what for fault in (await store.verify_chain()).faults)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from test_store import record, settings
 
+from behind import behind
 from insource.errors import Conflict
 from insource.nouns import Tightening
 from insource.store import Store
@@ -41,12 +42,12 @@ async def test_it_stays_when_records_go_and_a_change_of_it_is_found(tmp_path):
         assert (await store.prune("", 2)).records == 10
         assert (await store.verify_chain()).faults == ()
         assert await store.tightened("t@1.0.0") == MADE
-    with contextlib.closing(sqlite3.connect(tmp_path / ".insource" / "insource.db")) as db, db:
+    with behind(tmp_path) as db:
         db.execute("UPDATE tightening SET body = replace(body, '0.9', '0.1')")
     async with await Store.open(settings(tmp_path)) as store:
         (fault,) = (await store.verify_chain()).faults
         assert (fault.kind, fault.what) == ("tightening", "the row was changed")
-    with contextlib.closing(sqlite3.connect(tmp_path / ".insource" / "insource.db")) as db, db:
+    with behind(tmp_path) as db:
         db.execute("DELETE FROM tightening")
     async with await Store.open(settings(tmp_path)) as store:
         assert [fault.what for fault in (await store.verify_chain()).faults] == ["the row is gone"]

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from behind import behind
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from live_workspace import WORDS, folder, go_live, release
 
@@ -129,9 +131,7 @@ def test_a_silent_change_is_an_alert_until_it_is_accepted_or_gone(tmp_path, chan
 
 def with_age(root: Path) -> None:
     """Makes every pinned run a day older."""
-    import sqlite3
-
-    with sqlite3.connect(root / ".insource" / "insource.db") as database:
+    with behind(root) as database:
         rows = database.execute("SELECT seq, body FROM report").fetchall()
         for seq, body in rows:
             data = json.loads(body)

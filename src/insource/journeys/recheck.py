@@ -134,16 +134,16 @@ async def _seen(name: str, live: Release, store: Store, since: str) -> _Seen:
     holds up no other: whether it does says nothing of the answer.
     """
     seen, behind = _Seen([], []), 0
-    drawn = [one for one in await store.listings.drawn(name, live.name) if one.pending.created > since]
-    waits = min((one.pending.created for one in drawn if one.waits and not one.half), default="")
-    for pending, review in ((one.pending, one.review) for one in drawn):
-        if review is None or review.verdict == "unsure" or pending.confidence is None:
+    drawn = [one for one in await store.listings.drawn(name, live.name) if one.given.created > since]
+    waits = min((one.given.created for one in drawn if one.waits and not one.half), default="")
+    for given, verdict in ((one.given, one.verdict) for one in drawn):
+        if verdict in ("", "unsure") or given.confidence is None:
             continue
-        if waits and pending.created > waits:
+        if waits and given.created > waits:
             behind += 1
             continue
-        seen.confidences.append(pending.confidence)
-        seen.right.append(review.verdict == "right")
+        seen.confidences.append(given.confidence)
+        seen.right.append(verdict == "right")
     return seen._replace(behind=behind)
 
 

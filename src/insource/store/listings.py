@@ -63,14 +63,28 @@ class Shelf(Noun, frozen=True, kw_only=True):
     older: int
 
 
-class Drawn(Noun, frozen=True, kw_only=True):
-    """A given answer that was drawn by chance for a person to see, and what was said of it, None for no verdict.
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What a draw is counted by: there are thousands, with their texts."""
+
+    record: str
+    created: str
+    confidence: float | None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's verdict by its word alone."""
+
+    verdict: str
+
+
+class Drawn(msgspec.Struct, frozen=True, kw_only=True):
+    """A given answer that was drawn by chance for a person to see, and the verdict on it, "" for none.
 
     It `waits` for one; `half`: somebody said a word on it.
     """
 
-    pending: Pending
-    review: Review | None
+    given: Given
+    verdict: str
     waits: bool
     half: bool
 
@@ -280,8 +294,8 @@ def drawn(connection: Connection, task: str, release: str) -> list[Drawn]:
     )
     return [
         Drawn(
-            pending=stored(row.body, Pending),
-            review=stored(row.review, Review) if row.review else None,
+            given=stored(row.body, Given),
+            verdict=stored(row.review, Verdict).verdict if row.review else "",
             waits=not row.settled,
             half=bool(row.half),
         )
