@@ -82,18 +82,24 @@ def together(order: Order, voice: Voice) -> JsonObject:
         children = [stack.enter_context(_Child(number, heard)) for number in range(order.recipe.devices)]
         for child in children:
             child.tell(msgspec.json.encode(order, enc_hook=str))
-        while True:
-            number, word = heard.get()
-            if isinstance(word, int):
+        return _made(children, heard, voice)
+
+
+def _made(children: Sequence["_Child"], heard: Queue[tuple[int, Word | int]], voice: Voice) -> JsonObject:
+    """Passes on what is said until the first rank says what was made."""
+    while True:
+        number, word = heard.get()
+        if isinstance(word, int):
+            if word or not number:  # another rank has done its part while the first still writes
                 raise _ended(children, {number: word}, heard)
-            if word.fault:
-                raise word.fault.error()
-            if word.say is not None:
-                voice.say(word.say)
-            if word.progress:
-                voice.progress(*word.progress)
-            if word.made is not None:
-                return word.made
+        elif word.fault:
+            raise word.fault.error()
+        elif word.made is not None:
+            return word.made
+        elif word.progress:
+            voice.progress(*word.progress)
+        else:
+            voice.say(word.say or "")
 
 
 class _Child:
@@ -102,9 +108,12 @@ class _Child:
     def __init__(self, number: int, heard: Queue[tuple[int, Word | int]]) -> None:
         self.number, self._heard, self._errors = number, heard, deque[str](maxlen=20)
         self.process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "insource.train.rank", str(number)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(),
-        )  # fmt: skip
+            _command(number),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+        )
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._overhear)]
         for reader in self._readers:
             reader.start()
@@ -143,6 +152,10 @@ class _Child:
         self._errors.extend(line.decode("utf-8", "replace") for line in _pipe(self.process.stderr))
 
 
+def _command(number: int) -> list[str]:
+    return [sys.executable, "-P", "-m", "insource.train.rank", str(number)]
+
+
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None  # noqa: S101 - Popen was asked for it
     return pipe
@@ -166,7 +179,7 @@ def _ended(children: Sequence[_Child], gone: dict[int, int], heard: Queue[tuple[
                 gone[number] = word
             elif word.fault:
                 return word.fault.error()
-    failed = [number for number, code in gone.items() if code != PARTED]
+    failed = [number for number, code in gone.items() if code != PARTED and (code or not number)]
     silent = [child.number for child in children if child.number not in gone]
     if failed:
         child = children[failed[0]]
