@@ -16,7 +16,7 @@ from insource.nouns.assessment import NOBODY, Assessment, Criteria, Migrating
 from insource.settings import Settings, task_file
 from insource.stats import wilson
 from insource.store import Store
-from insource.train.recipe import load_recipe
+from insource.train.recipe import dials, load_recipe
 
 ROWS, MARGIN, LEAST = 300, 0.02, 20
 UNTUNED_ROWS = {"classify": 200, "extract": 12, "generate": 12}
@@ -114,5 +114,4 @@ def rows_for(half: float, share: float = 0.5) -> int:
 
 
 def _recipe(root: Path, name: str) -> dict[str, object]:
-    recipe = load_recipe(root / name if name else None)
-    return {key: getattr(recipe, key) for key in recipe.__struct_fields__}
+    return dials(load_recipe(root / name if name else None))

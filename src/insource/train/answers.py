@@ -11,7 +11,7 @@ from insource.engines.base_model_net import VocabularyHead
 from insource.engines.prefix import Prefix
 from insource.engines.readout import by_length, pad
 from insource.train.lora import Adapted
-from insource.train.model import Model
+from insource.train.model import Model, Seen
 from insource.train.rows import Row
 
 
@@ -28,8 +28,8 @@ class AnswerModel(Model):
         total = sum(len(row.ids) - 1 - row.read for row in batch)
         return functional.cross_entropy(logits, targets, reduction="sum") / total
 
-    def check(self, dev: Sequence[Row]) -> dict[str, float]:
-        """`accuracy`, the share of fields that would be written to the letter after the right beginning; `nll`."""
+    def seen(self, dev: Sequence[Row]) -> Seen:
+        """Fields that would be written to the letter after the right beginning, and the nats of the answers' tokens."""
         self.refresh()
         right = fields = tokens = 0
         nll = 0.0
@@ -45,7 +45,7 @@ class AnswerModel(Model):
                     bounds = [0, *(part - row.read - 1 for part in row.parts)]
                     right += sum(bool(own[low:high].all()) for low, high in pairwise(bounds))
                     fields += len(row.parts)
-        return {"accuracy": right / fields, "nll": nll / tokens}
+        return Seen(right, fields, nll, tokens)
 
     def counted(self, dev: Sequence[Row]) -> str:
         """Fields of answers; an answer without any counts as one."""

@@ -6,14 +6,28 @@ from typing import Any, NamedTuple, Protocol
 
 from insource.engines.artefact import Calibration, OutputHead
 from insource.engines.held_out import Said
+from insource.engines.local import LocalModel
 from insource.engines.readout import Encoder
 from insource.engines.windows import Window, cut
-from insource.nouns import Example, Noun
+from insource.nouns import Example, Noun, Task
 from insource.train.model import Model
-from insource.train.recipe import Plan
+from insource.train.recipe import Plan, Recipe
 from insource.train.rows import Row
 
 Splits = tuple[list[Example], list[Example]]
+
+
+class Order(Noun, frozen=True, kw_only=True):
+    """What is to be trained, into which folder; `threads` as in `Where`. Ranks wait `patience_s` for each other."""
+
+    task: Task
+    train: list[Example]
+    dev: list[Example]
+    base: LocalModel
+    recipe: Recipe
+    folder: Path
+    threads: int = 0
+    patience_s: float = 600.0
 
 
 class Where(NamedTuple):

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import torch
 
 import insource
@@ -15,15 +17,18 @@ from insource.engines.readout import pick_device, pick_dtype, template_of
 from insource.errors import Invalid
 from insource.nouns import JsonObject, Noun, Task, digest, to_json
 from insource.stats import expected_calibration_error
-from insource.train.course import Answer, Course, Data, Learned, Splits, Where
+from insource.train.checkpoint import Standing
+from insource.train.course import Answer, Course, Data, Learned, Order, Splits, Where
 from insource.train.gradient import Gradient
 from insource.train.labels import Labelling
 from insource.train.loop import Say, Voice
 from insource.train.model import Model
 from insource.train.promise import promised
-from insource.train.recipe import Plan, Recipe
+from insource.train.ranks import ALONE, Ranks, counted
+from insource.train.recipe import Plan, Recipe, dials
 from insource.train.rows import batches
 from insource.train.soup import train_runs
+from insource.train.together import together
 from insource.train.writing import Writing
 
 COURSES: dict[str, Callable[[Task, Splits, LocalModel, Recipe], Course]] = {
@@ -54,13 +59,35 @@ def fit(task: Task, splits: Splits, base: LocalModel, recipe: Recipe, folder: Pa
         raise Invalid(f"{task.name} is a task to {task.kind}: only classify and extract tasks can be trained")
     if not all(splits):
         raise Invalid(f"{task.name} needs rows in the splits train and dev", hint=f"insource collect {task.name} FILE")
-    where = Where(pick_device(), pick_dtype(pick_device()), voice.threads)
-    course = COURSES[task.kind](task, splits, base, recipe)
+    order = Order(task=task, train=splits[0], dev=splits[1], base=base, recipe=counted(recipe), folder=folder,
+                  threads=voice.threads)  # fmt: skip
+    if order.recipe.devices == 1:
+        return leave(order, learn(order, ALONE, voice))
+    threads = max(1, (order.threads or torch.get_num_threads()) // order.recipe.devices)
+    voice.say(f"  {order.recipe.devices} processes, each with {_own(threads)} and its share of every batch")
+    return msgspec.convert(together(msgspec.structs.replace(order, threads=threads), voice), Fitted)
+
+
+class Trained(NamedTuple):
+    """A model at its end, whose it is, how it went, and the seconds that went before the first step."""
+
+    course: Course
+    model: Model
+    standing: Standing
+    prepared: float
+
+
+def learn(order: Order, ranks: Ranks, voice: Voice) -> Trained:
+    """The training itself, as one of the processes that train together. Raises `Parted` when another is gone."""
+    task, base = order.task, order.base
+    where = Where(pick_device(), pick_dtype(pick_device()), order.threads)
+    course = COURSES[task.kind](task, (order.train, order.dev), base, order.recipe)
     plan, data = course.plan, course.data
     for line in plan.why:
         voice.say(f"  {line}")
     start = time.monotonic()
     model = course.model(where)
+    model.ranks = ranks
     if plan.recipe.base_weights == NF4:
         voice.say(
             f"  the base's weights take {held_bytes(model.body) / 1e6:,.0f} MB of memory, its linear layers in NF4"
@@ -68,25 +95,36 @@ def fit(task: Task, splits: Splits, base: LocalModel, recipe: Recipe, folder: Pa
     prepared = time.monotonic() - start
     _estimate(model, data, plan, voice.say)
     made_with = (str(where.dtype), where.device, torch.get_num_threads(), str(torch.__version__), insource.__version__)
-    which = [[example.id for example in rows] for rows in splits]
+    which = [[example.id for example in rows] for rows in (order.train, order.dev)]
     run = digest([task, template_of(task), base.sha256, plan, which, made_with])
-    standing = train_runs(model, data, plan, file=folder.parent / "checkpoint.safetensors", run=run, voice=voice)
-    learned = course.finish(model, folder)
+    file = order.folder.parent / "checkpoint.safetensors"
+    return Trained(course, model, train_runs(model, data, plan, file=file, run=run, voice=voice), prepared)
+
+
+def leave(order: Order, trained: Trained) -> Fitted:
+    """Writes what was trained, its answers to the dev rows, and how it went."""
+    task, folder, standing = order.task, order.folder, trained.standing
+    learned = trained.course.finish(trained.model, folder)
     lines = [
         to_json({"id": e.id, "input": e.input, "value": a.value, "confidence": a.confidence})
         for e, a in zip(learned.asked, learned.answers, strict=True)
     ]
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     write_held_out(folder, task, [example.target for example in learned.asked], learned.answers)
-    history = {"checks": standing.history, "seconds": standing.seconds, "prepared": prepared}
+    history = {"checks": standing.history, "seconds": standing.seconds, "prepared": trained.prepared}
     (folder / "history.json").write_bytes(to_json(history))
-    return _fitted(task, learned, plan)
+    return _fitted(task, learned, trained.course.plan)
+
+
+def _own(threads: int) -> str:
+    return "a GPU" if pick_device() == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
 
 
 def _estimate(model: Model, data: Data, plan: Plan, say: Say) -> None:
     """Times one forward and backward pass and says what the whole run will take."""
     sample = batches(data.rows, plan.recipe.batch, plan.recipe.seed, 0)[0]
     tokens = sum(len(row.ids) for row in sample)
+    model.ranks.meet(model.device)
     start = time.perf_counter()
     with Gradient(model) as gradient:
         gradient.of(sample)
@@ -108,7 +146,7 @@ def _fitted(task: Task, learned: Learned, plan: Plan) -> Fitted:
         threshold=threshold,
         promise=promise,
         dev={"n": float(len(right)), "accuracy": sum(right) / len(right), "ece": ece},
-        recipe={name: getattr(plan.recipe, name) for name in plan.recipe.__struct_fields__},
+        recipe=dials(plan.recipe),
         max_tokens=plan.recipe.max_tokens,
         template=template_of(task),
     )

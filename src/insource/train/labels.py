@@ -17,7 +17,7 @@ from insource.train.course import Data, Learned, Piece, Splits, Where, pieces
 from insource.train.export import export
 from insource.train.head import Head, heads
 from insource.train.lora import Adapted, adapt
-from insource.train.model import Model
+from insource.train.model import Model, Seen
 from insource.train.recipe import LONGEST, Plan, Recipe, derive
 from insource.train.rows import Row, encode, label_rows, label_text
 
@@ -60,15 +60,15 @@ class LabelModel(Model):
             loss = loss + functional.cross_entropy(logits, targets) + _ancestors(logits, targets, self.levels[output])
         return loss * (len(rows) / len(batch))
 
-    def check(self, dev: Sequence[Row]) -> dict[str, float]:
-        """`accuracy`, the share of rows with every output right, and `nll`, in nats a row over all outputs."""
+    def seen(self, dev: Sequence[Row]) -> Seen:
+        """Rows with every output right, and the nats of all outputs, over the rows."""
         right = torch.ones(len(dev), dtype=torch.bool)
         nll = 0.0
         for output, scores in enumerate(self.logits(dev)):
             targets = torch.tensor([row.targets[output] for row in dev])
             right &= scores.argmax(1) == targets
-            nll += float(functional.cross_entropy(scores, targets))
-        return {"accuracy": float(right.float().mean()), "nll": nll}
+            nll += float(functional.cross_entropy(scores, targets, reduction="sum"))
+        return Seen(float(right.sum()), len(dev), nll, len(dev))
 
     def counted(self, dev: Sequence[Row]) -> str:
         """Rows."""

@@ -2,7 +2,8 @@
 
 What it needs it is given; it knows nothing of releases or the store. Everything random comes from the recipe's seed
 and the step number, so a run resumed from a checkpoint ends in the same weights as one never stopped (same machine,
-same thread count).
+same thread count, as many ranks). Of several ranks each goes through every step with its share of the batch; the
+first writes.
 """
 
 import math
@@ -42,6 +43,7 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
     recipe, parameters = plan.recipe, model.parameters
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     standing, best = _resume(file, run, optimizer, parameters)
+    model.ranks.begin(standing.step, parameters)
     saved = started = time.monotonic()
     before = standing.seconds
     with Gradient(model) as gradient:
@@ -57,7 +59,7 @@ def train(model: Model, data: Data, plan: Plan, *, file: Path, run: str, voice: 
                 share = standing.history[-1]["accuracy"]
                 done = len(standing.history)
                 voice.say(f"  epoch {done} of {recipe.epochs}: {share:.1%} of {model.counted(data.dev)} right")
-            if last or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if model.ranks.first and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
                 checkpoint.save(file, standing, _tensors(optimizer, parameters, best))
                 saved = time.monotonic()
             if standing.finished:

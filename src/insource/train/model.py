@@ -2,17 +2,32 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from insource.engines.prefix import Prefix
 from insource.train.lora import Adapted
+from insource.train.ranks import ALONE, Ranks
 from insource.train.rows import Row
 
 
+class Seen(NamedTuple):
+    """What was found on some dev rows: `right` of `asked`, and `nll` nats over `told`. Those of all shares add up."""
+
+    right: float
+    asked: float
+    nll: float
+    told: float
+
+
 class Model(ABC):
-    """The adapters of a body that reads rows behind `prefix`; `end` is the token that fills up short rows."""
+    """The adapters of a body that reads rows behind `prefix`; `end` is the token that fills up short rows.
+
+    `ranks` are the processes that train a copy of it each, together.
+    """
+
+    ranks: Ranks = ALONE
 
     def __init__(self, prefix: Prefix, adapters: list[Adapted], *, end: int) -> None:
         self.prefix, self.adapters, self.end = prefix, adapters, end
@@ -63,9 +78,15 @@ class Model(ABC):
     def loss(self, rows: Sequence[Row], batch: Sequence[Row]) -> Any:
         """What `rows` add to the loss of `batch`, of which they are a share: a scalar with its graph."""
 
-    @abstractmethod
     def check(self, dev: Sequence[Row]) -> dict[str, float]:
-        """On the dev rows: `accuracy`, the share that is right, and `nll`, lower is better."""
+        """On the dev rows, each rank reading its share: `accuracy`, the part that is right, and `nll`, nats each."""
+        own = self.ranks.share(dev)
+        seen = Seen(*self.ranks.total(self.seen(own) if own else (0.0, 0.0, 0.0, 0.0), self.device))
+        return {"accuracy": seen.right / seen.asked, "nll": seen.nll / seen.told}
+
+    @abstractmethod
+    def seen(self, dev: Sequence[Row]) -> Seen:
+        """What is found on these dev rows, at least one."""
 
     @abstractmethod
     def counted(self, dev: Sequence[Row]) -> str:

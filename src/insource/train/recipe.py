@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.errors import Invalid, Missing
-from insource.nouns import Noun
+from insource.nouns import JsonObject, Noun
 
 TOKENS_A_STEP = 640
 LONGEST = 512
@@ -21,7 +21,8 @@ class Recipe(Noun, frozen=True, kw_only=True):
 
     `rank` of the LoRA factors on every linear layer (Hu et al. 2021); `layers` how many of the top layers are
     trained (0 = all); `max_tokens` how much of a long input is kept; `runs` from how many seeds it is trained, the
-    weights averaged. `base_weights` "nf4" keeps the base in 4 bits meanwhile (QLoRA).
+    weights averaged. `base_weights` "nf4" keeps the base in 4 bits meanwhile (QLoRA). `devices` is how many GPUs share
+    each batch, a process each; on a machine without one, how many processes.
     """
 
     epochs: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -33,6 +34,7 @@ class Recipe(Noun, frozen=True, kw_only=True):
     patience: Annotated[int, Meta(ge=1, le=100)] = 2
     runs: Annotated[int, Meta(ge=1, le=16)] = 1
     base_weights: Literal["full", "nf4"] = "full"
+    devices: Annotated[int, Meta(ge=0, le=64)] = 1
     label_names: bool = True
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
@@ -60,11 +62,18 @@ def load_recipe(path: Path | None) -> Recipe:
         raise Invalid(f"{path}: {error}", hint="keys are listed in docs/reference/recipe.md") from error
 
 
+def dials(recipe: Recipe) -> JsonObject:
+    """Every dial, as manifests hold them: `devices` where there are several, so that one is written as it ever was."""
+    found = {name: getattr(recipe, name) for name in recipe.__struct_fields__}
+    return {name: value for name, value in found.items() if name != "devices" or value != 1}
+
+
 def derive(recipe: Recipe, lengths: list[int], before: int = 0, *, longest: int = LONGEST) -> Plan:
     """Fills what the recipe leaves open from the lengths of the training rows, in tokens behind the `before` first.
 
     `longest` is the most that `max_tokens` is set to.
-    Raises `Invalid` when `max_tokens` leaves no room for a text beside what is asked after it.
+    Raises `Invalid` when `max_tokens` leaves no room for a text beside what is asked after it, and when a batch has
+    fewer rows than there are devices.
     """
     if 0 < recipe.max_tokens < SHORTEST:
         raise Invalid(f"max_tokens is {recipe.max_tokens}", hint=f"at least {SHORTEST}, or leave it out")
@@ -89,6 +98,10 @@ def derive(recipe: Recipe, lengths: list[int], before: int = 0, *, longest: int 
         filled["learning_rate"] = 5e-4
         why.append("learning_rate 0.0005: one cycle, 10% rise, cosine fall")
     whole = msgspec.structs.replace(recipe, **filled)
+    if whole.batch < whole.devices:
+        raise Invalid(
+            f"devices is {whole.devices}, and a batch has {whole.batch} rows", hint="fewer devices, or set batch"
+        )
     steps = whole.epochs * -(-rows // whole.batch)
     kept = sum(min(length, whole.max_tokens) for length in lengths)
     return Plan(recipe=whole, rows=rows, steps=steps, tokens=whole.epochs * kept, why=tuple(why))

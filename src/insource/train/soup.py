@@ -82,7 +82,8 @@ def _all(
 ) -> tuple[list[list[Any]], list[Standing], float]:
     """Every run's trained tensors and how it went, and the seconds until the last was done."""
     runs, threads = plan.recipe.runs, torch.get_num_threads()
-    workers = min(runs, threads) if model.device.type == "cpu" else 1
+    side_by_side = model.device.type == "cpu" and model.ranks.alone
+    workers = min(runs, threads) if side_by_side else 1
     chorus = Chorus(voice, runs)
     ends: list[list[Any]] = [[] for _ in range(runs)]
     found = [Standing(run="") for _ in range(runs)]
