@@ -97,6 +97,7 @@ class Crew:
         self._coming: dict[str, Future[Hand]] = {}
         self._unfit: dict[str, InsourceError] = {}
         self._crashes: dict[str, int] = {}
+        self._open_calls: set[_Call] = set()
         self._fresh: deque[_Call] = deque()
         self._suspects: deque[_Call] = deque()
         self._at_work: set[asyncio.Task[None]] = set()
@@ -131,12 +132,15 @@ class Crew:
             self._watching = loop.create_task(self._watch())
             self._watching.add_done_callback(lambda _: self._fail(EngineDown("the engine is closed")))
         call = _Call(request, loop.create_future())
+        self._open_calls.add(call)
         self._fresh.append(call)
         self._soon()
         try:
             said = await asyncio.wait_for(call.future, request.deadline)
         except TimeoutError as error:
             raise EngineSlow(f"{self.name} gave no answer within {request.deadline:g} s") from error
+        finally:
+            self._open_calls.discard(call)
         return msgspec.structs.replace(said, latency_ms=(time.perf_counter() - call.began) * 1000)
 
     async def close(self) -> None:
@@ -248,10 +252,9 @@ class Crew:
 
     def _fail(self, error: InsourceError) -> None:
         """Whoever waits hears of it."""
-        waiting = [*self._fresh, *self._suspects]
         self._fresh.clear()
         self._suspects.clear()
-        for call in waiting:
+        for call in self._open_calls:
             if not call.future.done():
                 call.future.set_exception(error)
 

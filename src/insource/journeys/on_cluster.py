@@ -4,8 +4,9 @@ The call's path, its records, claims and budget stay in this process; only what 
 are reached over HTTP never go there.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from pathlib import Path
 
 import msgspec
@@ -26,15 +27,26 @@ Progress = Callable[[str, int, int], None]
 
 @asynccontextmanager
 async def cluster_at(address: str, settings: Settings) -> AsyncIterator[Cluster | None]:
-    """The Ray cluster at `address` for the block, none where that is empty. Raises as `Cluster` does."""
+    """The Ray cluster at `address` for the block, none where that is empty. Raises as `Cluster` does.
+
+    Of a node that is lost Ray prints what it knows to stdout, which is for the result alone; its own logs have it too.
+    """
     if not address:
         yield None
         return
-    cluster = Cluster(address, to_cluster(settings))
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+    with _silent():
+        cluster = Cluster(address, to_cluster(settings))
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is printed to stdout in the block."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def release_there(release: Release, settings: Settings, cluster: Cluster, progress: Progress) -> Engine:
@@ -63,7 +75,7 @@ def model_there(
 ) -> Engine:
     """A base model under a name for a task, opened on every node from the files that it has here."""
     local, name, task = asked
-    packed = pack({f"{MODEL}/{file}": path for file, path in _files(local.folder).items()})
+    packed = pack({f"{MODEL}/{file}": path for file, path in _files(local.folder, settings.cache).items()})
     order = Order(
         name=name,
         task=task,
@@ -83,9 +95,12 @@ def _crew(name: str, ordered: tuple[Order, list[Packed]], cluster: Cluster, prog
     return crew
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """What the folder of a model holds."""
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+def _files(folder: Path, cache: Path) -> dict[str, Path]:
+    """The files of a model that lies in `folder`: those that the cache knows, and nothing else that lies there."""
+    from insource.engines.models import kept_models
+
+    found = next(kept for home, kept in kept_models(cache).items() if (Path(kept.folder or home)) == folder)
+    return {name: folder / name for name in found.files}
 
 
 def _base(sha256: str, cache: Path) -> Packed:
@@ -94,12 +109,10 @@ def _base(sha256: str, cache: Path) -> Packed:
     from insource.engines.models import kept_models
 
     for home, kept in kept_models(cache).items():
-        if kept.sha256 != sha256:
-            continue
-        folder = Path(kept.folder) if kept.folder else home
-        under = f"{BASE}/{home.name}"
-        marks = {name: msgspec.structs.replace(mark, written=0) for name, mark in kept.files.items()}
-        there = msgspec.structs.replace(kept, folder="", origin={}, files=marks)
-        files: dict[str, Path | bytes] = {f"{under}/{name}": folder / name for name in kept.files}
-        return pack(files | {f"{under}/{KEPT}": to_json(there)})
+        if kept.sha256 == sha256:
+            marks = {name: msgspec.structs.replace(mark, written=0) for name, mark in kept.files.items()}
+            there = msgspec.structs.replace(kept, folder="", origin={}, files=marks)
+            under, folder = f"{BASE}/{home.name}", Path(kept.folder or home)
+            files: dict[str, Path | bytes] = {f"{under}/{name}": folder / name for name in kept.files}
+            return pack(files | {f"{under}/{KEPT}": to_json(there)})
     return pack({})
