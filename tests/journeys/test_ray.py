@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-from ray_nodes import nodes
+from ray_nodes import nodes, own_address
 from tiny import build
 
 from insource.nouns import digest
@@ -116,7 +116,7 @@ def home(tmp_path_factory):
         build(model, loud=5.0)
         insource(root, "init", str(home))
         with (home / "insource.toml").open("a") as file:
-            file.write(CONFIG.format(here=here(), model=model))
+            file.write(CONFIG.format(here=own_address(), model=model))
         (home / "tasks" / "tickets.toml").write_text(TASK)
         chance = random.Random(1)  # noqa: S311 no secret
         rows = [text(chance, i, 12) for i in range(400)]
@@ -127,16 +127,6 @@ def home(tmp_path_factory):
         insource(home, "release", "gate", "tickets@1.0.0")
         insource(home, "release", "promote", "tickets@1.0.0", "--to", "live")
         yield home
-
-
-def here():
-    """This machine's address, which Ray takes for its nodes whatever it is told."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-        try:
-            line.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return line.getsockname()[0]
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +216,8 @@ def test_an_embedded_teacher_says_on_the_nodes_what_it_says_here(copy, cluster, 
 
 def test_where_no_cluster_is_it_says_so_soon(copy, tmp_path):
     source, place = documents(tmp_path / "in.jsonl", 3), copy("none")
-    with socket.create_server((here(), 0)) as mute, socket.create_server((here(), 0)) as gone:
-        addresses = [f"{here()}:{one.getsockname()[1]}" for one in (mute, gone)]
+    with socket.create_server((own_address(), 0)) as mute, socket.create_server((own_address(), 0)) as gone:
+        addresses = [f"{own_address()}:{one.getsockname()[1]}" for one in (mute, gone)]
         gone.close()
         for address, within in zip(addresses, (40, 15), strict=True):
             began = time.monotonic()

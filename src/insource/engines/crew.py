@@ -8,9 +8,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from threading import Semaphore, Thread
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -22,8 +24,10 @@ AHEAD = 2  # batches that a machine has: one is read while the next is on its wa
 GROWTH = 2  # so many times the first machines are kept busy, should more come
 LOST = 3  # so many machines end over one request, and no more
 CRASHES = 10  # of one machine without an answer between
-LOOK_S, ALONE_S = 1.0, 30.0
+LOOK_S, TOUCH_S, ALONE_S, PARTING_S = 1.0, 10.0, 30.0, 10.0
 TOGETHER = 32  # hired at a time
+
+T = TypeVar("T")
 
 
 class Hand(Protocol):
@@ -92,7 +96,7 @@ class Crew:
     ) -> None:
         self.name = name
         self._staff, self._tell, self._alone_s = staff, tell, alone_s
-        self._hiring = ThreadPoolExecutor(TOGETHER, "insource-hire")
+        self._hiring = Semaphore(TOGETHER)
         self._seats: dict[str, _Seat] = {}
         self._coming: dict[str, Future[Hand]] = {}
         self._unfit: dict[str, InsourceError] = {}
@@ -103,11 +107,11 @@ class Crew:
         self._at_work: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._due = False
-        self._last_seen = time.monotonic()
+        self._down: InsourceError | None = None
         try:
             self._open()
         except BaseException:
-            self._dismiss()
+            self._staff.close()
             raise
 
     def _open(self) -> None:
@@ -131,6 +135,8 @@ class Crew:
         if self._watching is None:
             self._watching = loop.create_task(self._watch())
             self._watching.add_done_callback(lambda _: self._fail(EngineDown("the engine is closed")))
+        if self._down is not None:
+            raise self._down
         call = _Call(request, loop.create_future())
         self._open_calls.add(call)
         self._fresh.append(call)
@@ -148,25 +154,32 @@ class Crew:
         for task in filter(None, (self._watching, *self._at_work)):
             task.cancel()
         self._fail(EngineDown("the engine is closed"))
-        await asyncio.to_thread(self._dismiss)
-
-    def _dismiss(self) -> None:
-        self._staff.close()
-        self._hiring.shutdown(wait=True, cancel_futures=True)
+        await asyncio.wait([asyncio.wrap_future(_aside(self._staff.close))], timeout=PARTING_S)
 
     async def _watch(self) -> None:
-        """Takes on whoever comes, and lets those wait no longer who wait for nobody."""
+        """Takes on whoever comes, and lets those wait no longer who wait for nobody.
+
+        Where nothing is heard of the machines they count as gone: whoever could say so may be gone itself.
+        """
+        seen = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_S)
-            try:
-                self._look(await asyncio.to_thread(self._staff.places))
-            except EngineDown as error:
-                self._unfit[""] = error
-            self._hand_out()
-            if self._seats or self._coming:
-                self._last_seen = time.monotonic()
-            elif time.monotonic() - self._last_seen > self._alone_s:
-                self._fail(self._why())
+            places = await self._in_touch()
+            if places is not None:
+                self._look(places)
+                self._hand_out()
+            if places is not None and (self._seats or self._coming):
+                seen, self._down = time.monotonic(), None
+            elif time.monotonic() - seen > self._alone_s:
+                self._down = self._why()
+                self._fail(self._down)
+
+    async def _in_touch(self) -> list[str] | None:
+        """The places there are; None where that is not to be learnt now."""
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(_aside(self._staff.places)), TOUCH_S)
+        except (EngineDown, TimeoutError):
+            return None
 
     def _look(self, places: Sequence[str]) -> None:
         """Hires in every place that is new, and seats those who are ready."""
@@ -174,13 +187,17 @@ class Crew:
         self._seats = {place: seat for place, seat in self._seats.items() if place in places or seat.batches}
         for place in places:
             if place not in self._seats and place not in self._coming and place not in self._unfit:
-                self._coming[place] = self._hiring.submit(self._staff.hire, place)
+                self._coming[place] = _aside(partial(self._hire, place))
         for place, future in [(place, future) for place, future in self._coming.items() if future.done()]:
             del self._coming[place]
             try:
                 self._seats[place] = _Seat(place, future.result())
             except InsourceError as error:
                 self._unfit[place] = error
+
+    def _hire(self, place: str) -> Hand:
+        with self._hiring:
+            return self._staff.hire(place)
 
     def _why(self) -> InsourceError:
         """What to say where nobody takes work."""
@@ -257,6 +274,23 @@ class Crew:
         for call in self._open_calls:
             if not call.future.done():
                 call.future.set_exception(error)
+
+
+def _aside(work: Callable[[], T]) -> Future[T]:
+    """The work on a thread of its own, which the end of the process does not wait for: what is far off may hang."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except InsourceError as error:
+            future.set_exception(error)
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+
+    Thread(target=run, name="insource-crew", daemon=True).start()
+    return future
 
 
 def _settle(call: _Call, answer: Answer) -> None:

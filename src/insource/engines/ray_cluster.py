@@ -17,7 +17,7 @@ from insource.errors import EngineDown, InsourceError, Invalid, Outside
 from insource.nouns import Noun, from_json
 
 AUTO = "auto"
-CONNECT_S, JOIN_S, HIRE_S = 5.0, 20.0, 900.0
+CONNECT_S, JOIN_S, HIRE_S, PARTING_S = 5.0, 20.0, 900.0, 10.0
 CALLS = 16  # at a time with one actor
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
 START = "ray start --head makes a cluster; --ray auto finds the one on this machine"
@@ -168,9 +168,11 @@ class Cluster:
             self._ray.kill(actor, no_restart=True)
 
     def close(self) -> None:
-        """Leaves the cluster, with all that is held there."""
+        """Leaves the cluster, with all that is held there. One that no longer answers is not waited for."""
         self._pieces.clear()
-        self._ray.shutdown()
+        leaving = threading.Thread(target=self._ray.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(PARTING_S)
         self._outward.close()
 
 
