@@ -13,12 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-from ray_nodes import nodes, own_address
 from tiny import build
 
 from insource.nouns import digest
 from insource.settings import inherited_environment
 from insource.store.egress import FILE
+from ray_nodes import nodes, own_address
 
 pytestmark = pytest.mark.slow
 WORDS = {
