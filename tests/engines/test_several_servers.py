@@ -229,6 +229,25 @@ async def test_a_server_without_a_word_for_its_health_is_probed_by_a_call(no_ech
         await engine.close()
 
 
+async def test_a_question_for_health_that_is_cut_off_is_asked_by_another(monkeypatch):
+    monkeypatch.setattr(room, "IDLE_S", 0.0)
+    monkeypatch.setattr(room, "APART_S", 0.0)
+    async with AsyncExitStack() as stack:
+        one, two = await servers(stack, [Reply(text="ok")], [Reply(text="ok")])
+        known, urls = {}, (one.base_url, two.base_url)
+        first, second = pool(*urls, known=known), pool(*urls, known=known)
+        await asyncio.sleep(0.01)
+        first._looks.begin()
+        assert all(replica.looking for replica in known["r"].crew.replicas)
+        await first.close()
+        await asyncio.sleep(0)
+        assert not any(replica.looking for replica in known["r"].crew.replicas)
+        assert await outcome(second) == "ok"
+        while not (one.looked and two.looked):
+            await asyncio.sleep(0.01)
+        await second.close()
+
+
 async def test_a_probe_goes_before_the_home_of_a_beginning(no_echo):
     async with AsyncExitStack() as stack:
         replies = [Reply(status=503, times=5), Reply(text="back")]

@@ -9,6 +9,7 @@ on it again it is asked for its health, where it has a word for that. Who is cho
 import asyncio
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from time import monotonic
 from typing import Literal, Protocol, runtime_checkable
@@ -160,7 +161,7 @@ class Crew:
         return self._seat(self._picks.pick(loads, ready, prefix)) if ready else None
 
     def unsure(self) -> Iterator[int]:
-        """The places of those whose health is to be asked for now, each until it is told by `looked`."""
+        """The places of those whose health is to be asked for now, each marked as `looking`."""
         now = monotonic()
         for at, one in enumerate(self.replicas if self.several else ()):
             wanted = one.speaks and not one.looking and (one.ailing or now - one.heard > IDLE_S)
@@ -171,7 +172,7 @@ class Crew:
     def looked(self, at: int, *, well: bool | None) -> None:
         """What it said of its health; None: nothing, then the next call tells."""
         one = self.replicas[at]
-        one.looking, one.looked = False, monotonic()
+        one.looked = monotonic()
         one.ailing = well is False
         one.speaks = well is not None
         if well is False:
@@ -230,7 +231,7 @@ class Looks:
         for at in () if self._closed else self._crew.unsure():
             task = asyncio.create_task(self._look(at))
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(partial(self._ended, at))
 
     async def close(self) -> None:
         """Asks nobody any more."""
@@ -243,12 +244,11 @@ class Looks:
 
     async def _look(self, at: int) -> None:
         engine = self._engines[at]
-        try:
-            well = await engine.well() if isinstance(engine, Checked) else None
-        except asyncio.CancelledError:
-            self._crew.replicas[at].looking = False
-            raise
-        self._crew.looked(at, well=well)
+        self._crew.looked(at, well=await engine.well() if isinstance(engine, Checked) else None)
+
+    def _ended(self, at: int, task: "asyncio.Task[None]") -> None:
+        self._under_way.discard(task)
+        self._crew.replicas[at].looking = False  # where it was cut off, another may ask
 
 
 def prefix_of(request: Request) -> str:
