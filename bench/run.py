@@ -30,6 +30,7 @@ import extract_rows
 import gateway_rows
 import growth_rows
 import hostile_rows
+import ray_rows
 import replicas_rows
 import route_rows
 import scan_rows
@@ -202,6 +203,7 @@ BENCHES: dict[str, tuple[list[str], Callable[[dict[str, Any]], Iterator[Row]]]] 
     "spool": (["spool.py", "."], spool_rows.spool),
     "hostile": (["hostile.py", "."], hostile_rows.hostile),
     "batch": (["batch.py", "."], batch_rows.batch),
+    "ray_batch": (["ray_batch.py", "."], ray_rows.ray_batch),
     "contract": (["contract.py", "."], contract_rows.contract),
     "contract_specialist": (["contract_specialist.py", "."], specialist_rows.contract),
     "adversarial": (["adversarial.py", "banking77"], adversarial_rows.adversarial),

@@ -1,6 +1,7 @@
 """The README's rows of migrations and of the verdict: bench/migrate.py and bench/verdict.py."""
 
 from collections.abc import Iterator
+from math import floor, log10
 from typing import Any
 
 Row = tuple[str, str, str, bool]
@@ -77,4 +78,4 @@ def _headlines(one: dict[str, Any]) -> Row:
 
 
 def _usd(amount: float) -> str:
-    return f"${amount:.2g}" if amount >= 1e-4 else f"${amount:.7f}".rstrip("0")
+    return f"${amount:.2g}" if amount >= 1e-4 or not amount else f"${amount:.{1 - floor(log10(amount))}f}"

@@ -4,6 +4,7 @@ import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -168,9 +169,28 @@ def test_the_settings_that_are_written_are_settings_of_the_product(case: str, tm
 def test_a_task_and_its_labels_are_where_the_product_looks(tmp_path: Path) -> None:
     settings = load_settings(workspace(FULL, tmp_path), {})
     assert load_task(settings, "tickets").outputs[0].labels == ("refund", "status")
-    assert settings.engines["tier2"].base_url == "http://insource-vllm:8000/v1"
+    assert settings.engines["tier2"].replicas == ("http://insource-vllm-0:8000/v1",)
     assert settings.engines["tier2"].api_key_env == "TIER2_KEY"
     assert settings.engines["hub"].region == "eu"
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_every_replica_of_vllm_is_one_that_the_gateway_knows_by_its_service(replicas: int, tmp_path: Path) -> None:
+    values = FULL | {"vllm": FULL["vllm"] | {"replicas": replicas}}
+    engine = load_settings(workspace(values, tmp_path), {}).engines["tier2"]
+    manifests = rendered(values)
+    (made,) = of_kind(manifests, "StatefulSet")
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    services = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "Service")}
+    assert len(engine.replicas) == made["spec"]["replicas"] == replicas
+    assert services[made["spec"]["serviceName"]]["clusterIP"] == "None"
+    for number, url in enumerate(engine.replicas):
+        service = services[urlsplit(url).hostname or ""]
+        pod = labels | {"statefulset.kubernetes.io/pod-name": f"{made['metadata']['name']}-{number}"}
+        assert service["selector"].items() <= pod.items()
+        assert service["selector"]["statefulset.kubernetes.io/pod-name"].endswith(f"-{number}")
+        assert service["ports"][0]["port"] == urlsplit(url).port
+        assert "clusterIP" not in service, "its address is one of network.serviceCidr"
 
 
 def test_a_region_is_the_same_to_the_gateway_and_to_the_network(tmp_path: Path) -> None:
@@ -226,5 +246,7 @@ def test_two_releases_in_one_cluster_do_not_take_each_others_pods() -> None:
         manifests = rendered(FULL, name=name)
         labels = [template["metadata"]["labels"] for _, template in pods(manifests)]
         assert {each["app.kubernetes.io/instance"] for each in labels} == {name}
-        for each in [*of_kind(manifests, "Deployment"), *of_kind(manifests, "PodDisruptionBudget")]:
+        for each in [
+            one for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget") for one in of_kind(manifests, kind)
+        ]:
             assert each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == name

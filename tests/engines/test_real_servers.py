@@ -104,6 +104,20 @@ def test_a_choice_is_always_one_of_the_labels_with_its_probability(server):
     assert not engine._levels.get("bank"), "the first form of every wish was taken"
 
 
+def test_it_says_that_it_is_well_and_goes_on_to_answer(server):
+    async def story():
+        engine = Remote("real", EngineSettings(kind=server.kind, base_url=server.url, model="base"), "a key")
+        away = Remote("away", EngineSettings(kind=server.kind, base_url="http://127.0.0.1:9/v1", model="base"), "a key")
+        try:
+            return [await engine.well(), await engine.well(), await away.well()]
+        finally:
+            await engine.close()
+            await away.close()
+
+    assert asyncio.run(story()) == [True, True, False]
+    assert told(server, *asked(TASK, ROWS[0]))[0][0].finish == "stop"
+
+
 def test_several_outputs_and_labels_that_begin_alike_are_json(server):
     (both, nested), engine = told(server, *asked(BOTH, ROWS[1]), *asked(NESTED, ROWS[1]))
     assert both.finish == nested.finish == "stop"

@@ -329,7 +329,10 @@ def shown_metrics() -> dict[str, set[str]]:
     live, cache = {"tickets": "tickets@1.0.0"}, {("tickets", "hit"): 1}
     spool = Seen(away=True, bytes=1, lines={"intent": 1})
     alerts = {("tickets", "watch drift"): 1.0}
-    now = Now(0, 1, live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache, spool=spool, alerts=alerts)
+    now = Now(
+        0, 1, live, servers={"hub": True}, waiting={"tickets": 1}, cache=cache, spool=spool, alerts=alerts,
+        replicas={("hub", "gpu-1:8000"): (True, 1)},
+    )  # fmt: skip
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.page(now)[0].decode()):
         for sample in family.samples:

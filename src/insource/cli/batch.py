@@ -12,6 +12,7 @@ from insource.errors import Invalid
 from insource.journeys.batch import TRIES, Dead, Wish, batch, dead
 from insource.journeys.batch_out import rejects_of
 from insource.journeys.batch_row import Summary
+from insource.journeys.on_cluster import cluster_at
 from insource.journeys.serve import close_path, open_path
 from insource.nouns import Noun, digest
 from insource.settings import Settings, load_task
@@ -24,6 +25,7 @@ Examples:
   head -1 in.jsonl   {"id": "r1", "input": "where is my order?"}
   insource batch tickets mails.csv --input text --id number --out out.csv
   insource batch invoices scans/ --out out.parquet --max-usd 20 --max-minutes 90
+  insource batch tickets in.jsonl --out out.jsonl --ray 10.0.0.7:6379
   insource batch tickets --dead
 """
 
@@ -43,6 +45,9 @@ class Given(Noun, frozen=True, kw_only=True):
 @click.option("--input", "column", metavar="COL", default="", help="The column of the text (default: input).")
 @click.option("--id", "named", metavar="COL", default="", help="The column of the id (default: id, else the row).")
 @click.option("--workers", type=click.IntRange(1, 4096), help="Calls at a time (default: what keeps the engine busy).")
+@click.option(
+    "--ray", metavar="ADDRESS", default="", help="Compute on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto."
+)
 @click.option("--max-usd", type=Number(0), help="Stop before the run may cost more.")
 @click.option("--max-minutes", type=Number(0), help="Begin no call after so long.")
 @click.option("--tries", type=click.IntRange(1, 100), default=TRIES, show_default=True, help="Give up after so many.")
@@ -76,11 +81,12 @@ async def _batch(door: Door, task: str, files: tuple[Path, Path], asked: dict[st
     wish = msgspec.convert(given, Wish, from_attributes=True)
     async with await Store.open(settings) as store:
         with door.progress() as progress:
-            path = await open_path(task, settings, store, progress=progress)
-            try:
-                return await batch(*files, path, store, progress=progress, wish=wish)
-            finally:
-                await close_path(path)
+            async with cluster_at(str(asked["ray"]), settings) as cluster:
+                path = await open_path(task, settings, store, progress=progress, cluster=cluster)
+                try:
+                    return await batch(*files, path, store, progress=progress, wish=wish)
+                finally:
+                    await close_path(path)
 
 
 def _engines(settings: Settings) -> str:

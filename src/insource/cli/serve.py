@@ -215,7 +215,7 @@ async def _serve(door: Door, asked: Asked, settings: Settings, told: "Told | Non
 def _warnings(settings: Settings) -> Iterator[str]:
     """What the settings promise less of, or more, than they may seem to."""
     for name, engine in settings.engines.items():
-        if engine.base_url and engine.region and not settings.networks.held(engine.region):
+        if engine.address and engine.region and not settings.networks.held(engine.region):
             yield f"not held to {engine.region}: {name}; {engine.region} has no list under [networks]"
     for choice in choose(None, Facts(length=0), policy_of(settings)):
         if not choice.allowed:

@@ -26,6 +26,7 @@ Examples:
   insource teach tickets --withdraw large
 """
 SHARE = Number(0.0, 1.0)
+ALONE, ON_RAY = 8, 128  # calls at a time
 
 
 @verb("teach", epilog=EXAMPLE)
@@ -38,7 +39,10 @@ SHARE = Number(0.0, 1.0)
 @click.option("--shots", type=click.IntRange(0, 100), default=0, show_default=True, help="Examples to show it.")
 @click.option("--sure", type=SHARE, default=0.5, show_default=True, help="Less sure than this goes to a person.")
 @click.option("--max-tokens", type=click.IntRange(1, 1_000_000), help="Of an answer (default: 256, not labels 1024).")
-@click.option("--at-once", type=click.IntRange(1, 1024), default=8, show_default=True, help="Calls at a time.")
+@click.option("--at-once", type=click.IntRange(1, 1024), help="Calls at a time (default: 8, with --ray 128).")
+@click.option(
+    "--ray", metavar="ADDRESS", default="", help="Embedded engines compute on a Ray cluster: HOST:PORT, auto."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn by chance.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would happen and what it costs; ask nobody.")
 @click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
@@ -62,7 +66,8 @@ def command(door: Door, task: str, only_plan: bool, yes: bool, show: bool, engin
         return
     if not asked["teacher"]:
         raise Invalid("who is to teach?", hint="--teacher ENGINE, an engine of insource.toml")
-    wanted = Wanted(**asked)  # type: ignore[arg-type]
+    at_once = asked.pop("at_once") or (ON_RAY if asked["ray"] else ALONE)
+    wanted = Wanted(at_once=at_once, **asked)  # type: ignore[arg-type]
     if only_plan or not yes:  # a bar on the screen leaves no place for a question
         planned = run(_teach(door, task, wanted, lambda _: False))
         if only_plan:

@@ -2,6 +2,7 @@
 
 An engine around an engine. What stands before a server belongs to the server, not to a task: all paths of a process
 that lead to it share one `Turnstile`. The rules (`Breaker`, `Budget`) are in `route`, which knows nothing of engines.
+An engine may have several servers, its `replicas`: the limits are theirs together, the rest is each one's own.
 """
 
 import asyncio
@@ -10,12 +11,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from time import monotonic
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from insource.engines.base import Embeds, Engine, Piece
 from insource.engines.bursts import Coming, Into, after, bursts, one_by_one, streams
+from insource.engines.replicas import Breaker, Crew, Looks, Outcome, Replica, Seat, prefix_of
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -28,34 +30,7 @@ LONGEST_PAUSE_S = 2.0  # who is asked to wait longer tells its caller, or asks t
 FAIR_S = 0.5  # a call that had less time than this and got no answer says nothing about the server
 NEARLY = 0.95  # of its time: a call that was cancelled then was too slow, not given up
 FAILURES = (EngineBusy, EngineDown, EngineSlow)  # any other answer, be it a complaint, shows that the server lives
-
-Outcome = Literal["answered", "failed", "unknown"]
-
-
-class Permit(Protocol):
-    """Leave to make one call."""
-
-    def settle(self, outcome: Outcome, /) -> None:
-        """Says how it went; "unknown" where nothing can be said of the server."""
-        ...
-
-
-class Breaker(Protocol):
-    """Whether the server is asked at all; `route.breaker` is one."""
-
-    @property
-    def refuses(self) -> bool:
-        """True when no call would be let through now."""
-        ...
-
-    @property
-    def wait_s(self) -> float:
-        """Seconds until the next probe."""
-        ...
-
-    def admit(self) -> Permit | None:
-        """Leave to call now, or None."""
-        ...
+MOVES = (*FAILURES, Outside)  # with these another replica may do better
 
 
 class Budget(Protocol):
@@ -70,11 +45,30 @@ class Budget(Protocol):
         ...
 
 
-class Turnstile:
-    """What stands before one server. Without a `breaker` every call goes. `under_way` calls are with the server now."""
+class Tries:
+    """One call at a turnstile: it has until the time `until` of `monotonic`; `tried` replicas failed it already.
 
-    def __init__(self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget) -> None:
+    `prefix` names what it begins with.
+    """
+
+    __slots__ = ("number", "prefix", "tried", "until")
+
+    def __init__(self, until: float, prefix: str = "") -> None:
+        self.until, self.prefix = until, prefix
+        self.number, self.tried = 0, set[int]()
+
+
+class Turnstile:
+    """What stands before one server, or before the `crew` of an engine with several: `under_way` calls are with it now.
+
+    Without a `breaker` every call goes to a single one.
+    """
+
+    def __init__(
+        self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget, crew: Crew | None = None
+    ) -> None:
         self.name, self.breaker, self._budget = name, breaker, budget
+        self.crew = crew or Crew((Replica(name, breaker),))
         self._settings = settings
         self._queue: deque[asyncio.Future[None]] = deque()
         self.under_way = 0
@@ -82,17 +76,19 @@ class Turnstile:
     @property
     def rests(self) -> bool:
         """True when the server would not be asked now, because it failed lately."""
-        return self.breaker is not None and self.breaker.refuses
+        return self.crew.rests
 
-    def trial(self, until: float) -> "_Trial":
-        """One try of a call, a context that tells the breaker how it went. Raises `EngineDown` while the server rests.
+    def trial(self, tries: Tries) -> "_Trial":
+        """The next try of a call, a context that tells the breaker how it went, `at` the place of a replica.
 
-        The call has until the time `until` of `monotonic`.
+        Raises `EngineDown` while the server rests, `EngineBusy` while those that do not asked to be left alone.
         """
-        permit = self.breaker.admit() if self.breaker else None
-        if permit is None and self.breaker:
+        tries.number += 1
+        seat = self.crew.admit(tries.prefix, tries.tried)
+        if seat is None:
             raise self.resting()
-        return _Trial(permit, until, self._settings.slow_s)
+        tries.tried.add(seat.at)
+        return _Trial(seat, tries.until, self._settings.slow_s)
 
     async def enter(self, deadline: float) -> float:
         """Takes a place among the calls at once, and gives the time of `monotonic` at which nobody waits any more.
@@ -138,41 +134,58 @@ class Turnstile:
                 raise EngineSlow(f"{self.name} had no place free within {deadline:g} s") from error
             raise
 
-    async def pause(self, error: EngineError, number: int, until: float) -> None:
-        """Waits until another try may help, after the try with this `number`. Raises `error` when none would."""
-        if error.again_s is None or number >= TRIES or self.rests:
+    async def pause(self, error: EngineError, tries: Tries) -> None:
+        """Waits until another try may help, after one of `tries` raised `error`; it is raised when none would.
+
+        Another replica is tried at once. All of it is within the budget.
+        """
+        last = tries.number >= TRIES or self.rests
+        if not last and isinstance(error, MOVES) and self.crew.several and self.crew.free(tries.tried):
+            if monotonic() < tries.until and self._budget.take():
+                return
             raise error
-        pause = max(error.again_s, PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        late = monotonic() + pause >= until
+        if error.again_s is None or last:
+            self._give_up(error)
+        tries.tried.clear()
+        pause = max(error.again_s, PAUSE_S * 2 ** (tries.number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        late = monotonic() + pause >= tries.until
         if late or pause > LONGEST_PAUSE_S or not self._budget.take():
-            raise error
+            self._give_up(error)
         await asyncio.sleep(pause)
         if self.rests:
-            raise error
+            self._give_up(error)
 
-    def resting(self) -> EngineDown:
-        """What a call is told while the server rests."""
-        wait = self.breaker.wait_s if self.breaker else 0.0
-        return EngineDown(f"{self.name} rests after failures", hint=f"it is tried again in {wait:.0f} s")
+    def resting(self) -> EngineError:
+        """What a call is told while the server rests, or all of several do."""
+        wait, crew = self.crew.wait_s, self.crew
+        if crew.several and not crew.rests:
+            return EngineBusy(f"{self.name} asked to be left alone: {crew.told}", again_s=wait)
+        how = f": {crew.told}" if crew.several else ""
+        return EngineDown(f"{self.name} rests after failures{how}", hint=f"it is tried again in {wait:.0f} s")
+
+    def _give_up(self, error: EngineError) -> NoReturn:
+        """Raises the error; where none of several replicas is left, with how each of them is."""
+        if not self.crew.several or not isinstance(error, MOVES) or self.crew.told in str(error):
+            raise error
+        raise type(error)(f"{error}; replicas: {self.crew.told}", hint=error.hint, again_s=error.again_s) from error
 
 
 class _Trial:
     """One try: how long it was given, and how long the server took to say something."""
 
-    __slots__ = ("_began", "_heard", "_permit", "_slow_s", "given")
+    __slots__ = ("_began", "_heard", "_seat", "_slow_s", "at", "given")
 
-    def __init__(self, permit: Permit | None, until: float, slow_s: float) -> None:
+    def __init__(self, seat: Seat, until: float, slow_s: float) -> None:
         self._began = monotonic()
         self.given = max(until - self._began, 0.0)
-        self._permit, self._slow_s = permit, slow_s
+        self._seat, self._slow_s, self.at = seat, slow_s, seat.at
         self._heard: float | None = None
 
     def __enter__(self) -> "_Trial":
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
-        if self._permit is not None:
-            self._permit.settle(self._outcome(error))
+        self._seat.settle(self._outcome(error), error)
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if error is None:
@@ -198,32 +211,39 @@ class _Trial:
 
 
 class Deployment:
-    """`engine` behind its turnstile. What may pass is tried again, within the budget, before the first word only."""
+    """`engine` behind its turnstile. What may pass is tried again, within the budget, before the first word only.
 
-    def __init__(self, engine: Engine, turnstile: Turnstile) -> None:
+    With `others` it is one replica of several, in the order of the turnstile's crew.
+    """
+
+    def __init__(self, engine: Engine, turnstile: Turnstile, *others: Engine) -> None:
         self.name, self.engine, self.turnstile = engine.name, engine, turnstile
+        self._engines = (engine, *others)
+        self._looks = Looks(turnstile.crew, self._engines)
 
     def complete(self, request: Request) -> Coroutine[Any, Any, Prediction]:
         """The engine's answer. Raises what the engine raises, and what `Turnstile.enter` does."""
-        return self._tried(request, self.engine.complete)
+        return self._tried(request, lambda engine, request: engine.complete(request))
 
     async def embed(self, request: Request, wanted: JsonObject) -> tuple[list[JsonObject], Usage]:
         """The engine's vectors, tried as an answer is. Raises `EngineError` for an engine that has none, too."""
-        engine = self.engine
-        if not isinstance(engine, Embeds):
-            raise EngineError(f"{self.name} has no embeddings")
-        return await self._tried(request, lambda request: engine.embed(request, wanted))
 
-    async def _tried(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
-        until, number = await self.turnstile.enter(request.deadline), 0
+        async def ask(engine: Engine, request: Request) -> tuple[list[JsonObject], Usage]:
+            if not isinstance(engine, Embeds):
+                raise EngineError(f"{self.name} has no embeddings")
+            return await engine.embed(request, wanted)
+
+        return await self._tried(request, ask)
+
+    async def _tried(self, request: Request, ask: Callable[[Engine, Request], Awaitable[T]]) -> T:
+        tries = await self._entered(request)
         try:
             while True:
-                number += 1
                 try:
-                    with self.turnstile.trial(until) as trial:
-                        return await ask(_within(request, trial))
+                    with self.turnstile.trial(tries) as trial:
+                        return await ask(self._engines[trial.at], _within(request, trial))
                 except EngineError as error:
-                    await self.turnstile.pause(error, number, until)
+                    await self.turnstile.pause(error, tries)
         finally:
             self.turnstile.leave()
 
@@ -233,14 +253,13 @@ class Deployment:
 
     async def bursts(self, request: Request) -> Coming:
         """What `stream` gives, together what came together."""
-        until, number, said = await self.turnstile.enter(request.deadline), 0, False
+        tries, said = await self._entered(request), False
         into: Into | None = None
         try:
             while True:
-                number += 1
                 try:
-                    with self.turnstile.trial(until) as trial:
-                        async with aclosing(self._pieces(_within(request, trial))) as coming:
+                    with self.turnstile.trial(tries) as trial:
+                        async with aclosing(_pieces(self._engines[trial.at], _within(request, trial))) as coming:
                             while burst := await after(coming, into):
                                 trial.heard()
                                 said = True
@@ -249,19 +268,30 @@ class Deployment:
                 except EngineError as error:
                     if said:
                         raise
-                    await self.turnstile.pause(error, number, until)
+                    await self.turnstile.pause(error, tries)
         finally:
             self.turnstile.leave()
 
     async def close(self) -> None:
         """Closes the engine."""
-        await self.engine.close()
+        await self._looks.close()
+        for engine in self._engines:
+            await engine.close()
 
-    def _pieces(self, request: Request) -> Coming:
-        return bursts(self.engine, request) if streams(type(self.engine)) else self._alone(request)
+    async def _entered(self, request: Request) -> Tries:
+        until = await self.turnstile.enter(request.deadline)
+        if not self.turnstile.crew.several:
+            return Tries(until)
+        self._looks.begin()
+        return Tries(until, prefix_of(request))
 
-    async def _alone(self, request: Request) -> Coming:
-        yield [await self.engine.complete(request)]
+
+def _pieces(engine: Engine, request: Request) -> Coming:
+    return bursts(engine, request) if streams(type(engine)) else _alone(engine, request)
+
+
+async def _alone(engine: Engine, request: Request) -> Coming:
+    yield [await engine.complete(request)]
 
 
 def _within(request: Request, trial: _Trial) -> Request:

@@ -26,18 +26,20 @@ class Dialect(Noun, frozen=True, kw_only=True):
     """One kind of server.
 
     `wire` is the shape of messages, answers and streams; `path` is added to `base_url`, of which `address` is an
-    example. `says` are the forms of each wish; one without is not sent. `always` is in every body unless a wish says
-    otherwise. A status in `busy`, else in `down` or `denied`, is an engine full, broken or closed to us (the first two
-    are tried again), one in `rejects` finds fault with the request, and an error code in `spoiled` means that the
-    model, not the server, broke the schema. `broke` and `usage` are where a stream says that it failed and what it
-    cost. `tokens`, `errors` and `calls` are the form of log probabilities, of error bodies and of tool calls; `answers`
-    is in every answer besides. `about`, `adapters` and `checked` are for the documentation.
+    example. `health` is where the server says whether it is well, added to `base_url` without its /v1. `says` are the
+    forms of each wish; one without is not sent. `always` is in every body unless a wish says otherwise. A status in
+    `busy`, else in `down` or `denied`, is an engine full, broken or closed to us (the first two are tried again), one
+    in `rejects` finds fault with the request, and an error code in `spoiled` means that the model, not the server,
+    broke the schema. `broke` and `usage` are where a stream says that it failed and what it cost. `tokens`, `errors`
+    and `calls` are the form of log probabilities, of error bodies and of tool calls; `answers` is in every answer
+    besides. `about`, `adapters` and `checked` are for the documentation.
     """
 
     about: str
     wire: Literal["openai", "anthropic", "ollama"] = "openai"
     address: str
     path: str = "/chat/completions"
+    health: str = ""
     headers: dict[str, str] = {}
     adapters: str
     checked: str

@@ -54,8 +54,8 @@ class Through(Protocol):
         ...
 
 
-def head(place: Place, url: str, headers: dict[str, str], *, whole: bool = False) -> bytes:
-    """The head of a POST to `url`, up to the length of its body, which `framed` adds; a proxy is told the `whole` URL.
+def head(place: Place, url: str, headers: dict[str, str], *, whole: bool = False, method: str = "POST") -> bytes:
+    """The head of a call to `url`, up to the length of its body, which `framed` adds; a proxy is told the `whole` URL.
 
     Raises `ValueError` where a header holds what none may (RFC 9110 section 5.5).
     """
@@ -65,7 +65,7 @@ def head(place: Place, url: str, headers: dict[str, str], *, whole: bool = False
     host += f":{place.port}" if place.port != PORTS[parts.scheme] else ""
     target = f"{parts.scheme}://{host}{target}" if whole else target
     fixed = {"Host": host, "User-Agent": f"insource/{__version__}", "Accept-Encoding": "identity"}
-    lines = [f"POST {target} HTTP/1.1"] + [f"{name}: {_value(value)}" for name, value in (fixed | headers).items()]
+    lines = [f"{method} {target} HTTP/1.1"] + [f"{name}: {_value(value)}" for name, value in (fixed | headers).items()]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n"
 
 

@@ -27,6 +27,11 @@ def to_models(cache: Path) -> Outward:
     return Outward("model download", journal=cache / egress.FILE)
 
 
+def to_cluster(settings: Settings) -> Outward:
+    """The way out to machines that compute for this workspace: what they are sent must not leave the premises."""
+    return Outward("Ray cluster", PREMISES, networks=settings.networks, journal=settings.state / egress.FILE)
+
+
 def to_itself(purpose: str) -> Outward:
     """The way to a process of our own on this machine: loopback and nothing else."""
     return Outward(purpose, PREMISES, networks=Networks(places={PREMISES: ("127.0.0.0/8", "::1/128")}))

@@ -37,6 +37,7 @@ MOST_AT_ONCE = 256  # pieces that go on together: what they are written as may b
 MOST_KNOWN = 256
 NONE_REJECTED: Levels = {}
 EMBEDDINGS = "/embeddings"
+WELL_S = 2.0
 MARGIN_S = 0.1  # who asked has the same deadline, and shall hear of the answer at hand
 WIRES = {"openai": OPENAI, "anthropic": ANTHROPIC, "ollama": OLLAMA}
 
@@ -149,6 +150,10 @@ class Remote:
         except (Rejected, Spoiled) as error:
             raise EngineError(f"{self.name} rejects the request: {error}") from error
         return vectors(data, len(texts), self.name)
+
+    async def well(self) -> bool | None:
+        """Whether the server says within `WELL_S` that it is well; None where its kind has no word for that."""
+        return await self._upstream.well(Waits(self.name, self._settings, WELL_S))
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones get `EngineDown`."""

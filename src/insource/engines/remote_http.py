@@ -27,6 +27,7 @@ from insource.settings import EngineSettings
 LARGEST_COMPLAINT = 64_000
 SHOWN = 300
 LATE = 408
+NO_WORD = (401, 403, 404, 405, 501)  # of a server's health
 
 
 class Rejected(Exception):
@@ -176,6 +177,28 @@ class Upstream:
             return incoming
         with incoming:
             raise await self._fault(incoming, line)
+
+    async def well(self, waits: Waits) -> bool | None:
+        """Whether the server says that it is well, by the dialect's address for that; None where there is none.
+
+        It is asked without the key. A server that does not know the address, or wants a key for it, has none.
+        """
+        if not self._dialect.health:
+            return None
+        waits.begin()
+        url = self._base.removesuffix("/v1") + self._dialect.health
+        whole = self._proxy is not None and not self._place.secure
+        headers = self._proxy.headers if self._proxy and whole else {}
+        try:
+            lines = self._open_lines(waits.loop)
+            line = await lines.made(waits.by)
+            try:
+                await line.ask(head(self._place, url, headers, whole=whole, method="GET") + b"\r\n", waits.by)
+            finally:
+                lines.drop(line)
+        except (OSError, EngineError):
+            return False
+        return None if line.status in NO_WORD else line.status == 200
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones get `EngineDown`."""

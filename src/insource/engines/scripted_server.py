@@ -3,8 +3,8 @@
     async with ScriptedServer([Reply(match="refund", text="refund"), Reply(fault="reset")]) as server:
         settings = EngineSettings(kind="openai", base_url=server.base_url, model="scripted")
 
-`kind` is that of a dialect; it serves the address of that dialect, plain and streamed, and `/v1/models`. It listens
-on this machine only.
+`kind` is that of a dialect; it serves the address of that dialect, plain and streamed, `/v1/models`, and whether it is
+well where the dialect has an address for that. It listens on this machine only.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ SSE = "text/event-stream"
 class ScriptedServer:
     """The server, at `base_url` while it is entered. `seen` holds the bodies and `keys` the Authorization headers.
 
+    `well` is what it says of its health, `looked` how often it was asked for that.
     `left` holds when (`time.monotonic`) the connection of a played answer was found closed, by its place in `seen`.
     """
 
@@ -38,6 +39,7 @@ class ScriptedServer:
         self.seen: list[JsonObject] = []
         self.keys: list[str] = []
         self.left: dict[int, float] = {}
+        self.well, self.looked = True, 0
         self._replies = tuple(replies)
         self._left = [reply.times or -1 for reply in self._replies]
         self._model = model
@@ -61,6 +63,8 @@ class ScriptedServer:
         app = web.Application()
         app.router.add_post(self._root + self._dialect.path, self._chat)
         app.router.add_get("/v1/models", self._models)
+        if self._dialect.health:
+            app.router.add_get(self._dialect.health, self._health)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, shutdown_timeout=0.1)
@@ -77,6 +81,10 @@ class ScriptedServer:
     async def _models(self, _: web.Request) -> web.Response:
         model = {"id": self._model, "object": "model", "created": 0, "owned_by": "insource"}
         return _json({"object": "list", "data": [model]})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        self.looked += 1
+        return web.Response(status=200 if self.well else 503)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         self.keys.append(request.headers.get("Authorization", ""))

@@ -10,13 +10,15 @@ NAME                   an engine of insource.toml
 import difflib
 from collections.abc import Callable
 
-from insource.engines.artefact import must_be_released, read_manifest
 from insource.engines.base import Engine
 from insource.engines.deployment import Deployment
+from insource.engines.ray_cluster import Cluster
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate, Windowed
 from insource.errors import Invalid, Missing
-from insource.journeys.turnstiles import turnstile
+from insource.journeys.on_cluster import model_there, release_there
+from insource.journeys.opening import open_model, open_release
+from insource.journeys.turnstiles import each_alone, turnstile
 from insource.nouns import Example, Release, Scan, Task
 from insource.release.shared import here
 from insource.settings import Settings, secret
@@ -34,12 +36,15 @@ class Lineup:
     """Builds engines for one task; `progress(what, done, total)` hears of downloads and fits.
 
     With `share_base`, specialists share the base networks of `bases`: those of this line-up alone when none are given.
+    What would compute in this process, releases and embedded models, does so on a `cluster` where there is one.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet, bases: Bases | None = None
-    ) -> None:
+        self, settings: Settings, store: Store, task: Task, *, progress: Progress = quiet, bases: Bases | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:  # fmt: skip
         self.settings, self.store, self.task, self.progress = settings, store, task, progress
+        self.cluster = cluster
         self._bases = bases or Bases(settings.cache)
 
     async def names(self) -> list[str]:
@@ -69,22 +74,10 @@ class Lineup:
         raise Missing(f"there is no candidate {name!r}", hint=hint)
 
     def release(self, release: Release) -> Engine:
-        """The engine that serves `release`, from its artefact as it lies on disk."""
-        folder = self.settings.state / release.folder
-        must_be_released(folder, release.artefact)
-        threads = self.settings.workspace.threads
-        if release.engine == "linear":
-            from insource.engines.linear import Linear
-
-            return Linear.load(folder, name=release.name, left=release.left)
-        if read_manifest(folder).task.kind == "extract":
-            from insource.engines.extractor import Extractor
-
-            return Windowed(Extractor(folder, name=release.name, threads=threads, left=release.left))
-        from insource.engines.specialist import Specialist
-
-        bases = self._bases if self.settings.workspace.share_base and release.engine == "torch" else None
-        return Windowed(Specialist(folder, name=release.name, threads=threads, left=release.left, bases=bases))
+        """The engine that serves `release`, from its artefact as it lies on disk; on a cluster where there is one."""
+        if self.cluster is not None:
+            return release_there(release, self.settings, self.cluster, self.progress)
+        return open_release(release, self.settings.state, self.settings.workspace, self._bases)
 
     def configured(self, name: str) -> Engine:
         """The engine that insource.toml calls `name`. Raises `Missing` for a base model that is not here."""
@@ -102,19 +95,19 @@ class Lineup:
         key = secret(engine.api_key_env) if engine.api_key_env else ""
         control = controls() if self.task.scan != Scan() else None
         before = turnstile(name, engine, self._bases.turnstiles)
-        remote = Remote(name, engine, key, to_engine(name, self.settings), control)
-        return self._reaching(Deployment(remote, before), engine.context)
+        each = [Remote(name, one, key, to_engine(name, self.settings), control) for one in each_alone(engine)]
+        return self._reaching(Deployment(each[0], before, *each[1:]), engine.context)
 
     def _embedded(self, model: str, name: str) -> Engine:
         """A base model as it came. Nothing is fetched here: a call that waits for a download is no answer."""
-        from insource.engines.base_model import BaseModel
         from insource.engines.models import find
 
         local = find(model, self.settings.cache)
         if local is None:
             raise Missing(f"the base model {model} is not on this machine", hint=f"insource models pull {model}")
-        made = BaseModel(local, name=name, threads=self.settings.workspace.threads)
-        return made if self.task.kind == "generate" else Windowed(made)
+        if self.cluster is not None:
+            return model_there((local, name, self.task), self.settings, self.cluster, self.progress)
+        return open_model(local, name, self.task, self.settings.workspace.threads)
 
     def _reaching(self, engine: Engine, context: int) -> Engine:
         """The engine, asked in windows where its `context` (tokens, 0 = unknown) is too short; as it is for words."""

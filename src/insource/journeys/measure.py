@@ -151,7 +151,7 @@ async def contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, row
         engine = lineup.settings.engines[name]
         priced = bool(engine.usd_per_million_input or engine.usd_per_million_output)
         return Contender(
-            name, "remote", _configured(name, lineup), rows, priced, digest([engine.base_url, engine.model])
+            name, "remote", _configured(name, lineup), rows, priced, digest([engine.address, engine.model])
         )
     task, _, version = name.partition("@")
     release = await lineup.store.release(task, version)

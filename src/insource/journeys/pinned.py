@@ -122,7 +122,7 @@ async def _again(
     task: Task, name: str, settings: Settings, store: Store, before: Sequence[Run], now: datetime | None
 ) -> Asked:
     engine, policy = settings.engines[name], task_file(settings, task.name)[1].watch
-    about = digest([engine.kind, engine.base_url, engine.model, engine.script])
+    about = digest([engine.kind, engine.address, engine.model, engine.script])
     same = bool(before) and before[-1].about == about
     if same and datetime.fromisoformat(_second(now)) - datetime.fromisoformat(before[-1].created) < AGAIN:
         return Asked(engine=name, compared=newest(before))

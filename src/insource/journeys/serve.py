@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from insource.engines.artefact import read_manifest
+from insource.engines.ray_cluster import Cluster
 from insource.engines.shared_base import Bases
 from insource.errors import InsourceError, Missing, StoreError
 from insource.journeys.again import scope_of, wanted
@@ -24,11 +25,13 @@ from insource.watch.vocabulary import Vocabulary
 
 
 async def open_path(
-    task: str, settings: Settings, store: Store, *, progress: Progress = quiet, bases: Bases | None = None
-) -> Path:
+    task: str, settings: Settings, store: Store, *, progress: Progress = quiet, bases: Bases | None = None,
+    cluster: Cluster | None = None,
+) -> Path:  # fmt: skip
     """The path of `task`, or of `task@version` to pin one. Close it with `close_path`.
 
-    Paths opened with the same `bases` share base networks, where the settings say so. Raises `Missing` when no release
+    Paths opened with the same `bases` share base networks, where the settings say so. What would compute in this
+    process does so on the `cluster` where there is one. Raises `Missing` when no release
     is live, with the command that makes one so; `Refused` for a changed artefact, and for one that nobody trusted has
     signed where the settings ask for it; `EngineDown` when the task is to be
     scanned and what scans is not installed; what `release.shared.here` does where it is fetched first.
@@ -41,7 +44,7 @@ async def open_path(
     manifest = await asyncio.to_thread(read_manifest, settings.state / release.folder)
     served = as_served(manifest.task, asked)
     scans = await asyncio.to_thread(open_scans, served.scan)
-    lineup = Lineup(settings, store, served, progress=progress, bases=bases)
+    lineup = Lineup(settings, store, served, progress=progress, bases=bases, cluster=cluster)
     policy = policy_of(settings)
     choices = reachable(served, policy)
     tiers = {choice.engine: configured_tier(choice.engine, lineup) for choice in choices if choice.allowed}

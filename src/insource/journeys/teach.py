@@ -15,9 +15,10 @@ from insource.collect.split import counts
 from insource.collect.teach import Differing, differing, example, joined, spread
 from insource.journeys.asking import BROKE, Asking
 from insource.journeys.lineup import Progress, quiet
+from insource.journeys.on_cluster import cluster_at
 from insource.journeys.scanned import watched
 from insource.journeys.serve import close_path
-from insource.journeys.taught import kept_as, open_lessons, tally
+from insource.journeys.taught import kept_as, tally
 from insource.journeys.teach_plan import TYPICAL, Class, Plan, Wanted, check, must_have_budget, open_class, plan
 from insource.nouns import Example, Noun, Pending, Task, digest, same
 from insource.nouns.lesson import ANSWERED, DISPUTED, SET_ASIDE, Lesson
@@ -62,17 +63,17 @@ async def teach(
     """
     with alone(settings.state / "locks" / f"teach-{digest(task.name)[:16]}", f"insource teach {task.name}"):
         check(task, settings, wanted)
-        before = await open_lessons(task.name, store)
-        made = await open_class(task, settings, store, wanted, before, progress)
-        try:
-            planned = plan(made)
-            if not agree(planned):
-                return Taught(task=task.name, plan=planned, done=False, spent=planned.spent)
-            must_have_budget(planned)
-            return await _teach(made, planned, settings, progress)
-        finally:
-            for one in filter(None, (made.teacher, made.second)):
-                await close_path(one.path)
+        async with cluster_at(wanted.ray, settings) as cluster:
+            made = await open_class(task, settings, store, wanted, cluster=cluster, progress=progress)
+            try:
+                planned = plan(made)
+                if not agree(planned):
+                    return Taught(task=task.name, plan=planned, done=False, spent=planned.spent)
+                must_have_budget(planned)
+                return await _teach(made, planned, settings, progress)
+            finally:
+                for one in filter(None, (made.teacher, made.second)):
+                    await close_path(one.path)
 
 
 async def _teach(made: Class, planned: Plan, settings: Settings, progress: Progress) -> Taught:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from insource.collect.teach import Left, unlabelled
+from insource.engines.ray_cluster import Cluster
 from insource.errors import Conflict, Invalid
 from insource.journeys.lineup import Progress
 from insource.journeys.pool import pooled
-from insource.journeys.teacher import Teacher, kept_back, must_be_there, open_teacher, shots_of, terms
+from insource.journeys.taught import open_lessons
+from insource.journeys.teacher import Teacher, kept_back, must_be_there, open_teacher, shots_of, terms, with_shots
 from insource.nouns import Example, Noun, Task, canonical
 from insource.nouns.lesson import ANSWERED, Lesson
 from insource.settings import Settings
@@ -23,7 +25,8 @@ class Wanted(Noun, frozen=True, kw_only=True):
 
     At most `rows` are asked now, `shots` examples are shown, the `second` gives its opinion on a `share` of the labels.
     An answer less sure than `sure` goes to a person. `at_once` calls are made at a time. An answer has `max_tokens`;
-    where none is said 256 for labels, else 1,024.
+    where none is said 256 for labels, else 1,024. Where `ray` is the address of a Ray cluster, embedded engines compute
+    there.
     """
 
     teacher: str
@@ -36,6 +39,7 @@ class Wanted(Noun, frozen=True, kw_only=True):
     at_once: int = 8
     max_tokens: int | None = None
     seed: int = 0
+    ray: str = ""
 
 
 class Plan(Noun, frozen=True, kw_only=True):
@@ -88,9 +92,10 @@ class Class:
 
 
 async def open_class(
-    task: Task, settings: Settings, store: Store, wanted: Wanted, before: list[Lesson], progress: Progress
+    task: Task, settings: Settings, store: Store, wanted: Wanted, *, cluster: Cluster | None, progress: Progress
 ) -> Class:
     """Everyone and everything that the run needs, opened. Raises `Conflict` without a pool, and as `open_teacher`."""
+    before = await open_lessons(task.name, store)
     _, pool = await pooled(task.name, store)
     if not pool:
         hint = f"insource collect {task.name} FILE --unlabelled"
@@ -100,8 +105,9 @@ async def open_class(
     left = unlabelled(pool, known, wanted.seed, progress)
     shots = await shots_of(task, known, wanted.shots)
     free, back = kept_back(task, [wanted.teacher, *filter(None, [wanted.second])], settings, left.rows)
+    shown = with_shots(task, shots)
     asked = [
-        await open_teacher(name, task, settings, store, shots, wanted.max_tokens)
+        await open_teacher(name, shown, settings, store, max_tokens=wanted.max_tokens, cluster=cluster)
         for name in filter(None, (wanted.teacher, wanted.second))
     ]
     teacher, second = asked[0], asked[1] if wanted.second else None

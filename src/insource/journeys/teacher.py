@@ -13,6 +13,7 @@ import msgspec
 from insource.decode.check import schema_of
 from insource.decode.prompt import messages
 from insource.engines.deployment import Turnstile
+from insource.engines.ray_cluster import Cluster
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate
 from insource.errors import Denied, Missing
@@ -21,6 +22,7 @@ from insource.journeys.lineup import Lineup, choose_shots
 from insource.journeys.plan import Plan, policy_of
 from insource.journeys.scanned import Scans, open_scans, watched
 from insource.journeys.serve import configured_tier
+from insource.journeys.turnstiles import crew_of
 from insource.nouns import Example, Request, Task, ask, canonical, digest
 from insource.nouns.lesson import CALLER
 from insource.route import permitted
@@ -127,9 +129,11 @@ def must_be_there(name: str, settings: Settings) -> None:
 
 
 async def open_teacher(
-    name: str, task: Task, settings: Settings, store: Store, shots: Sequence[Example], max_tokens: int | None
+    name: str, asked: Task, settings: Settings, store: Store, *, max_tokens: int | None, cluster: Cluster | None
 ) -> Teacher:
-    """The engine called `name`, allowed and ready. Close its path with `close_path`.
+    """The engine called `name` for the task as it is put to it, allowed and ready. Close its path with `close_path`.
+
+    One that would compute in this process does so on the `cluster` where there is one.
 
     Raises `Missing` for no such engine, `Denied` where its owner forbids it or the task's texts may not go there, and
     as the engine and the scan do.
@@ -139,21 +143,22 @@ async def open_teacher(
     if one.teach == "forbidden":
         why = f'engines.{name} says teach = "forbidden": no model is to be trained on what it answers'
         raise Denied(why, hint="take another teacher")
-    allowed = permitted(name, one.place, task.sensitivity)
+    allowed = permitted(name, one.place, asked.sensitivity)
     if not allowed.allowed:
         raise Denied(allowed.reason, hint="a teacher sees every text: it must be where the task's texts may go")
-    asked, most = _with_shots(task, shots), max_tokens or ANSWER_TOKENS[task.kind]
+    most = max_tokens or ANSWER_TOKENS[asked.kind]
     bases = Bases(settings.cache)
     if one.kind not in CLOSED:
-        bases.turnstiles[name] = Turnstile(name, one, None, Retries(NO_RETRIES, time.monotonic))
-    lineup = Lineup(settings, store, asked, bases=bases)
-    scans = await asyncio.to_thread(open_scans, task.scan)
+        crew = crew_of(msgspec.structs.replace(one, breaker=False))
+        bases.turnstiles[name] = Turnstile(name, one, None, Retries(NO_RETRIES, time.monotonic), crew)
+    lineup = Lineup(settings, store, asked, bases=bases, cluster=cluster)
+    scans = await asyncio.to_thread(open_scans, asked.scan)
     path = Path(
         task=asked, tiers=(configured_tier(name, lineup),), key=store.tenant_key, intend=store.intend, scans=scans
     )
     said = [turn.content for turn in messages(asked, "")]
     prompt = digest([said, schema_of(asked), most])
-    return Teacher(name, one, asked, path, prompt, digest([one.kind, one.base_url, one.model, one.script]), most)
+    return Teacher(name, one, asked, path, prompt, digest([one.kind, one.address, one.model, one.script]), most)
 
 
 async def shots_of(task: Task, rows: Sequence[Example], count: int) -> list[Example]:
@@ -193,12 +198,12 @@ def terms(name: str, settings: EngineSettings) -> str:
     say = f'say teach = "allowed" under [engines.{name}] once you have read them'
     if settings.place == "premises":
         return f"may a model be trained on what {name} answers? Its model's licence says; {say}"
-    host = urlsplit(settings.base_url).hostname or name
+    host = urlsplit(settings.servers[0]).hostname or name
     where = f": {TERMS[host]}" if host in TERMS else ""
     return f"may a model be trained on what {name} answers? The terms of {host} say{where}; {say}"
 
 
-def _with_shots(task: Task, shots: Sequence[Example]) -> Task:
+def with_shots(task: Task, shots: Sequence[Example]) -> Task:
     """The task with examples in its instruction, so that every kind of engine is shown them in the same words."""
     if not shots:
         return task

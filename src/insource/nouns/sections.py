@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from insource.nouns.base import Noun
+from insource.nouns.replicas import replica_names
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -16,6 +17,8 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
 
     `kind` is how the server is spoken to, a table of `engines/dialects.toml`; "openai" is any with the OpenAI API.
     "embedded" is the base model `model`, untuned, the workspace's own where none is named.
+    `replicas` are the addresses of several servers of one engine, in the place of `base_url`; all else is the same for
+    all of them: the key, the region, the price, and the limits, which are theirs together.
     `retries` is how often an answer that breaks the task's contract is asked for again, within the call's deadline.
     `api_key_env` names the environment variable that holds the key; the key itself is never written in a file.
     Prices are US dollars per million tokens. `context` is how many tokens the model reads at once; a longer document
@@ -35,6 +38,7 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
         "scripted",
     ]  # fmt: skip
     base_url: str = ""
+    replicas: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)] = ()
     model: str = ""
     api_key_env: str = ""
     script: str = ""
@@ -56,6 +60,25 @@ class EngineSettings(Noun, frozen=True, kw_only=True):
     usd_per_million_input: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     usd_per_million_output: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     teach: Literal["", "allowed", "forbidden"] = ""
+
+    def __post_init__(self) -> None:
+        if not self.replicas:
+            return
+        if self.base_url:
+            raise ValueError("base_url names one server and replicas several: keep one of them")
+        if self.kind in ("embedded", "scripted"):
+            raise ValueError(f"kind {self.kind} has no server, so it has no replicas either")
+        replica_names(self.replicas)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The address of each server, one unless there are replicas."""
+        return self.replicas or (self.base_url,)
+
+    @property
+    def address(self) -> str:
+        """All of the addresses in one text, the same in whatever order replicas are given; empty for none."""
+        return " ".join(sorted(self.servers))
 
     @property
     def place(self) -> str:

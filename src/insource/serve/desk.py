@@ -14,7 +14,7 @@ from insource.journeys.answer import Path
 from insource.journeys.beside import Pair
 from insource.journeys.serve import close_path, open_passthrough, open_path
 from insource.journeys.terms import tightened
-from insource.journeys.turnstiles import none_left, resting
+from insource.journeys.turnstiles import none_left, replicas, resting
 from insource.nouns import Key, Pending, Record, Release, without_folders
 from insource.route import AUTO
 from insource.serve.auth import may_call
@@ -206,6 +206,10 @@ class Desk:
     def servers(self) -> dict[str, bool]:
         """Server → whether it rests after failures; those that were asked for so far."""
         return {name: each.rests for name, each in self._bases.turnstiles.items()}
+
+    def replicas(self) -> dict[tuple[str, str], tuple[bool, int]]:
+        """Engine and replica → whether it rests, and its calls under way; of engines with several, asked so far."""
+        return replicas(self._bases.turnstiles)
 
     def live(self) -> dict[str, str]:
         """Task → the release that answers it now."""

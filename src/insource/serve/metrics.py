@@ -20,6 +20,7 @@ from insource.nouns import Record
 from insource.serve.outage import KINDS, Seen
 from insource.serve.told import result_of, status_of
 
+REPLICA = ("engine", "replica")
 MOST, OTHERS, NO_TASK = 100, "others", "-"
 CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 PLACE = r"\s*;\s*(?:version=[0-9.]{1,9}|(?!version)[a-z]{1,9}=[a-zA-Z0-9.-]{1,16})"
@@ -32,7 +33,8 @@ class Now:
     """What is read when somebody asks. `waiting` is None where the store did not say, `spool` where there is none.
 
     `cache` says how often there was an answer to give again, `kept` how many there are and their bytes. `alerts` are
-    the open ones, by task and cause. At `unasked` calls of trials the other release was not asked.
+    the open ones, by task and cause. At `unasked` calls of trials the other release was not asked. `replicas` says of
+    an engine's replica whether it is not asked, and its calls under way.
     """
 
     in_flight: int
@@ -45,6 +47,7 @@ class Now:
     spool: Seen | None = None
     alerts: Mapping[tuple[str, ...], float] = field(default_factory=dict)
     unasked: int = 0
+    replicas: Mapping[tuple[str, str], tuple[bool, int]] = field(default_factory=dict)
 
 
 Counts = Mapping[tuple[str, ...], float]
@@ -233,6 +236,8 @@ def _gauges(now: Now) -> Iterator[Metric]:
     waiting = {(task,): count for task, count in (now.waiting or {}).items()}
     live = dict.fromkeys(now.live.items(), 1)
     servers = {(name,): int(rests) for name, rests in now.servers.items()}
+    rests = {name: int(rests) for name, (rests, _) in now.replicas.items()}
+    calls = {name: calls for name, (_, calls) in now.replicas.items()}
     for name, words, labels, values in (
         ("in_flight", "Calls being answered.", (), {(): now.in_flight}),
         ("queue_limit", "Calls that may be in flight; one more is turned away.", (), {(): now.queue}),
@@ -240,6 +245,8 @@ def _gauges(now: Now) -> Iterator[Metric]:
         ("review_waiting", "Answers that wait for a person.", ("task",), waiting),
         ("live_release", "1 for the release that answers a task.", ("task", "release"), live),
         ("server_rests", "1 while a server is not asked because it failed.", ("engine",), servers),
+        ("replica_rests", "1 while a replica is not asked because it failed.", REPLICA, rests),
+        ("replica_calls", "Calls that are with a replica.", REPLICA, calls),
         ("cache_entries", "Answers kept to be given again.", (), {(): now.kept[0]}),
         ("cache_bytes", "Memory that they take.", (), {(): now.kept[1]}),
         ("alerts", "1 for what a person should look at.", ("task", "cause"), now.alerts),

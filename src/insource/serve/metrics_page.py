@@ -18,6 +18,7 @@ def here(state: Any) -> Now:
         state.door.admission.limit,
         live=desk.live(),
         servers=desk.servers(),
+        replicas=desk.replicas(),
         waiting=None,
         cache=desk.answers.counts,
         kept=desk.answers.kept,

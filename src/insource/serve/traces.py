@@ -91,7 +91,7 @@ class Traces:
     ) -> Iterator[tuple[Request, Any]]:
         """The span of one engine that is asked for `what`, and the request with its traceparent."""
         known = self._engines.get(engine)
-        remote = known is not None and bool(known.base_url)
+        remote = known is not None and bool(known.address)
         span = self._tracer.start_span(
             f"{what} {known.model if known and known.model else engine}",
             context=self._context.extract({"traceparent": request.trace}),
@@ -102,7 +102,7 @@ class Traces:
         span.set_attribute("insource.engine", engine)
         span.set_attribute("gen_ai.request.model", known.model if known and known.model else engine)
         span.set_attribute("gen_ai.provider.name", known.kind if known and remote else HERE)
-        if known is not None and remote:
+        if known is not None and remote and not known.replicas:
             place = urlsplit(known.base_url)
             span.set_attribute("server.address", place.hostname or "")
             span.set_attribute("server.port", place.port or (443 if place.scheme == "https" else 80))

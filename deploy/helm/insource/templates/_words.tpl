@@ -41,7 +41,11 @@ spool = "/spool"
 {{ if .Values.vllm.enabled }}
 [engines.tier2]
 kind = "vllm"
-base_url = "http://{{ include "insource.name" . }}-vllm:8000/v1"
+replicas = [
+{{- range until (int .Values.vllm.replicas) }}
+  "http://{{ include "insource.name" $ }}-vllm-{{ . }}:8000/v1",
+{{- end }}
+]
 model = "tier2"
 region = "premises"
 {{- if .Values.vllm.keySecret }}

@@ -1,0 +1,127 @@
+"""Files for another machine, by their digests: sent in pieces, unpacked whole or not at all.
+
+A parcel lies on the machine under its own name, which is what its files are, and is sent to it once.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from insource.engines.artefact import file_digest
+from insource.errors import Refused
+from insource.nouns import Noun, digest
+from insource.store.files import disk, settle
+
+PIECE = 16 * 2**20  # bytes
+
+
+class Item(Noun, frozen=True, kw_only=True):
+    """A file: its path within the parcel, its SHA-256, its size in bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Parcel(Noun, frozen=True, kw_only=True):
+    """What files there are. `id` is the SHA-256 of their paths and digests."""
+
+    id: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A parcel, and where each of its files is read: a file of this machine, or the bytes themselves."""
+
+    parcel: Parcel
+    sources: Mapping[str, Path | bytes]
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """The file in pieces of at most `PIECE` bytes; one empty piece of an empty file."""
+        source = self.sources[path]
+        if isinstance(source, bytes):
+            yield source
+            return
+        with source.open("rb") as file:
+            yield file.read(PIECE)
+            while piece := file.read(PIECE):
+                yield piece
+
+
+def pack(sources: Mapping[str, Path | bytes]) -> Packed:
+    """The parcel of these files, by their paths in it. Every byte is read."""
+    items = tuple(_item(path, sources[path]) for path in sorted(sources))
+    return Packed(Parcel(id=digest([[item.path, item.sha256] for item in items]), items=items), sources)
+
+
+def _item(path: str, source: Path | bytes) -> Item:
+    if isinstance(source, bytes):
+        return Item(path=path, sha256=digest(source), bytes=len(source))
+    return Item(path=path, sha256=file_digest(source), bytes=source.stat().st_size)
+
+
+class Unpacking:
+    """A parcel on its way into the folder `home`. Of two at once neither disturbs the other: the first one is kept."""
+
+    def __init__(self, parcel: Parcel, home: Path) -> None:
+        self._parcel, self.folder = parcel, home / parcel.id
+        self._work: Path | None = None
+        for item in parcel.items:
+            path = PurePosixPath(item.path)
+            if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in item.path:
+                raise Refused(f"a parcel names {item.path!r}, which is no file within it", hint="use it for nothing")
+
+    @property
+    def lacks(self) -> bool:
+        """Whether it is to be sent: a file of it is not there, or not in its size."""
+        return any(not _is_there(self.folder / item.path, item.bytes) for item in self._parcel.items)
+
+    def take(self, path: str, piece: bytes) -> None:
+        """Writes the next piece of a file. Raises `StoreError`."""
+        with disk(self.folder):
+            if self._work is None:
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
+                self._work = Path(tempfile.mkdtemp(prefix=f"{self._parcel.id[:16]}-", dir=self.folder.parent))
+            file = self._work / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("ab") as out:
+                out.write(piece)
+
+    def finish(self) -> None:
+        """Puts what was taken in its place, in one step. Raises `Refused` unless each file is what it was to be."""
+        if self._work is None:
+            return
+        work, self._work = self._work, None
+        try:
+            wrong = [item.path for item in self._parcel.items if not _is_whole(work / item.path, item.sha256)]
+            if wrong:
+                raise Refused(f"{', '.join(wrong)} came otherwise than it was sent", hint="run the same command again")
+            with disk(self.folder):
+                if self.lacks:
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                    self._settle(work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _settle(self, work: Path) -> None:
+        try:
+            work.rename(self.folder)
+        except OSError:
+            if self.lacks:
+                raise
+            return  # another one was first
+        settle(self.folder.parent)
+
+
+def _is_there(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_digest(path) == sha256
