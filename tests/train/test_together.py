@@ -82,6 +82,11 @@ def test_who_failed_is_told_and_not_who_missed_it(play, failing):
         play(*scripts)
 
 
+def test_a_rank_that_is_killed_in_the_middle_of_a_word_is_heard_to_end(play):
+    with pytest.raises(EngineDown, match="rank 0 was ended by SIGKILL"):
+        play('import os; os.write(1, b\'{"say": "hel\'); os.kill(os.getpid(), 9)', WAITS)
+
+
 def test_who_stands_still_is_told(play):
     with pytest.raises(EngineDown, match="rank 1 does not answer"):
         play("sys.exit(75)", WAITS)

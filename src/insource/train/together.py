@@ -143,7 +143,8 @@ class _Child:
 
     def _listen(self) -> None:
         for line in _pipe(self.process.stdout):
-            self._heard.put((self.number, from_json(line, Word)))
+            if line.endswith(b"\n"):  # else it was killed as it spoke
+                self._heard.put((self.number, from_json(line, Word)))
         code = self.process.wait()
         self._readers[1].join()
         self._heard.put((self.number, code))
