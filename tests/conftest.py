@@ -7,12 +7,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from file_only import FILE_ONLY
 from insource.store.database import Database
 from postgres import Postgres, programs, server
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """How long an example takes says how busy the machine is, and nothing of what it shows."""
+    hypothesis_settings.register_profile("insource", deadline=None)
+    hypothesis_settings.load_profile("insource")
 
 
 @pytest.hookimpl(tryfirst=True)

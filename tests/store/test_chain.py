@@ -7,17 +7,16 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event
-from test_store import pending, record, release, settings
+from test_store import intent, pending, record, release, settings
 
 from behind import behind
 from copied_workspace import copied
 from insource.errors import Invalid
-from insource.nouns import Intent, Review, StageChange
+from insource.nouns import Review, StageChange
 from insource.store import Store, checkpoints
 from insource.store.links import entry_hash
 from insource.store.process import is_gone, this_process
@@ -25,12 +24,6 @@ from insource.store.retention import Pruned
 from insource.store.verified import Head, Verified
 
 CALLS = 40
-
-
-def intent(id: str, seconds: float = 60.0) -> Intent:
-    now = datetime.now(UTC)
-    until = now + timedelta(seconds=seconds)
-    return Intent(id=id, task="t", tenant="local", input_hash="h", created=now.isoformat(), until=until.isoformat())
 
 
 async def filled(root: Path) -> Head:
@@ -247,8 +240,8 @@ def test_a_call_whose_process_is_gone_ends_as_interrupted(tmp_path):
     """Begun in a process that is killed, and in one that lives on."""
     script = f"""
 import asyncio, os, signal, sys
-sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
-from test_chain import intent, settings
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from test_store import intent, settings
 from insource.store import Store
 from pathlib import Path
 async def story():

@@ -6,8 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pysqlite3.dbapi2 as sqlite
-from test_chain import intent
-from test_store import record, settings
+from test_store import intent, record, settings
 
 from insource.store import Store
 from insource.store.migrations import migrate

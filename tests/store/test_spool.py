@@ -11,8 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_chain import intent
-from test_store import pending, record, settings
+from test_store import intent, pending, record, settings
 
 from insource.errors import StoreError
 from insource.journeys.recover import recover

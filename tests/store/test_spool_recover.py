@@ -3,9 +3,8 @@
 import asyncio
 
 import pytest
-from test_chain import intent
 from test_spool import begun, ended, spooled
-from test_store import pending, record, settings
+from test_store import intent, pending, record, settings
 
 from insource.errors import StoreError
 from insource.journeys.recover import recover

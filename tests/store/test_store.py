@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from insource.nouns import (
     Decision,
     Example,
     Gate,
+    Intent,
     Pending,
     Prediction,
     Record,
@@ -51,6 +53,12 @@ def record(id: str, *, outcome="answered", task="t") -> Record:
         input_hash="h",
         latency_ms=1.0,
     )
+
+
+def intent(id: str, seconds: float = 60.0) -> Intent:
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=seconds)
+    return Intent(id=id, task="t", tenant="local", input_hash="h", created=now.isoformat(), until=until.isoformat())
 
 
 def pending(id: str, task="t") -> Pending:
