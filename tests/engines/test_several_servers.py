@@ -238,10 +238,10 @@ async def test_a_question_for_health_that_is_cut_off_is_asked_by_another(monkeyp
         first, second = pool(*urls, known=known), pool(*urls, known=known)
         await asyncio.sleep(0.01)
         first._looks.begin()
-        assert all(replica.looking for replica in known["r"].crew.replicas)
+        assert all(replica.looking for replica in known["r"].pool.replicas)
         await first.close()
         await asyncio.sleep(0)
-        assert not any(replica.looking for replica in known["r"].crew.replicas)
+        assert not any(replica.looking for replica in known["r"].pool.replicas)
         assert await outcome(second) == "ok"
         while not (one.looked and two.looked):
             await asyncio.sleep(0.01)
@@ -253,7 +253,7 @@ async def test_a_probe_goes_before_the_home_of_a_beginning(no_echo):
         replies = [Reply(status=503, times=5), Reply(text="back")]
         broken, well = await servers(stack, replies, [Reply(text="ok")], kind="openai")
         engine = pool(broken.base_url, well.base_url, kind="openai")
-        while not engine.turnstile.crew.replicas[0].rests:
+        while not engine.turnstile.pool.replicas[0].rests:
             assert await outcome(engine) == "ok"
         long = [passed(f"conversation {number} " * room.LONG) for number in range(20)]
         assert [await outcome(engine, one) for one in long] == ["ok"] * 20
@@ -282,7 +282,7 @@ async def test_retries_of_a_storm_are_bounded():
     async with AsyncExitStack() as stack:
         each = await servers(stack, *[[Reply(status=503)]] * 3)
         engine = pool(*[one.base_url for one in each], max_concurrent=30, max_waiting=1000)
-        for replica in engine.turnstile.crew.replicas:
+        for replica in engine.turnstile.pool.replicas:
             replica.breaker, replica.speaks = None, False  # nothing but the budget holds them back
         said = await asyncio.gather(*[outcome(engine) for _ in range(400)])
         assert len(lost(said)) == 400

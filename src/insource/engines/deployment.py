@@ -17,7 +17,7 @@ import msgspec
 
 from insource.engines.base import Embeds, Engine, Piece
 from insource.engines.bursts import Coming, Into, after, bursts, one_by_one, streams
-from insource.engines.replicas import Breaker, Crew, Looks, Outcome, Replica, Seat, prefix_of
+from insource.engines.replicas import Breaker, Looks, Outcome, Pool, Replica, Seat, prefix_of
 from insource.errors import EngineBusy, EngineDown, EngineError, EngineSlow, Outside
 from insource.nouns import JsonObject, Prediction, Request, Usage
 from insource.settings import EngineSettings
@@ -59,16 +59,16 @@ class Tries:
 
 
 class Turnstile:
-    """What stands before one server, or before the `crew` of an engine with several: `under_way` calls are with it now.
+    """What stands before one server, or before the `pool` of an engine with several: `under_way` calls are with it now.
 
     Without a `breaker` every call goes to a single one.
     """
 
     def __init__(
-        self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget, crew: Crew | None = None
+        self, name: str, settings: EngineSettings, breaker: Breaker | None, budget: Budget, pool: Pool | None = None
     ) -> None:
         self.name, self.breaker, self._budget = name, breaker, budget
-        self.crew = crew or Crew((Replica(name, breaker),))
+        self.pool = pool or Pool((Replica(name, breaker),))
         self._settings = settings
         self._queue: deque[asyncio.Future[None]] = deque()
         self.under_way = 0
@@ -76,7 +76,7 @@ class Turnstile:
     @property
     def rests(self) -> bool:
         """True when the server would not be asked now, because it failed lately."""
-        return self.crew.rests
+        return self.pool.rests
 
     def trial(self, tries: Tries) -> "_Trial":
         """The next try of a call, a context that tells the breaker how it went, `at` the place of a replica.
@@ -84,7 +84,7 @@ class Turnstile:
         Raises `EngineDown` while the server rests, `EngineBusy` while those that do not asked to be left alone.
         """
         tries.number += 1
-        seat = self.crew.admit(tries.prefix, tries.tried)
+        seat = self.pool.admit(tries.prefix, tries.tried)
         if seat is None:
             raise self.resting()
         tries.tried.add(seat.at)
@@ -140,7 +140,7 @@ class Turnstile:
         Another replica is tried at once. All of it is within the budget.
         """
         last = tries.number >= TRIES or self.rests
-        if not last and isinstance(error, MOVES) and self.crew.several and self.crew.free(tries.tried):
+        if not last and isinstance(error, MOVES) and self.pool.several and self.pool.free(tries.tried):
             if monotonic() < tries.until and self._budget.take():
                 return
             raise error
@@ -157,17 +157,17 @@ class Turnstile:
 
     def resting(self) -> EngineError:
         """What a call is told while the server rests, or all of several do."""
-        wait, crew = self.crew.wait_s, self.crew
-        if crew.several and not crew.rests:
-            return EngineBusy(f"{self.name} asked to be left alone: {crew.told}", again_s=wait)
-        how = f": {crew.told}" if crew.several else ""
+        wait, pool = self.pool.wait_s, self.pool
+        if pool.several and not pool.rests:
+            return EngineBusy(f"{self.name} asked to be left alone: {pool.told}", again_s=wait)
+        how = f": {pool.told}" if pool.several else ""
         return EngineDown(f"{self.name} rests after failures{how}", hint=f"it is tried again in {wait:.0f} s")
 
     def _give_up(self, error: EngineError) -> NoReturn:
         """Raises the error; where none of several replicas is left, with how each of them is."""
-        if not self.crew.several or not isinstance(error, MOVES) or self.crew.told in str(error):
+        if not self.pool.several or not isinstance(error, MOVES) or self.pool.told in str(error):
             raise error
-        raise type(error)(f"{error}; replicas: {self.crew.told}", hint=error.hint, again_s=error.again_s) from error
+        raise type(error)(f"{error}; replicas: {self.pool.told}", hint=error.hint, again_s=error.again_s) from error
 
 
 class _Trial:
@@ -213,13 +213,13 @@ class _Trial:
 class Deployment:
     """`engine` behind its turnstile. What may pass is tried again, within the budget, before the first word only.
 
-    With `others` it is one replica of several, in the order of the turnstile's crew.
+    With `others` it is one replica of several, in the order of the turnstile's pool.
     """
 
     def __init__(self, engine: Engine, turnstile: Turnstile, *others: Engine) -> None:
         self.name, self.engine, self.turnstile = engine.name, engine, turnstile
         self._engines = (engine, *others)
-        self._looks = Looks(turnstile.crew, self._engines)
+        self._looks = Looks(turnstile.pool, self._engines)
 
     def complete(self, request: Request) -> Coroutine[Any, Any, Prediction]:
         """The engine's answer. Raises what the engine raises, and what `Turnstile.enter` does."""
@@ -280,7 +280,7 @@ class Deployment:
 
     async def _entered(self, request: Request) -> Tries:
         until = await self.turnstile.enter(request.deadline)
-        if not self.turnstile.crew.several:
+        if not self.turnstile.pool.several:
             return Tries(until)
         self._looks.begin()
         return Tries(until, prefix_of(request))

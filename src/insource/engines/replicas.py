@@ -1,8 +1,8 @@
 """The servers of one engine: which of them is asked, how many calls each has, and which are left alone for a while.
 
-    a call ──▶ Crew.admit ──▶ a Seat at one replica ──▶ Seat.settle says how it went, to its breaker and its counts
+    a call ──▶ Pool.admit ──▶ a Seat at one replica ──▶ Seat.settle says how it went, to its breaker and its counts
 
-An engine with one server is a crew of one. Of several, one that fails is left alone by itself; before a call is risked
+An engine with one server is a pool of one. Of several, one that fails is left alone by itself; before a call is risked
 on it again it is asked for its health, where it has a word for that. Who is chosen is said by `Picks`.
 """
 
@@ -112,7 +112,7 @@ class Replica:
         return f"{self.name} {', '.join(filter(None, (self.why, rests))) or 'well'}"
 
 
-class Crew:
+class Pool:
     """The replicas of an engine. Of several, `picks` says who is asked; one alone needs none."""
 
     def __init__(self, replicas: Sequence[Replica], picks: Picks | None = None) -> None:
@@ -191,22 +191,22 @@ class Crew:
 class Seat:
     """Leave to call the replica at the place `at`. Settle it once."""
 
-    __slots__ = ("_crew", "_permit", "at")
+    __slots__ = ("_permit", "_pool", "at")
 
-    def __init__(self, crew: Crew, at: int, permit: Permit | None) -> None:
-        self._crew, self.at, self._permit = crew, at, permit
-        crew.replicas[at].under_way += 1
+    def __init__(self, pool: Pool, at: int, permit: Permit | None) -> None:
+        self._pool, self.at, self._permit = pool, at, permit
+        pool.replicas[at].under_way += 1
 
     def settle(self, outcome: Outcome, error: BaseException | None) -> None:
         """Says how the call went. The calls of an engine with one server are not held against it any longer."""
-        one = self._crew.replicas[self.at]
+        one = self._pool.replicas[self.at]
         if self._permit is not None:
             self._permit.settle(outcome)
-        if not self._crew.several or not isinstance(error, EngineError):
+        if not self._pool.several or not isinstance(error, EngineError):
             one.under_way -= 1
         else:
             asyncio.get_running_loop().call_later(ECHO_S, _leave, one)
-        if not self._crew.several or outcome == "unknown":
+        if not self._pool.several or outcome == "unknown":
             return
         one.heard = monotonic()
         one.why = next((words for kind, words in REASONS if isinstance(error, kind)), "")
@@ -219,16 +219,16 @@ class Seat:
 
 
 class Looks:
-    """Asks the replicas of `crew`, which are these `engines`, for their health, beside the calls."""
+    """Asks the replicas of `pool`, which are these `engines`, for their health, beside the calls."""
 
-    def __init__(self, crew: Crew, engines: Sequence[object]) -> None:
-        self._crew, self._engines = crew, engines
+    def __init__(self, pool: Pool, engines: Sequence[object]) -> None:
+        self._pool, self._engines = pool, engines
         self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def begin(self) -> None:
         """Asks those that there is something to ask of."""
-        for at in () if self._closed else self._crew.unsure():
+        for at in () if self._closed else self._pool.unsure():
             task = asyncio.create_task(self._look(at))
             self._under_way.add(task)
             task.add_done_callback(partial(self._ended, at))
@@ -244,11 +244,11 @@ class Looks:
 
     async def _look(self, at: int) -> None:
         engine = self._engines[at]
-        self._crew.looked(at, well=await engine.well() if isinstance(engine, Checked) else None)
+        self._pool.looked(at, well=await engine.well() if isinstance(engine, Checked) else None)
 
     def _ended(self, at: int, task: "asyncio.Task[None]") -> None:
         self._under_way.discard(task)
-        self._crew.replicas[at].looking = False  # where it was cut off, another may ask
+        self._pool.replicas[at].looking = False  # where it was cut off, another may ask
 
 
 def prefix_of(request: Request) -> str:

@@ -22,7 +22,7 @@ from insource.journeys.lineup import Lineup, choose_shots
 from insource.journeys.plan import Plan, policy_of
 from insource.journeys.scanned import Scans, open_scans, watched
 from insource.journeys.serve import configured_tier
-from insource.journeys.turnstiles import crew_of
+from insource.journeys.turnstiles import pool_of
 from insource.nouns import Example, Request, Task, ask, canonical, digest
 from insource.nouns.lesson import CALLER
 from insource.route import permitted
@@ -149,8 +149,8 @@ async def open_teacher(
     most = max_tokens or ANSWER_TOKENS[asked.kind]
     bases = Bases(settings.cache)
     if one.kind not in CLOSED:
-        crew = crew_of(msgspec.structs.replace(one, breaker=False))
-        bases.turnstiles[name] = Turnstile(name, one, None, Retries(NO_RETRIES, time.monotonic), crew)
+        pool = pool_of(msgspec.structs.replace(one, breaker=False))
+        bases.turnstiles[name] = Turnstile(name, one, None, Retries(NO_RETRIES, time.monotonic), pool)
     lineup = Lineup(settings, store, asked, bases=bases, cluster=cluster)
     scans = await asyncio.to_thread(open_scans, asked.scan)
     path = Path(

@@ -7,7 +7,7 @@ from math import ceil
 import msgspec
 
 from insource.engines.deployment import Turnstile
-from insource.engines.replicas import Crew, Replica
+from insource.engines.replicas import Pool, Replica
 from insource.journeys.answer import Path
 from insource.nouns.replicas import replica_names
 from insource.route.breaker import Breaker, Rules
@@ -19,19 +19,19 @@ from insource.settings import EngineSettings
 def turnstile(name: str, settings: EngineSettings, known: dict[str, Turnstile]) -> Turnstile:
     """The one turnstile before the server that insource.toml calls `name`, made when it is first asked for."""
     if name not in known:
-        budget, crew = Retries(allowance(settings), time.monotonic), crew_of(settings)
-        breaker = Breaker(Rules(), time.monotonic) if settings.breaker and crew is None else None
-        known.setdefault(name, Turnstile(name, settings, breaker, budget, crew))
+        budget, pool = Retries(allowance(settings), time.monotonic), pool_of(settings)
+        breaker = Breaker(Rules(), time.monotonic) if settings.breaker and pool is None else None
+        known.setdefault(name, Turnstile(name, settings, breaker, budget, pool))
     return known[name]
 
 
-def crew_of(settings: EngineSettings) -> Crew | None:
+def pool_of(settings: EngineSettings) -> Pool | None:
     """The replicas of an engine, each behind a breaker of its own; None for an engine with a `base_url`."""
     if not settings.replicas:
         return None
     names = replica_names(settings.replicas)
     each = [Replica(name, Breaker(Rules(), time.monotonic) if settings.breaker else None) for name in names]
-    return Crew(each, Spread(names))
+    return Pool(each, Spread(names))
 
 
 def each_alone(settings: EngineSettings) -> list[EngineSettings]:
@@ -62,5 +62,5 @@ def resting(known: dict[str, Turnstile]) -> list[str]:
 
 def replicas(known: Mapping[str, Turnstile]) -> dict[tuple[str, str], tuple[bool, int]]:
     """Engine and replica → whether it rests after failures, and its calls under way; of engines that have several."""
-    crews = ((name, each.crew) for name, each in known.items() if each.crew.several)
-    return {(name, one.name): (one.rests or one.ailing, one.under_way) for name, crew in crews for one in crew.replicas}
+    pools = ((name, each.pool) for name, each in known.items() if each.pool.several)
+    return {(name, one.name): (one.rests or one.ailing, one.under_way) for name, pool in pools for one in pool.replicas}
