@@ -21,10 +21,11 @@ STORE = 80_000_000  # bytes of shared memory a node
 
 @dataclass
 class Nodes:
-    """The cluster under way: its address and, for each of its nodes, the process that is the node."""
+    """The cluster under way: its addresses, `client` for who is no node of it, and each node's process."""
 
     process: subprocess.Popen[str]
     address: str = ""
+    client: str = ""
     pids: list[int] = field(default_factory=list)
 
     def heard(self) -> None:
@@ -35,7 +36,7 @@ class Nodes:
         if not said:
             raise RuntimeError("the cluster did not start")
         found = json.loads(said)
-        self.address, self.pids = found["address"], found["nodes"]
+        self.address, self.client, self.pids = found["address"], found["client"], found["nodes"]
 
     def add(self) -> None:
         """One more node."""
@@ -126,13 +127,17 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     how: dict[str, Any] = {"num_cpus": 1, "object_store_memory": STORE}
-    cluster = Cluster(initialize_head=True, head_node_args=how | {"include_dashboard": False})
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    head = how | {"include_dashboard": False, "ray_client_server_port": port}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     started = [cluster.head_node]
     started += [cluster.add_node(**how) for _ in range(int(sys.argv[1]) - 1)]
 
     def say() -> None:
         pids = [node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid for node in started]
-        print(json.dumps({"address": cluster.address, "nodes": pids}), flush=True)
+        client = f"ray://{own_address()}:{port}"
+        print(json.dumps({"address": cluster.address, "client": client, "nodes": pids}), flush=True)
 
     def end(*_: object) -> None:
         cluster.shutdown()

@@ -132,3 +132,10 @@ def test_what_others_say_later_outdoes_a_teacher(room):
 def test_what_is_no_amount_is_wrong_input_and_nobody_is_asked(room, words):
     assert said(*words, ends=2).stderr.splitlines()[-1].startswith("Error: Invalid value for '--")
     assert as_json("teach", "tickets", "--show")["lessons"] == []
+
+
+def test_a_teacher_that_does_not_compute_here_is_not_asked_on_a_cluster(room):
+    assert CliRunner().invoke(main, ["collect", "tickets", "pool.jsonl", "--unlabelled"]).exit_code == 0
+    ended = CliRunner().invoke(main, ["teach", "tickets", "--teacher", "large", "--ray", "10.0.0.7:6379", "--yes"])
+    assert ended.exit_code == 2
+    assert "kind embedded" in ended.stderr

@@ -234,6 +234,30 @@ async def test_after_it_is_closed_nobody_waits():
     assert {type(one) for one in said} == {EngineDown}
 
 
+async def test_whatever_goes_wrong_with_a_batch_its_callers_are_told():
+    people = People("one")
+    crew = Crew("e", people)
+    people.hired[0].answer = lambda text: 1 / 0
+    said = await asyncio.wait_for(answers(crew, ["a", "b"]), 5)
+    assert [type(one) for one in said] == [EngineDown, EngineDown]
+    assert said[0] is not said[1]
+
+    async def nonsense(batch):
+        return b"[]"
+
+    people.hired[0].ask = nonsense
+    said = await asyncio.wait_for(answers(crew, ["a", "b"]), 5)
+    await crew.close()
+    assert "0 answers to 2" in str(said[0])
+
+
+async def test_half_a_character_is_asked_as_engines_here_read_it():
+    crew = Crew("e", People("one"))
+    said = await answers(crew, ["a \ud800 b", "c"])
+    await crew.close()
+    assert [one.text for one in said] == ["a ? b", "c"]
+
+
 def test_a_batch_holds_a_task_once_and_brings_back_the_same_requests():
     asked = [ask(TASK, "a", id="1" * 32), ask(TASK, "b", id="2" * 32)]
     batch = batch_of(asked)

@@ -144,10 +144,11 @@ def copy(home, tmp_path):
     return made
 
 
-def test_a_batch_on_three_nodes_is_the_batch_on_this_machine(copy, cluster, home, tmp_path):
+@pytest.mark.parametrize("address", ["address", "client"])
+def test_a_batch_on_three_nodes_is_the_batch_on_this_machine(address, copy, cluster, home, tmp_path):
     source = documents(tmp_path / "in.jsonl", 1500)
     insource(copy("local"), "batch", "tickets", str(source), "--out", str(tmp_path / "local.jsonl"))
-    there = ("--out", str(tmp_path / "there.jsonl"), "--ray", cluster.address, "--json")
+    there = ("--out", str(tmp_path / "there.jsonl"), "--ray", getattr(cluster, address), "--json")
     done = insource(copy("there"), "batch", "tickets", str(source), *there)
     assert json.loads(done.stdout)["rows"] == 1500
     assert answers(tmp_path / "there.jsonl") == answers(tmp_path / "local.jsonl")

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from insource.engines.crew_wire import Answer, answers_of, batch_of
+from insource.engines.crew_wire import Answer, answers_of, batch_of, fault_of
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError
 from insource.nouns import Prediction, Request
 
@@ -136,7 +136,7 @@ class Crew:
             self._watching = loop.create_task(self._watch())
             self._watching.add_done_callback(lambda _: self._fail(EngineDown("the engine is closed")))
         if self._down is not None:
-            raise self._down
+            raise _same(self._down)
         call = _Call(request, loop.create_future())
         self._open_calls.add(call)
         self._fresh.append(call)
@@ -178,7 +178,7 @@ class Crew:
         """The places there are; None where that is not to be learnt now."""
         try:
             return await asyncio.wait_for(asyncio.wrap_future(_aside(self._staff.places)), TOUCH_S)
-        except (EngineDown, TimeoutError):
+        except (InsourceError, TimeoutError):
             return None
 
     def _look(self, places: Sequence[str]) -> None:
@@ -234,7 +234,15 @@ class Crew:
         seat.batches += 1
         task = asyncio.get_running_loop().create_task(self._ask(seat, calls))
         self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
+        task.add_done_callback(partial(self._ended, calls))
+
+    def _ended(self, calls: list[_Call], task: asyncio.Task[None]) -> None:
+        """Whatever went wrong with a batch, nobody waits for it any longer."""
+        self._at_work.discard(task)
+        error = None if task.cancelled() else task.exception()
+        for call in calls if error is not None else []:
+            if not call.future.done():
+                call.future.set_exception(fault_of(error).error)  # type: ignore[arg-type]
 
     async def _ask(self, seat: _Seat, calls: list[_Call]) -> None:
         said = await seat.hand.ask(batch_of([call.now() for call in calls]))
@@ -273,7 +281,7 @@ class Crew:
         self._suspects.clear()
         for call in self._open_calls:
             if not call.future.done():
-                call.future.set_exception(error)
+                call.future.set_exception(_same(error))
 
 
 def _aside(work: Callable[[], T]) -> Future[T]:
@@ -291,6 +299,11 @@ def _aside(work: Callable[[], T]) -> Future[T]:
 
     Thread(target=run, name="insource-crew", daemon=True).start()
     return future
+
+
+def _same(error: InsourceError) -> InsourceError:
+    """The error for one more caller: one that is raised again and again would keep every place it was raised at."""
+    return type(error)(str(error), hint=error.hint)
 
 
 def _settle(call: _Call, answer: Answer) -> None:

@@ -18,7 +18,7 @@ from insource.errors import (
     Refused,
     StoreError,
 )
-from insource.nouns import Noun, Prediction, Request, Task, from_json, to_json
+from insource.nouns import JsonValue, Noun, Prediction, Request, Task, from_json, to_json
 
 KNOWN = (
     Conflict, EngineBusy, EngineDown, EngineError, EngineSlow, Invalid, Missing, OutputInvalid, Refused, StoreError,
@@ -70,7 +70,20 @@ def batch_of(requests: Sequence[Request]) -> bytes:
         of.append(-1 if task is None else tasks.setdefault(id(task), (len(tasks), task))[0])
     raw = tuple(msgspec.Raw(to_json(task)) for _, task in tasks.values())
     bare = tuple(msgspec.structs.replace(request, task=None) for request in requests)
-    return to_json(Batch(tasks=raw, of=tuple(of), requests=bare))
+    try:
+        return to_json(Batch(tasks=raw, of=tuple(of), requests=bare))
+    except UnicodeEncodeError:
+        plain = tuple(msgspec.convert(_plain(msgspec.to_builtins(request)), Request) for request in bare)
+        return to_json(Batch(tasks=raw, of=tuple(of), requests=plain))
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """Lone surrogates cannot be written to JSON: they become question marks, as the engines have them here."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def requests_of(batch: bytes) -> list[Request]:

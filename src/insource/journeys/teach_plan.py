@@ -176,6 +176,8 @@ def check(task: Task, settings: Settings, wanted: Wanted) -> None:
     if task.kind == "generate" and wanted.second:
         raise Invalid("free texts always differ: there is no second opinion on them", hint="leave --second out")
     asked = [name for name in (wanted.teacher, wanted.second) if name in settings.engines]
+    if wanted.ray and not any(settings.engines[name].kind == "embedded" for name in asked):
+        raise Invalid(f"{wanted.teacher} does not compute here", hint="--ray is for engines of kind embedded")
     priced = {name: _has_price(settings, name) for name in asked}
     unknown = next((n for n in asked if not priced[n] and settings.engines[n].kind not in ("embedded", "scripted")), "")
     if wanted.budget is not None and unknown and settings.engines[unknown].place != "premises":
