@@ -18,6 +18,7 @@ from insource.serve.app import create_app
 from insource.store import Store
 
 SLOW = (Rule(match="*", value={"intent": "other"}, confidence=0.9, delay_s=0.2),)
+SLOWER = (Rule(match="*", value={"intent": "other"}, confidence=0.9, delay_s=1.0),)
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -184,7 +185,7 @@ async def test_a_gateway_that_ends_leaves_a_batch_that_the_next_one_ends(tmp_pat
     settings = workspace(tmp_path)
     texts = [f"text {i}" for i in range(300)]
     async with await Store.open(settings) as store:
-        slow = path_of(store, tickets(), Scripted("one", SLOW))
+        slow = path_of(store, tickets(), Scripted("one", SLOWER))
         async with socket_of(create_app(settings, store, {"tickets": slow})) as url, client(url) as ai:
             batch = await begun(ai, lines(*texts))
             while not (await ai.batches.retrieve(batch.id)).request_counts.completed:
