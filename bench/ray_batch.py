@@ -119,13 +119,12 @@ async def rates(release: Release, settings: Settings, address: str, texts: list[
     return found
 
 
-def broken(words: list[str], part: Path, cluster: Nodes, chance: random.Random) -> str:
-    """Runs the command and kills a node of it at a random moment; what was said of it."""
+def broken(words: list[str], part: Path, cluster: Nodes, wanted: int) -> str:
+    """Runs the command and kills a node of it once so many rows are written; what was said of it."""
     run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     number = len(cluster.pids) - 1
-    while run.poll() is None and not (part.exists() and part.stat().st_size and cluster.actors(number)):
+    while run.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") >= wanted):
         time.sleep(0.05)
-    time.sleep(chance.uniform(0, 1))
     if run.poll() is None:
         cluster.kill(number)
     return run.communicate()[1]
@@ -145,7 +144,9 @@ def kills(root: Path, release: str, texts: list[str], cluster: Nodes, wanted: in
             told = ""
             if way:
                 words = [sys.executable, *way, *words, "--ray", cluster.address]
-                told = broken(words, out.with_name("out.jsonl.part"), cluster, chance)
+                told = broken(
+                    words, out.with_name("out.jsonl.part"), cluster, int(chance.uniform(0.2, 0.6) * len(texts))
+                )
                 cluster.add()
             else:
                 subprocess.run([sys.executable, "-m", "insource", *words], check=True, stdout=subprocess.DEVNULL)
