@@ -46,7 +46,8 @@ def replicas(d: dict[str, Any]) -> Iterator[Row]:
     speed = d["speed"]
     one, two = speed["one"], speed["two"]
     taken = ", ".join(f"{kind} {cores:.2f}" for kind, cores in two["cores"].items())
-    found = f"{speed['ratio']:.2f} times: {one['calls_per_s']:,.0f} and {two['calls_per_s']:,.0f} calls/s"
+    between = f"{min(speed['ratios']):.2f} to {max(speed['ratios']):.2f} in {len(speed['ratios'])} rounds"
+    found = f"{speed['ratio']:.2f} times ({between}): {one['calls_per_s']:,.0f} and {two['calls_per_s']:,.0f} calls/s"
     found += f" on {speed['machine_cores']} cores, of which with two: {taken}"
     same = two["calls_per_core_s"] / one["calls_per_core_s"]
     named = same >= 0.8 and two["cores"]["gateways"] < 1.6

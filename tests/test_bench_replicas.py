@@ -27,7 +27,7 @@ GOOD = {
     "speed": {
         "one": {"calls_per_s": 1000.0, "cores": {"gateways": 0.9, "callers": 0.3}, "calls_per_core_s": 1111.0},
         "two": {"calls_per_s": 1700.0, "cores": {"gateways": 1.7, "callers": 0.5}, "calls_per_core_s": 1000.0},
-        "ratio": 1.7,
+        "ratio": 1.7, "ratios": [1.6, 1.8],
         "machine_cores": 4,
     },
 }  # fmt: skip
