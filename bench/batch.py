@@ -1,6 +1,6 @@
 """A batch of short documents: how near the engine's own rate, and what is left of it after kills.
 
-    python bench/batch.py DATA [--documents 50000] [--rounds 5] [--kills 20] [--killed 5000] [--rows 1500] [--json]
+    python bench/batch.py DATA [--documents 50000] [--rounds 5] [--kills 20] [--killed 6000] [--rows 1500] [--json]
 
 A SmolLM2 specialist is trained on few rows of BANKING77 (how often it is right does not matter here). Its texts, drawn
 at random, are the documents. In rounds, in turns one first and then the other: the engine alone, on every fourth of the
@@ -43,7 +43,7 @@ from insource.store import Store
 from specialist import prepared
 
 TASK, BATCH, EVERY = "banking77", 256, 4
-LATEST_S = 6.0  # after its first answer a run is killed: some batches of the engine
+LATEST_S = 3.0  # after its first answer a run is killed: a batch of the engine or two
 RECIPE = "epochs = 1\n"
 NAIVE = """
 import asyncio, json, sys
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--killed", type=int, default=5_000, help="documents of the run that is killed")
+    parser.add_argument("--killed", type=int, default=6_000, help="documents of the run that is killed")
     parser.add_argument("--rows", type=int, default=1_500, help="rows to train on")
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--json", action="store_true")
