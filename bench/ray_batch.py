@@ -1,6 +1,6 @@
 """A batch on the nodes of a Ray cluster: against Ray Data on the same nodes, and with a node killed.
 
-    python bench/ray_batch.py DATA [--documents 6000] [--rounds 5] [--kills 5] [--killed 3000] [--base smollm2-135m]
+    python bench/ray_batch.py DATA [--documents 4800] [--rounds 4] [--kills 4] [--killed 2000] [--base smollm2-135m]
 
 A specialist is trained on few rows of BANKING77; its texts, drawn at random, are the documents. Three nodes of one
 processor each run on this machine. In rounds, in turns one first and then the other, the same documents are answered by
@@ -184,10 +184,10 @@ def main() -> None:
     """Runs it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder of data sets")
-    parser.add_argument("--documents", type=int, default=6_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--killed", type=int, default=3_000, help="documents of each run in which a node is killed")
+    parser.add_argument("--documents", type=int, default=4_800)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--killed", type=int, default=2_000, help="documents of each run in which a node is killed")
     parser.add_argument("--rows", type=int, default=1_500, help="rows to train on")
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--json", action="store_true")
