@@ -5,7 +5,7 @@ A page's blocks that carry a mark run in order, in one folder of the page's own:
     <!-- file: PATH -->   the block below is written to PATH
     <!-- run -->          a console block's `$ ` lines are run by bash; the lines after each must appear, in order, in
                           what it printed. A python block is run by python
-    <!-- run: slow -->    the same, where it takes real weights or minutes: the whole page is then a slow test
+    <!-- run: slow -->    the same, where it takes real weights or much time: the whole page is then a slow test
     <!-- first ... -->    `$ ` lines that readers need not see
 
 In expected output `…` stands for anything in a line, and a line of only `…` for any lines. A command that ends with `&`
