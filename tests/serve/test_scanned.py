@@ -56,6 +56,11 @@ def told(server: ScriptedServer) -> str:
     return json.dumps(server.seen, ensure_ascii=False)
 
 
+def shows_card(text: str) -> bool:
+    """Whether the half of the card's number is there: four digits stand in some digest sooner or later."""
+    return CARD[:9] in text or CARD[:9].replace(" ", "") in text
+
+
 def on_disk(root) -> bytes:
     """Everything the workspace has written."""
     return b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
@@ -71,7 +76,7 @@ async def test_what_is_blocked_reaches_no_engine_and_is_on_record_without_its_te
         error = answer.json()["error"]
         assert (answer.status_code, error["code"], error["param"]) == (403, "content_blocked", "messages")
         assert "card" in error["message"]
-        assert "4111" not in answer.text
+        assert not shows_card(answer.text)
         assert server.seen == []
         record = await store.record(answer.headers["x-insource-record"])
         assert (record.outcome, record.usd, record.attempts[0].decision.rule) == ("failed", 0.0, "scan")
@@ -84,8 +89,8 @@ async def test_what_is_blocked_reaches_no_engine_and_is_on_record_without_its_te
         assert (streamed.status_code, streamed.json()["error"]["code"]) == (403, "content_blocked")
         assert server.seen == []
         assert await store.open_calls() == 0
-    assert "4111" not in caplog.text
-    assert b"4111" not in on_disk(tmp_path)
+    assert not shows_card(caplog.text)
+    assert not shows_card(on_disk(tmp_path).decode("latin-1"))
 
 
 async def test_what_is_redacted_is_a_placeholder_to_the_engine_and_itself_again_to_the_caller(tmp_path):
@@ -153,15 +158,15 @@ async def test_an_answer_that_may_not_pass_is_an_error_and_costs_what_it_cost(tm
     async with passed(tmp_path, Reply(text=f"the card is {CARD}.")) as (http, _, server, store):
         answer = await chat(http, "which card?")
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "content_blocked")
-        assert "4111" not in answer.text
+        assert not shows_card(answer.text)
         assert len(server.seen) == 1
         record = await store.record(answer.headers["x-insource-record"])
         (attempt,) = record.attempts
         assert (record.outcome, attempt.withheld, attempt.decision.reason) == ("failed", True, "content_blocked")
         assert [(hit.kind, hit.places) for hit in attempt.found] == [("card", ("content 12:31",))]
         assert attempt.prediction.usage.output_tokens > 0
-    assert "4111" not in caplog.text
-    assert b"4111" not in on_disk(tmp_path)
+    assert not shows_card(caplog.text)
+    assert not shows_card(on_disk(tmp_path).decode("latin-1"))
 
 
 async def test_answers_are_redacted_with_numbers_after_those_of_the_question(tmp_path):
@@ -196,7 +201,7 @@ async def test_arguments_of_calls_are_scanned_as_the_json_they_are(tmp_path):
         for stream in (False, True):
             answer = await chat(http, "pay", tools=[TOOL], stream=stream)
             assert "content_blocked" in answer.text
-            assert "4111" not in answer.text
+            assert not shows_card(answer.text)
             assert "[DONE]" not in answer.text
 
 
