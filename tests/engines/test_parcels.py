@@ -72,6 +72,26 @@ def test_what_is_short_of_a_file_is_sent_anew(packed, tmp_path):
     assert (there.folder / "made.json").read_bytes() == b"{}"
 
 
+def test_what_was_changed_there_is_sent_anew(packed, tmp_path):
+    there = Unpacking(packed.parcel, tmp_path / "home")
+    send(packed, there)
+    there.finish()
+    (there.folder / "made.json").write_bytes(b"[]")
+    assert there.lacks, "of the same size, and another file"
+    send(packed, there)
+    there.finish()
+    assert (there.folder / "made.json").read_bytes() == b"{}"
+
+
+def test_nothing_is_written_that_is_not_of_the_parcel(packed, tmp_path):
+    there = Unpacking(packed.parcel, tmp_path / "home")
+    for path in ("../esc", "/abs", "other.json"):
+        with pytest.raises(Refused, match="no file"):
+            there.take(path, b"x")
+    with pytest.raises(Refused, match="name is not that of its files"):
+        Unpacking(Parcel(id="../elsewhere", items=packed.parcel.items), tmp_path / "home")
+
+
 def test_the_same_files_are_the_same_parcel_and_others_another(packed, tmp_path):
     assert pack(packed.sources).parcel == packed.parcel
     assert pack({**packed.sources, "made.json": b"[]"}).parcel.id != packed.parcel.id

@@ -10,7 +10,7 @@ import pytest
 from test_batch import RULES, Counting, opened, path, read, write
 
 from insource.engines.scripted import Rule, Scripted
-from insource.errors import Invalid
+from insource.errors import EngineDown, Invalid
 from insource.journeys.answer import Tier
 from insource.journeys.batch import Wish, batch, dead
 from insource.journeys.batch_keys import policy
@@ -125,6 +125,40 @@ async def test_an_engine_that_is_down_gives_no_document_up(tmp_path):
             summary = await batch(source, tmp_path / "out.jsonl", down, store)
             assert (summary.failed, summary.dead) == (2, 0)
         assert (await batch(source, tmp_path / "out.jsonl", path(store), store)).answered == 2
+
+
+async def test_an_engine_that_goes_down_in_the_midst_gives_no_document_up(tmp_path):
+    class Lost(Counting):
+        async def complete(self, request):
+            if self.asked >= 2:
+                raise EngineDown("no machine takes work")
+            return await super().complete(request)
+
+    source = lines(tmp_path, [f"x {i}" for i in range(9)])
+    async with await opened(tmp_path) as store:
+        for run in range(4):
+            summary = await batch(
+                source, tmp_path / "out.jsonl", path(store, Lost("one", RULES)), store, wish=Wish(at_once=1)
+            )
+            assert (summary.answered, summary.dead) == (2 * run + 2, 0)
+        assert await dead("t", store, tries=1) == []
+        assert (await batch(source, tmp_path / "out.jsonl", path(store), store)).answered == 9
+
+
+async def test_one_that_brings_the_engine_down_alone_is_given_up(tmp_path):
+    class Falls(Counting):
+        async def complete(self, request):
+            if request.input == "poison":
+                raise EngineDown("it fell")
+            return await super().complete(request)
+
+    source = lines(tmp_path, ["poison"])
+    async with await opened(tmp_path) as store:
+        for run in range(4):
+            lines(tmp_path, ["poison", *[f"other text {i}" for i in range(run + 1)]])
+            fallen = path(store, Falls("one", RULES))
+            summary = await batch(source, tmp_path / "out.jsonl", fallen, store, wish=Wish(at_once=1))
+        assert (summary.failed, summary.dead) == (1, 1)
 
 
 async def test_a_run_ends_before_it_may_cost_more_and_goes_on_with_more_money(tmp_path):

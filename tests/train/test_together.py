@@ -92,6 +92,26 @@ def test_who_stands_still_is_told(play):
         play("sys.exit(75)", WAITS)
 
 
+def test_who_stands_still_before_it_read_a_long_order_is_told(play, order, monkeypatch):
+    rows = [msgspec.structs.replace(row, input=row.input * 500) for row in order.train]
+    assert sum(len(row.input) for row in rows) > 2**17, "more than a pipe holds"
+    long = msgspec.structs.replace(order, train=rows)
+    together = ranks.together
+    monkeypatch.setattr(ranks, "together", lambda _, voice: together(long, voice))
+    monkeypatch.setattr(sys.modules[__name__], "BEGIN", "import sys, time\n")
+    with pytest.raises(EngineDown, match="rank 1 does not answer"):
+        play("sys.exit(75)", WAITS)
+
+
+def test_what_a_library_prints_is_no_word(play):
+    assert play("print('loading plugin', flush=True); " + MADE, "") == {"n": 1}
+
+
+def test_one_that_only_prints_is_heard_to_end(play):
+    with pytest.raises(EngineDown, match="rank 0 ended with exit status 0"):
+        play("print('loading plugin', flush=True)", WAITS)
+
+
 def test_when_all_lost_each_other_the_words_of_one_are_told(play):
     with pytest.raises(EngineDown, match="its ranks lost each other: no route"):
         play(*["sys.stderr.write('no route'); sys.exit(75)"] * 2)

@@ -25,7 +25,7 @@ GROWTH = 2  # so many times the first machines are kept busy, should more come
 LOST = 3  # so many machines end over one request, and no more
 CRASHES = 10  # of one machine without an answer between
 LOOK_S, TOUCH_S, ALONE_S, PARTING_S = 1.0, 10.0, 30.0, 10.0
-TOGETHER = 32  # hired at a time
+TOGETHER = 256  # hired at a time
 
 T = TypeVar("T")
 
@@ -178,7 +178,7 @@ class Crew:
         """The places there are; None where that is not to be learnt now."""
         try:
             return await asyncio.wait_for(asyncio.wrap_future(_aside(self._staff.places)), TOUCH_S)
-        except (InsourceError, TimeoutError):
+        except Exception:  # noqa: BLE001 - whatever it was, where it lasts nobody is heard of
             return None
 
     def _look(self, places: Sequence[str]) -> None:
@@ -194,6 +194,8 @@ class Crew:
                 self._seats[place] = _Seat(place, future.result())
             except InsourceError as error:
                 self._unfit[place] = error
+            except Exception as error:  # noqa: BLE001 - one machine's fault is no other's
+                self._unfit[place] = fault_of(error).error
 
     def _hire(self, place: str) -> Hand:
         with self._hiring:
@@ -245,17 +247,19 @@ class Crew:
                 call.future.set_exception(fault_of(error).error)  # type: ignore[arg-type]
 
     async def _ask(self, seat: _Seat, calls: list[_Call]) -> None:
-        said = await seat.hand.ask(batch_of([call.now() for call in calls]))
-        seat.out -= len(calls)
-        seat.batches -= 1
-        seat.alone = False
+        try:
+            said = await seat.hand.ask(batch_of([call.now() for call in calls]))
+        finally:  # whatever goes wrong, the machine's place is free again
+            seat.out -= len(calls)
+            seat.batches -= 1
+            seat.alone = False
+            self._soon()
         if said is None:
             self._lose(seat, calls)
         else:
             self._crashes.pop(seat.place, None)
             for call, answer in zip(calls, answers_of(said, len(calls)), strict=True):
                 _settle(call, answer)
-        self._soon()
 
     def _lose(self, seat: _Seat, calls: list[_Call]) -> None:
         """The machine is gone, or what answered on it: its requests are asked again, one at a time on a machine."""
@@ -289,6 +293,7 @@ def _aside(work: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def run() -> None:
+        future.set_running_or_notify_cancel()  # from here on nobody takes it back
         try:
             future.set_result(work())
         except InsourceError as error:

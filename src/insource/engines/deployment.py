@@ -140,7 +140,10 @@ class Turnstile:
         Another replica is tried at once. All of it is within the budget.
         """
         last = tries.number >= TRIES or self.rests
-        if not last and isinstance(error, MOVES) and self.pool.several and self.pool.free(tries.tried):
+        paid = (
+            error.again_s is None and self._settings.usd_per_million_output > 0
+        )  # it may have been answered, and cost
+        if not last and not paid and isinstance(error, MOVES) and self.pool.several and self.pool.free(tries.tried):
             if monotonic() < tries.until and self._budget.take():
                 return
             raise error

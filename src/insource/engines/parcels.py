@@ -5,7 +5,7 @@ A parcel lies on the machine under its own name, which is what its files are, an
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,7 +54,12 @@ class Packed:
 def pack(sources: Mapping[str, Path | bytes]) -> Packed:
     """The parcel of these files, by their paths in it. Every byte is read."""
     items = tuple(_item(path, sources[path]) for path in sorted(sources))
-    return Packed(Parcel(id=digest([[item.path, item.sha256] for item in items]), items=items), sources)
+    return Packed(Parcel(id=_named(items), items=items), sources)
+
+
+def _named(items: Sequence[Item]) -> str:
+    """The name of a parcel, by its files."""
+    return digest([[item.path, item.sha256] for item in items])
 
 
 def _item(path: str, source: Path | bytes) -> Item:
@@ -73,14 +78,18 @@ class Unpacking:
             path = PurePosixPath(item.path)
             if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in item.path:
                 raise Refused(f"a parcel names {item.path!r}, which is no file within it", hint="use it for nothing")
+        if parcel.id != _named(parcel.items):
+            raise Refused("a parcel's name is not that of its files", hint="use it for nothing")
 
     @property
     def lacks(self) -> bool:
-        """Whether it is to be sent: a file of it is not there, or not in its size."""
-        return any(not _is_there(self.folder / item.path, item.bytes) for item in self._parcel.items)
+        """Whether it is to be sent: a file of it is not there, or is another. Every byte is read."""
+        return any(not _is_whole(self.folder / item.path, item.sha256) for item in self._parcel.items)
 
     def take(self, path: str, piece: bytes) -> None:
-        """Writes the next piece of a file. Raises `StoreError`."""
+        """Writes the next piece of a file. Raises `StoreError`, and `Refused` for one that the parcel has not."""
+        if path not in {item.path for item in self._parcel.items}:
+            raise Refused(f"a parcel has no file {path!r}", hint="use it for nothing")
         with disk(self.folder):
             if self._work is None:
                 self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +125,5 @@ class Unpacking:
         settle(self.folder.parent)
 
 
-def _is_there(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
-
-
 def _is_whole(path: Path, sha256: str) -> bool:
-    return path.is_file() and file_digest(path) == sha256
+    return path.is_file() and not path.is_symlink() and file_digest(path) == sha256

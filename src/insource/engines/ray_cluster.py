@@ -16,7 +16,7 @@ from insource.engines.parcels import Packed
 from insource.errors import EngineDown, InsourceError, Invalid, Outside
 from insource.nouns import Noun, from_json
 
-AUTO = "auto"
+AUTO, CLIENT = "auto", "ray://"
 CONNECT_S, JOIN_S, HIRE_S, PARTING_S = 5.0, 20.0, 900.0, 10.0
 CALLS = 16  # at a time with one actor
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
@@ -53,9 +53,7 @@ class Cluster:
         self._outward = outward
         self._refused: dict[str, Outside | None] = {}
         self._pieces: dict[tuple[str, str], list[Any]] = {}
-        if address != AUTO:
-            self._must_answer(address)
-        self._join(address)
+        self._join(self._answering(_here() if address == AUTO else address))
 
     def _join(self, address: str) -> None:
         """Joins the cluster. Ray would try for ever where what listens is none, so it tries on a thread of its own."""
@@ -77,13 +75,19 @@ class Cluster:
             why = (str(error) or type(error).__name__).splitlines()[0]
             raise EngineDown(f"no Ray cluster at {address}: {why}", hint=START) from error
 
-    def _must_answer(self, address: str) -> None:
-        """Asks first whether anybody listens there: Ray itself would try for a minute."""
+    def _answering(self, address: str) -> str:
+        """The address, by number, of who listens there; Ray itself would try for a minute.
+
+        A name is looked up once: Ray is given what was allowed and answered, not what it would find itself.
+        """
         host, port = _place(address)
         try:
-            self._outward.connect(f"{host}:{port}", (host, port), CONNECT_S).close()
+            with self._outward.connect(f"{host}:{port}", (host, port), CONNECT_S) as line:
+                number = str(line.getpeername()[0])
         except OSError as error:
             raise EngineDown(f"no Ray cluster at {address}: {error.strerror or 'no answer'}", hint=START) from error
+        number = f"[{number}]" if ":" in number else number
+        return f"{CLIENT if address.startswith(CLIENT) else ''}{number}:{port}"
 
     def machines(self) -> list[Machine]:
         """The nodes that are alive, have a processor to give, and may be sent to. Raises `EngineDown`.
@@ -255,6 +259,19 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         raise EngineDown("Ray is not installed", hint=EXTRA) from error
     return ray
+
+
+def _here() -> str:
+    """The address that Ray would take for `auto`: RAY_ADDRESS, else that of the cluster on this machine."""
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        found = get_ray_address_from_environment(AUTO, None)
+    except (ConnectionError, OSError, ValueError) as error:
+        raise EngineDown("no Ray cluster runs on this machine", hint=START) from error
+    if not found:
+        raise EngineDown("no Ray cluster runs on this machine", hint=START)
+    return str(found)
 
 
 def _place(address: str) -> tuple[str, int]:

@@ -9,6 +9,8 @@ import msgspec
 from insource.journeys.answer import Path
 from insource.nouns import WAITS, JsonObject, Noun, Record
 
+NO_ANSWER = "no valid answer: "
+
 
 class Row(Noun, frozen=True, kw_only=True):
     """One line out. `error` says why there is no valid output; it is None otherwise.
@@ -119,7 +121,5 @@ def row_of(id: str | None, record: Record, path: Path) -> Row:
         decision=record.outcome,
         release=record.release or record.attempts[record.tier - 1].decision.engine,
         record=record.id,
-        error=None
-        if value is not None or record.withheld
-        else f"no valid answer: {record.attempts[-1].decision.reason}",
+        error=None if value is not None or record.withheld else f"{NO_ANSWER}{record.attempts[-1].decision.reason}",
     )

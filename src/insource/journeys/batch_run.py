@@ -10,15 +10,15 @@ from typing import NamedTuple
 import msgspec
 
 from insource.collect.documents import Columns, Document, documents
-from insource.errors import InsourceError, StoreError
+from insource.errors import EngineDown, InsourceError, StoreError
 from insource.journeys.answer import Path, answer
 from insource.journeys.batch_keys import Keys
 from insource.journeys.batch_out import Planned
-from insource.journeys.batch_row import Row, Tally, row_of
+from insource.journeys.batch_row import NO_ANSWER, Row, Tally, row_of
 from insource.nouns import Pending, Record, Request, ask, from_json, record_id, to_json
 from insource.route.need import need
 from insource.store import Store
-from insource.store.batches import LEASE_S, Claim, Settled
+from insource.store.batches import LEASE_S, Claim, Settled, State
 
 TENANT = "local"
 PATIENCE_S = 3600.0  # nobody waits for one answer of a batch; a long document takes minutes
@@ -73,6 +73,7 @@ class Run:
         self._path, self._store, self._holder, self._limits, self._tally = path, store, holder, limits, tally
         self.stopped = ""
         self._task = path.task
+        self._down: list[tuple[_Item, Row]] = []  # failed since the last answer, the engine being down
         self._others: list[_Item] = []  # another run is at work on them
         self._plan: list[Planned] = []
         self._lines: dict[str, int] = {}
@@ -181,15 +182,25 @@ class Run:
         await self._store.append(record, pending)
 
     async def _settle(self, item: _Item, row: Row) -> None:
-        """Keeps the row. A failure counts where this run got an answer to another document: else the engine is down."""
-        tries = item.tries + (row.error is not None and self._tally.fresh > 0)
-        state = "done" if row.error is None else "failed"
-        body = to_json(row).decode()
-        await self._store.batches.settle(
-            Settled(item.key, self._name, state, self._holder, tries, row.record, body)  # type: ignore[arg-type]
-        )
+        """Keeps the row. A failure counts where this run got an answer to another document: else the engine is down.
+
+        Where the engine says so itself, an answer after it has to show that it was not.
+        """
+        down = row.error is not None and row.error.removeprefix(NO_ANSWER).startswith(EngineDown.code)
+        await self._note(item, row, counts=row.error is not None and not down and self._tally.fresh > 0)
+        if down:
+            self._down.append((item, row))
+        elif row.error is None:
+            counted, self._down = self._down, []
+            for one, said in counted:
+                await self._note(one, said, counts=True)
         self._tally.add(row)
         self._tell(row)
+
+    async def _note(self, item: _Item, row: Row, *, counts: bool) -> None:
+        state: State = "done" if row.error is None else "failed"
+        body, tries = to_json(row).decode(), item.tries + counts
+        await self._store.batches.settle(Settled(item.key, self._name, state, self._holder, tries, row.record, body))
 
     async def _afford(self, usd: float) -> bool:
         """Reserves what a call may cost. Waits for others to end where only then it is known what is left."""

@@ -130,10 +130,17 @@ class _Child:
             reader.join()
 
     def tell(self, line: bytes) -> None:
-        """Its order. Whether it is there to take it is heard otherwise."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            _pipe(self.process.stdin).write(line + b"\n")
-            _pipe(self.process.stdin).flush()
+        """Its order, on a thread of its own: one that stands still would take nothing, and nobody would be heard.
+
+        Whether it is there to take it is heard otherwise.
+        """
+
+        def write() -> None:
+            with suppress(OSError, ValueError):  # it is gone, and so is its pipe
+                _pipe(self.process.stdin).write(line + b"\n")
+                _pipe(self.process.stdin).flush()
+
+        threading.Thread(target=write, daemon=True).start()
 
     @property
     def last_words(self) -> str:
@@ -143,8 +150,12 @@ class _Child:
 
     def _listen(self) -> None:
         for line in _pipe(self.process.stdout):
-            if line.endswith(b"\n"):  # else it was killed as it spoke
+            if not line.endswith(b"\n"):
+                continue  # it was killed as it spoke
+            try:
                 self._heard.put((self.number, from_json(line, Word)))
+            except Invalid:  # what printed it is none of ours
+                self._errors.append(line.decode("utf-8", "replace"))
         code = self.process.wait()
         self._readers[1].join()
         self._heard.put((self.number, code))
