@@ -201,11 +201,12 @@ def main() -> None:
             after = kills(settings.root, release.name, drawn(texts, given.killed, 2), cluster, given.kills)
     ratios = [one["ratio"] for one in found]
     low, high = student_interval(ratios) if len(ratios) > 1 else (0.0, 99.0)
-    bad = [one for one in after["killed"] if one["missing"] or one["twice"] or one["failed"] or not one["lost"]]
+    hit = [one for one in after["killed"] if one["lost"]]  # the node had something under way
+    bad = [one for one in hit if one["missing"] or one["twice"] or one["failed"]]
     document = {
         "bench": "ray_batch", "base": given.base, "nodes": NODES, "at_a_time": BATCH, "rounds": found,
         "ratio": sum(ratios) / len(ratios), "low": max(0.0, low), "high": high, "kills": after,
-        "upper95": clopper_pearson_upper(len(bad), len(after["killed"])),
+        "upper95": clopper_pearson_upper(len(bad), len(hit)),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }  # fmt: skip
     print(json.dumps(document) if given.json else json.dumps(document, indent=1))
