@@ -189,6 +189,29 @@ async def test_a_place_where_everything_ends_is_left_alone():
     assert sum(machine.place == "one" for machine in people.hired) == CRASHES
 
 
+async def test_a_place_that_could_not_be_taken_on_is_tried_again_while_others_work(monkeypatch):
+    monkeypatch.setattr("insource.engines.crew.AGAIN_S", 0.05)
+    people = People("one", "two", unfit={"two": EngineDown("no room yet")})
+    crew = Crew("e", people)
+    await answers(crew, ["a"])
+    assert crew.size == (1, 2)
+    people.unfit = {}
+    while crew.size != (2, 2):
+        await asyncio.sleep(0.01)
+    await crew.close()
+
+
+async def test_nobody_waits_for_a_place_that_is_tried_again_and_again(monkeypatch):
+    monkeypatch.setattr("insource.engines.crew.AGAIN_S", 0.0)
+    people = People("one", "two", unfit={"two": EngineDown("no room yet")})
+    crew = Crew("e", people, alone_s=0.1)
+    await answers(crew, ["a"])
+    people.lose, people.unfit = lambda machine: True, {place: EngineDown("no room yet") for place in people.there}
+    said = await asyncio.wait_for(answers(crew, ["b"]), 10)
+    await crew.close()
+    assert [str(one) for one in said] == ["no room yet"]
+
+
 def test_without_a_place_it_does_not_open():
     people = People()
     with pytest.raises(EngineDown, match="no machine") as told:

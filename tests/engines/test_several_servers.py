@@ -112,6 +112,22 @@ async def test_what_breaks_off_in_the_middle_is_asked_for_elsewhere_unless_a_wor
         await engine.close()
 
 
+@pytest.mark.parametrize("usd", [0.0, 2.0])
+async def test_what_may_have_been_answered_for_money_is_not_asked_again(usd, no_echo):
+    # an answer that breaks off was being made; a port where nobody listens was told nothing
+    async with AsyncExitStack() as stack:
+        broken, well = await servers(stack, [Reply(text="one two", play="reset", at="late")], [Reply(text="ok")])
+        engine = pool(broken.base_url, well.base_url, usd_per_million_output=usd)
+        said = [await outcome(engine) for _ in range(8)]
+        assert broken.seen
+        assert len(broken.seen) + len(well.seen) == (8 if usd else 8 + len(broken.seen))
+        assert len(lost(said)) == (len(broken.seen) if usd else 0)
+        await engine.close()
+        unheard = pool("http://127.0.0.1:9/v1", well.base_url, usd_per_million_output=usd)
+        assert [await outcome(unheard) for _ in range(8)] == ["ok"] * 8
+        await unheard.close()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_replica_that_says_nothing_costs_its_first_byte_and_no_call(stream):
     async with AsyncExitStack() as stack:

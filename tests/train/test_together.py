@@ -69,6 +69,12 @@ def test_a_rank_that_is_done_waits_for_nobody_while_the_first_still_writes(play)
     assert said == ["hello"]
 
 
+def test_a_first_rank_that_stands_still_as_it_writes_is_not_waited_for_without_end(play, monkeypatch):
+    monkeypatch.setattr(ranks, "WRITES_S", 1.0)
+    with pytest.raises(EngineDown, match="rank 0 does not answer"):
+        play(WAITS, "")
+
+
 def test_a_rank_that_fails_is_told_with_its_last_words_and_the_others_end(play):
     with pytest.raises(EngineDown, match="over 2 devices ended: rank 1 ended with exit status 3: no memory"):
         play(WAITS, "sys.stderr.write('much\\nno memory\\n\\n'); sys.exit(3)")

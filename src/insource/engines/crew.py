@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Semaphore, Thread
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ AHEAD = 2  # batches that a machine has: one is read while the next is on its wa
 GROWTH = 2  # so many times the first machines are kept busy, should more come
 LOST = 3  # so many machines end over one request, and no more
 CRASHES = 10  # of one machine without an answer between
-LOOK_S, TOUCH_S, ALONE_S, PARTING_S = 1.0, 10.0, 30.0, 10.0
+LOOK_S, TOUCH_S, ALONE_S, AGAIN_S, PARTING_S = 1.0, 10.0, 30.0, 60.0, 10.0
 TOGETHER = 256  # hired at a time
 
 T = TypeVar("T")
@@ -82,6 +82,13 @@ class _Seat:
     alone: bool = False  # with a request over which a machine was lost
 
 
+class _Unfit(NamedTuple):
+    """Why a place was not taken on, and the time of `monotonic` from which it may be tried again."""
+
+    why: InsourceError
+    again: float
+
+
 class Crew:
     """Answers as the engine itself does. It is open once one machine is; the others come as they are ready.
 
@@ -99,7 +106,7 @@ class Crew:
         self._hiring = Semaphore(TOGETHER)
         self._seats: dict[str, _Seat] = {}
         self._coming: dict[str, Future[Hand]] = {}
-        self._unfit: dict[str, InsourceError] = {}
+        self._unfit: dict[str, _Unfit] = {}
         self._crashes: dict[str, int] = {}
         self._open_calls: set[_Call] = set()
         self._fresh: deque[_Call] = deque()
@@ -166,6 +173,7 @@ class Crew:
             await asyncio.sleep(LOOK_S)
             places = await self._in_touch()
             if places is not None:
+                self._forgive()
                 self._look(places)
                 self._hand_out()
             if places is not None and (self._seats or self._coming):
@@ -181,9 +189,18 @@ class Crew:
         except Exception:  # noqa: BLE001 - whatever it was, where it lasts nobody is heard of
             return None
 
+    def _forgive(self) -> None:
+        """Lets places be tried again, as long as others are at work: nobody waits for one that never comes."""
+        now = time.monotonic()
+        if self._seats:
+            self._unfit = {place: unfit for place, unfit in self._unfit.items() if unfit.again > now}
+
+    def _reject(self, place: str, why: InsourceError) -> None:
+        self._unfit[place] = _Unfit(why, time.monotonic() + AGAIN_S)
+
     def _look(self, places: Sequence[str]) -> None:
         """Hires in every place that is new, and seats those who are ready."""
-        self._unfit = {place: why for place, why in self._unfit.items() if place in places}
+        self._unfit = {place: unfit for place, unfit in self._unfit.items() if place in places}
         self._seats = {place: seat for place, seat in self._seats.items() if place in places or seat.batches}
         for place in places:
             if place not in self._seats and place not in self._coming and place not in self._unfit:
@@ -193,9 +210,9 @@ class Crew:
             try:
                 self._seats[place] = _Seat(place, future.result())
             except InsourceError as error:
-                self._unfit[place] = error
+                self._reject(place, error)
             except Exception as error:  # noqa: BLE001 - one machine's fault is no other's
-                self._unfit[place] = fault_of(error).error
+                self._reject(place, fault_of(error).error)
 
     def _hire(self, place: str) -> Hand:
         with self._hiring:
@@ -203,9 +220,9 @@ class Crew:
 
     def _why(self) -> InsourceError:
         """What to say where nobody takes work."""
-        return next(iter(self._unfit.values()), EngineDown(
-            "no machine of the cluster takes work", hint="ray status says which there are; run the same command again"
-        ))  # fmt: skip
+        hint = "ray status says which there are; run the same command again"
+        nobody = EngineDown("no machine of the cluster takes work", hint=hint)
+        return next((unfit.why for unfit in self._unfit.values()), nobody)
 
     def _soon(self) -> None:
         """Hands out once what is called in this turn of the loop is all there: the more, the fuller the batches."""
@@ -268,7 +285,7 @@ class Crew:
             seat.hand.dismiss()
             times = self._crashes[seat.place] = self._crashes.get(seat.place, 0) + 1
             if times >= CRASHES:
-                self._unfit[seat.place] = EngineDown(f"the engine ended {times} times in a row on {seat.place}")
+                self._reject(seat.place, EngineDown(f"the engine ended {times} times in a row on {seat.place}"))
         self._tell(f"{self.name}: lost {seat.place}, {len(calls):,} requests are asked again")
         for call in calls:
             call.lost += 1

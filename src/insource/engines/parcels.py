@@ -1,10 +1,13 @@
 """Files for another machine, by their digests: sent in pieces, unpacked whole or not at all.
 
-A parcel lies on the machine under its own name, which is what its files are, and is sent to it once.
+A parcel lies on the machine under its own name, which is what its files are, and is sent to it once. It stays until
+nothing has asked for it for a month.
 """
 
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,9 +15,11 @@ from pathlib import Path, PurePosixPath
 from insource.engines.artefact import file_digest
 from insource.errors import Refused
 from insource.nouns import Noun, digest
-from insource.store.files import disk, settle
+from insource.store.files import disk, settle, turn
 
 PIECE = 16 * 2**20  # bytes
+LOCK = ".lock"
+KEPT_S, CUT_OFF_S = 30 * 86_400.0, 86_400.0  # a parcel that nothing asks for; one that came in part
 
 
 class Item(Noun, frozen=True, kw_only=True):
@@ -108,21 +113,30 @@ class Unpacking:
             wrong = [item.path for item in self._parcel.items if not _is_whole(work / item.path, item.sha256)]
             if wrong:
                 raise Refused(f"{', '.join(wrong)} came otherwise than it was sent", hint="run the same command again")
-            with disk(self.folder):
+            with turn(self.folder.parent / LOCK), disk(self.folder):
                 if self.lacks:
                     shutil.rmtree(self.folder, ignore_errors=True)
-                    self._settle(work)
+                    work.rename(self.folder)
+                    settle(self.folder.parent)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _settle(self, work: Path) -> None:
-        try:
-            work.rename(self.folder)
-        except OSError:
-            if self.lacks:
-                raise
-            return  # another one was first
-        settle(self.folder.parent)
+
+def sweep(home: Path, asked: Sequence[Parcel]) -> None:
+    """Removes from the folder `home` what nothing has asked for in `KEPT_S`, and what a cut-off transfer left.
+
+    The parcels that are `asked` for now stay. Raises `StoreError`.
+    """
+    if not home.is_dir():
+        return
+    with turn(home / LOCK), disk(home):
+        for parcel in asked:
+            if (home / parcel.id).is_dir():
+                os.utime(home / parcel.id)
+        for folder in [path for path in home.iterdir() if path.is_dir() and not path.is_symlink()]:
+            limit = CUT_OFF_S if "-" in folder.name else KEPT_S
+            if time.time() - folder.stat().st_mtime > limit:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_whole(path: Path, sha256: str) -> bool:

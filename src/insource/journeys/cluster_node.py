@@ -12,7 +12,7 @@ from insource import __version__
 from insource.engines.base import Engine
 from insource.engines.crew_wire import Answer, fault_of, requests_of
 from insource.engines.local import LocalModel
-from insource.engines.parcels import Parcel, Unpacking
+from insource.engines.parcels import Parcel, Unpacking, sweep
 from insource.engines.ray_cluster import Reply
 from insource.engines.shared_base import Bases
 from insource.errors import Conflict, InsourceError, Invalid
@@ -72,6 +72,7 @@ class Node:
             raise Conflict(words, hint="install the same version on every node")
         self._order = from_json(order, Order)
         home = cache_folder() / FOLDER
+        sweep(home, self._order.parcels)
         self._parcels = {parcel.id: Unpacking(parcel, home) for parcel in self._order.parcels}
         return Reply(lacks=tuple(name for name, parcel in self._parcels.items() if parcel.lacks))
 

@@ -5,12 +5,10 @@ manifest the one that the registry gives it. Then it takes its place in one step
 """
 
 import asyncio
-import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from insource.engines.artefact import MANIFEST, SAFE, Manifest, file_digest, must_be_released, read_manifest
@@ -19,7 +17,7 @@ from insource.nouns import Release, digest, from_json
 from insource.release.integrity import damage
 from insource.release.signature import signature_file
 from insource.settings import Settings
-from insource.store.files import disk, settle
+from insource.store.files import disk, settle, turn
 from insource.store.place import ARTEFACTS, Place, bring, digest_in, key_of, signature_key
 
 FETCHING = "fetching"
@@ -75,7 +73,7 @@ def fetch(release: Release, state: Path, place: Place, progress: Progress = quie
     Raises as `here` does.
     """
     folder, work = _inside(release, state), state / FETCHING / release.artefact
-    with _turn(state / "locks" / f"fetch-{digest(release.artefact)[:16]}"):
+    with turn(state / "locks" / f"fetch-{digest(release.artefact)[:16]}"):
         if (folder / MANIFEST).is_file():
             return 0
         try:
@@ -165,16 +163,3 @@ def _signature(release: Release, state: Path, place: Place) -> None:
     out = signature_file(state, release)
     with suppress(InsourceError):
         bring(place, signature_key(release.artefact), out)
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Waits until no other process, nor thread, holds the lock `path`."""
-    with disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -48,6 +48,22 @@ def alone(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Waits until no other process, nor thread, holds the file `path` locked, and holds it meanwhile.
+
+    Raises `StoreError`. The file stays, empty.
+    """
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def placed(out: Path) -> Iterator[Path]:
     """Where a file or folder is to be written that becomes `out` at the end; after an error nothing of it stays.
 

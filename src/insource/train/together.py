@@ -29,6 +29,7 @@ from insource.train.loop import Voice
 
 PARTED = 75
 GRACE_S = 3.0
+WRITES_S = 3600.0  # what the first rank may take to write once another has done its part, and say nothing
 LOOPBACKS = ("lo", "lo0")
 FAULTS = {kind.__name__: kind for kind in (Invalid, Missing, Refused, EngineDown, StoreError)}
 
@@ -87,9 +88,14 @@ def together(order: Order, voice: Voice) -> JsonObject:
 
 def _made(children: Sequence["_Child"], heard: Queue[tuple[int, Word | int]], voice: Voice) -> JsonObject:
     """Passes on what is said until the first rank says what was made."""
+    done: dict[int, int] = {}
     while True:
-        number, word = heard.get()
+        try:
+            number, word = heard.get(timeout=WRITES_S if done else None)
+        except Empty:
+            raise _ended(children, done, heard) from None
         if isinstance(word, int):
+            done[number] = word
             if word or not number:  # another rank has done its part while the first still writes
                 raise _ended(children, {number: word}, heard)
         elif word.fault:

@@ -1,0 +1,95 @@
+"""A Ray cluster is joined at the address that was allowed and answered, and at no other."""
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from insource.engines import ray_cluster
+from insource.engines.outward import Outward
+from insource.engines.ray_cluster import Cluster
+from insource.errors import EngineDown, Invalid, Outside
+from insource.nouns import PREMISES, Networks
+
+OUTSIDE = "8.8.8.8"
+
+
+class Library:
+    """What a connection asks of Ray: to be initialised, at `joined`, and shut down."""
+
+    exceptions = SimpleNamespace(RayError=ConnectionError)
+
+    def __init__(self):
+        self.joined = []
+
+    def init(self, address, **_):
+        self.joined.append(address)
+
+    def shutdown(self):
+        pass
+
+
+@pytest.fixture
+def library(monkeypatch):
+    ray = Library()
+    monkeypatch.setattr(ray_cluster, "_library", lambda: ray)
+    return ray
+
+
+@pytest.fixture
+def port():
+    """Somebody listens here; that it is no Ray cluster the library would have to find out."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def way(**names):
+    """A way out to loopback and nowhere else. `names` says what each look at a name finds, one after another."""
+    looks = {name: iter(found) for name, found in names.items()}
+
+    def look_up(host, port, *_):
+        numbers = next(looks[host]) if host in looks else [host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (number, port)) for number in numbers]
+
+    return Outward("Ray cluster", PREMISES, networks=Networks(places={PREMISES: ("127.0.0.0/8",)}), look_up=look_up)
+
+
+@pytest.mark.parametrize("prefix", ["", "ray://"])
+def test_a_name_is_looked_up_once_and_the_library_is_given_the_number(library, port, prefix):
+    out = way(head=[[OUTSIDE, "127.0.0.1"], [OUTSIDE]])
+    Cluster(f"{prefix}head:{port}", out).close()
+    assert library.joined == [f"{prefix}127.0.0.1:{port}"]
+
+
+@pytest.mark.parametrize("address", [f"{OUTSIDE}:6379", f"ray://{OUTSIDE}:10001", "head:6379", "169.254.169.254:80"])
+def test_what_may_not_be_called_is_not_given_to_the_library(library, address):
+    with pytest.raises(Outside):
+        Cluster(address, way(head=[[OUTSIDE]]))
+    assert library.joined == []
+
+
+def test_the_address_of_the_environment_is_held_to_the_same(library, port, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", f"{OUTSIDE}:6379")
+    with pytest.raises(Outside):
+        Cluster("auto", way())
+    assert library.joined == []
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    Cluster("auto", way()).close()
+    assert library.joined == [f"127.0.0.1:{port}"]
+
+
+@pytest.mark.parametrize("address", ["", "local", "head", "head:0x1", "http://head:1", "ray://head", "head:1/x"])
+def test_what_is_no_address_is_not_given_to_the_library(library, address):
+    with pytest.raises(Invalid, match="no address of a Ray cluster") as told:
+        Cluster(address, way())
+    assert "HOST:6379" in told.value.hint
+    assert library.joined == []
+
+
+def test_where_nobody_listens_the_library_is_not_asked(library):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(EngineDown, match="no Ray cluster at"):
+        Cluster(f"127.0.0.1:{port}", way())
+    assert library.joined == []
