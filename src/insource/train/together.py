@@ -150,9 +150,9 @@ class _Child:
 
     @property
     def last_words(self) -> str:
-        """The last line of its stderr, in brief."""
-        lines = [line for line in self._errors if line.strip()]
-        return lines[-1].strip()[:300] if lines else ""
+        """The last line of its stderr, in brief, and nothing in it that a terminal would obey."""
+        last = next((line.strip() for line in reversed(self._errors) if line.strip()), "")[:300]
+        return "".join(letter if letter.isprintable() else " " for letter in last)
 
     def _listen(self) -> None:
         for line in _pipe(self.process.stdout):
