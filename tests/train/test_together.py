@@ -78,7 +78,10 @@ def test_a_first_rank_that_stands_still_as_it_writes_is_not_waited_for_without_e
 def test_a_rank_that_fails_is_told_with_its_last_words_and_the_others_end(play):
     with pytest.raises(EngineDown, match="over 2 devices ended: rank 1 ended with exit status 3: no memory"):
         play(WAITS, "sys.stderr.write('much\\nno memory\\n\\n'); sys.exit(3)")
-    with pytest.raises(EngineDown, match="exit status 3:  \\[2Jgone$"):
+
+
+def test_what_a_rank_says_last_moves_no_cursor(play):
+    with pytest.raises(EngineDown, match=r"exit status 3:  \[2Jgone$"):
         play(WAITS, "sys.stderr.write('\\x1b[2Jgone\\n'); sys.exit(3)")
 
 
