@@ -52,17 +52,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def balanced(folder: Path, ports: list[int]) -> Iterator[str]:
-    """HAProxy with the file of deploy/, on free ports."""
-    front = free_port()
+def balanced(folder: Path, ports: list[int]) -> Iterator[tuple[str, str]]:
+    """HAProxy with the file of deploy/, on free ports: where calls go, and where people do."""
+    calls, people = free_port(), free_port()
     text = (DEPLOY / "balancer" / "haproxy.cfg").read_text("utf-8")
-    for old, new in zip((8443, 8081, 8082), (front, *ports), strict=True):
-        assert text.count(f"127.0.0.1:{old}") == 1
+    for old, new in zip((8443, 8444, 8081, 8082), (calls, people, *ports), strict=True):
+        assert f"127.0.0.1:{old}" in text
         text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
     (folder / "haproxy.cfg").write_text(text, "utf-8")
     with subprocess.Popen(["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]) as process:
         try:
-            yield f"http://127.0.0.1:{front}"
+            yield f"http://127.0.0.1:{calls}", f"http://127.0.0.1:{people}"
         finally:
             process.terminate()
 
@@ -80,6 +80,13 @@ def gateway(root: Path, port: int) -> subprocess.Popen[bytes]:
         except httpx.TransportError:
             time.sleep(0.1)
     raise AssertionError("the gateway was not ready in 60 s")
+
+
+def signed_in_anew(url: str) -> int:
+    """How often somebody who opens the console twenty times, each on a new connection, is unknown there."""
+    with httpx.Client(base_url=url, headers={"connection": "close"}) as browser:
+        browser.get("/console")
+        return sum("set-cookie" in browser.get("/console").headers for _ in range(20))
 
 
 class Callers:
@@ -126,8 +133,10 @@ def test_replicas_are_replaced_one_by_one_and_no_call_fails(
     ports = [free_port(), free_port()]
     running = [gateway(root, port) for port in ports]
     try:
-        with balanced(tmp_path, ports) as url:
+        with balanced(tmp_path, ports) as (url, people):
             time.sleep(3)
+            assert signed_in_anew(people) == 0
+            assert signed_in_anew(url) > 0, "the control: whoever is free next"
             with Callers(url, 8) as callers:
                 time.sleep(2)
                 for i, port in enumerate(ports):

@@ -193,6 +193,33 @@ def test_every_replica_of_vllm_is_one_that_the_gateway_knows_by_its_service(repl
         assert "clusterIP" not in service, "its address is one of network.serviceCidr"
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_people_come_back_to_the_same_replica(replicas: int) -> None:
+    store = {"store": {"secret": "s"}} if replicas > 1 else {}
+    manifests = rendered({"gateway": {"replicas": replicas}} | store)
+    services = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "Service")}
+    assert ("insource-people" in services) == (replicas > 1)
+    if replicas > 1:
+        people = services["insource-people"]
+        assert people["sessionAffinity"] == "ClientIP"
+        assert people["selector"] == services["insource"]["selector"]
+
+
+def test_the_authority_of_the_database_is_where_its_client_looks() -> None:
+    ca = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    manifests = rendered({"gateway": {"replicas": 1}, "store": {"secret": "s", "ca": ca}})
+    (config,) = of_kind(manifests, "ConfigMap")
+    assert config["data"]["database-ca.pem"] == ca
+    for _, _, container in containers(manifests):
+        (where,) = [each["value"] for each in container["env"] if each["name"] == "PGSSLROOTCERT"]
+        assert [each["subPath"] for each in container["volumeMounts"] if each["mountPath"] == where] == [
+            "database-ca.pem"
+        ]
+    assert "PGSSLROOTCERT" not in str(rendered({"gateway": {"replicas": 1}}))
+    with helm_python.Chart.load(str(CHART)) as chart, pytest.raises(helm_python.HelmValuesError):
+        chart.validate_schema({"gateway": {"replicas": 1}, "store": {"ca": "db-ca.pem"}})
+
+
 def test_a_region_is_the_same_to_the_gateway_and_to_the_network(tmp_path: Path) -> None:
     """One list makes both, so that neither can be wider than the other."""
     workspace(FULL, tmp_path)

@@ -1,12 +1,15 @@
 """A Ray cluster is joined at the address that was allowed and answered, and at no other."""
 
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from insource.engines import ray_cluster
 from insource.engines.outward import Outward
+from insource.engines.parcels import pack
 from insource.engines.ray_cluster import Cluster
 from insource.errors import EngineDown, Invalid, Outside
 from insource.nouns import PREMISES, Networks
@@ -14,16 +17,27 @@ from insource.nouns import PREMISES, Networks
 OUTSIDE = "8.8.8.8"
 
 
-class Library:
-    """What a connection asks of Ray: to be initialised, at `joined`, and shut down."""
+class RayError(Exception):
+    pass
 
-    exceptions = SimpleNamespace(RayError=ConnectionError)
+
+class Library:
+    """What a connection asks of Ray: to be initialised, at `joined`, to keep what is put, and to be shut down."""
+
+    exceptions = SimpleNamespace(RayError=RayError)
 
     def __init__(self):
-        self.joined = []
+        self.joined, self.kept, self.fault = [], [], None
 
     def init(self, address, **_):
+        if self.fault:
+            raise self.fault
         self.joined.append(address)
+
+    def put(self, piece):
+        time.sleep(0.05)
+        self.kept.append(piece)
+        return len(self.kept)
 
     def shutdown(self):
         pass
@@ -93,3 +107,19 @@ def test_where_nobody_listens_the_library_is_not_asked(library):
     with pytest.raises(EngineDown, match="no Ray cluster at"):
         Cluster(f"127.0.0.1:{port}", way())
     assert library.joined == []
+
+
+@pytest.mark.parametrize("fault", [RayError("of another version"), RuntimeError("of another version")])
+def test_what_the_library_says_of_an_address_is_told(library, port, fault):
+    library.fault = fault
+    with pytest.raises(EngineDown, match=f"no Ray cluster at 127.0.0.1:{port}: of another version"):
+        Cluster(f"127.0.0.1:{port}", way())
+
+
+def test_however_many_nodes_ask_for_a_file_it_is_put_once(library, port):
+    cluster, packed = Cluster(f"127.0.0.1:{port}", way()), pack({"weights": b"w" * 10})
+    with ThreadPoolExecutor(8) as nodes:
+        found = list(nodes.map(lambda _: cluster.pieces(packed, "weights"), range(8)))
+    cluster.close()
+    assert found == [[1]] * 8
+    assert library.kept == [b"w" * 10]

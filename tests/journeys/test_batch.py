@@ -1,6 +1,7 @@
 """A file of inputs: every line comes back, in order, and a second run does only what is missing."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -193,6 +194,53 @@ async def test_two_runs_on_one_file_do_not_mix(tmp_path):
         with pytest.raises(Conflict, match="another run"):
             await batch(source, tmp_path / "out.jsonl", path(store), store)
         assert (await first).answered == 1
+
+
+def handles(file: FilePath) -> int:
+    """How often this process has the file open."""
+    there = list(FilePath("/proc/self/fd").iterdir())
+    return sum(one.exists() and one.samefile(file) for one in there)
+
+
+def test_a_run_that_is_refused_keeps_nothing_open(tmp_path):
+    part, refused = tmp_path / "out.jsonl.part", Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl")
+    with Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl"):
+        with pytest.raises(Conflict, match="another run"), refused:
+            pass
+        assert handles(part) == 1
+
+
+def test_a_run_that_begins_as_another_ends_holds_the_file_that_is_there(tmp_path, monkeypatch):
+    part, real, asked = tmp_path / "out.jsonl.part", fcntl.flock, []
+
+    def flock(file, how):
+        asked.append(file)
+        if len(asked) == 1:
+            part.unlink()  # the other is done since this one opened its file
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl") as second:
+        second.write(Row(id="a"))
+        assert [row["id"] for row in read(part)] == ["a"]
+        third = Journal(tmp_path / "out.jsonl", tmp_path / "in.jsonl")
+        with pytest.raises(Conflict, match="another run"), third:
+            pass
+
+
+@pytest.mark.parametrize(("at_once", "left"), [(2, 0), (1, 1)])
+async def test_a_run_whose_time_is_over_while_the_last_are_answered_is_whole(tmp_path, at_once, left):
+    source = write(tmp_path / "in.jsonl", [{"id": f"r{i}", "input": f"text {i}"} for i in range(2)])
+    slow = Counting("one", [Rule(match="*", value={"label": "a"}, confidence=0.95, delay_s=0.8)])
+    async with await opened(tmp_path) as store:
+        wish = Wish(at_once=at_once, max_minutes=0.5 / 60)
+        summary = await batch(source, tmp_path / "out.jsonl", path(store, slow), store, wish=wish)
+    assert (summary.answered, summary.left, bool(summary.stopped)) == (2 - left, left, left > 0)
+    if left:
+        assert "time" in summary.stopped
+        assert not (tmp_path / "out.jsonl").exists()
+    else:
+        assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["r0", "r1"]
 
 
 async def test_wrong_files_are_said_at_once(tmp_path):

@@ -46,6 +46,19 @@ def test_a_table_in_and_a_table_out_and_nothing_is_asked_twice(live, tmp_path):
     assert answered(live, *words, str(tmp_path / "out.csv"))["reused"] == 0
 
 
+def test_another_model_behind_a_name_that_is_asked_answers_anew_and_nothing_else_of_the_engines(live, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": 1, "input": "money back please"}\n')
+    words, file = (str(source), "--out", str(tmp_path / "out.jsonl")), live / "insource.toml"
+    cloud = '[engines.cloud]\nkind = "vllm"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\nregion = "premises"\n'
+    other = '[engines.other]\nkind = "scripted"\nscript = "hub.jsonl"\n'
+    reused = []
+    for said in (cloud, cloud + "timeout_s = 7\nusd_per_million_output = 2\n" + other, cloud.replace('"m"', '"n"')):
+        file.write_text(said)
+        reused.append(answered(live, *words)["reused"])
+    assert reused == [0, 1, 0]
+
+
 def test_a_limit_ends_it_with_4_and_says_how_to_go_on(live, tmp_path):
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps({"id": i, "input": f"track the parcel {i}"}) + "\n" for i in range(300)))

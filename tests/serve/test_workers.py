@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -14,10 +16,28 @@ import pytest
 from outages import Told, call, calling, folder, held, more, served
 from serving import say
 
+from insource.serve.workers import LASTS_S, NotStarted, Workers
 from insource.settings import load_settings
 from insource.store import Store
 
 WORKERS = 2
+# takes no calls; has some to end when it is told to, and drops them when it is told twice
+CHILD = """
+import os, signal, sys, time
+parent = os.getppid()
+
+def drain(*_):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+    time.sleep(0.3)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, drain)
+_, folder, _, told = sys.argv
+open(f"{folder}/{os.getpid()}", "w").close()
+os.write(int(told.split(",")[1]), b"ready\\n")
+while os.getppid() == parent:
+    time.sleep(0.05)
+"""
 
 
 @contextlib.asynccontextmanager
@@ -137,3 +157,94 @@ async def test_a_worker_that_cannot_start_is_said_and_nothing_stays(tmp_path):
     _, said = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 2
     assert b"TLS takes both" in said
+
+
+@contextlib.asynccontextmanager
+async def parent_of(root: Path, say):
+    """A parent here whose children all answer, and what it comes to. Each child's number of process is a file."""
+    ready = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        parent = Workers(bound, WORKERS, [sys.executable, "-c", CHILD, str(root)], say)
+        ends = asyncio.create_task(parent.run(ready.set))
+        await asyncio.wait_for(ready.wait(), 60)
+        yield parent, ends
+
+
+def handles() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_worker_for_which_there_is_no_room_is_tried_again_and_all_drain(tmp_path, monkeypatch):
+    monkeypatch.setattr("insource.serve.workers.FIRST_S", 0.01)
+    said, full = [], ["no process is left", "no handle is left"]
+    spawn, before = asyncio.create_subprocess_exec, handles()
+
+    async def spawned(*command, **how):
+        if full:
+            raise OSError(errno.EAGAIN, full.pop(0))
+        return await spawn(*command, **how)
+
+    async with parent_of(tmp_path, said.append) as (parent, ends):
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", spawned)
+        first = parent._children[0]
+        first.began -= LASTS_S + 1
+        first.process.kill()
+        until = time.monotonic() + 20
+        while (now := parent._children[0]) is first or not (tmp_path / str(now.process.pid)).exists():
+            assert time.monotonic() < until
+            await asyncio.sleep(0.02)
+        parent._stop()
+        assert await asyncio.wait_for(ends, 30) == 0
+    assert said == [
+        "worker 0 ended (signal SIGKILL) and is started again in 0.01 s",
+        "worker 0 was not started (no process is left) and is started again in 0.02 s",
+        "worker 0 was not started (no handle is left) and is started again in 0.04 s",
+    ]
+    assert handles() <= before
+
+
+async def test_where_there_is_no_room_for_the_first_that_is_said(monkeypatch):
+    async def none(*_, **__):
+        raise OSError(errno.EAGAIN, "no process is left")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", none)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        parent = Workers(bound, WORKERS, [sys.executable], print)
+        with pytest.raises(NotStarted, match=r"worker 0 was not started \(no process is left\)"):
+            await parent.run(print)
+
+
+async def test_a_worker_that_is_just_being_started_when_all_are_to_end_ends_with_them(tmp_path, monkeypatch):
+    spawn, begun, told = asyncio.create_subprocess_exec, asyncio.Event(), asyncio.Event()
+
+    async def slow(*command, **how):
+        process = await spawn(*command, **how)
+        begun.set()
+        await told.wait()
+        return process
+
+    async with parent_of(tmp_path, print) as (parent, ends):
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+        first = parent._children[0]
+        first.process.kill()
+        await asyncio.wait_for(begun.wait(), 20)
+        parent._stop()
+        told.set()
+        await asyncio.wait_for(ends, 20)
+        assert parent._children[0] is not first
+        assert parent._children[0].process.returncode is not None
+
+
+async def test_a_fault_in_watching_one_worker_drops_no_call_of_another(tmp_path):
+    said = asyncio.Event()
+
+    def unheard(_):
+        said.set()
+        raise BrokenPipeError(errno.EPIPE, "nobody reads this")
+
+    async with parent_of(tmp_path, unheard) as (parent, ends):
+        parent._children[0].process.kill()
+        await asyncio.wait_for(said.wait(), 20)
+        parent._stop()
+        with pytest.raises(BrokenPipeError):
+            await asyncio.wait_for(ends, 30)

@@ -17,7 +17,7 @@ from behind import behind
 from copied_workspace import copied
 from insource.errors import Invalid
 from insource.nouns import Review, StageChange
-from insource.store import Store, checkpoints
+from insource.store import Store, checkpoints, process
 from insource.store.links import entry_hash
 from insource.store.process import is_gone, this_process
 from insource.store.retention import Pruned
@@ -273,6 +273,20 @@ def test_this_process_is_here_and_one_that_ended_is_gone():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         name = this_process().rsplit(" ", 2)[0] + f" {child.pid} 1"
         assert is_gone(name), "another process that has the number now is not the one that had it"
+
+
+def test_one_that_is_hidden_is_not_taken_for_gone(monkeypatch):
+    # hidepid, or ProtectProc=invisible of a unit: /proc shows no processes of other users
+    monkeypatch.setattr(process, "_named", lambda number: "")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        name = f"{os.uname().nodename} {process.BOOT.read_text().strip()} {child.pid} 1"
+        assert not is_gone(name)
+    assert is_gone(name)
+    assert not is_gone(f"{os.uname().nodename} {process.BOOT.read_text().strip()} 1 1"), "somebody else's"
+    assert is_gone(f"{os.uname().nodename} {process.BOOT.read_text().strip()} {10**30} 1")
+
+
+def test_names_that_mean_nothing_here_are_not_gone():
     for unknown in ("", "elsewhere boot 1 2", f"{os.uname().nodename} boot x 2"):
         assert not is_gone(unknown)
 

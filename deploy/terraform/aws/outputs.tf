@@ -1,5 +1,5 @@
 output "database_host" {
-  description = "For INSOURCE_STORE_URL: postgresql://insource:PASSWORD@HOST/insource?sslmode=verify-full."
+  description = "For INSOURCE_STORE_URL: postgresql://insource:PASSWORD@HOST/insource?sslmode=verify-full. store.ca of the chart is AWS's global-bundle.pem."
   value       = aws_db_instance.database.address
 }
 

@@ -9,6 +9,7 @@ from insource.cli.door import Door, run, verb
 from insource.cli.numbers import Number
 from insource.collect.documents import Columns
 from insource.errors import Invalid
+from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.batch import TRIES, Dead, Wish, batch, dead
 from insource.journeys.batch_out import rejects_of
 from insource.journeys.batch_row import Summary
@@ -77,21 +78,23 @@ async def _batch(door: Door, task: str, files: tuple[Path, Path], asked: dict[st
     settings = door.settings()
     limits = {name: asked[name] for name in ("max_usd", "max_minutes", "tries")}
     columns = Columns(input=str(asked["column"]), id=str(asked["named"]))
-    given = limits | {"columns": columns, "at_once": asked["workers"] or 0, "hangs_on": _engines(settings)}
-    wish = msgspec.convert(given, Wish, from_attributes=True)
+    given = limits | {"columns": columns, "at_once": asked["workers"] or 0}
     async with await Store.open(settings) as store:
         with door.progress() as progress:
             async with cluster_at(str(asked["ray"]), settings) as cluster:
                 path = await open_path(task, settings, store, progress=progress, cluster=cluster)
+                wish = msgspec.convert(given | {"hangs_on": _engines(settings, path)}, Wish, from_attributes=True)
                 try:
                     return await batch(*files, path, store, progress=progress, wish=wish)
                 finally:
                     await close_path(path)
 
 
-def _engines(settings: Settings) -> str:
-    """What an engine's name stands for: with another model behind it, its answers are others."""
-    return digest(settings.engines) if settings.engines else ""
+def _engines(settings: Settings, path: AnswerPath) -> str:
+    """What the names of its engines stand for: with another model or server behind one, its answers are others."""
+    names = sorted({tier.engine.name for tier in (*path.tiers, *path.spare)} & settings.engines.keys())
+    said = [(name, settings.engines[name]) for name in names]
+    return digest([(name, one.kind, one.model, one.script, one.address, one.context) for name, one in said])
 
 
 async def _given_up(door: Door, task: str, tries: int, *, retry: bool) -> Given:

@@ -41,7 +41,7 @@ ALONE, ON_RAY = 8, 128  # calls at a time
 @click.option("--max-tokens", type=click.IntRange(1, 1_000_000), help="Of an answer (default: 256, not labels 1024).")
 @click.option("--at-once", type=click.IntRange(1, 1024), help="Calls at a time (default: 8, with --ray 128).")
 @click.option(
-    "--ray", metavar="ADDRESS", default="", help="Embedded engines compute on a Ray cluster: HOST:PORT, auto."
+    "--ray", metavar="ADDRESS", default="", help="Embedded engines on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn by chance.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would happen and what it costs; ask nobody.")

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Semaphore, Thread
-from typing import NamedTuple, Protocol, TypeVar
+from threading import Semaphore
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from insource.engines.aside import aside
 from insource.engines.crew_wire import Answer, answers_of, batch_of, fault_of
 from insource.errors import EngineDown, EngineError, EngineSlow, InsourceError
 from insource.nouns import Prediction, Request
@@ -26,8 +27,6 @@ LOST = 3  # so many machines end over one request, and no more
 CRASHES = 10  # of one machine without an answer between
 LOOK_S, TOUCH_S, ALONE_S, AGAIN_S, PARTING_S = 1.0, 10.0, 30.0, 60.0, 10.0
 TOGETHER = 256  # hired at a time
-
-T = TypeVar("T")
 
 
 class Hand(Protocol):
@@ -161,7 +160,7 @@ class Crew:
         for task in filter(None, (self._watching, *self._at_work)):
             task.cancel()
         self._fail(EngineDown("the engine is closed"))
-        await asyncio.wait([asyncio.wrap_future(_aside(self._staff.close))], timeout=PARTING_S)
+        await asyncio.wait([asyncio.wrap_future(aside(self._staff.close))], timeout=PARTING_S)
 
     async def _watch(self) -> None:
         """Takes on whoever comes, and lets those wait no longer who wait for nobody.
@@ -185,7 +184,7 @@ class Crew:
     async def _in_touch(self) -> list[str] | None:
         """The places there are; None where that is not to be learnt now."""
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(_aside(self._staff.places)), TOUCH_S)
+            return await asyncio.wait_for(asyncio.wrap_future(aside(self._staff.places)), TOUCH_S)
         except Exception:  # noqa: BLE001 - whatever it was, where it lasts nobody is heard of
             return None
 
@@ -204,7 +203,7 @@ class Crew:
         self._seats = {place: seat for place, seat in self._seats.items() if place in places or seat.batches}
         for place in places:
             if place not in self._seats and place not in self._coming and place not in self._unfit:
-                self._coming[place] = _aside(partial(self._hire, place))
+                self._coming[place] = aside(partial(self._hire, place))
         for place, future in [(place, future) for place, future in self._coming.items() if future.done()]:
             del self._coming[place]
             try:
@@ -303,24 +302,6 @@ class Crew:
         for call in self._open_calls:
             if not call.future.done():
                 call.future.set_exception(_same(error))
-
-
-def _aside(work: Callable[[], T]) -> Future[T]:
-    """The work on a thread of its own, which the end of the process does not wait for: what is far off may hang."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        future.set_running_or_notify_cancel()  # from here on nobody takes it back
-        try:
-            future.set_result(work())
-        except InsourceError as error:
-            future.set_exception(error)
-        except BaseException as error:
-            future.set_exception(error)
-            raise
-
-    Thread(target=run, name="insource-crew", daemon=True).start()
-    return future
 
 
 def _same(error: InsourceError) -> InsourceError:

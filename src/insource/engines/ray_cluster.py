@@ -5,11 +5,11 @@ The only file that knows Ray. What is sent is bytes; that Ray itself pickles wha
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from insource import __version__
+from insource.engines.aside import aside
 from insource.engines.crew_wire import Fault
 from insource.engines.outward import Outward
 from insource.engines.parcels import Packed
@@ -19,6 +19,7 @@ from insource.nouns import Noun, from_json
 AUTO, CLIENT = "auto", "ray://"
 CONNECT_S, JOIN_S, HIRE_S, PARTING_S = 5.0, 20.0, 900.0, 10.0
 CALLS = 16  # at a time with one actor
+REFUSALS = (ConnectionError, RuntimeError, ValueError, OSError, ImportError, AssertionError)  # of an address, by Ray
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
 START = "ray start --head makes a cluster; --ray auto finds the one on this machine"
 
@@ -53,25 +54,18 @@ class Cluster:
         self._outward = outward
         self._refused: dict[str, Outside | None] = {}
         self._pieces: dict[tuple[str, str], list[Any]] = {}
+        self._putting = threading.Lock()
         self._join(self._answering(_here() if address == AUTO else address))
 
     def _join(self, address: str) -> None:
         """Joins the cluster. Ray would try for ever where what listens is none, so it tries on a thread of its own."""
-        joined: Future[Any] = Future()
         how = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-
-        def join() -> None:
-            try:
-                joined.set_result(self._ray.init(**how))
-            except (ConnectionError, RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
-                joined.set_exception(error)
-
-        threading.Thread(target=join, daemon=True).start()
+        joined = aside(lambda: self._ray.init(**how))
         try:
             joined.result(JOIN_S)
         except TimeoutError as error:
             raise EngineDown(f"no Ray cluster at {address}: no answer within {JOIN_S:g} s", hint=START) from error
-        except (ConnectionError, RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
+        except (self._ray.exceptions.RayError, *REFUSALS) as error:
             why = (str(error) or type(error).__name__).splitlines()[0]
             raise EngineDown(f"no Ray cluster at {address}: {why}", hint=START) from error
 
@@ -131,9 +125,10 @@ class Cluster:
     def pieces(self, packed: Packed, path: str) -> list[Any]:
         """References to the pieces of a file. They are put once: nodes get them from each other."""
         key = packed.parcel.id, path
-        if key not in self._pieces:
-            self._pieces[key] = [self._ray.put(piece) for piece in packed.pieces(path)]
-        return self._pieces[key]
+        with self._putting:  # every node that is hired asks for them at once
+            if key not in self._pieces:
+                self._pieces[key] = [self._ray.put(piece) for piece in packed.pieces(path)]
+            return self._pieces[key]
 
     def actor(self, kind: type, machine: Machine, share: int) -> Any:
         """An actor of this kind on the machine, which takes one of `share` equal parts of it."""

@@ -1,6 +1,7 @@
 """The files that a batch writes: answers as they come, then all in order, and what could not be read."""
 
 import fcntl
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path as FilePath
@@ -51,10 +52,7 @@ class Journal:
             if self.path.is_file() and _strange(self.path):
                 words = f"{self.path} is no file of an earlier run"
                 raise Conflict(words, hint="answers under way are kept there: move it away, or give --out another name")
-            self._file: IO[bytes] = self.path.open("ab")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._file.tell():
-                self._file.write(b"\n")  # ends a line that was cut off; an empty line is no row
+            self._file = _held(self.path)
         except BlockingIOError as error:
             raise Conflict(f"another run is writing {self.path}", hint="wait for it to end") from error
         except OSError as error:
@@ -80,6 +78,29 @@ class Journal:
     def done(self) -> None:
         """Removes it: all that was in it is in OUT."""
         self.path.unlink(missing_ok=True)
+
+
+def _held(part: FilePath) -> IO[bytes]:
+    """The file, opened for appending and locked. Raises `OSError`, `BlockingIOError` while another has it."""
+    while True:
+        file = part.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_there(file, part):
+                if file.tell():
+                    file.write(b"\n")  # ends a line that was cut off; an empty line is no row
+                return file
+        except OSError:
+            file.close()
+            raise
+        file.close()  # the run that had it is done and removed it: locked without a name it would keep nobody away
+
+
+def _is_there(file: IO[bytes], part: FilePath) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), part.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _strange(part: FilePath) -> bool:

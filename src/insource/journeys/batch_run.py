@@ -67,7 +67,7 @@ async def _beat(store: Store, holder: str) -> None:
 
 
 class Run:
-    """One run over one file. `stopped` says which limit ended it."""
+    """One run over one file. `stopped` says which limit ended it before all was answered."""
 
     def __init__(self, path: Path, store: Store, holder: str, limits: Limits, tally: Tally) -> None:
         self._path, self._store, self._holder, self._limits, self._tally = path, store, holder, limits, tally
@@ -82,6 +82,7 @@ class Run:
         self._tell: Tell = lambda _: None
         self._queue: asyncio.Queue[_Item | None] = asyncio.Queue()
         self._window = 1
+        self._whole = False  # the source was read to its end
 
     async def answer_all(
         self, source: FilePath, read_as: tuple[Columns, Keys], at_once: int, tell: Tell
@@ -102,6 +103,8 @@ class Run:
         finally:
             if timer is not None:
                 timer.cancel()
+        if self._whole and self._tally.rows == len(self._plan):
+            self.stopped = ""  # the time was over while the last were answered
         tell(None)
         return self._plan
 
@@ -110,7 +113,9 @@ class Run:
 
     async def _feed(self, found: Iterator[Document], keys: Keys, workers: int) -> None:
         """Hands out what is to be asked: first what nobody is at work on, then what others left."""
-        while not self.stopped and (window := await asyncio.to_thread(_some, found, self._window)):
+        while not self.stopped and not self._whole:
+            window = await asyncio.to_thread(_some, found, self._window)
+            self._whole = len(window) < self._window
             await self._offer([item for one in window if (item := self._planned(one, keys)) is not None])
         while self._others and not self.stopped:
             await asyncio.sleep(LOOK_S)

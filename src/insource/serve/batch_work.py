@@ -6,7 +6,9 @@ killed, another or the next goes on behind that.
 
 import asyncio
 import hashlib
+import io
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
@@ -31,7 +33,7 @@ from insource.store.batches import Settled
 
 LOOK_S, SAY_S = 1.0, 0.5
 AT_ONCE_WRITTEN = 2  # files that callers send
-MOST_BATCHES, AT_ONCE = 4, 16  # at work at once; calls of one at a time
+MOST_BATCHES, OF_ONE, AT_ONCE = 4, 2, 16  # at work at once; those of one tenant; calls of one at a time
 MOST_LINES, MOST_FAULTS = 50_000, 100
 TRIES, AGAIN_S, LONGEST_WAIT_S = 4, 1.0, 30.0
 SOME = 512
@@ -106,8 +108,11 @@ class BatchWork:
     async def _look(self, holder: str) -> None:
         store = self._desk.store
         while True:
-            for seen in await store.filing.under_way():
-                if seen.id in self._running or len(self._running) >= MOST_BATCHES:
+            found = await store.filing.under_way()
+            busy = Counter(seen.tenant for seen in found if seen.id in self._running)
+            for seen in found:
+                full = len(self._running) >= MOST_BATCHES or busy[seen.tenant] >= OF_ONE
+                if full or seen.id in self._running:
                     continue
                 if not (await store.batches.claim([seen.id], "", holder, 1))[seen.id].mine:
                     continue
@@ -116,6 +121,7 @@ class BatchWork:
                     await store.batches.forget([batch.id])
                     continue
                 run = _Running(self._desk, self._keyring, batch, holder)
+                busy[batch.tenant] += 1  # one that waits for its limits must not keep all others out
                 self._running[batch.id] = task = asyncio.create_task(run.run())
                 task.add_done_callback(lambda _, name=batch.id: self._running.pop(name, None))  # type: ignore[misc]
             with suppress(TimeoutError):
@@ -143,8 +149,9 @@ class _Running:
 
     async def _run(self) -> None:
         store = self._desk.store
-        data = await bytes_of(self._desk, await store.filing.file(self.batch.tenant, self.batch.input))
-        self._lines, faults = await asyncio.to_thread(_read, data, self.batch)
+        sent = await store.filing.file(self.batch.tenant, self.batch.input)
+        # its bytes have no name here: they go once they are read, not at the end of the batch
+        self._lines, faults = await asyncio.to_thread(_read, await bytes_of(self._desk, sent), self.batch)
         if faults:
             await self._fail(faults)
             return
@@ -153,6 +160,7 @@ class _Running:
             if await store.filing.change(begun, "validating"):
                 self.batch = begun
         if self.batch.status == "in_progress":
+            await self._keyring.look()  # another gateway may know the key, and this one not yet
             await self._answer_all()
         await self._finish()
 
@@ -164,10 +172,11 @@ class _Running:
 
     async def _answer_all(self) -> None:
         store = self._desk.store
-        known: dict[str, str] = {}
+        known, right = set[str](), 0
         for some in _parts(self._lines):
-            known |= await store.batches.bodies([line.key for line in some])
-        right = sum(_is_right(body) for body in known.values())
+            found = await store.batches.bodies([line.key for line in some])
+            known.update(found)
+            right += sum(map(_is_right, found.values()))
         counts = {True: right, False: len(known) - right}
         left = iter([line for line in self._lines if line.key not in known])
 
@@ -194,12 +203,14 @@ class _Running:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self, counts: dict[bool, int]) -> None:
-        """Says how far it is, and hears of its end."""
+        """Says how far it is, and hears of its end: of its own, of its time, or that it is another's now."""
+        store = self._desk.store
         while not self._ended.is_set():
             await asyncio.sleep(SAY_S)
             with suppress(StoreError):
                 said = msgspec.structs.replace(self.batch, completed=counts[True], failed=counts[False])
-                if not await self._desk.store.filing.change(said, "in_progress") or time.time() > self.batch.expires:
+                goes_on = await self._is_mine() and await store.filing.change(said, "in_progress")
+                if not goes_on or time.time() > self.batch.expires:
                     self._ended.set()
 
     async def _one(self, line: _Line) -> tuple[JsonObject, str | None] | None:
@@ -246,36 +257,43 @@ class _Running:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), seconds)
 
+    async def _is_mine(self) -> bool:
+        """False where this gateway was silent for so long that another took it for gone, and works in its place."""
+        return await self._desk.store.batches.holds(self.batch.id, self._holder)
+
     async def _finish(self) -> None:
         """Writes the files, then says that the batch has ended."""
         store = self._desk.store
         batch = await store.filing.batch(self.batch.tenant, self.batch.id)
-        if batch.status not in UNDER_WAY:
+        if batch.status not in UNDER_WAY or not await self._is_mine():
             return
-        end = _end(batch)
         if batch.status == "in_progress":
             before, batch = batch.status, moved(batch, "finalizing")
             if not await store.filing.change(batch, before):
                 return  # it was cancelled just now: the next look ends it so
-        right, wrong = await self._sorted(expired=end == "expired")
+        right, wrong, missing = await self._sorted(cancelled=batch.status == "cancelling")
         output, errors = await self._file(right, "output"), await self._file(wrong, "error")
         files = {"output": output, "errors_file": errors, "total": len(self._lines)}
-        ended = moved(batch, end, completed=len(right), failed=len(wrong), **files)
+        ended = moved(batch, _end(batch, missing), completed=len(right), failed=len(wrong), **files)
         if await store.filing.change(ended, batch.status):
             await store.batches.forget([self.batch.id, *(line.key for line in self._lines)])
 
-    async def _sorted(self, *, expired: bool) -> tuple[list[bytes], list[bytes]]:
-        """The lines of the output and of the errors, in order; what is missing is an error where the batch expired."""
-        right, wrong = list[bytes](), list[bytes]()
+    async def _sorted(self, *, cancelled: bool) -> tuple[list[bytes], list[bytes], int]:
+        """The lines of the output and of the errors, in order, and how many were not answered.
+
+        Those are errors unless the batch was cancelled: its time was over.
+        """
+        right, wrong, missing = list[bytes](), list[bytes](), 0
         for some in _parts(self._lines):
             known = await self._desk.store.batches.bodies([line.key for line in some])
+            missing += len(some) - len(known)
             for line in some:
                 body = known.get(line.key)
                 if body is not None:
                     (right if _is_right(body) else wrong).append(body.encode() + b"\n")
-                elif expired:
+                elif not cancelled:
                     wrong.append(to_json(_unasked(line.name, "batch_expired")) + b"\n")
-        return right, wrong
+        return right, wrong, missing
 
     async def _file(self, lines: list[bytes], kind: str) -> str | None:
         """Keeps lines as a file whose name follows from the batch's: written twice, it is there once."""
@@ -286,11 +304,11 @@ class _Running:
         return (await keep_file(self._desk, made, b"".join(lines))).id
 
 
-def _end(batch: CallBatch) -> str:
-    """How a batch ends of which nothing is under way any more."""
+def _end(batch: CallBatch, missing: int) -> str:
+    """How a batch ends of which nothing is under way any more. Not by the clock: what is complete is not late."""
     if batch.status == "cancelling":
         return "cancelled"
-    return "expired" if time.time() > batch.expires else "completed"
+    return "expired" if missing else "completed"
 
 
 def _wait_s(error: InsourceError) -> float | None:
@@ -301,11 +319,14 @@ def _wait_s(error: InsourceError) -> float | None:
 
 
 def _read(data: bytes, batch: CallBatch) -> tuple[list[_Line], list[LineFault]]:
-    """The calls of a file, and what is wrong with it."""
+    """The calls of a file, and what is wrong with it; one with too many lines is read no further."""
     lines, faults, names = list[_Line](), list[LineFault](), set[str]()
-    for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+    for number, text in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
         if not text.strip():
             continue
+        if len(lines) >= MOST_LINES:
+            faults.append(LineFault(code="too_many_lines", message=f"a batch has at most {MOST_LINES:,} lines"))
+            break
         fault = ""
         try:
             form = msgspec.json.decode(text, type=_Form)
@@ -321,8 +342,6 @@ def _read(data: bytes, batch: CallBatch) -> tuple[list[_Line], list[LineFault]]:
         names.add(form.custom_id)
         key = hashlib.sha256(f"{batch.id} {form.custom_id}".encode()).hexdigest()
         lines.append(_Line(form.custom_id, bytes(form.body), key))
-    if len(lines) > MOST_LINES:
-        faults.append(LineFault(code="too_many_lines", message=f"a batch has at most {MOST_LINES:,} lines"))
     if not lines and not faults:
         faults.append(LineFault(code="empty_file", message="the file has no lines"))
     return lines, faults

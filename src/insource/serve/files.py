@@ -16,7 +16,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive
 
-from insource.errors import Invalid
+from insource.errors import Conflict, Invalid
 from insource.nouns import JsonObject, to_json
 from insource.nouns.filing import Purpose, StoredFile, name_of
 from insource.serve.auth import key_of
@@ -52,14 +52,19 @@ async def content(http: HttpRequest) -> ASGIApp:
 
 
 async def keep_file(desk: Desk, made: StoredFile, data: bytes) -> StoredFile:
-    """Keeps bytes as the file that is `made`. Raises `StoreError`, `Conflict`.
+    """Keeps bytes as the file that is `made`. Raises `StoreError`, or `Conflict` and keeps nothing.
 
     Its name stands before them, so that no two files are one blob: each can be removed by itself, and no tenant learns
     by the time it takes that another has sent the same.
     """
-    sha = await asyncio.to_thread(desk.store.blobs.put, made.id.encode() + b"\n" + data)
-    made = msgspec.structs.replace(made, sha=sha, size=len(data))
-    await desk.store.filing.add_file(made)
+    store, made = desk.store, msgspec.structs.replace(made, size=len(data))
+    await store.filing.check_room(made)  # what will be refused need not be written
+    made = msgspec.structs.replace(made, sha=await asyncio.to_thread(store.blobs.put, made.id.encode() + b"\n" + data))
+    try:
+        await store.filing.add_file(made)
+    except Conflict:  # others took the room; after a `StoreError` it may be on record, and its bytes are needed
+        await asyncio.to_thread(store.blobs.remove, made.sha)
+        raise
     return made
 
 

@@ -78,6 +78,7 @@ class Sharing:
         self._neighbours = Neighbours(settings, store, self.process, clock)
         self._known: dict[str, _Mine] = {}
         self._durable: Counter[tuple[str, str]] = Counter()
+        self._day = ""
         self._asked: set[str] = set()
         self._left: set[str] = set()
         self._wake, self._next = asyncio.Event(), asyncio.Event()
@@ -165,6 +166,7 @@ class Sharing:
             self._lack(mine, what, wanted, again=True)
 
     async def _turn(self) -> None:
+        self._forget()
         replicas, short = await self._store.shares.look(self.process)
         still, silent, over = await self._neighbours.look(replicas, self._ledger.day)
         began = self._clock()
@@ -190,6 +192,13 @@ class Sharing:
         self._left -= left
         for name, stake in answer.stakes.items():
             self._take(name, stake, answer)
+
+    def _forget(self) -> None:
+        """Leaves out what was spent in days and months that are over: nobody asks for it any more."""
+        day = self._ledger.day
+        if day != self._day:
+            self._day, known = day, self._durable.items()
+            self._durable = Counter({one: nano for one, nano in known if one[1] >= day[: len(one[1])]})
 
     def _divide(
         self, name: str, asked: Stake, others: Mapping[str, Stake], spent: Mapping[str, int], living: list[str]

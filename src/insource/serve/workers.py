@@ -27,17 +27,21 @@ READY = b"ready\n"
 
 
 class NotStarted(InsourceError):
-    """A child ended before it answered."""
+    """A child could not be started, or ended before it answered."""
 
 
 @dataclass
 class _Child:
-    """One child, its number among them, when it was started, and how often in a row it did not last."""
+    """One child, its number among them, when it was started, and how often in a row it did not last.
+
+    `fault` says why none could be started in its place.
+    """
 
     number: int
     process: asyncio.subprocess.Process
     began: float
     fails: int = 0
+    fault: str = ""
 
 
 class Workers:
@@ -86,17 +90,31 @@ class Workers:
                 return
             fails = 0 if time.monotonic() - child.began > LASTS_S else child.fails + 1
             pause = min(FIRST_S * 2 ** min(fails, 16), LONGEST_S)
-            self._say(f"worker {number} ended ({_why(code)}) and is started again in {pause:g} s")
+            why = child.fault or f"worker {number} ended ({_why(code)})"
+            self._say(f"{why} and is started again in {pause:g} s")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ends.wait(), pause)
             if self._ends.is_set():
                 return
             try:
                 await self._start(number, fails)
-            except NotStarted:
-                continue
+            except NotStarted as error:  # where no process came of it, the one before is there: it fails once more
+                child.began, child.fails, child.fault = time.monotonic(), fails, str(error)
 
     async def _start(self, number: int, fails: int = 0) -> None:
+        try:
+            read, process = await self._spawn(number)
+        except OSError as error:
+            raise NotStarted(f"worker {number} was not started ({error.strerror})") from error
+        self._children[number] = _Child(number, process, time.monotonic(), fails)
+        if self._ends.is_set():  # since it was begun: it was not among those that were told
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        if await asyncio.to_thread(_first_line, read) != READY:
+            raise NotStarted(f"worker {number} ended before it answered ({_why(await process.wait())})")
+
+    async def _spawn(self, number: int) -> tuple[int, asyncio.subprocess.Process]:
+        """A new child, and the end of the pipe on which it will say that it answers. Raises `OSError`."""
         read, write = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -108,11 +126,12 @@ class Workers:
                 env=inherited_environment(),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which tells them in order
             )
+        except BaseException:
+            os.close(read)
+            raise
         finally:
             os.close(write)
-        self._children[number] = _Child(number, process, time.monotonic(), fails)
-        if await asyncio.to_thread(_first_line, read) != READY:
-            raise NotStarted(f"worker {number} ended before it answered ({_why(await process.wait())})")
+        return read, process
 
     def _stop(self) -> None:
         """Tells every child to end; the second time at once. Who comes now is refused, and not left to wait."""
@@ -128,7 +147,7 @@ class Workers:
     async def _end_all(self) -> None:
         """Whatever happened, no child outlives its parent."""
         left = [child.process for child in self._children.values() if child.process.returncode is None]
-        for process in left:
+        for process in () if self._ends.is_set() else left:  # told twice, one that drains would drop its calls
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         if left:

@@ -73,8 +73,7 @@ class Batches:
 
     async def beat(self, holder: str, seconds: float = LEASE_S) -> None:
         """Says that `holder` is at work for so many seconds more."""
-        row = (holder, stamp(time.time() + seconds))
-        await self._thread.run(lambda c: insert(driver(c), BATCH_WORKER, ("holder", "until"), [row], BEATS))
+        await self._thread.run(lambda c: beat(c, holder, seconds))
 
     async def leave(self, holder: str) -> None:
         """Says that `holder` is no longer at work: what it held is free."""
@@ -87,8 +86,12 @@ class Batches:
 
         One that failed `most` times is nobody's to answer.
         """
-        now = stamp(time.time())
-        return await self._thread.run(lambda c: claim(c, keys, (task, holder, now), most))
+        return await self._thread.run(lambda c: claim(c, keys, (task, holder), most))
+
+    async def holds(self, key: str, holder: str) -> bool:
+        """Whether the document is still `holder`'s: one who says nothing for long enough loses it to another."""
+        mine = select(BATCH_ITEM.c.key).where(BATCH_ITEM.c.key == key, BATCH_ITEM.c.holder == holder)
+        return await self._thread.look(lambda c: c.execute(mine).first() is not None)
 
     async def settle(self, settled: Settled) -> None:
         """Keeps what a document came to. The first answer to one stays."""
@@ -112,13 +115,19 @@ class Batches:
         return await self._thread.run(lambda c: int(c.execute(again).rowcount))
 
 
-def claim(connection: Connection, keys: Sequence[str], whose: tuple[str, str, str], most: int) -> dict[str, Claim]:
-    """As `Batches.claim`; `whose` are the task, the holder and the time now."""
-    task, holder, now = whose
+def beat(connection: Connection, holder: str, seconds: float) -> None:
+    """As `Batches.beat`."""
+    row = (holder, stamp(_now(connection) + seconds))
+    insert(driver(connection), BATCH_WORKER, ("holder", "until"), [row], BEATS)
+
+
+def claim(connection: Connection, keys: Sequence[str], whose: tuple[str, str], most: int) -> dict[str, Claim]:
+    """As `Batches.claim`; `whose` are the task and the holder."""
+    task, holder = whose
     found: dict[str, Claim] = {}
     new: list[str] = []
     seized: list[tuple[str, str, str]] = []
-    known = _known(connection, keys, _works(connection, now))
+    known = _known(connection, keys, _works(connection))
     for key in keys:
         if key not in known:
             new.append(key)
@@ -182,10 +191,18 @@ def _known(
     return found
 
 
-def _works(connection: Connection, now: str) -> Callable[[str], bool]:
+def _works(connection: Connection) -> Callable[[str], bool]:
     """Whether a holder is at work now."""
+    now = stamp(_now(connection))
     there = {row.holder: row.until for row in connection.execute(select(BATCH_WORKER))}
     return cache(lambda holder: there.get(holder, "") >= now and not is_gone(holder.partition("#")[0]))
+
+
+def _now(connection: Connection) -> float:
+    """Seconds since 1970 by one clock for all who share the database: a server's, for those of its hosts may differ."""
+    if connection.dialect.name != "postgresql":
+        return time.time()
+    return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
 
 
 def _some(keys: Sequence[str]) -> list[Sequence[str]]:

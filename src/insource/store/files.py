@@ -5,13 +5,15 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from insource.errors import Conflict, Missing, StoreError
 
+PART, UNLOCKED_S = (".insource-", ".part"), 60.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -67,15 +69,39 @@ def turn(path: Path) -> Iterator[None]:
 def placed(out: Path) -> Iterator[Path]:
     """Where a file or folder is to be written that becomes `out` at the end; after an error nothing of it stays.
 
-    It lies in a new folder beside `out`, so that nothing is touched that was there before. Raises `StoreError`.
+    It lies in a new folder beside `out`, so that nothing is touched that was there before; one that a killed process
+    left there goes. Raises `StoreError`.
     """
-    with disk(out):
-        place = Path(tempfile.mkdtemp(prefix=".insource-", suffix=".part", dir=out.parent))
-        try:
-            yield place / out.name
-            (place / out.name).rename(out)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+    with disk(out), _held(Path(tempfile.mkdtemp(prefix=PART[0], suffix=PART[1], dir=out.parent))) as place:
+        _sweep(out.parent)
+        yield place / out.name
+        (place / out.name).rename(out)
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[Path]:
+    """The folder, locked as long as this process writes in it, and removed at the end."""
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes the places in which nobody writes any more; one that is not yet locked is younger than that."""
+    for place in folder.glob(f"{PART[0]}*{PART[1]}"):
+        with suppress(OSError):  # of somebody else, or gone already
+            if place.is_symlink() or time.time() - place.stat().st_mtime < UNLOCKED_S:
+                continue
+            handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(place, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def settle(path: Path) -> None:

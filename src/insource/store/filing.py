@@ -36,6 +36,10 @@ class Filing:
         """Keeps a file, once. Raises `Conflict` where its tenant has as many as it may."""
         await self._thread.run(lambda c: add_file(c, file))
 
+    async def check_room(self, file: StoredFile) -> None:
+        """Raises `Conflict` where the file's tenant has as many as it may."""
+        await self._thread.look(lambda c: check_room(c, file))
+
     async def file(self, tenant: str, id: str) -> StoredFile:
         """The tenant's file called `id`. Raises `Missing`."""
         return await self._thread.look(lambda c: _one(c, STORED_FILE, tenant, id, StoredFile))
@@ -77,14 +81,20 @@ def add_file(connection: Connection, file: StoredFile) -> None:
     """As `Filing.add_file`."""
     if connection.execute(select(STORED_FILE.c.id).where(STORED_FILE.c.id == file.id)).first():
         return
-    if file.purpose == "batch":  # what a batch wrote must be kept whatever there is
-        mine = select(STORED_FILE.c.body).where(STORED_FILE.c.tenant == file.tenant)
-        sizes = [stored(body, StoredFile).size for body in connection.execute(mine).scalars()]
-        if len(sizes) >= MOST_FILES or sum(sizes) + file.size > MOST_BYTES:
-            words = f"there are {len(sizes):,} files of {sum(sizes):,} bytes already"
-            raise Conflict(words, hint="DELETE /v1/files/ID removes one")
+    check_room(connection, file)
     values = {"id": file.id, "tenant": file.tenant, "body": to_json(file).decode()}
     connection.execute(STORED_FILE.insert().values(**values))
+
+
+def check_room(connection: Connection, file: StoredFile) -> None:
+    """As `Filing.check_room`."""
+    if file.purpose != "batch":  # what a batch wrote must be kept whatever there is
+        return
+    mine = select(STORED_FILE.c.body).where(STORED_FILE.c.tenant == file.tenant)
+    sizes = [stored(body, StoredFile).size for body in connection.execute(mine).scalars()]
+    if len(sizes) >= MOST_FILES or sum(sizes) + file.size > MOST_BYTES:
+        words = f"there are {len(sizes):,} files of {sum(sizes):,} bytes already"
+        raise Conflict(words, hint="DELETE /v1/files/ID removes one")
 
 
 def files(connection: Connection, tenant: str, page: Page) -> list[StoredFile]:

@@ -10,8 +10,9 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Protocol
 
 from insource.errors import Missing, Outside, Refused, StoreError
@@ -133,8 +134,9 @@ class Folder:
     def put(self, key: str, file: Path, *, again: bool = False) -> bool:
         """As `Place` says."""
         sha, path = digest_in(key), self._there() / key
-        if not again and _size(path) == file.stat().st_size:
-            return False
+        with _read(file):
+            if not again and _size(path) == file.stat().st_size:
+                return False
         part = self.root / PARTS / uuid.uuid4().hex
         with disk(path):
             part.parent.mkdir(exist_ok=True)
@@ -159,19 +161,21 @@ class Folder:
         """As `Place` says."""
         digest_in(key)
         path = self._there() / key
-        with _read(path, self.name, key), path.open("rb") as file:
+        with _read(path, key, self.name), path.open("rb") as file:
             while piece := file.read(PIECE):
                 yield piece
 
     def listed(self) -> dict[str, int]:
-        """As `Place` says. What killed processes left half written a day ago goes."""
+        """As `Place` says. What killed processes left half written a day ago goes; what goes meanwhile is left out."""
         root = self._there()
-        with _read(root, self.name, ""):
+        with _read(root):
             for part in (root / PARTS).glob("*"):
-                if time.time() - part.stat().st_mtime > DAY_S:
-                    part.unlink(missing_ok=True)
-            files = {path.relative_to(root).as_posix(): path for path in root.glob("*/**/*") if path.is_file()}
-            return {key: path.stat().st_size for key, path in files.items() if KEY.fullmatch(key)}
+                with suppress(FileNotFoundError):
+                    if time.time() - part.stat().st_mtime > DAY_S:
+                        part.unlink()
+            keys = {path.relative_to(root).as_posix(): path for path in root.glob("*/**/*")}
+            sizes = {key: _size(path) for key, path in keys.items() if KEY.fullmatch(key)}
+            return {key: size for key, size in sizes.items() if size >= 0}
 
     def remove(self, key: str) -> None:
         """As `Place` says."""
@@ -181,9 +185,10 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def _there(self) -> Path:
-        if not self.root.is_dir():
-            raise StoreError(f"there is no folder {self.root} to share artefacts in", hint="mount it, or make it")
-        return self.root
+        with _read(self.root):
+            if self.root.is_dir():
+                return self.root
+        raise StoreError(f"there is no folder {self.root} to share artefacts in", hint="mount it, or make it")
 
 
 def changed(file: Path, sha: str) -> Refused:
@@ -192,20 +197,24 @@ def changed(file: Path, sha: str) -> Refused:
 
 
 @contextmanager
-def _read(path: Path, name: str, key: str) -> Iterator[None]:
+def _read(path: Path, key: str = "", name: str = "") -> Iterator[None]:
+    """Turns a failed look at `path` into a `StoreError`, or `Missing` where there is nothing under `key`."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise Missing(f"{key} is missing in {name}", hint="insource store push, on a host that has it") from error
     except OSError as error:
+        if key and isinstance(error, FileNotFoundError):
+            raise Missing(f"{key} is missing in {name}", hint="insource store push, on a host that has it") from error
         raise StoreError(f"{path} cannot be read: {error.strerror}", hint="is it mounted?") from error
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
+    """The bytes of the file, -1 where there is none. Raises `StoreError`."""
+    with _read(path):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return -1
+        return found.st_size if S_ISREG(found.st_mode) else -1
 
 
 def _must_be_open_to(said: Artefacts, settings: Settings) -> None:

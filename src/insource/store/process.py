@@ -18,7 +18,21 @@ def is_gone(process: str) -> bool:
     number = rest.partition(" ")[0]
     if host != os.uname().nodename or not number.isdecimal() or not _boot():
         return False
-    return boot != _boot() or _named(int(number)) != process
+    if boot != _boot():
+        return True
+    seen = _named(int(number))
+    return seen != process if seen else not _runs(int(number))
+
+
+def _runs(number: int) -> bool:
+    """Whether there is such a process: /proc may hide those of other users (hidepid), and kill does not."""
+    try:
+        os.kill(number, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _named(number: int) -> str:

@@ -98,6 +98,9 @@ env:
   - name: INSOURCE_STORE_URL
     valueFrom: {secretKeyRef: {name: {{ . }}, key: INSOURCE_STORE_URL}}
 {{- end }}
+{{- if .Values.store.ca }}
+  - {name: PGSSLROOTCERT, value: /workspace/database-ca.pem}
+{{- end }}
 {{- if and .Values.vllm.enabled .Values.vllm.keySecret }}
   - name: TIER2_KEY
     valueFrom: {secretKeyRef: {name: {{ .Values.vllm.keySecret }}, key: key}}
@@ -115,6 +118,9 @@ volumeMounts:
 {{- end }}
 {{- range $file, $_ := .Values.labels }}
   - {name: workspace, mountPath: /workspace/labels/{{ $file }}, subPath: labels.{{ $file }}, readOnly: true}
+{{- end }}
+{{- if .Values.store.ca }}
+  - {name: workspace, mountPath: /workspace/database-ca.pem, subPath: database-ca.pem, readOnly: true}
 {{- end }}
   - {name: state, mountPath: /workspace/.insource, subPath: state}
   - {name: state, mountPath: /spool, subPath: spool}
