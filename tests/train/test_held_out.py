@@ -20,9 +20,14 @@ TEXT = {"type": "string"}
 INVOICE = Task(name="t", kind="extract", schema={"type": "object", "properties": {"price": TEXT, "date": TEXT}})
 
 
-def test_a_specialist_serves_what_lies_there(base, tmp_path):  # noqa: F811 - the fixture
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_specialist_serves_what_lies_there(base, tmp_path, monkeypatch, dtype):  # noqa: F811 - the fixture
+    import torch
+
     from insource.engines.specialist import Specialist
 
+    for place in ("train.fit", "engines.specialist"):  # whichever this processor would take
+        monkeypatch.setattr(f"insource.{place}.pick_dtype", lambda _: getattr(torch, dtype))
     made = sealed(TWO, base, tmp_path / "a")
     held = read_held_out(tmp_path / "a")
     rows = tiny.rows(TWO, 60, "dev")

@@ -25,12 +25,12 @@ def trained(base, folder, recipe=THIN):
     return folder
 
 
-def body_of(folder, weights="full"):
+def body_of(folder, weights="full", dtype=None):
     import torch
 
     from insource.engines.readout import load_body
 
-    return load_body(folder, device="cpu", dtype=torch.bfloat16, threads=1, weights=weights)
+    return load_body(folder, device="cpu", dtype=dtype or torch.bfloat16, threads=1, weights=weights)
 
 
 def test_it_learns_and_says_what_its_base_takes(base, tmp_path):
@@ -63,16 +63,19 @@ def test_the_exported_model_is_the_base_in_4_bits_with_the_adapter_merged_in(bas
     import torch
     from safetensors.torch import load_file
 
-    folder = trained(base, tmp_path / "a", msgspec.structs.replace(THIN, layers=1))
-    thin = body_of(base.folder, "nf4")
+    from insource.engines.readout import pick_dtype
+
+    folder, dtype = trained(base, tmp_path / "a", msgspec.structs.replace(THIN, layers=1)), pick_dtype("cpu")
+    thin = body_of(base.folder, "nf4", dtype)
     merged = load_file(folder / "model" / "model.safetensors")
     factors = load_file(folder / "adapter" / "adapter_model.safetensors")
     name = "layers.0.mlp.up_proj"
-    assert torch.equal(merged[f"model.{name}.weight"], thin.get_submodule(name).weight), "below what was trained"
+    assert torch.equal(merged[f"model.{name}.weight"], thin.get_submodule(name).weight.bfloat16()), "below"
     name = "layers.1.mlp.up_proj"
-    a, b = (factors[f"base_model.model.model.{name}.lora_{which}.weight"].bfloat16() for which in "AB")
+    a, b = (factors[f"base_model.model.model.{name}.lora_{which}.weight"].to(dtype) for which in "AB")
     assert b.abs().max() > 0
-    assert torch.equal(merged[f"model.{name}.weight"], torch.addmm(thin.get_submodule(name).weight, b, a, alpha=2.0))
+    whole = torch.addmm(thin.get_submodule(name).weight, b, a, alpha=2.0)
+    assert torch.equal(merged[f"model.{name}.weight"], whole.bfloat16())
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["merged", "on a shared base in 4 bits"])

@@ -36,10 +36,11 @@ class Thin(nn.Module):
 
     @property
     def weight(self) -> Any:
-        """The dequantized weight [out, in], made anew each time."""
+        """The dequantized weight [out, in], made anew each time: in any type the bfloat16 that is exported."""
         from bitsandbytes.functional import dequantize_4bit
 
-        return dequantize_4bit(self.packed, self.state).reshape(self.out_features, self.in_features)
+        made = dequantize_4bit(self.packed, self.state)
+        return made.to(torch.bfloat16).to(made.dtype).reshape(self.out_features, self.in_features)
 
     @property
     def nbytes(self) -> int:

@@ -19,7 +19,7 @@ from insource.nouns import Noun, from_json
 AUTO, CLIENT = "auto", "ray://"
 CONNECT_S, JOIN_S, HIRE_S, PARTING_S = 5.0, 20.0, 900.0, 10.0
 CALLS = 16  # at a time with one actor
-REFUSALS = (ConnectionError, RuntimeError, ValueError, OSError, ImportError, AssertionError)  # of an address, by Ray
+REFUSALS = (RuntimeError, ValueError, OSError, ImportError, AssertionError)  # of an address, by Ray
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
 START = "ray start --head makes a cluster; --ray auto finds the one on this machine"
 
@@ -65,9 +65,10 @@ class Cluster:
             joined.result(JOIN_S)
         except TimeoutError as error:
             raise EngineDown(f"no Ray cluster at {address}: no answer within {JOIN_S:g} s", hint=START) from error
-        except (self._ray.exceptions.RayError, *REFUSALS) as error:
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise EngineDown(f"no Ray cluster at {address}: {why}", hint=START) from error
+        except self._ray.exceptions.RayError as error:
+            raise _none(address, error) from error
+        except REFUSALS as error:
+            raise _none(address, error) from error
 
     def _answering(self, address: str) -> str:
         """The address, by number, of who listens there; Ray itself would try for a minute.
@@ -246,6 +247,11 @@ class Actors:
         for item in packed.parcel.items:
             for piece in self._cluster.pieces(packed, item.path):
                 self._said(actor.take.remote(packed.parcel.id, item.path, piece))
+
+
+def _none(address: str, error: Exception) -> EngineDown:
+    why = (str(error) or type(error).__name__).splitlines()[0]
+    return EngineDown(f"no Ray cluster at {address}: {why}", hint=START)
 
 
 def _library() -> Any:

@@ -16,7 +16,7 @@ from insource.train.calibrate import calibrate
 from insource.train.course import Data, Learned, Piece, Splits, Where, pieces
 from insource.train.export import export
 from insource.train.head import Head, heads
-from insource.train.lora import Adapted, adapt
+from insource.train.lora import Adapted, adapt, as_exported
 from insource.train.model import Model, Seen
 from insource.train.recipe import LONGEST, Plan, Recipe, derive
 from insource.train.rows import Row, encode, label_rows, label_text
@@ -111,6 +111,7 @@ class Labelling:
                 texts = [label_text(output, label) for label in output.labels]
                 for token, words in zip(ids, encoder.plain(texts), strict=True):
                     embedding.weight[token] = embedding.weight[words or [encoder.end]].float().mean(0).to(dtype)
+        as_exported(body)
         pack(body)
         prefix = Prefix(body, encoder.before)
         made = heads(prefix, self.data.rows, [len(output.labels) for output in self.task.outputs], encoder.end)

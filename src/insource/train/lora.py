@@ -1,9 +1,9 @@
 """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) on every linear layer, and their way out to disk.
 
 Each layer runs on its merged weight W + (alpha/r)·B·A, rebuilt once a step: one product instead of three, and what is
-trained is exactly what is exported, rounding to bfloat16 included. The factors are kept in float32, so an update that
-the rounding hides for a while still adds up. Over a base kept in 4 bits (QLoRA) no merged weight stays in memory: it is
-made for each product, the same one.
+trained is exactly what is exported, rounding to bfloat16 included, also where products are of float32. The factors are
+kept in float32, so an update that the rounding hides for a while still adds up. Over a base kept in 4 bits (QLoRA) no
+merged weight stays in memory: it is made for each product, the same one.
 """
 
 import math
@@ -79,7 +79,16 @@ class Adapted(nn.Module):
     def _merge(self, out: Any) -> Any:
         weight = self.base.weight
         a, b = self.a.detach().to(weight.dtype), self.b.detach().to(weight.dtype)
-        return torch.addmm(weight, b, a, alpha=self.scale, out=out)
+        whole = torch.addmm(weight, b, a, alpha=self.scale, out=out)
+        return whole if whole.dtype == torch.bfloat16 else whole.copy_(whole.to(torch.bfloat16))
+
+
+@torch.no_grad()
+def as_exported(body: Any) -> None:
+    """Rounds weights of float32 to the bfloat16 that is exported, so that nothing else is trained and calibrated."""
+    for weight in body.parameters():
+        if weight.dtype == torch.float32:
+            weight.copy_(weight.to(torch.bfloat16))
 
 
 def adapt(body: Any, rank: int, layers: int) -> list[Adapted]:

@@ -31,7 +31,7 @@ from insource.stats import fit_scale
 from insource.train.answers import AnswerModel
 from insource.train.course import Answer, Data, Learned, Piece, Splits, Where, pieces
 from insource.train.export import export
-from insource.train.lora import adapt
+from insource.train.lora import adapt, as_exported
 from insource.train.recipe import Plan, Recipe, derive
 from insource.train.rows import Row
 from insource.train.targets import target_within
@@ -84,6 +84,7 @@ class Writing:
         model = load_causal(
             self.base.folder, device=device, dtype=dtype, threads=threads, longest=longest, weights=recipe.base_weights
         )
+        as_exported(model)
         head, body = VocabularyHead(model, exact=False), model.base_model
         pack(body)
         adapters = adapt(body, recipe.rank, recipe.layers)
