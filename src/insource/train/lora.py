@@ -83,12 +83,12 @@ class Adapted(nn.Module):
         return whole if whole.dtype == torch.bfloat16 else whole.copy_(whole.to(torch.bfloat16))
 
 
-@torch.no_grad()
 def as_exported(body: Any) -> None:
     """Rounds weights of float32 to the bfloat16 that is exported, so that nothing else is trained and calibrated."""
-    for weight in body.parameters():
-        if weight.dtype == torch.float32:
-            weight.copy_(weight.to(torch.bfloat16))
+    with torch.no_grad():
+        for weight in body.parameters():
+            if weight.dtype == torch.float32:
+                weight.copy_(weight.to(torch.bfloat16))
 
 
 def adapt(body: Any, rank: int, layers: int) -> list[Adapted]:
