@@ -1,6 +1,8 @@
 """The chart as Helm itself renders it: by Helm's engine in helm-python-sdk, without a cluster."""
 
+import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,22 @@ def size(name: str) -> dict[str, Any]:
 CASES: dict[str, dict[str, Any]] = {"plain": {"gateway": {"replicas": 1}}, **{n: size(n) for n in SIZES}, "full": FULL}
 
 
+@cache
+def helm() -> Any:
+    """Helm's engine.
+
+    Its Go runtime takes SIGPIPE for itself as it starts, which Python ignores. Left so, a later test of the same
+    process that writes to a socket which its peer has closed may end the process.
+    """
+    found = pytest.importorskip("helm_python", reason="no Helm for this kind of machine")
+    with found.Chart.load(str(CHART)):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return found
+
+
 def rendered(values: dict[str, Any], name: str = "insource", namespace: str = "llm") -> list[dict[str, Any]]:
     """Every manifest, as it would be applied."""
-    helm_python = pytest.importorskip("helm_python", reason="no Helm for this kind of machine")
-    with helm_python.Chart.load(str(CHART)) as chart:
+    with helm().Chart.load(str(CHART)) as chart:
         chart.validate_schema(values)
         files = chart.render(values, name=name, namespace=namespace)
     texts = [text for path, text in sorted(files.items()) if path.endswith(".yaml")]

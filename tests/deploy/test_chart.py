@@ -1,6 +1,9 @@
 """The chart, rendered by Helm's own engine, against the schemas of Kubernetes, and against the product itself."""
 
 import ipaddress
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,14 +12,26 @@ from urllib.parse import urlsplit
 import kubernetes_validate
 import pytest
 import yaml
-from deployed import CASES, CHART, FULL, of_kind, pods, rendered
+from deployed import CASES, CHART, FULL, helm, of_kind, pods, rendered
 
 from insource.serve.run import DRAIN_S, LAST_WORDS_S
 from insource.settings import load_settings, load_task
 
-helm_python = pytest.importorskip("helm_python", reason="no Helm for this kind of machine")
+helm_python = helm()
 OLDEST, NEWEST = "1.30", kubernetes_validate.latest_version()
 OF_THE_OPERATOR = {"ServiceMonitor", "PrometheusRule"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says which signals are ignored")
+@pytest.mark.parametrize(
+    ("line", "ignored"), [("helm()", True), ("import helm_python; helm_python.Chart.load(str(CHART))", False)]
+)
+def test_helm_leaves_a_closed_socket_an_error_as_python_has_it(line: str, ignored: bool) -> None:
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from deployed import CHART, helm\n{line}\n"
+    code += "print(open('/proc/self/status').read())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    mask = int(said.partition("SigIgn:")[2].split()[0], 16)
+    assert bool(mask & 1 << signal.SIGPIPE - 1) is ignored
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
