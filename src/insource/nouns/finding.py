@@ -55,7 +55,7 @@ class Scan(Noun, frozen=True, kw_only=True):
     restore: bool = True
 
 
-class Hit(Noun, frozen=True, kw_only=True):
+class Hit(Noun, frozen=True, kw_only=True, gc=False):
     """Everything of one kind that was found in a call, and what was done about it; never what it says.
 
     `places` are the first of the `count`, each a part of the call and characters in it: "messages[1].content 17:34".

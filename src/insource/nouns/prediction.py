@@ -9,7 +9,7 @@ from insource.nouns.base import JsonObject, Noun
 Finish = Literal["stop", "length", "refusal", "invalid"]
 
 
-class Usage(Noun, frozen=True, kw_only=True):
+class Usage(Noun, frozen=True, kw_only=True, gc=False):
     """Tokens in and out. `cut` counts input tokens left out because the input exceeded the model's window."""
 
     input_tokens: int = 0
@@ -29,7 +29,7 @@ class CallPiece(Noun, frozen=True, kw_only=True):
     arguments: str = ""
 
 
-class Prediction(Noun, frozen=True, kw_only=True):
+class Prediction(Noun, frozen=True, kw_only=True, gc=False):
     """One answer of one engine.
 
     `value` maps each field of the task to its value, None when the output is invalid. `confidence` is the

@@ -1,4 +1,7 @@
-"""What happened: one answered call, and what a person said of it."""
+"""What happened: one answered call, and what a person said of it.
+
+What a call leaves is read by the thousand and is part of no cycle, so the garbage collector looks at none of it (`gc`).
+"""
 
 import os
 import time
@@ -24,7 +27,7 @@ MOST_EYES = 3
 WAITS: tuple[Outcome, ...] = ("review", "out_of_scope")  # outcomes of what waits for a person
 
 
-class Decision(Noun, frozen=True, kw_only=True):
+class Decision(Noun, frozen=True, kw_only=True, gc=False):
     """Why an engine was asked and what became of its answer.
 
     `rule` is what chose it: "task", "escalate", "passthrough", a rule of the task ("rule: longer than 4,000
@@ -44,7 +47,7 @@ class Decision(Noun, frozen=True, kw_only=True):
     short: tuple[str, ...] | UnsetType = UNSET
 
 
-class Attempt(Noun, frozen=True, kw_only=True):
+class Attempt(Noun, frozen=True, kw_only=True, gc=False):
     """One engine asked. `prediction` is None when the engine failed; `decision.reason` then says how.
 
     `usd` is what it cost at the prices that the settings have. `found` is what a scan found in its answer; where that
@@ -58,7 +61,7 @@ class Attempt(Noun, frozen=True, kw_only=True):
     withheld: bool = False
 
 
-class Record(Noun, frozen=True, kw_only=True):
+class Record(Noun, frozen=True, kw_only=True, gc=False):
     """One call, as it is kept: never its text. `input_hash` is HMAC-SHA-256 under the tenant's key.
 
     `caller` is the name of the key that the call came with, empty where none was asked for. `outcome` "out_of_scope"
