@@ -171,7 +171,7 @@ def record_id() -> str:
     return name.to_bytes(16).hex()
 
 
-class Review(Noun, frozen=True, kw_only=True):
+class Review(Noun, frozen=True, kw_only=True, gc=False):
     """A person's verdict on a record. It points at the record and never changes it.
 
     "none_of_these" says that no label of the task fits; the `note` may then propose one. `agreed` are those who said
@@ -189,7 +189,7 @@ class Review(Noun, frozen=True, kw_only=True):
     fallback: Fallback = ""
 
 
-class Pending(Noun, frozen=True, kw_only=True):
+class Pending(Noun, frozen=True, kw_only=True, gc=False):
     """An answer that waits for a person: the record, the text it was about, and what the engines proposed.
 
     What is `worth` more is seen first. So many people as `eyes` have to see it, blind to each other: 1, or 2 and a

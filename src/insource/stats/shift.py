@@ -47,7 +47,7 @@ def shifts(
     if not before or not now or any(len(column) != before + now for column in joined.values()):
         raise ValueError("each feature has the same rows, and each side has some")
     inside = np.arange(before + now) >= before
-    found = np.array([[_far(column, inside[None])[0] for column in joined.values()]])
+    found = np.array([[_far(column, inside[:, None])[0] for column in joined.values()]])
     drawn = [
         np.stack([_far(column, block) for column in joined.values()], axis=1)
         for block in _shuffled(inside, shuffles, seed)
@@ -65,7 +65,7 @@ def shifts(
 class _Column:
     """A feature of all rows, ready to be divided again and again."""
 
-    def __init__(self, values: Floats, kinds: Floats | None) -> None:
+    def __init__(self, values: Floats, kinds: NDArray[np.float32] | None) -> None:
         self.order = np.argsort(values, kind="stable")
         ordered = values[self.order]
         self.ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
@@ -85,40 +85,39 @@ def _column(reference: ArrayLike, window: ArrayLike) -> _Column:
         rank = np.empty(len(counts), dtype=np.int64)
         rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
         codes = np.minimum(rank[codes], MOST_KINDS - 1)
-    kinds = np.zeros((len(both), int(codes.max()) + 1))
-    kinds[np.arange(len(both)), codes] = 1.0
+    kinds = np.zeros((int(codes.max()) + 1, len(both)), dtype=np.float32)  # counts of rows are whole in it
+    kinds[codes, np.arange(len(both))] = 1.0
     return _Column(codes.astype(np.float64), kinds)
 
 
 def _shuffled(inside: Bools, shuffles: int, seed: int) -> Iterator[Bools]:
+    """Divisions [rows, some] in which as many rows are inside, drawn by chance."""
     random = np.random.default_rng(seed)
     left, now = shuffles, int(inside.sum())
     while left:
         block = min(left, BLOCK)
         lots = random.random((block, len(inside)))
-        drawn = np.zeros(lots.shape, dtype=np.bool_)  # whoever drew the smallest lots is inside: no row is moved
-        np.put_along_axis(drawn, np.argpartition(lots, now - 1, axis=1)[:, :now], np.True_, axis=1)
-        yield drawn
+        largest = np.partition(lots, now - 1, axis=1)[:, now - 1 : now]
+        yield np.ascontiguousarray((lots <= largest).T)  # whoever drew the smallest lots is inside: no row is moved
         left -= block
 
 
 def _far(column: _Column, inside: Bools) -> Floats:
-    """The statistic of each division [divisions, rows]: Kolmogorov-Smirnov's, or Pearson's of the counts."""
-    now = int(inside[0].sum())
-    before = inside.shape[1] - now
+    """The statistic of each division [rows, divisions]: Kolmogorov-Smirnov's, or Pearson's of the counts."""
+    now = int(inside[:, 0].sum())
+    before = len(inside) - now
     if column.kinds is None:
-        counted = np.int32 if inside.shape[1] ** 2 < np.iinfo(np.int32).max else np.int64
-        here: NDArray[Any] = np.cumsum(inside[:, column.order], axis=1, dtype=counted)[:, column.ends]
-        here *= now + before
-        here -= ((column.ends + 1) * now).astype(
-            counted
-        )  # before * now times what one distribution function is above the other
-        far: Floats = np.maximum(here.max(axis=1), -here.min(axis=1)) / (before * now)
+        counted = np.int32 if len(inside) ** 2 < np.iinfo(np.int32).max else np.int64
+        here: NDArray[Any] = np.cumsum(inside[column.order], axis=0, dtype=counted)[column.ends]
+        here *= (
+            now + before
+        )  # and less the following: before * now times what one distribution function is above the other
+        here -= ((column.ends + 1) * now).astype(counted)[:, None]
+        far: Floats = np.maximum(here.max(axis=0), -here.min(axis=0)) / (before * now)
         return far
-    total = column.kinds.sum(axis=0)
-    wanted = total * now / (now + before)
-    seen = inside.astype(np.float64) @ column.kinds
-    pearson: Floats = ((seen - wanted) ** 2 / wanted).sum(axis=1)
+    wanted = column.kinds.sum(axis=1, dtype=np.float64)[:, None] * now / (now + before)
+    seen = (column.kinds @ inside.astype(np.float32)).astype(np.float64)
+    pearson: Floats = ((seen - wanted) ** 2 / wanted).sum(axis=0)
     return pearson
 
 
@@ -131,6 +130,7 @@ def _p(far: Floats) -> Floats:
 
 def _distance(column: _Column, inside: Bools) -> float:
     if column.kinds is None:
-        return float(_far(column, inside[None])[0])
-    now, before = column.kinds[inside].mean(axis=0), column.kinds[~inside].mean(axis=0)
+        return float(_far(column, inside[:, None])[0])
+    kinds = column.kinds.astype(np.float64)
+    now, before = kinds[:, inside].mean(axis=1), kinds[:, ~inside].mean(axis=1)
     return float(np.abs(now - before).sum() / 2)

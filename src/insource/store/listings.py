@@ -63,7 +63,7 @@ class Shelf(Noun, frozen=True, kw_only=True):
     older: int
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
+class Given(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a draw is counted by: there are thousands, with their texts."""
 
     record: str
@@ -71,13 +71,13 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A person's verdict by its word alone."""
 
     verdict: str
 
 
-class Drawn(msgspec.Struct, frozen=True, kw_only=True):
+class Drawn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A given answer that was drawn by chance for a person to see, and the verdict on it, "" for none.
 
     It `waits` for one; `half`: somebody said a word on it.
