@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tomllib
 
 import msgspec
 import pytest
@@ -216,7 +217,11 @@ def test_an_outside_address_is_told_with_what_to_do_and_is_not_tried_again():
     said = call("http://u.example.invalid:1", seconds=30, look_up=elsewhere)
     assert isinstance(said, Outside)
     assert str(said) == "engine e: u.example.invalid:1 is not called: 8.8.8.8 is outside premises"
-    assert said.hint == "nothing was sent; where it belongs there, add it to premises under [networks] of insource.toml"
+    assert said.hint.startswith("nothing was sent; where it belongs there, say so under [networks] of insource.toml: ")
+    line = said.hint.partition("insource.toml: ")[2]
+    assert tomllib.loads(line) == {"premises": [*NOWHERE.listed("premises"), "8.8.8.8"]}
+    taken = msgspec.convert(tomllib.loads(line), dict[str, tuple[str, ...]])
+    assert Networks(places=taken).refusal("premises", "u.example.invalid", "8.8.8.8") == ""
     assert (said.status, said.exit_code, said.retryable) == (403, 3, False)
     assert asked == ["u.example.invalid"]
 

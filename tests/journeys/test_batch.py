@@ -18,7 +18,7 @@ from insource.errors import Conflict, Invalid, Missing, StoreError
 from insource.journeys.answer import Path, Tier
 from insource.journeys.batch import Wish, batch
 from insource.journeys.batch_out import Journal
-from insource.journeys.batch_row import Row
+from insource.journeys.batch_row import Row, Tally
 from insource.nouns import Output, Risk, Task
 from insource.settings import Settings
 from insource.store import Store
@@ -351,3 +351,12 @@ async def test_a_line_with_an_empty_input_is_a_reject(tmp_path):
         summary = await batch(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", path(store), store)
     assert (summary.bad, summary.failed, summary.answered) == (1, 0, 1)
     assert read(tmp_path / "out.jsonl")[0]["error"] == "line 1: the input is empty"
+
+
+def test_what_was_said_of_most_that_failed_is_told_at_the_end(tmp_path):
+    tally = Tally()
+    for said in ("engine_down: no machine", None, "output_invalid: no label", "engine_down: no machine"):
+        tally.add(Row(id="r", error=said))
+    summary = tally.summary("tickets", tmp_path / "out", 4, "")
+    assert (summary.failed, summary.why) == (3, "engine_down: no machine")
+    assert Tally().summary("tickets", tmp_path / "out", 0, "").why == ""

@@ -130,5 +130,6 @@ def _words(summary: Summary) -> str:
     again = summary.failed - summary.dead
     said += [f"  {again:,} have no valid answer; the same command asks for them again"] * bool(again)
     said += [f"  {summary.dead:,} were given up: insource batch {summary.task} --dead"] * bool(summary.dead)
+    said += [f"    of most it was said: {summary.why}"] * bool(summary.why)
     said += [f"  {summary.usd:,.4f} USD"] * bool(summary.usd)
     return "\n".join(said)

@@ -15,6 +15,7 @@ from insource.store.links import SPAN
 from insource.store.tally import Took
 from insource.store.verified import Fault, Head, Span
 
+BOOKS = "locks/books"  # under .insource/, held by the gateway that signs the chain and removes what is old
 BY = ("task", "tenant", "release", "engine", "day")
 
 

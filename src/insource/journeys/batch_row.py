@@ -1,6 +1,7 @@
 """What a batch says of a document and of the whole."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
@@ -34,8 +35,8 @@ class Row(Noun, frozen=True, kw_only=True):
 class Summary(Noun, frozen=True, kw_only=True, omit_defaults=True):
     """What became of the file. `reused` were answered by an earlier run, `bad` could not be read, `failed` answered.
 
-    Of the failed, `dead` are not asked again. `usd` is what this run cost. Where it was `stopped`, which says by what,
-    about `left` are still to be answered.
+    Of the failed, `dead` are not asked again, and `why` is what was said of most. `usd` is what this run cost. Where it
+    was `stopped`, which says by what, about `left` are still to be answered.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Summary(Noun, frozen=True, kw_only=True, omit_defaults=True):
     usd: float = 0.0
     stopped: str = ""
     left: int = 0
+    why: str = ""
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Tally:
     dead: int = 0
     usd: float = 0.0
     fresh: int = 0  # answered by this run
+    errors: Counter[str] = field(default_factory=Counter)
     began: float = field(default_factory=time.monotonic)
 
     def add(self, row: Row, *, reused: bool = False) -> None:
@@ -74,6 +77,8 @@ class Tally:
         self.review += waits
         self.answered += row.error is None and not waits
         self.failed += row.error is not None
+        if row.error is not None:
+            self.errors[row.error] += 1
         self.reused += reused and row.error is None
         self.dead += reused and row.error is not None
         self.fresh += not reused and row.error is None
@@ -93,6 +98,7 @@ class Tally:
     def summary(self, task: str, out: FilePath, total: int, stopped: str) -> Summary:
         """What is told at the end."""
         more = {"dead": self.dead, "usd": self.usd, "stopped": stopped}
+        more["why"] = next((error for error, _ in self.errors.most_common(1)), "")
         more["left"] = max(0, total - self.rows) if stopped else 0
         return Summary(
             task=task,

@@ -5,10 +5,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from insource.errors import Invalid
+from insource.journeys.audit import BOOKS
 from insource.journeys.lineup import Progress, quiet
 from insource.settings import Settings, StoreSettings
 from insource.store import Store
 from insource.store.copied import Copied
+from insource.store.files import alone
 from insource.store.opened import IN_FILE, database
 
 SHARED = "postgresql"
@@ -17,14 +19,15 @@ SHARED = "postgresql"
 async def copy_store(settings: Settings, source: str, target: str, *, progress: Progress = quiet) -> Copied:
     """Copies the store to another place: "sqlite" (the workspace's file), "postgresql" (`store.url`), or a url.
 
-    What is written to `source` meanwhile stays behind. Raises `Conflict` where `target` holds anything, `Invalid` for a
-    place that is none, `StoreError`.
+    What is written to `source` meanwhile stays behind. Raises `Conflict` where `target` holds anything and while a
+    gateway of this workspace runs, `Invalid` for a place that is none, `StoreError`.
     """
     there = _at(settings, target)
     if (here := _at(settings, source)).store == there.store:
         raise Invalid("a store cannot be copied to where it is", hint="insource store copy sqlite postgresql")
-    async with await Store.open(here) as store:
-        return await store.copy(database(there), progress)
+    with alone(settings.state / BOOKS, "insource serve"):  # what it wrote meanwhile would stay behind
+        async with await Store.open(here) as store:
+            return await store.copy(database(there), progress)
 
 
 def _at(settings: Settings, place: str) -> Settings:

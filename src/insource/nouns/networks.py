@@ -63,6 +63,10 @@ class Networks(Noun, frozen=True, kw_only=True):
         """Whether connections to `region` are held to a list of places."""
         return region == PREMISES or region in self.places
 
+    def listed(self, region: str) -> tuple[str, ...]:
+        """The places of `region`, those it has without an entry included."""
+        return self.places.get(region, HERE if region == PREMISES else ())
+
     def refusal(self, region: str, host: str, address: str) -> str:
         """Why `address`, to which `host` was resolved, may not be connected to for `region`; "" where it may."""
         found = _address(address)
@@ -73,7 +77,7 @@ class Networks(Noun, frozen=True, kw_only=True):
             return f"{address} is of this host, link-local, metadata or multicast: it is never called"
         if not self.held(region):
             return ""
-        places = self.places.get(region, HERE)
+        places = self.listed(region)
         if _within(found, tuple(place for place in places if not NAME.fullmatch(place))):
             return ""
         if not any(_named(host, place) for place in places):

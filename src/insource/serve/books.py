@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, suppress
 
 from insource.errors import Conflict, InsourceError, StoreError
-from insource.journeys.audit import checkpoint, prune
+from insource.journeys.audit import BOOKS, checkpoint, prune
 from insource.journeys.recover import end_calls, recover, spool_folder, words
 from insource.settings import Settings
 from insource.store import Store
@@ -14,7 +14,6 @@ from insource.store.files import alone
 from insource.store.spool import Spool
 
 PRUNE_S = 3600.0
-LOCK = "locks/books"
 
 
 async def open_books(settings: Settings, store: Store) -> list[str]:
@@ -70,7 +69,7 @@ async def close_books(settings: Settings, store: Store) -> None:
 def _alone(settings: Settings, signing: ExitStack) -> bool:
     """Whether no other gateway of this workspace signs; as long as `signing` is open none will."""
     try:
-        signing.enter_context(alone(settings.state / LOCK, "a gateway"))
+        signing.enter_context(alone(settings.state / BOOKS, "a gateway"))
     except Conflict:
         return False
     return True

@@ -63,7 +63,10 @@ async def on_http(request: HttpRequest, error: Exception) -> Response:
     """No such route, or not by that method."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     path = str(request.scope["path"])[:MOST_PATH]
-    message = f"{request.method} {path} is not served here; see /v1/models"
+    other = "see /v1/models"
+    if f"{path}/".startswith("/console/"):  # people's pages are mounted where one process alone serves
+        other = "workers do not serve it: insource serve --workers 1 --port 8081, beside them, does"
+    message = f"{request.method} {path} is not served here; {other}"
     code = "method_not_allowed" if status == 405 else "not_found"
     body = {"error": {"message": message, "type": kind(status), "param": None, "code": code}}
     return Response(to_json(body), status, headers, "application/json")

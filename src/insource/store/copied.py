@@ -35,7 +35,9 @@ def copy(source: Connection, target: Connection, progress: Progress) -> Copied:
     migrate(target)
     full = [table.name for table in _tables() if _count(target, table)]
     if full:
-        raise Conflict(f"there is a store already: {full[0]} has rows", hint="name an empty database or schema")
+        in_file = target.dialect.name == "sqlite"
+        hint = "move .insource/insource.db away" if in_file else "name an empty database or schema in [store] url"
+        raise Conflict(f"where it is to go there is a store already: its table {full[0]} has rows", hint=hint)
     total = sum(_count(source, table) for table in _tables())
     done = 0
     for table in _tables():

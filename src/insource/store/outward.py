@@ -58,8 +58,11 @@ class Outward:
         """The error for a connection that is not made; it is counted."""
         self._note(destination, address, refused=1, why=why)
         mended = self.networks.held(self.region) and not why.endswith("never called")
-        hint = f"; where it belongs there, add it to {self.region} under [networks] of insource.toml" * mended
-        hint = f"nothing was sent{hint}"
+        places = ", ".join(
+            f'"{place}"' for place in (*self.networks.listed(self.region), address or host_of(destination))
+        )
+        hint = f"; where it belongs there, say so under [networks] of insource.toml: {self.region} = [{places}]"
+        hint = f"nothing was sent{hint * mended}"
         return Outside(f"{self.purpose}: {destination} is not called: {why}", hint=hint)
 
     def connect(
