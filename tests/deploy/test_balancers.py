@@ -85,8 +85,8 @@ def gateway(root: Path, port: int) -> subprocess.Popen[bytes]:
 def signed_in_anew(url: str) -> int:
     """How often somebody who opens the console twenty times, each on a new connection, is unknown there."""
     with httpx.Client(base_url=url, headers={"connection": "close"}) as browser:
-        browser.get("/console")
-        return sum("set-cookie" in browser.get("/console").headers for _ in range(20))
+        assert "set-cookie" in browser.get("/console/").headers
+        return sum("set-cookie" in browser.get("/console/").headers for _ in range(20))
 
 
 class Callers:
