@@ -145,7 +145,8 @@ class Writer:
 
     def _settle(self, draft: Draft) -> None:
         """Ends the draft when its grammar is complete, a stop text has come, or it has reached its limit."""
-        if (draft.mask and draft.mask.done) or (draft.stop and any(stop in self.text(draft) for stop in draft.stop)):
+        whole = (draft.mask and draft.mask.done) or any(stop in self.text(draft) for stop in draft.stop)
+        if whole and len(draft.tokens) <= draft.limit:  # what a grammar forces comes at once, and may pass the limit
             draft.finish = "stop"
         elif len(draft.tokens) >= draft.limit:
             self._close(draft)
