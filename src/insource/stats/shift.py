@@ -109,9 +109,8 @@ def _far(column: _Column, inside: Bools) -> Floats:
     if column.kinds is None:
         counted = np.int32 if len(inside) ** 2 < np.iinfo(np.int32).max else np.int64
         here: NDArray[Any] = np.cumsum(inside[column.order], axis=0, dtype=counted)[column.ends]
-        here *= (
-            now + before
-        )  # and less the following: before * now times what one distribution function is above the other
+        # before * now times what one distribution function is above the other: whole numbers, so ties are ties
+        here *= now + before
         here -= ((column.ends + 1) * now).astype(counted)[:, None]
         far: Floats = np.maximum(here.max(axis=0), -here.min(axis=0)) / (before * now)
         return far
