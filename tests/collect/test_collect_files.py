@@ -15,6 +15,7 @@ from insource.collect.csv_rows import delimiter
 from insource.collect.lines import lines, look
 from insource.collect.read import read
 from insource.errors import Invalid, Missing
+from pace import within
 
 
 def made(folder: Path, name: str, content: str | bytes) -> Path:
@@ -73,7 +74,7 @@ def test_a_file_full_of_open_quotes_takes_no_longer_than_any_other(tmp_path: Pat
     path = made(tmp_path, "a.csv", "text,label\n" + '"open,a\nx,y\nb""c,d\n' * 20_000)
     started = time.process_time()
     found = list(read(path))
-    assert time.process_time() - started < 5
+    assert within(time.process_time() - started, 5)
     assert len(found) == 60_000
     assert sum(not raw.fault for raw in found) == 40_000
 

@@ -16,6 +16,7 @@ from insource.nouns import Message, Networks, Prediction, Request
 from insource.route.breaker import Breaker, Rules
 from insource.route.retries import Allowance, Retries
 from insource.settings import EngineSettings
+from pace import within
 
 RULES = Rules(row=5, pause_s=0.3, longest_s=0.3)
 
@@ -68,7 +69,7 @@ async def test_five_failures_are_enough_and_then_a_call_costs_no_time(reply, str
         assert len(server.seen) == 5
         began = time.perf_counter()
         said = [await outcome(engine, stream=stream) for _ in range(50)]
-        assert time.perf_counter() - began < 0.25
+        assert within(time.perf_counter() - began, 0.25)
         assert {str(one) for one in said} == {"r rests after failures"}
         assert len(server.seen) == 5
         await engine.close()
@@ -179,7 +180,7 @@ async def test_a_complaint_shows_that_the_server_lives(reply):
 
 
 async def test_a_full_queue_refuses_at_once_and_the_others_are_answered():
-    async with ScriptedServer([Reply(text="ok", delay_s=0.3)]) as server:
+    async with ScriptedServer([Reply(text="ok", delay_s=1.0)]) as server:
         engine = behind(server, max_concurrent=4, max_waiting=4)
         began = time.perf_counter()
         times = []
@@ -192,7 +193,7 @@ async def test_a_full_queue_refuses_at_once_and_the_others_are_answered():
         said = await asyncio.gather(*[timed() for _ in range(200)])
         refused = [at for at, one in times if isinstance(one, EngineBusy)]
         assert len(refused) == 192
-        assert max(refused) < 0.25
+        assert max(refused) < min(at for at, one in times if not isinstance(one, EngineBusy))
         assert said.count("ok") == 8
         assert len(server.seen) == 8
         await engine.close()

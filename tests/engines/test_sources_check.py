@@ -10,6 +10,7 @@ import pytest
 
 from insource.engines.sources_check import check_text, check_weights, read_json, refuse_code
 from insource.errors import Invalid, Refused
+from pace import within
 
 ARCHITECTURE = (b"general.architecture", 8, model_files.text(b"llama"))
 MANY = struct.pack("<IQ", 0, 1_000_000) + bytes(1_000_000)
@@ -174,4 +175,4 @@ def test_headers_made_to_take_long_are_refused_in_seconds(tmp_path):
         check_weights(written(tmp_path / "m.gguf", model_files.gguf(keys=[(b"x", 9, strings)])))
     entries = b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(500_000))
     assert check_weights(written(tmp_path / "m.safetensors", header(b"{" + entries + b"}"))).weights == 0
-    assert time.process_time() - start < 20
+    assert within(time.process_time() - start, 20)

@@ -132,7 +132,7 @@ def test_errors_of_a_template_are_told_apart():
     start = time.monotonic()
     with pytest.raises(EngineError, match="was stopped"):
         endless.render(MESSAGES)
-    assert time.monotonic() - start < 0.5, "what was stopped is not tried again"
+    assert time.monotonic() - start < 1.0, "what was stopped is not tried again: it would compute for a second"
     picky.close()
     endless.close()
 
