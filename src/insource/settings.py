@@ -352,7 +352,22 @@ def _convert(path: Path, data: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(data, type=kind)
     except msgspec.ValidationError as error:
-        raise Invalid(f"{path}: {error}", hint="see docs/reference/settings.md", at=str(path)) from error
+        said = _named(str(error), data, kind)
+        raise Invalid(f"{path}: {said}", hint="see docs/reference/settings.md", at=str(path)) from error
+
+
+def _named(error: str, data: object, kind: type) -> str:
+    """The error with the name of the table it is in, for which msgspec writes `[...]`: `$.engines[...].model`."""
+    found = re.search(r"\$\.(\w+)\[\.\.\.\]", error)
+    if not found or not isinstance(data, dict):
+        return error
+    for name, value in data[found[1]].items():
+        try:
+            msgspec.convert(data | {found[1]: {name: value}}, type=kind)
+        except msgspec.ValidationError as one:
+            if str(one) == error:
+                return error.replace("[...]", f".{name}", 1)
+    return error
 
 
 def _line(text: str, key: str) -> int:

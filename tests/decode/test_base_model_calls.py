@@ -63,6 +63,7 @@ async def test_a_named_function_is_called_and_no_other(engine: BaseModel) -> Non
         assert faults(LIMITS, json.loads(said.tool_calls[0]["function"]["arguments"])) == []
 
 
+@pytest.mark.slow
 async def test_left_to_the_model_it_calls_or_speaks_and_never_half_of_each(engine: BaseModel) -> None:
     answers = await drawn(engine, 96, max_tokens=48)
     spoken = [said for said in answers if not said.tool_calls]

@@ -37,6 +37,7 @@ print(json.dumps([value, before, heard[-1]]))
 """
 
 
+@pytest.mark.slow
 def test_a_base_model_answers_without_a_connection_or_a_look_up(tiny: LocalModel) -> None:
     env = inherited_environment()
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):

@@ -19,6 +19,8 @@ from insource.errors import EngineDown, Invalid, Missing
 from insource.journeys.lineup import quiet
 from insource.nouns import Message, Output, Request, Task
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 0.05  # both may multiply in bfloat16, each in its own order; the weights are random and large
 MANY = Task(
     name="many",

@@ -100,6 +100,7 @@ def test_nothing_can_call_home(tmp_path):
     assert "ModuleNotFoundError: import of openvino_telemetry halted" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["INT8_ASYM", "INT4_SYM"])
 async def test_smaller_weights_are_smaller_and_read_much_the_same(artefact, graph, tmp_path, weights):
     pytest.importorskip("nncf")

@@ -134,6 +134,7 @@ def test_a_specialist_reads_control_tokens_as_text(tmp_path):
     assert all(special.isdisjoint(ids) for ids, _ in encoder.encode(texts))
 
 
+@pytest.mark.slow
 def test_no_control_token_of_a_real_model_can_be_written_by_a_person(real):
     plain, tokens = real
     assert plain.steering

@@ -167,6 +167,7 @@ def test_a_file_beside_the_weights_that_is_far_too_large_is_not_read(tmp_path, n
         read_json(path)
 
 
+@pytest.mark.slow
 def test_headers_made_to_take_long_are_refused_in_seconds(tmp_path):
     """The most strings, keys and tensors that the limits let through."""
     start = time.process_time()

@@ -54,6 +54,7 @@ def test_a_name_stands_for_the_blob_of_its_manifest(store, name, path):
     assert found.sha256 == digest
 
 
+@pytest.mark.slow
 def test_it_is_converted_once_and_its_digest_is_checked(store, tmp_path):
     data = model_files.learnable_gguf(tmp_path / "model.gguf").read_bytes()
     digest = put(store, "registry.ollama.ai/library/tiny/latest", data)

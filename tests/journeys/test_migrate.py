@@ -102,6 +102,7 @@ async def test_without_an_incumbent_it_is_not_yet_and_says_so_first(tmp_path: Pa
     assert found.verdict.missing[0].what == "answers"
 
 
+@pytest.mark.slow
 async def test_the_log_of_the_model_so_far_is_the_incumbent_where_none_is_named(tmp_path: Path) -> None:
     settings = folder(tmp_path, {}, incumbent="", sensitivity="premises")
     facts = []
@@ -121,6 +122,7 @@ async def test_the_log_of_the_model_so_far_is_the_incumbent_where_none_is_named(
         assert (await replay("tickets", store, found.run))[0].same
 
 
+@pytest.mark.slow
 async def test_done_again_it_is_the_same_report_and_other_criteria_are_another_run(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     first = await migrated(settings)
@@ -131,6 +133,7 @@ async def test_done_again_it_is_the_same_report_and_other_criteria_are_another_r
     assert other.entrants[0].answers == first.entrants[0].answers, "the same was said"
 
 
+@pytest.mark.slow
 async def test_a_release_of_the_same_rows_and_recipe_is_not_trained_again(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     await migrated(settings)
@@ -139,6 +142,7 @@ async def test_a_release_of_the_same_rows_and_recipe_is_not_trained_again(tmp_pa
         assert [release.name for release in await store.releases("tickets")] == ["tickets@1.0.0"]
 
 
+@pytest.mark.slow
 async def test_who_was_down_is_asked_again_and_nobody_else(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     said = tmp_path / "large.jsonl"
@@ -172,6 +176,7 @@ async def test_every_figure_is_told_again_to_the_byte(tmp_path: Path) -> None:
             await replay("tickets", store, "0000")
 
 
+@pytest.mark.slow
 async def test_an_answer_that_was_changed_afterwards_shows_in_the_figures_that_rest_on_it(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     found = await migrated(settings)
@@ -189,6 +194,7 @@ async def test_an_answer_that_was_changed_afterwards_shows_in_the_figures_that_r
         assert any("score.value" in one.at and one.said == "0.97" and one.told == "0.975" for one in again.differs)
 
 
+@pytest.mark.slow
 async def test_a_blob_that_was_damaged_is_named(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     found = await migrated(settings)

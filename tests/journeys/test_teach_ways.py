@@ -49,6 +49,7 @@ def human(number: int, split: str) -> Example:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama", "vllm", "groq", "together"])
 async def test_every_wire_teaches_on_a_bad_day(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(asking, "PAUSE_S", 0.001)

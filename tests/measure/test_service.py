@@ -90,6 +90,7 @@ def test_engines_in_this_process_are_batches_and_servers_are_lanes(tmp_path):
     assert lanes == Lanes(mean_s=2 / 98.46, variation=0.3, lanes=2)
 
 
+@pytest.mark.slow
 def test_size_for_says_replicas_and_what_the_load_test_found(tmp_path):
     settings = workspace(tmp_path)
 

@@ -175,6 +175,7 @@ def offline(folder: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_it_answers_where_there_is_no_network(made, tmp_path):
     done = offline(tmp_path, "init", "kiosk", "--bundle", str(made), "--json")
     assert done.returncode == 0, done.stderr

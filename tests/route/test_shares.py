@@ -103,6 +103,7 @@ TestReplicas = Replicas.TestCase
 TestReplicas.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "control"])
 def test_a_race_from_three_is_never_above_and_without_shares_it_is(shared):
     world, dice, above = World(LIMITS, shared=shared), random.Random(6), 0  # noqa: S311 - the same race each time

@@ -101,6 +101,7 @@ async def test_nothing_stays_of_a_file_that_was_refused(tmp_path, monkeypatch):
         assert (len(written), blobs(store)) == (1, kept)
 
 
+@pytest.mark.slow
 async def test_a_batch_that_another_took_over_is_not_asked_on_nor_ended(tmp_path):
     settings = workspace(tmp_path)
     async with await Store.open(settings) as store:

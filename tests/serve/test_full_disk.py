@@ -58,6 +58,7 @@ def files(root: Path) -> set[str]:
     return {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and not p.name.startswith("insource.db")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_says_it_leaves_nothing_and_works_when_there_is_space(live: Path, verb: str) -> None:
     before = files(live)

@@ -66,6 +66,7 @@ async def test_calls_are_answered_while_the_store_is_down_and_come_into_it_when_
     assert log.count("calls go to the spool") == log.count("the store takes rows again") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_killed_while_the_store_is_down_it_has_every_answered_call_once_it_is_started_again(tmp_path, outage):
     root, told = folder(tmp_path / "w"), Told()

@@ -90,6 +90,7 @@ async def followed(client, tries: int = 60) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 async def test_a_good_release_goes_from_staging_to_live_by_itself_and_every_move_says_why(tmp_path):
     async with place(tmp_path) as (settings, store, second, client):
         await promote(second, settings, store, to="staging", why="better rows")
@@ -150,6 +151,7 @@ async def test_a_fault_of_ours_beside_a_call_costs_that_call_of_the_trial_alone(
         assert counted.calls == 25
 
 
+@pytest.mark.slow
 async def test_a_canary_gets_its_share_the_same_text_the_same_release_and_goes_out_at_once(tmp_path):
     async with place(tmp_path, policy=ROLLOUT.replace("min_calls = 20", "min_calls = 5000")) as (
         settings, store, second, client,

@@ -112,6 +112,7 @@ def test_a_store_of_every_form_keeps_its_rows_and_goes_on(form, tmp_path):
     asyncio.run(story())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_store_of_every_form_goes_to_a_server_whole(form, tmp_path, postgres):
     of_form(form, tmp_path)

@@ -18,6 +18,8 @@ from insource.train.recipe import Recipe
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = {
     "type": "object",
     "properties": {

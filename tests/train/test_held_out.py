@@ -20,6 +20,7 @@ TEXT = {"type": "string"}
 INVOICE = Task(name="t", kind="extract", schema={"type": "object", "properties": {"price": TEXT, "date": TEXT}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_specialist_serves_what_lies_there(base, tmp_path, monkeypatch, dtype):  # noqa: F811 - the fixture
     import torch

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -37,8 +38,14 @@ def base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Path:
-    home = tmp_path / "plant"
+def plant(collected: Path, tmp_path: Path) -> Path:
+    return copytree(collected, tmp_path / "plant")
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory) -> Path:
+    """A workspace with a data set; every test has a copy."""
+    home = tmp_path_factory.mktemp("collected") / "plant"
     (home / "tasks").mkdir(parents=True)
     (home / "insource.toml").write_text("[workspace]\nthreads = 1\n")
     (home / "tasks" / "defects.toml").write_text(TASK)
@@ -79,7 +86,8 @@ def stopped(process: subprocess.Popen, moment: str) -> str:
     return rest
 
 
-@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", [1, 2])
 def test_ctrl_c_in_the_middle_of_training_ends_it_at_once_and_the_same_command_goes_on(
     plant: Path, base: Path, runs: int
 ) -> None:
@@ -98,6 +106,7 @@ def test_ctrl_c_in_the_middle_of_training_ends_it_at_once_and_the_same_command_g
     assert "defects@1.0.0 is a candidate" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "moment"),
     [
@@ -119,7 +128,8 @@ def test_ctrl_c_while_it_measures_or_gates_ends_with_130_and_keeps_nothing(
     assert releases(plant)[0]["stage"] == "candidate"
 
 
-@pytest.mark.parametrize("limit", [60_000, pytest.param(160_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [60_000, 160_000])
 def test_a_disk_that_takes_no_more_is_said_and_no_release_is_made(plant: Path, base: Path, limit: int) -> None:
     (plant / "recipe.toml").write_text(SHORT)
     words = ("train", "defects", "--base", f"file:{base}", "--recipe", str(plant / "recipe.toml"))

@@ -7,7 +7,7 @@ import msgspec
 
 from insource.cli.door import Door, run, verb
 from insource.cli.numbers import Number
-from insource.collect.documents import Columns
+from insource.collect.documents import Columns, documents
 from insource.errors import Invalid
 from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.batch import TRIES, Dead, Wish, batch, dead
@@ -79,6 +79,8 @@ async def _batch(door: Door, task: str, files: tuple[Path, Path], asked: dict[st
     limits = {name: asked[name] for name in ("max_usd", "max_minutes", "tries")}
     columns = Columns(input=str(asked["column"]), id=str(asked["named"]))
     given = limits | {"columns": columns, "at_once": asked["workers"] or 0}
+    load_task(settings, task.partition("@")[0])
+    next(documents(files[0], columns), None)  # what is typed wrong is told before a cluster is waited for
     async with await Store.open(settings) as store:
         with door.progress() as progress:
             async with cluster_at(str(asked["ray"]), settings) as cluster:

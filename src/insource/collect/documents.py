@@ -54,6 +54,7 @@ def documents(source: Path, columns: Columns) -> Iterator[Document]:
     """
     if source.is_dir():
         return _folder(source)
+    _opened(source).close()
     suffix = source.suffix.lower()
     if _is_text(source):
         return iter([_file(1, source, source.name)])
