@@ -144,9 +144,9 @@ def test_random_schemas_are_refused_or_honoured_exactly(vocabulary: Vocabulary) 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [12, 13, 14])
 def test_many_random_schemas_are_refused_or_honoured_exactly(seed: int, vocabulary: Vocabulary) -> None:
-    found = hold(seed, 1000, vocabulary)
+    found = hold(seed, 300, vocabulary)
     print(found)
-    assert found["honoured"] >= 500
+    assert found["honoured"] >= 150
 
 
 def test_a_name_that_comes_twice_is_one_property(vocabulary: Vocabulary) -> None:

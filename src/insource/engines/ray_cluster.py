@@ -17,7 +17,8 @@ from insource.errors import EngineDown, InsourceError, Invalid, Outside
 from insource.nouns import Noun, from_json
 
 AUTO, CLIENT = "auto", "ray://"
-CONNECT_S, JOIN_S, HIRE_S, PARTING_S = 5.0, 20.0, 900.0, 10.0
+CONNECT_S, HIRE_S, PARTING_S = 5.0, 900.0, 10.0
+JOIN_S, JOIN_CLIENT_S = 20.0, 60.0  # for a client the head starts a process first
 CALLS = 16  # at a time with one actor
 REFUSALS = (RuntimeError, ValueError, OSError, ImportError, AssertionError)  # of an address, by Ray
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
@@ -60,11 +61,12 @@ class Cluster:
     def _join(self, address: str) -> None:
         """Joins the cluster. Ray would try for ever where what listens is none, so it tries on a thread of its own."""
         how = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+        patience_s = JOIN_CLIENT_S if address.startswith(CLIENT) else JOIN_S
         joined = aside(lambda: self._ray.init(**how))
         try:
-            joined.result(JOIN_S)
+            joined.result(patience_s)
         except TimeoutError as error:
-            raise EngineDown(f"no Ray cluster at {address}: no answer within {JOIN_S:g} s", hint=START) from error
+            raise EngineDown(f"no Ray cluster at {address}: no answer within {patience_s:g} s", hint=START) from error
         except self._ray.exceptions.RayError as error:
             raise _none(address, error) from error
         except REFUSALS as error:
