@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from insource.cli.main import main
-from insource.engines.copied import Copied, Reader, reader_of
+from insource.engines import copied
+from insource.engines.copied import NO_4_BITS, Copied, Reader, reader_of
 from insource.engines.gptq_write import SAMPLES, samples
+from insource.engines.readout import has_avx512
 from insource.errors import EngineDown, Invalid
 from insource.journeys.collect import collect
 from insource.journeys.copies import Order, copy
@@ -128,6 +130,16 @@ def test_samples_are_the_ends_of_the_rows_that_are_long_enough():
     assert len(samples(rows * 100)) == SAMPLES
 
 
+@pytest.mark.parametrize(("able", "said"), [(True, "vllm"), (False, NO_4_BITS)])
+def test_4_bits_are_measured_where_vllm_multiplies_them(monkeypatch, able, said):
+    monkeypatch.setattr(copied, "pick_device", lambda: "cpu")
+    monkeypatch.setattr(copied, "has_avx512", lambda: able)
+    found = copied.reader_of("gptq", "/a/python")
+    assert (found if isinstance(found, str) else found.server) == said
+    monkeypatch.setattr(copied, "pick_device", lambda: "cuda")
+    assert copied.reader_of("gptq", "/a/python").server == "vllm"
+
+
 async def test_4_bits_without_the_quantizer_say_what_to_install(tmp_path, monkeypatch):
     settings, store, release = await released(tmp_path / "w", ("category",))
     monkeypatch.setitem(sys.modules, "auto_round", None)
@@ -152,6 +164,9 @@ async def test_a_copy_in_4_bits_is_measured_in_vllm(tmp_path):
         plain = await copy(release, Order(out=tmp_path / "hf", form="hf", rows=24), settings, store)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["quantization_config"]["quant_method"], config["quantization_config"]["bits"]) == ("gptq", 4)
+    if not has_avx512():
+        assert (made.unmeasured, made.report) == (NO_4_BITS, None)
+        return
     assert made.unmeasured == ""
     assert made.reader == "vllm"
     assert made.files["model.safetensors"] < plain.files["model.safetensors"]

@@ -12,7 +12,7 @@ from insource.price.sizing import FORMATS, Load, cache, memory, weights
 from insource.settings import cache_folder
 
 pytestmark = pytest.mark.slow
-CONTEXT = 4096
+CONTEXT = 2048
 WITHIN, PIECES = 0.05, 16e6  # freed pieces of what a step computed stay with the process
 MEASURE = """
 import ctypes, gc, json, sys

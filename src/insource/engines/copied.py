@@ -23,6 +23,7 @@ from insource.decode.check import parse, schema_of
 from insource.engines.copy_server import MODEL
 from insource.engines.outward import to_itself
 from insource.engines.outward_aiohttp import session
+from insource.engines.readout import has_avx512, pick_device
 from insource.engines.remote import Remote
 from insource.errors import EngineDown, OutputInvalid
 from insource.nouns import JsonObject, Message, Noun, Prediction, Request, Task
@@ -49,10 +50,17 @@ READERS = {
 }
 
 
+NO_4_BITS = (
+    "vLLM multiplies 4 bits on a CPU with AVX-512, which this one does not have: measure the copy where it will serve"
+)
+
+
 def reader_of(form: str, python: str) -> Reader | str:
     """Who reads the copy `form` here; else what to do so that somebody can. `python` is an interpreter with vLLM."""
     found = READERS[form.partition("-")[0]]
     there = find_spec(found.needs) is not None if found.needs else bool(python)
+    if there and form == "gptq" and pick_device() == "cpu" and not has_avx512():
+        return NO_4_BITS
     return found if there else found.hint
 
 

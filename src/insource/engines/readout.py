@@ -132,6 +132,14 @@ def pick_dtype(device: str) -> Any:
     return torch.bfloat16 if any(able.get(name) for name in BF16_PRODUCTS) else torch.float32
 
 
+def has_avx512() -> bool:
+    """Whether the processor has AVX-512; true where it has no such thing, or torch cannot tell."""
+    import torch
+
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_f", True)) or able.get("architecture") != "x86_64"
+
+
 def pick_attention(device: str, longest: int) -> str:
     """Plain products on a CPU up to `EAGER_TOKENS`, where the fused kernel spends more on its blocks; else "sdpa"."""
     return "eager" if device == "cpu" and longest <= EAGER_TOKENS else "sdpa"
