@@ -13,7 +13,7 @@ import test_train_verb as one
 from command_line import started
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
-base, plant = one.base, one.plant
+base, collected, plant = one.base, one.collected, one.plant
 RECIPE = "batch = 32\nrank = 4\npatience = 100\ndevices = 2\n"
 
 
