@@ -24,7 +24,7 @@ test: setup  ## everything that takes seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-full: setup  ## real weights, real servers, minutes; under an hour on 2 cores
-	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --timeout 1500 --durations 15
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder --timeout 1500 --durations 15
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --store postgresql $(STORED)
 	@tools/compiled && PYTHONPATH=$(CURDIR)/.compiled $(BIN)/python -m pytest -n 2 --dist loadfile $(CALLS)
 

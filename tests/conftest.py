@@ -14,6 +14,11 @@ from insource.store.database import Database
 from postgres import Postgres, programs, server
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+# files whose slow tests take longest: begun last, one of them would keep half of the machine waiting
+LONGEST = (
+    "test_demo.py", "test_docs.py", "test_real_servers.py", "test_ray.py", "test_shared_base.py", "test_copies.py",
+    "test_ranks.py", "test_sizing_measured.py", "test_ranks_verb.py", "test_extract.py", "test_qlora.py",
+)  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -38,7 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out, on a server, what is about the file that SQLite keeps."""
+    """The longest first. Leaves out, on a server, what is about the file that SQLite keeps."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if config.getoption("--store") != "postgresql":
         return
     for item in items:

@@ -280,8 +280,8 @@ async def test_with_real_weights_it_says_what_its_trainer_saw(tmp_path):
     if base is None:
         pytest.skip("no base model on this disk: insource models pull smollm2-135m")
     task, folder = TASKS["both"], tmp_path / "both"
-    recipe = Recipe(epochs=3, batch=16, learning_rate=1e-3, rank=16)
-    splits = tiny.rows(task, 320, "train"), tiny.rows(task, 320, "dev")
+    recipe = Recipe(epochs=2, batch=16, learning_rate=1e-3, rank=16)
+    splits = tiny.rows(task, 200, "train"), tiny.rows(task, 200, "dev")
     trained(task, base, folder, recipe=recipe, splits=splits)
     said = [from_json(line, dict) for line in (folder / "trainer.jsonl").read_bytes().splitlines()]
     engine = Specialist(folder, name="both@1.0.0", threads=2, bases=Bases(cache_folder()))
