@@ -3,11 +3,11 @@
 import time
 
 TURNS = 1_000_000
-TURNS_S = 0.035  # what a million turns took where the bars were set: AMD EPYC with AVX-512, Python 3.11
+TURNS_S = 0.058  # measured for a million turns: AMD EPYC without AVX-512, nothing beside it, Python 3.11.2
 
 
 def within(spent: float, bar: float) -> bool:
-    """Whether `spent` seconds are fewer than `bar`, or would be on the machine that the bars were set on."""
+    """Whether `spent` seconds are fewer than `bar`, or would be on the machine that `TURNS_S` was measured on."""
     return spent < bar or spent < bar * _slower()
 
 

@@ -209,6 +209,15 @@ def test_make_has_six_targets_of_at_most_three_lines() -> None:
     assert all(body.count("\n") <= 3 for _, body in targets)
 
 
+def test_the_files_that_are_begun_first_are_there() -> None:
+    names = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    said = re.search(
+        r"^LONGEST = \((.*?)\)", (ROOT / "tests" / "conftest.py").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert said
+    assert set(re.findall(r'"(test_\w+\.py)"', said[1])) <= names
+
+
 def test_no_two_files_of_tests_have_one_name() -> None:
     """They are imported by their names alone: of two, one would not be collected."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]

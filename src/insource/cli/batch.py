@@ -79,8 +79,9 @@ async def _batch(door: Door, task: str, files: tuple[Path, Path], asked: dict[st
     limits = {name: asked[name] for name in ("max_usd", "max_minutes", "tries")}
     columns = Columns(input=str(asked["column"]), id=str(asked["named"]))
     given = limits | {"columns": columns, "at_once": asked["workers"] or 0}
+    # what is typed wrong is told before a cluster is waited for
     load_task(settings, task.partition("@")[0])
-    next(documents(files[0], columns), None)  # what is typed wrong is told before a cluster is waited for
+    next(documents(files[0], columns), None)
     async with await Store.open(settings) as store:
         with door.progress() as progress:
             async with cluster_at(str(asked["ray"]), settings) as cluster:

@@ -127,17 +127,22 @@ def pick_dtype(device: str) -> Any:
 
     if device != "cpu":
         return torch.bfloat16
-    # older than torch 2.11 there is no telling
-    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    able = _capabilities()
     return torch.bfloat16 if any(able.get(name) for name in BF16_PRODUCTS) else torch.float32
 
 
 def has_avx512() -> bool:
-    """Whether the processor has AVX-512; true where it has no such thing, or torch cannot tell."""
+    """Whether the processor has AVX-512; true for those that are not x86, and where torch cannot tell."""
+    able = _capabilities()
+    return bool(able.get("avx512_f", True)) or able.get("architecture") != "x86_64"
+
+
+def _capabilities() -> dict[str, Any]:
+    """What the processor can do, by name; empty with a torch older than 2.11, which cannot tell."""
     import torch
 
-    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("avx512_f", True)) or able.get("architecture") != "x86_64"
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return found
 
 
 def pick_attention(device: str, longest: int) -> str:
