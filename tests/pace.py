@@ -4,7 +4,7 @@ import time
 
 TURNS = 1_000_000
 # Seconds of a million turns on the machines with AVX-512 that the bars were set on: an estimate, for nobody measured it
-# there. A machine without took 0.058 with nothing beside it (Python 3.11.2). Measure it when you are at one, and set it.
+# there. A machine without took 0.058 with nothing beside it (Python 3.11.2). Measure it when you are at one.
 TURNS_S = 0.035
 
 
