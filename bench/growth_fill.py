@@ -44,7 +44,7 @@ from insource.nouns import (
 from insource.nouns.prediction import Usage
 from insource.nouns.report import Candidate, Failures, Latency, Score
 from insource.settings import load_settings, load_task
-from insource.store import Store, bulk, links, records
+from insource.store import Store, bulk, draws, links, records
 from insource.store.spending import spend
 from insource.store.store import FILE
 from insource.store.tables import API_KEY, GATE, PENDING, RELEASE, REPORT, REVIEW, STAGE_CHANGE
@@ -240,9 +240,12 @@ def _keep(sql: Any, calls: Sequence[Call], chance: random.Random) -> None:
     shown = [dict(zip(records.PENDING_NAMES, records.shown(one), strict=True)) for one in waits]
     bulk.insert(sql, PENDING, records.PENDING_NAMES,
                 [tuple((row | {"settled": row["record"] in settled}).values()) for row in shown])  # fmt: skip
+    draws.note(sql, [one.record for one in waits if one.reason == DRAWN])
     bulk.insert(sql, REVIEW, ("record", "task", "body"),
                 [(one.record, task, to_json(one).decode()) for task, one in said])  # fmt: skip
     links.enter(sql, [("review", one.record, to_json(one).decode()) for _, one in said])
+    for _, one in said:
+        sql.execute("UPDATE draw SET verdict = ? WHERE record = ?", (one.verdict, one.record))
 
 
 def _review(item: Pending, chance: random.Random) -> tuple[str, Review]:

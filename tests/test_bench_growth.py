@@ -35,7 +35,7 @@ def test_what_is_filled_in_is_whole_and_as_much_as_was_asked(bench, tmp_path):
             assert (await store.record(filled.record)).id == filled.record
             assert (await store.report(filled.report)).id == filled.report
             assert (await store.live("tickets")).name == "tickets@1.0.0"
-            assert await store.listings.drawn("tickets", "tickets@1.0.0")
+            assert await store.listings.looked_at("tickets@1.0.0", "", "")
 
     async def _said(store):
         return [one for task in growth.TASKS for one in await store.reviews(task)]

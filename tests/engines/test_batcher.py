@@ -70,22 +70,40 @@ async def test_whatever_a_batch_raises_is_its_own_error_and_the_next_is_answered
     await batcher.close()
 
 
-async def test_callers_that_come_back_one_after_the_other_stay_one_batch():
+async def sizes_of(callers: int, turns: int, after_s: float, *, first_s: float = 0.1, more_s: float = 0.0) -> list[int]:
+    """The batches of callers that each ask again `after_s` and up to as much again after their answer."""
     sizes: list[int] = []
 
     def run(requests):
         sizes.append(len(requests))
-        time.sleep(0.5)
+        time.sleep(first_s + more_s * len(requests))
         return [Prediction(text="a", engine="e", latency_ms=0) for _ in requests]
 
     batcher = Batcher(run)
 
     async def caller(number: int) -> None:
-        for turn in range(3):
+        for turn in range(turns):
             await batcher.submit(ask(TASK, "x", id=str(turn)))
-            await asyncio.sleep(0.0005 * number)
+            await asyncio.sleep(after_s * (1 + number / callers))
 
-    await asyncio.gather(*[caller(number) for number in range(8)])
+    await asyncio.gather(*[caller(number) for number in range(callers)])
     await batcher.close()
-    assert sum(sizes) == 24
-    assert len(sizes) <= 4, "the very first may go alone"
+    assert sum(sizes) == callers * turns
+    return sizes
+
+
+@pytest.mark.parametrize(("callers", "after_s"), [(8, 0.0005), (4, 0.004), (16, 0.004)])
+async def test_callers_that_come_back_soon_are_one_batch_from_then_on(callers, after_s):
+    sizes = await sizes_of(callers, 12, after_s)
+    assert len(sizes) <= 18, "in two halves, each of which waits for the other, they would be 24"
+
+
+async def test_nobody_is_held_for_callers_that_come_back_late():
+    sizes = await sizes_of(4, 6, 0.06, first_s=0.1)
+    assert len(sizes) > 6, "in 0.06 s of 0.1 s a half of them is answered"
+
+
+async def test_where_a_batch_less_saves_nothing_nobody_is_held_for_it():
+    """A batch takes as much longer as it is larger: one at a time is no slower, and none waits for the rest."""
+    sizes = await sizes_of(8, 6, 0.012, first_s=0.0, more_s=0.01)
+    assert max(sizes[6:]) < 8

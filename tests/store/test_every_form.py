@@ -9,10 +9,10 @@ import msgspec
 import pysqlite3.dbapi2 as sqlite
 import pytest
 from test_postgres import calls, filled
-from test_store import release, settings
+from test_store import pending, record, release, settings
 
 from insource.journeys.store_copy import copy_store
-from insource.nouns import Review, StageChange
+from insource.nouns import DRAWN, Review, StageChange
 from insource.settings import StoreSettings
 from insource.store import Store
 from insource.store.migrations import MIGRATIONS
@@ -39,13 +39,18 @@ BACK = {
     15: (
         "DROP TABLE tally",
         "DROP TABLE tallied",
-        "DROP INDEX pending_drawn",
         "DROP INDEX pending_by_worth",
         "DROP INDEX report_by_split",
         "DROP INDEX release_by_stage",
+        "DROP INDEX pending_drawn",
         "ALTER TABLE pending DROP COLUMN drawn",
         "ALTER TABLE report DROP COLUMN split",
         "CREATE INDEX pending_by_worth ON pending (task, settled, worth, seq)",
+    ),
+    16: (
+        "DROP TABLE draw",
+        "ALTER TABLE pending ADD COLUMN drawn BOOLEAN NOT NULL DEFAULT false",
+        "CREATE INDEX pending_drawn ON pending (task, seq) WHERE drawn",
     ),
 }
 FORMS = sorted({*WRITTEN, *(number - 1 for number in BACK), MIGRATIONS[-1].number})
@@ -78,6 +83,10 @@ async def lived(root: Path) -> None:
     await filled(where)
     async with await Store.open(where) as store:
         await store.settle(Review(record="a0", verdict="right", reviewer="ada"))
+        for name in ("d0", "d1"):
+            drawn = msgspec.structs.replace(record(name), created="2026-11-01T00:00:00+00:00")
+            await store.append(drawn, msgspec.structs.replace(pending(name), reason=DRAWN))
+        await store.settle(Review(record="d0", verdict="wrong", reviewer="ada"))
         await store.add_release(release("1.0.0"))
         went = StageChange(release="t@1.0.0", before="candidate", after="live", who="ada", why="")
         await store.change_stage(went)
@@ -105,6 +114,7 @@ def test_a_store_of_every_form_keeps_its_rows_and_goes_on(form, tmp_path):
     async def story():
         async with await Store.open(settings(tmp_path)) as store:
             assert (await store.verify_chain()).faults == ()
+            assert await store.listings.looked_at("t@1.0.0", "", "") == ([] if form in WRITTEN else [(0.5, False)])
             assert {name: found for name, found in rows(tmp_path).items() if name in before} == before
             await calls(store, "new", 3)
             assert (await store.verify_chain()).faults == ()

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 
 import msgspec
 import pysqlite3.dbapi2 as sqlite
+import pytest
 from test_store import change, pending, record, release, settings
 
 from insource.nouns import DRAWN, Check, Gate, Report, Review
 from insource.store import Store
+from insource.store.draws import Looks
 
 FILE = ".insource/insource.db"
 
@@ -88,17 +91,18 @@ async def _drawn(store: Store) -> None:
     """Three given answers that were drawn by chance, one of another release, and one that was not sure enough."""
     for i in range(5):
         kept = record(f"c{i}", outcome="review" if i == 4 else "answered")
-        kept = msgspec.structs.replace(kept, release="t@2.0.0") if i == 3 else kept
+        kept = msgspec.structs.replace(kept, created=f"2026-11-0{i + 1}", release=f"t@{2 if i == 3 else 1}.0.0")
         reason = "not sure" if i == 4 else DRAWN
-        await store.append(kept, msgspec.structs.replace(pending(kept.id), reason=reason, created=f"2026-11-0{i + 1}"))
+        await store.append(kept, msgspec.structs.replace(pending(kept.id), reason=reason, created=kept.created))
     await store.settle(Review(record="c1", verdict="right", reviewer="ann", decided="2026-11-09"))
 
 
 async def _found(store: Store) -> None:
-    drawn = await store.listings.drawn("t", "t@1.0.0")
-    assert [(one.given.record, one.waits, one.verdict) for one in drawn] == [
-        ("c0", True, ""), ("c1", False, "right"), ("c2", True, ""),
-    ]  # fmt: skip
+    assert await store.listings.looks("t@1.0.0", "") == Looks(behind=1, until="2026-11-01"), "the first waits"
+    assert await store.listings.looks("t@1.0.0", "2026-11-01") == Looks(right=1, until="2026-11-03")
+    assert await store.listings.looked_at("t@1.0.0", "", "") == [(0.5, True)]
+    assert await store.listings.looked_at("t@1.0.0", "", "2026-11-01") == []
+    assert await store.listings.looks("t@2.0.0", "") == Looks(until="2026-11-04")
     queue = await store.listings.queue("t")
     assert (queue.answers, queue.half, queue.oldest) == (4, 0, "2026-11-01")
     assert await store.listings.waiting("t", "somebody") == 0
@@ -132,19 +136,62 @@ def test_a_database_without_these_indexes_comes_to_them_with_all_that_was_in_it(
 
     asyncio.run(begun())
     with contextlib.closing(sqlite.connect(tmp_path / FILE)) as old, old:
-        for name in ("pending_drawn", "pending_by_worth", "release_by_stage", "report_by_split"):
+        for name in ("pending_by_worth", "release_by_stage", "report_by_split"):
             old.execute(f"DROP INDEX {name}")
-        old.execute("ALTER TABLE pending DROP COLUMN drawn")
         old.execute("ALTER TABLE report DROP COLUMN split")
         old.execute("CREATE INDEX pending_by_worth ON pending (task, settled, worth, seq)")
-        for table in ("tally", "tallied"):
+        for table in ("tally", "tallied", "draw"):
             old.execute(f"DROP TABLE {table}")
-        old.execute("DELETE FROM migration WHERE number = 15")
+        old.execute("DELETE FROM migration WHERE number >= 15")
     asyncio.run(gone_on())
     with contextlib.closing(sqlite.connect(tmp_path / FILE)) as now:
         queue = "SELECT body FROM pending WHERE task = 't' AND settled IS 0 ORDER BY worth DESC, seq LIMIT 5"
-        drawn = "SELECT body FROM pending WHERE task = 't' AND pending.drawn ORDER BY seq"
-        for asked, index in ((queue, "pending_by_worth"), (drawn, "pending_drawn")):
+        first = (
+            "SELECT created FROM draw WHERE release = 'r' AND verdict = '' AND created > '' ORDER BY created LIMIT 1"
+        )
+        told = (
+            "SELECT verdict, count(*) FROM draw WHERE release = 'r' AND verdict IN ('right', 'wrong') GROUP BY verdict"
+        )
+        count = "USING COVERING INDEX draw_by_release"
+        for asked, index in ((queue, "pending_by_worth"), (first, count), (told, count)):
             plan = str(now.execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
             assert index in plan
             assert "TEMP B-TREE" not in plan, "no row is sorted"
+
+
+async def _tampered(root, change: str) -> list[tuple[str, str, str]]:
+    with contextlib.closing(sqlite.connect(root / FILE)) as file, file:
+        file.execute(change)
+    async with await Store.open(settings(root)) as store:
+        return [(one.kind, one.about, one.what) for one in (await store.verify_chain()).faults]
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        ("UPDATE draw SET verdict = 'wrong' WHERE record = 'c1'", "c1"),
+        ("UPDATE draw SET verdict = 'right' WHERE record = 'c0'", "c0"),
+        ("UPDATE draw SET release = 't@1.0.0' WHERE record = 'c3'", "c3"),
+        ("UPDATE draw SET created = '2027' WHERE record = 'c2'", "c2"),
+        ("UPDATE draw SET confidence = 0.99 WHERE record = 'c2'", "c2"),
+        ("UPDATE draw SET record = 'cx' WHERE record = 'c2'", "cx"),
+    ],
+)
+async def test_a_draw_that_is_not_its_records_is_told(tmp_path, change, about):
+    async with await Store.open(settings(tmp_path)) as store:
+        await _drawn(store)
+        assert (await store.verify_chain()).faults == ()
+    assert await _tampered(tmp_path, change) == [("draw", about, "the row was changed: it is not its record's")]
+
+
+async def test_a_word_that_is_taken_back_and_a_call_that_goes_by_age_leave_no_draw_behind(tmp_path):
+    async with await Store.open(settings(tmp_path)) as store:
+        await _drawn(store)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        await store.settle(Review(record="c0", verdict="wrong", reviewer="ann", decided=now))
+        assert await store.listings.looked_at("t@1.0.0", "", "") == [(0.5, False), (0.5, True)]
+        await store.unsettle("c0", "ann")
+        assert await store.listings.looks("t@1.0.0", "") == Looks(behind=1, until="2026-11-01")
+        await store.prune("2026-11-30", 1_000)
+        assert await store.listings.looked_at("t@1.0.0", "", "") == [], "the one that was looked at is old"
+        assert (await store.verify_chain()).faults == ()

@@ -1,19 +1,20 @@
 """Turns concurrent calls into batches: one worker thread, which takes whatever waits when it is free."""
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from insource.errors import EngineDown
 from insource.nouns import Prediction, Request
 
 LARGEST = 256
 LONGEST = 200_000
-PATIENCE = 0.02
+SOON = 0.2  # of what a batch took: callers that are back by then are waited for
+FORGETS = 1.02  # how much slower the quickest batch is taken to be after each one
 Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
 
 
@@ -23,8 +24,10 @@ class Batcher:
     `run` returns one Prediction, or one exception as a value, per request. Whatever it raises is `EngineDown` for each
     call of that batch, and the next batch is run as ever. Cancelled requests are dropped before they are run.
 
-    Callers that wait for an answer ask again a moment after it: a batch is therefore held for as many as the last had,
-    at most `PATIENCE` of the time the last took, so that the first caller back is not answered alone before the rest.
+    Callers that wait for an answer ask again a moment after it. Were the first of them back answered alone, the same
+    callers would go on in two halves, each of which waits for the other. So a batch is held for as many as the last had
+    and as waited meanwhile, where those of the batch before came back soon: for twice as long as they took. Soon is at
+    most half of what the quickest batch took, which is about what one batch less saves.
     """
 
     def __init__(self, run: Callable[[list[Request]], list[Prediction | Exception]], *, largest: int = LARGEST) -> None:
@@ -33,6 +36,9 @@ class Batcher:
         self._queue: deque[Waiting] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        self._came = self._due = self._wanted = 0  # calls so far; how many when all of the last batch are back
+        self._ended = self._took = self._back = 0.0
+        self._quickest = math.inf
         self._thread = threading.Thread(target=self._work, name="insource-batcher", daemon=True)
         self._thread.start()
 
@@ -44,6 +50,9 @@ class Batcher:
             if self._closed:
                 raise EngineDown("the engine is closed")
             self._queue.append((request, future, loop))
+            self._came += 1
+            if self._came == self._due:
+                self._back = time.perf_counter() - self._ended
             self._wake.notify()
         return await future
 
@@ -55,12 +64,12 @@ class Batcher:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        size, seconds = 0, 0.0
         while True:
             with self._wake:
                 while not self._queue and not self._closed:
                     self._wake.wait()
-                self._wake.wait_for(partial(self._like, size), PATIENCE * seconds)
+                if self._back <= min(SOON * self._took, self._quickest / 2):
+                    self._wake.wait_for(lambda: self._closed or len(self._queue) >= self._wanted, 2 * self._back)
                 taken = self._take()
                 closed = self._closed
             if closed:
@@ -69,12 +78,20 @@ class Batcher:
                 return
             batch = [waiting for waiting in taken if not waiting[1].cancelled()]
             start = time.perf_counter()
-            for waiting, result in zip(batch, self._results([w[0] for w in batch]), strict=True):
+            results = self._results([waiting[0] for waiting in batch])
+            self._done(len(batch), start)
+            for waiting, result in zip(batch, results, strict=True):
                 _settle(waiting, result)
-            size, seconds = len(batch), time.perf_counter() - start
 
-    def _like(self, size: int) -> bool:
-        return self._closed or len(self._queue) >= size
+    def _done(self, size: int, start: float) -> None:
+        """Before its callers hear of it, notes how many they are and when they may begin to come back."""
+        with self._wake:
+            if self._came < self._due:  # of the batch before, not all came back while this one ran
+                self._back = math.inf
+            self._ended = time.perf_counter()
+            self._took, self._due = self._ended - start, self._came + size
+            self._quickest = min(self._took, self._quickest * FORGETS)
+            self._wanted = min(self._largest, size + len(self._queue))
 
     def _take(self) -> list[Waiting]:
         """The next batch: at most `largest` requests, of at most `LONGEST` characters together beyond the first."""

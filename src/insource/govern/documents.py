@@ -111,7 +111,10 @@ def _places(names: tuple[str, ...]) -> list[str]:
 
 
 def metadata(facts: Facts, found: Mapping[str, Field]) -> JsonObject:
-    """The front matter of a model card on the Hugging Face hub: what is known, and nothing else."""
+    """The front matter of a model card on the Hugging Face hub: what is known, and nothing else.
+
+    `datasets` would be names on the hub, which ours have none of: the digest of the rows is the results' `revision`.
+    """
     task = facts.task
     data: JsonObject = {"tags": ["insource", task.kind], "model_name": facts.about}
     if found["licence"].state == "declared":
@@ -121,8 +124,6 @@ def metadata(facts: Facts, found: Mapping[str, Field]) -> JsonObject:
         data["base_model"] = facts.base.hub
     if task.kind == "classify":
         data["pipeline_tag"] = "text-classification"
-    if facts.dataset is not None:
-        data["datasets"] = [facts.dataset.id]
     candidate, report = facts.candidate, facts.report
     if candidate is not None and report is not None:
         whole = [score for score in candidate.scores if score.slice is None]

@@ -12,7 +12,7 @@ taken up by a running gateway. A lower one is never demanded so: that takes a ne
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ from insource.release.shared import here
 from insource.settings import Settings, load_task, task_file
 from insource.stats import e_value, mean_interval, threshold_for_risk
 from insource.store import Store
+from insource.store.draws import Looks
 
 State = Literal["no promise", "too few", "holds", "broken"]
 LEVEL = 0.90  # of the interval: each of its ends is wrong at most once in twenty looks, however many there are
@@ -57,25 +58,19 @@ class Checked(Noun, frozen=True, kw_only=True):
     next: str = ""
 
 
-class _Seen(NamedTuple):
-    """Answers that people looked at: how sure each was, and whether it was right; more are `behind` one that waits."""
-
-    confidences: list[float]
-    right: list[bool]
-    behind: int = 0
-
-
 async def checked(task: str, settings: Settings, store: Store) -> Checked:
     """What people's looks say of the live release's promise. Raises `Conflict` when nothing is live."""
-    return (await _checked(task, settings, store))[0]
+    found, _ = await _checked(task, settings, store)
+    return found
 
 
 async def recheck(task: str, settings: Settings, store: Store) -> Checked:
     """The same; a promise that is broken is refitted where that can be, and the stricter threshold put on record."""
-    found, seen = await _checked(task, settings, store)
+    found, (since, until) = await _checked(task, settings, store)
     if found.state != "broken" or found.threshold is None or found.max_error is None:
         return found
     release = await store.release(task, found.release.partition("@")[2])
+    seen = await store.listings.looked_at(found.release, since, until)
     fitted = await asyncio.to_thread(_refitted, found, seen, release, settings)
     if fitted is None:
         return found
@@ -96,7 +91,8 @@ async def recheck(task: str, settings: Settings, store: Store) -> Checked:
     return replace(found, tightened=made, why=why)
 
 
-async def _checked(name: str, settings: Settings, store: Store) -> tuple[Checked, _Seen]:
+async def _checked(name: str, settings: Settings, store: Store) -> tuple[Checked, tuple[str, str]]:
+    """What people's looks say, and from when and up to when the answers were given that they are of ("": no end)."""
     live = await store.live(name)
     if live is None:
         raise Conflict(f"nothing of {name} is live, so nothing is promised", hint=f"insource release promote {name}")
@@ -107,8 +103,9 @@ async def _checked(name: str, settings: Settings, store: Store) -> tuple[Checked
     limit = task.risk.max_error
     if limit is None or task.risk.threshold is not None or threshold is None:
         why = "no error is promised: [risk] has no max_error, or a threshold by hand"
-        return Checked(release=live.name, state="no promise", why=why), _Seen([], [])
-    seen = await _seen(name, live, store, said.created if said else "")
+        return Checked(release=live.name, state="no promise", why=why), ("", "")
+    since = said.created if said else ""
+    seen = await store.listings.looks(live.name, since)
     found = _judged(live.name, seen, limit, threshold)
     if found.state == "too few" and not risk.audit:
         found = replace(found, next=f"[risk] audit = 0.02 in tasks/{name}.toml has people look at some")
@@ -116,7 +113,7 @@ async def _checked(name: str, settings: Settings, store: Store) -> tuple[Checked
         found = replace(found, next=f"insource improve {name}, or insource release rollback {name}")
     if found.state == "too few" and seen.behind:
         found = replace(found, next=f"insource review {name}")
-    return found, seen
+    return found, (since, seen.until)
 
 
 def _demanded(task: Task, settings: Settings, live: Release, said: Tightening | None) -> float | None:
@@ -127,28 +124,8 @@ def _demanded(task: Task, settings: Settings, live: Release, said: Tightening | 
     return said.threshold if said is not None and beyond(served.risk, now, said) else now
 
 
-async def _seen(name: str, live: Release, store: Store, since: str) -> _Seen:
-    """Answers that this release gave by itself since then, drawn by chance, of which people know what is right.
-
-    None counts that came behind the oldest on which nobody said a word. One that waits for the word of a second person
-    holds up no other: whether it does says nothing of the answer.
-    """
-    seen, behind = _Seen([], []), 0
-    drawn = [one for one in await store.listings.drawn(name, live.name) if one.given.created > since]
-    waits = min((one.given.created for one in drawn if one.waits and not one.half), default="")
-    for given, verdict in ((one.given, one.verdict) for one in drawn):
-        if verdict in ("", "unsure") or given.confidence is None:
-            continue
-        if waits and given.created > waits:
-            behind += 1
-            continue
-        seen.confidences.append(given.confidence)
-        seen.right.append(verdict == "right")
-    return seen._replace(behind=behind)
-
-
-def _judged(release: str, seen: _Seen, limit: float, threshold: float) -> Checked:
-    n, wrong = len(seen.right), seen.right.count(False)
+def _judged(release: str, seen: Looks, limit: float, threshold: float) -> Checked:
+    n, wrong = seen.right + seen.wrong, seen.wrong
     low, high = mean_interval({0.0: n - wrong, 1.0: wrong}, LEVEL, low=0.0, high=1.0)
     state, missing = _told(n, wrong, limit), 0
     of = f"{wrong:,} of {n:,} answers {DRAWN} were wrong, {low:.1%} to {high:.1%}; the limit is {limit:.1%}"
@@ -183,7 +160,9 @@ def _missing(n: int, wrong: int, limit: float) -> int:
     return high - n if told(high) else 0
 
 
-def _refitted(found: Checked, seen: _Seen, live: Release, settings: Settings) -> tuple[float, str] | None:
+def _refitted(
+    found: Checked, seen: Sequence[tuple[float, bool]], live: Release, settings: Settings
+) -> tuple[float, str] | None:
     """A higher threshold, and what it was fitted to; None where none is found at which these answers were right enough.
 
     What people said is of today's traffic, so it goes first. Where it alone is too little, the rows held out are added;
@@ -191,17 +170,16 @@ def _refitted(found: Checked, seen: _Seen, live: Release, settings: Settings) ->
     """
     limit, now = found.max_error or 0.0, found.threshold or 0.0
     held = read_held_out(settings.state / live.folder)
-    tries: list[tuple[Sequence[float], Sequence[bool], str]] = [
-        (seen.confidences, seen.right, f"{found.n:,} reviewed answers")
-    ]
+    own, right = [sure for sure, _ in seen], [ok for _, ok in seen]
+    tries: list[tuple[Sequence[float], Sequence[bool], str]] = [(own, right, f"{found.n:,} reviewed answers")]
     if held is not None:
-        both = [*seen.confidences, *held.confidences], [*seen.right, *held.right]
+        both = [*own, *held.confidences], [*right, *held.right]
         tries.append((*both, f"{found.n:,} reviewed answers and {len(held.right):,} rows held out"))
-    for confidences, right, of in tries:
-        threshold, _, _ = threshold_for_risk(confidences, right, limit)
+    for confidences, marks, of in tries:
+        threshold, _, _ = threshold_for_risk(confidences, marks, limit)
         if threshold is None or threshold <= now:
             continue
-        above = [ok for sure, ok in zip(seen.confidences, seen.right, strict=True) if sure >= threshold]
+        above = [ok for sure, ok in seen if sure >= threshold]
         if above and above.count(False) <= limit * len(above):
             return threshold, of
     return None

@@ -32,17 +32,17 @@ def driver(connection: Connection) -> Sql:
 
 def insert(sql: Sql, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], more: str = "") -> None:
     """Adds rows of the columns `names`; `more` is what SQL says behind it (ON CONFLICT …)."""
-    for some in _parts(rows):
+    for some in parts(rows):
         sql.execute(_insert(table.name, names, len(some), more), tuple(chain.from_iterable(some)))
 
 
 def delete(sql: Sql, table: Table, column: str, values: Sequence[str]) -> None:
     """Removes the rows that have one of `values` in `column`."""
-    for some in _parts(values):
+    for some in parts(values):
         sql.execute(_delete(table.name, column, len(some)), some)
 
 
-def _parts(given: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def parts(given: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """It in parts of as many as powers of two, so that few statements are ever read and planned."""
     at = 0
     while left := len(given) - at:

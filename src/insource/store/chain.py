@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
 
 from insource.nouns import Declaration, Record, Review, StageChange, Tightening
-from insource.store import links, withdrawn
+from insource.store import draws, links, withdrawn
 from insource.store.bulk import driver
 from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
 from insource.store.opinions import name_of
@@ -226,6 +226,7 @@ def _unvouched(connection: Connection, gone: Gone) -> list[Fault]:
         ENTRY.c.about.not_in(select(OPEN_CALL.c.id)),
     )
     found += [("intent", about, "the call was begun, and its record is gone") for about in _some(connection, begun)]
+    found += [("draw", about, "the row was changed: it is not its record's") for about in draws.amiss(connection, MOST)]
     return [Fault(seq=0, kind=kind, about=about, what=what) for kind, about, what in found]
 
 

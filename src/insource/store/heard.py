@@ -7,16 +7,16 @@ taken back in both, and the audit chain has it as said and withdrawn; else what 
 from collections.abc import Collection
 from itertools import chain
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, select
 
 from insource.nouns import Noun, Pending, Review, agreed, to_json
-from insource.store import links, opinions
+from insource.store import draws, links, opinions
 from insource.store.bulk import driver
 from insource.store.links import Kind
 from insource.store.opinions import name_of
 from insource.store.records import note, waiting
 from insource.store.stored import stored
-from insource.store.tables import OPINION, PENDING
+from insource.store.tables import OPINION
 from insource.store.withdrawn import ROWS, Withdrawn, all_withdrawn, body_of
 
 
@@ -86,7 +86,7 @@ def _withdraw(connection: Connection, pending: Pending, gone: Withdrawn, there: 
     if here is not None:
         table, column = ROWS[kind]
         connection.execute(delete(table).where(column == name))
-        connection.execute(update(PENDING).where(PENDING.c.record == pending.record).values(settled=False))
+        draws.settle(connection, pending.record, "")
     return True
 
 

@@ -6,15 +6,15 @@ A place is the number of a row: the page behind it begins there (`below`), 0 is 
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 
 from insource.nouns import Gate, Noun, Outcome, Pending, Release, Report, Review, Stage, StageChange, Waiting
-from insource.store import search
+from insource.store import draws, search
 from insource.store.database import Database
+from insource.store.draws import Looks
 from insource.store.stored import stored
 from insource.store.tables import (
     GATE,
-    IS_DRAWN,
     OPINION,
     PENDING,
     RECORD,
@@ -61,32 +61,6 @@ class Shelf(Noun, frozen=True, kw_only=True):
 
     reports: tuple[Told, ...]
     older: int
-
-
-class Given(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a draw is counted by: there are thousands, with their texts."""
-
-    record: str
-    created: str
-    confidence: float | None
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A person's verdict by its word alone."""
-
-    verdict: str
-
-
-class Drawn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A given answer that was drawn by chance for a person to see, and the verdict on it, "" for none.
-
-    It `waits` for one; `half`: somebody said a word on it.
-    """
-
-    given: Given
-    verdict: str
-    waits: bool
-    half: bool
 
 
 class Listings:
@@ -156,9 +130,13 @@ class Listings:
         """How many calls the task has, up to the newest `limit`, and when the oldest of those came."""
         return await self._thread.look(lambda c: search.reach(c, task, limit))
 
-    async def drawn(self, task: str, release: str) -> list[Drawn]:
-        """The answers that the task's release gave by itself and that were drawn by chance, in the order they came."""
-        return await self._thread.look(lambda c: drawn(c, task, release))
+    async def looks(self, release: str, since: str) -> Looks:
+        """What people said of the answers drawn by chance that the release gave by itself after the time `since`."""
+        return await self._thread.look(lambda c: draws.looks(c, release, since))
+
+    async def looked_at(self, release: str, since: str, until: str) -> list[tuple[float, bool]]:
+        """The same one by one, up to the time `until` (""; all): how sure the release was, and whether it was right."""
+        return await self._thread.look(lambda c: draws.looked_at(c, release, since, until))
 
     async def opinions(self, task: str, most: int) -> list[tuple[Pending, Review]]:
         """The newest words on the task's items that more than one has to see, oldest of them first, with the item."""
@@ -280,27 +258,6 @@ def verdicts_on(connection: Connection, records: Sequence[str]) -> list[tuple[Pe
         rows = connection.execute(said.where(REVIEW.c.record.in_(records[start : start + PART])))
         found += [(stored(row.pending, Pending), stored(row.review, Review)) for row in rows]
     return found
-
-
-def drawn(connection: Connection, task: str, release: str) -> list[Drawn]:
-    """As `Listings.drawn`."""
-    half = exists().where(OPINION.c.record == PENDING.c.record).label("half")
-    found = (
-        select(PENDING.c.body, PENDING.c.settled, REVIEW.c.body.label("review"), half)
-        .join_from(PENDING, RECORD, RECORD.c.id == PENDING.c.record)
-        .outerjoin(REVIEW, REVIEW.c.record == PENDING.c.record)
-        .where(PENDING.c.task == task, IS_DRAWN, RECORD.c.release == release, RECORD.c.outcome == "answered")
-        .order_by(PENDING.c.seq)
-    )
-    return [
-        Drawn(
-            given=stored(row.body, Given),
-            verdict=stored(row.review, Verdict).verdict if row.review else "",
-            waits=not row.settled,
-            half=bool(row.half),
-        )
-        for row in connection.execute(found)
-    ]
 
 
 def verdicts(connection: Connection, task: str) -> int:

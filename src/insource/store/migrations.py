@@ -7,8 +7,9 @@ import msgspec
 from sqlalchemy import Connection, inspect, select, update
 
 from insource.errors import StoreError
-from insource.nouns import DRAWN, Noun, Pending, to_json
-from insource.store import chain
+from insource.nouns import DRAWN, Noun, Pending, Review, to_json
+from insource.store import chain, draws
+from insource.store.bulk import driver
 from insource.store.spending import sum_up
 from insource.store.stored import stored
 from insource.store.tables import (
@@ -19,6 +20,7 @@ from insource.store.tables import (
     BATCH_ITEM,
     BATCH_WORKER,
     DECLARATION,
+    DRAW,
     ENTRY,
     LEASE,
     LESSON,
@@ -32,6 +34,7 @@ from insource.store.tables import (
     RELEASE,
     REPLICA,
     REPORT,
+    REVIEW,
     SHARE,
     SPENT,
     STORED_FILE,
@@ -147,15 +150,24 @@ def _listings(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE report ADD COLUMN split VARCHAR NOT NULL DEFAULT ''")
     for seq, body in connection.execute(select(REPORT.c.seq, REPORT.c.body).where(REPORT.c.split == "")).all():
         connection.execute(update(REPORT).where(REPORT.c.seq == seq).values(split=_split(body)))
-    if "drawn" not in {column["name"] for column in inspect(connection).get_columns(PENDING.name)}:
-        connection.exec_driver_sql("ALTER TABLE pending ADD COLUMN drawn BOOLEAN NOT NULL DEFAULT false")
-    drawn = PENDING.c.body.contains(to_json(DRAWN).decode()) & PENDING.c.body.contains('"reason":')
-    for seq, body in connection.execute(select(PENDING.c.seq, PENDING.c.body).where(drawn)).all():
-        is_drawn = stored(body, Pending).reason == DRAWN
-        connection.execute(update(PENDING).where(PENDING.c.seq == seq).values(drawn=is_drawn))
     PENDING_BY_WORTH.drop(connection, checkfirst=True)
     for index in (*PENDING.indexes, *RELEASE.indexes, *REPORT.indexes):
         index.create(connection, checkfirst=True)
+
+
+def _draws(connection: Connection) -> None:
+    """What was drawn by chance stands apart, with what was said of it: it is counted along an index."""
+    METADATA.create_all(connection, tables=[DRAW])
+    connection.exec_driver_sql("DROP INDEX IF EXISTS pending_drawn")
+    if "drawn" in {column["name"] for column in inspect(connection).get_columns(PENDING.name)}:
+        connection.exec_driver_sql("ALTER TABLE pending DROP COLUMN drawn")
+    drawn = PENDING.c.body.contains(to_json(DRAWN).decode()) & PENDING.c.body.contains('"reason":')
+    shown = connection.execute(select(PENDING.c.body).where(drawn).order_by(PENDING.c.seq)).scalars().all()
+    mine = [one.record for one in (stored(body, Pending) for body in shown) if one.reason == DRAWN]
+    draws.note(driver(connection), mine)
+    said = select(REVIEW.c.body).join_from(REVIEW, DRAW, DRAW.c.record == REVIEW.c.record)
+    for review in [stored(body, Review) for body in connection.execute(said).scalars()]:
+        connection.execute(update(DRAW).where(DRAW.c.record == review.record).values(verdict=review.verdict))
 
 
 MIGRATIONS = (
@@ -174,6 +186,7 @@ MIGRATIONS = (
     Migration(number=13, name="batches", apply=_batches),
     Migration(number=14, name="shares of limits", apply=_shares),
     Migration(number=15, name="listings", apply=_listings),
+    Migration(number=16, name="draws", apply=_draws),
 )
 
 

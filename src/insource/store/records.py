@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select
 
 from insource.errors import Conflict, Missing, StoreError
 from insource.nouns import DRAWN, Intent, Pending, Record, Review, to_json
-from insource.store import bulk, links, opinions
+from insource.store import bulk, draws, links, opinions
 from insource.store.bulk import Sql, driver
 from insource.store.spending import spend
 from insource.store.stored import stored
@@ -17,7 +17,7 @@ from insource.store.tables import OPEN_CALL, PENDING, RECORD, REVIEW, TENANT_KEY
 from insource.store.thread import REPAIR
 
 RECORD_NAMES = (*links.RECORD_COLUMNS, "body")
-PENDING_NAMES = ("record", "task", "settled", "body", "worth", "drawn")
+PENDING_NAMES = ("record", "task", "settled", "body", "worth")
 
 
 class Kept(NamedTuple):
@@ -26,6 +26,7 @@ class Kept(NamedTuple):
     record: Record
     body: str
     pending: tuple[Any, ...] | None
+    drawn: bool = False
 
 
 class Begun(NamedTuple):
@@ -42,13 +43,12 @@ def kept(record: Record, pending: Pending | None = None) -> Kept:
     body = to_json(record).decode()
     if pending is None:
         return Kept(record, body, None)
-    return Kept(record, body, shown(pending))
+    return Kept(record, body, shown(pending), pending.reason == DRAWN)
 
 
 def shown(pending: Pending) -> tuple[Any, ...]:
     """The row of what waits for a person."""
-    body, drawn = to_json(pending).decode(), pending.reason == DRAWN
-    return pending.record, pending.task, False, body, pending.worth, drawn
+    return pending.record, pending.task, False, to_json(pending).decode(), pending.worth
 
 
 def begun(intent: Intent, process: str) -> Begun:
@@ -64,6 +64,7 @@ def append(sql: Sql, calls: Sequence[Kept]) -> None:
     bulk.delete(sql, OPEN_CALL, "id", [call.record.id for call in calls])
     spend(sql, [call.record for call in calls])
     bulk.insert(sql, PENDING, PENDING_NAMES, [call.pending for call in calls if call.pending is not None])
+    draws.note(sql, [call.record.id for call in calls if call.drawn])
 
 
 def intend(sql: Sql, calls: Sequence[Begun]) -> None:
@@ -144,7 +145,9 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
 
 def put_up(connection: Connection, pending: Pending) -> None:
     """Adds an answer that was given to what waits for a person. One that is there already stays as it is."""
-    bulk.insert(driver(connection), PENDING, PENDING_NAMES, [shown(pending)], "ON CONFLICT DO NOTHING")
+    sql = driver(connection)
+    bulk.insert(sql, PENDING, PENDING_NAMES, [shown(pending)], "ON CONFLICT DO NOTHING")
+    draws.note(sql, [pending.record] if pending.reason == DRAWN else ())
 
 
 def queues(connection: Connection, tenant: str | None = None) -> dict[str, int]:
@@ -172,7 +175,7 @@ def note(connection: Connection, waited: Pending, verdict: Review) -> None:
     body = to_json(verdict).decode()
     connection.execute(REVIEW.insert().values(record=verdict.record, task=waited.task, body=body))
     links.enter(driver(connection), [("review", verdict.record, body)])
-    connection.execute(update(PENDING).where(PENDING.c.record == verdict.record).values(settled=True))
+    draws.settle(connection, verdict.record, verdict.verdict)
 
 
 def settle_given(connection: Connection, pending: Pending, review: Review) -> None:

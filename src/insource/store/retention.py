@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, select
 
 from insource.nouns import Noun
-from insource.store import chain, links, trials
+from insource.store import chain, draws, links, trials
 from insource.store.bulk import driver
 from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
@@ -83,6 +83,7 @@ def _remove(connection: Connection, through: int) -> int:
     connection.execute(delete(BATCH_ITEM).where(BATCH_ITEM.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
     trials.forget(connection)
+    draws.forget(connection)
     links.enter(driver(connection), [("pruned", through, at)])
     if through < links.SPAN:  # what says so of the other chains stands in this one, and may go with it
         links.enter(driver(connection), [("pruned", foot.seq, foot.hash) for foot in others])

@@ -14,7 +14,6 @@ Text = SqliteText().with_variant(SqliteText(collation="C"), "postgresql")
 
 METADATA = MetaData()
 HAS_TASK = text("task IS NOT NULL")  # a call that is passed through has none, and costs no page of that index
-IS_DRAWN = text("pending.drawn")  # few of those that people see are
 IS_OPEN = text("state = 'open'")  # a cause has one open alert, whoever sees it first
 HAS_FAILED = text("state = 'failed'")  # few documents of a batch have, and those are looked for
 
@@ -168,11 +167,21 @@ PENDING = Table(
     Column("settled", Boolean, nullable=False),
     Column("body", Text, nullable=False),
     Column("worth", Float, nullable=False, server_default=text("0")),
-    Column("drawn", Boolean, nullable=False, server_default=text("false")),
-    Index("pending_drawn", "task", "seq", sqlite_where=text("drawn"), postgresql_where=text("drawn")),
 )
 # in the order in which people see them: however many are worth the same, none is sorted
 PENDING_BY_WORTH = Index("pending_by_worth", PENDING.c.task, PENDING.c.settled, PENDING.c.worth.desc(), PENDING.c.seq)
+
+DRAW = Table(
+    "draw",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("record", String, nullable=False, unique=True),
+    Column("release", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("verdict", String, nullable=False),
+    Index("draw_by_release", "release", "verdict", "created"),
+)
 
 LEASE = Table(
     "lease",

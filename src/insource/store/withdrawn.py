@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 
-from sqlalchemy import Column, Connection, Table, delete, select, update
+from sqlalchemy import Column, Connection, Table, delete, select
 
 from insource.errors import Conflict, Invalid, Missing
 from insource.nouns import Noun, Pending, Review, from_json, to_json
-from insource.store import links
+from insource.store import draws, links
 from insource.store.bulk import driver
 from insource.store.links import Kind
 from insource.store.opinions import name_of
@@ -50,7 +50,7 @@ def take_back(connection: Connection, record: str, reviewer: str, times: tuple[s
         connection.execute(delete(table).where(column == name))
         gone = Withdrawn(at=now, kind=kind, body=body)
         links.enter(driver(connection), [("withdrawn", name, to_json(gone).decode())])
-    connection.execute(update(PENDING).where(PENDING.c.record == record).values(settled=False))
+    draws.settle(connection, record, "")
     return stored(waited, Pending)
 
 
