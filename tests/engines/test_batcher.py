@@ -1,6 +1,7 @@
 """Calls become batches: by number, by length, in order, and what was cancelled is not run."""
 
 import asyncio
+import math
 import threading
 import time
 
@@ -54,6 +55,19 @@ async def test_after_close_nothing_is_taken():
         await engine.batcher.submit(ask(TASK, "x", id="1"))
 
 
+async def test_all_that_wait_when_it_is_closed_are_told():
+    engine = Engine()
+    calls = [asyncio.create_task(engine.batcher.submit(ask(TASK, "x", id=str(i)))) for i in range(20)]
+    while not engine.batches:
+        await asyncio.sleep(0.01)
+    closing = asyncio.create_task(engine.batcher.close())
+    await asyncio.sleep(0.05)
+    engine.go.set()
+    await asyncio.wait_for(closing, 5)
+    found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert sum(isinstance(one, EngineDown) for one in found) >= 12, "more than one batch of four"
+
+
 @pytest.mark.parametrize("fault", [AttributeError("my text"), KeyError("my key"), RuntimeError("my words"), None])
 async def test_whatever_a_batch_raises_is_its_own_error_and_the_next_is_answered(fault):
     def run(requests):
@@ -90,6 +104,16 @@ async def sizes_of(callers: int, turns: int, after_s: float, *, first_s: float =
     await batcher.close()
     assert sum(sizes) == callers * turns
     return sizes
+
+
+async def test_a_call_that_fails_at_once_keeps_nobody_from_being_held():
+    """It says nothing of what a batch takes."""
+    batcher = Batcher(lambda requests: [EngineDown("no") for _ in requests])
+    for i in range(3):
+        with pytest.raises(EngineDown):
+            await batcher.submit(ask(TASK, "x", id=str(i)))
+    await batcher.close()
+    assert batcher._quickest == math.inf
 
 
 @pytest.mark.parametrize(("callers", "after_s"), [(8, 0.0005), (4, 0.004), (16, 0.004)])

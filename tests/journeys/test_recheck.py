@@ -63,10 +63,9 @@ async def looked_at(
         record = Record(id=f"{i:032x}", task="tickets", release=release, tenant="local",
                         attempts=(Attempt(decision=decision, prediction=said),), outcome="answered", input_hash="",
                         latency_ms=1.0, created=stamp(at + i))  # fmt: skip
-        await store.append(record)
         given = Pending(record=record.id, task="tickets", input=f"text {i}", value=said.value, confidence=sure,
                         reason=reason, created=record.created, eyes=eyes)  # fmt: skip
-        await store.put_up(given)
+        await store.append(record, given)
         for who in ("ann", "bob")[: eyes * settled(i - start, right)]:
             await store.settle(Review(record=record.id, verdict="right" if right else "wrong", reviewer=who))
 

@@ -15,10 +15,12 @@ from test_store import pending, record
 
 from insource.errors import Conflict, Invalid, StoreError
 from insource.journeys.audit import checkpoint, verify
-from insource.nouns import Intent, Review
+from insource.nouns import DRAWN, Intent, Review
 from insource.settings import Settings, StoreSettings, load_settings
 from insource.store import Store
+from insource.store.bulk import driver
 from insource.store.links import SPAN
+from insource.store.records import append, kept
 from postgres import Postgres, programs, server
 
 REPLICAS = 3
@@ -68,6 +70,26 @@ def test_replicas_write_at_once_each_in_its_own_chain_and_one_look_verifies_all(
         heads = [head.seq for head in await again.chain_heads()]
         assert heads == [1, SPAN + 122, 2 * SPAN + 120, 3 * SPAN + 120], "the first chain that is free goes on"
         await again.close()
+
+    asyncio.run(story())
+
+
+def test_what_people_said_of_a_call_of_another_chain_stays_with_it_when_older_calls_go(where):
+    old = msgspec.structs.replace(record("old"), created="2020-01-01T00:00:00+00:00")
+    new = msgspec.structs.replace(record("new"), created="2026-01-01T00:00:00+00:00")
+
+    async def story():
+        async with await Store.open(where) as store:
+            await store.append(new, msgspec.structs.replace(pending("new"), reason=DRAWN, created=new.created))
+            await store.settle(Review(record="new", reviewer="ann", verdict="right"))
+            await store._thread.run(lambda c: append(driver(c), [kept(old)]))
+            assert (await store.prune("2025", 10**6)).records == 1
+            assert (await store.verify_chain()).faults == ()
+            assert await store.listings.looked_at("t@1.0.0", "", "") == [(0.5, True)]
+            assert [review.verdict for _, review in await store.reviews("t")] == ["right"]
+            assert (await store.prune("2027", 10**6)).records == 1
+            assert (await store.verify_chain()).faults == ()
+            assert await store.listings.looked_at("t@1.0.0", "", "") == []
 
     asyncio.run(story())
 

@@ -39,6 +39,7 @@ class Batcher:
         self._came = self._due = self._wanted = 0  # calls so far; how many when all of the last batch are back
         self._ended = self._took = self._back = 0.0
         self._quickest = math.inf
+        self._full = False  # the last batch had no room for more
         self._thread = threading.Thread(target=self._work, name="insource-batcher", daemon=True)
         self._thread.start()
 
@@ -70,7 +71,7 @@ class Batcher:
                     self._wake.wait()
                 if self._back <= min(SOON * self._took, self._quickest / 2):
                     self._wake.wait_for(lambda: self._closed or len(self._queue) >= self._wanted, 2 * self._back)
-                taken = self._take()
+                taken = list(self._queue) if self._closed else self._take()
                 closed = self._closed
             if closed:
                 for waiting in taken:
@@ -79,7 +80,8 @@ class Batcher:
             batch = [waiting for waiting in taken if not waiting[1].cancelled()]
             start = time.perf_counter()
             results = self._results([waiting[0] for waiting in batch])
-            self._done(len(batch), start)
+            if any(isinstance(one, Prediction) for one in results):
+                self._done(len(batch), start)
             for waiting, result in zip(batch, results, strict=True):
                 _settle(waiting, result)
 
@@ -91,15 +93,16 @@ class Batcher:
             self._ended = time.perf_counter()
             self._took, self._due = self._ended - start, self._came + size
             self._quickest = min(self._took, self._quickest * FORGETS)
-            self._wanted = min(self._largest, size + len(self._queue))
+            self._wanted = size if self._full else min(self._largest, size + len(self._queue))
 
     def _take(self) -> list[Waiting]:
         """The next batch: at most `largest` requests, of at most `LONGEST` characters together beyond the first."""
         taken: list[Waiting] = []
-        size = 0
+        size, self._full = 0, False
         while self._queue and len(taken) < self._largest:
             size += len(self._queue[0][0].input)
             if taken and size > LONGEST:
+                self._full = True
                 break
             taken.append(self._queue.popleft())
         return taken

@@ -7,7 +7,7 @@ index however many there are.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, func, select, update
+from sqlalchemy import Connection, Select, exists, func, select, update
 
 from insource.errors import Invalid
 from insource.nouns import Noun, Review, from_json
@@ -50,9 +50,12 @@ def settle(connection: Connection, record: str, verdict: str) -> None:
     connection.execute(update(DRAW).where(DRAW.c.record == record).values(verdict=verdict))
 
 
-def forget(connection: Connection) -> None:
-    """Removes the draws of calls whose record is gone."""
-    connection.execute(delete(DRAW).where(DRAW.c.record.not_in(select(RECORD.c.id))))
+def verdict_of(body: str | None) -> str | None:
+    """What a review says, "" where there is none; None where it is damaged, of which the chain knows, too."""
+    try:
+        return from_json(body, Review).verdict if body else ""
+    except Invalid:
+        return None
 
 
 def looks(connection: Connection, release: str, since: str) -> Looks:
@@ -83,16 +86,8 @@ def amiss(connection: Connection, most: int) -> list[str]:
     other = RECORD.c.id.is_(None) | ~same | (DRAW.c.confidence != RECORD.c.confidence)
     found = list(connection.execute(of_record.where(other).limit(most)).scalars())
     both = select(DRAW.c.record, DRAW.c.verdict, REVIEW.c.body).outerjoin(REVIEW, REVIEW.c.record == DRAW.c.record)
-    found += [row.record for row in connection.execute(both) if row.verdict != _verdict(row.body)]
+    found += [row.record for row in connection.execute(both) if row.verdict != verdict_of(row.body)]
     return found[:most]
-
-
-def _verdict(body: str | None) -> str | None:
-    """What a review says, "" where there is none; None where it is damaged, of which the chain knows, too."""
-    try:
-        return from_json(body, Review).verdict if body else ""
-    except Invalid:
-        return None
 
 
 def _counts(connection: Connection, grouped: Select[Any]) -> dict[str, int]:

@@ -86,7 +86,8 @@ def _withdraw(connection: Connection, pending: Pending, gone: Withdrawn, there: 
     if here is not None:
         table, column = ROWS[kind]
         connection.execute(delete(table).where(column == name))
-        draws.settle(connection, pending.record, "")
+        if body_of(connection, "review", pending.record) is None:
+            draws.settle(connection, pending.record, "")
     return True
 
 

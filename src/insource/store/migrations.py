@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, inspect, select, update
 
 from insource.errors import StoreError
-from insource.nouns import DRAWN, Noun, Pending, Review, to_json
+from insource.nouns import DRAWN, Noun, Pending, to_json
 from insource.store import chain, draws
 from insource.store.bulk import driver
 from insource.store.spending import sum_up
@@ -165,9 +165,10 @@ def _draws(connection: Connection) -> None:
     shown = connection.execute(select(PENDING.c.body).where(drawn).order_by(PENDING.c.seq)).scalars().all()
     mine = [one.record for one in (stored(body, Pending) for body in shown) if one.reason == DRAWN]
     draws.note(driver(connection), mine)
-    said = select(REVIEW.c.body).join_from(REVIEW, DRAW, DRAW.c.record == REVIEW.c.record)
-    for review in [stored(body, Review) for body in connection.execute(said).scalars()]:
-        connection.execute(update(DRAW).where(DRAW.c.record == review.record).values(verdict=review.verdict))
+    said = select(DRAW.c.record, REVIEW.c.body).join_from(REVIEW, DRAW, DRAW.c.record == REVIEW.c.record)
+    for row in connection.execute(said).all():
+        verdict = draws.verdict_of(row.body) or ""  # whoever looks at the chain is told of a damaged one
+        connection.execute(update(DRAW).where(DRAW.c.record == row.record).values(verdict=verdict))
 
 
 MIGRATIONS = (

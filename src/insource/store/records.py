@@ -145,9 +145,7 @@ def pending(connection: Connection, task: str | None, limit: int) -> list[Pendin
 
 def put_up(connection: Connection, pending: Pending) -> None:
     """Adds an answer that was given to what waits for a person. One that is there already stays as it is."""
-    sql = driver(connection)
-    bulk.insert(sql, PENDING, PENDING_NAMES, [shown(pending)], "ON CONFLICT DO NOTHING")
-    draws.note(sql, [pending.record] if pending.reason == DRAWN else ())
+    bulk.insert(driver(connection), PENDING, PENDING_NAMES, [shown(pending)], "ON CONFLICT DO NOTHING")
 
 
 def queues(connection: Connection, tenant: str | None = None) -> dict[str, int]:

@@ -6,14 +6,14 @@ A record that waits for a person stays, and so does every change of stage: they 
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from insource.nouns import Noun
-from insource.store import chain, draws, links, trials
+from insource.store import chain, links, trials
 from insource.store.bulk import driver
 from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
-from insource.store.tables import BATCH_ITEM, ENTRY, OPINION, PENDING, RECORD, REVIEW
+from insource.store.tables import BATCH_ITEM, DRAW, ENTRY, OPINION, PENDING, RECORD, REVIEW
 
 MOST = 5_000
 PART = 500  # names in one statement
@@ -72,18 +72,21 @@ def _remove(connection: Connection, through: int) -> int:
     # what was taken back and said again later is vouched for by the later entry
     later = {kind: select(ENTRY.c.about).where(~old, ENTRY.c.kind == kind) for kind in SAID}
     reviewed = mine.where(ENTRY.c.kind == "review", ENTRY.c.about.not_in(later["review"]))
+    # what people said of a call that another chain has, and that stays, stands here
+    elsewhere = reviewed.where(ENTRY.c.about.not_in(gone), exists().where(RECORD.c.id == ENTRY.c.about))
     said = mine.where(ENTRY.c.kind == "opinion", ENTRY.c.about.not_in(later["opinion"]))
     half = select(OPINION.c.name).where(OPINION.c.record.in_(waiting), OPINION.c.name.in_(said))
     stays = ENTRY.c.kind.in_(("record", *NUMBERED)) | ((ENTRY.c.kind == "opinion") & ENTRY.c.about.in_(half))
+    stays |= (ENTRY.c.kind == "review") & ENTRY.c.about.in_(elsewhere)
     stay = select(ENTRY.c.kind, ENTRY.c.about).where(old, stays)
     kept = list(dict.fromkeys(tuple(row) for row in connection.execute(stay.order_by(ENTRY.c.seq))))
-    connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed)))
+    connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed), REVIEW.c.record.not_in(elsewhere)))
     connection.execute(delete(OPINION).where(OPINION.c.name.in_(said), OPINION.c.record.not_in(waiting)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
+    connection.execute(delete(DRAW).where(DRAW.c.record.in_(gone)))
     connection.execute(delete(BATCH_ITEM).where(BATCH_ITEM.c.record.in_(gone)))
     removed = connection.execute(delete(RECORD).where(RECORD.c.id.in_(gone))).rowcount
     trials.forget(connection)
-    draws.forget(connection)
     links.enter(driver(connection), [("pruned", through, at)])
     if through < links.SPAN:  # what says so of the other chains stands in this one, and may go with it
         links.enter(driver(connection), [("pruned", foot.seq, foot.hash) for foot in others])

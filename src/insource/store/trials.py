@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from insource.nouns import JsonObject, Noun, Pending, Review, Trial, to_json
 from insource.store import bulk, records
@@ -112,4 +112,4 @@ def of_record(connection: Connection, record: str) -> Trial | None:
 
 def forget(connection: Connection) -> None:
     """Removes what was tried of calls whose record is gone."""
-    connection.execute(delete(TRIAL).where(TRIAL.c.record.not_in(select(RECORD.c.id))))
+    connection.execute(delete(TRIAL).where(~exists().where(RECORD.c.id == TRIAL.c.record)))
