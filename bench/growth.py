@@ -5,7 +5,8 @@ items, a hundredth as many releases), and then, of each:
 
 - every page of the console, over a socket from `insource serve`, by somebody who signed in as an admin, in turns;
 - every listing of the command line, `--json`: the time inside, from the verb's first line to its last in a process
-  that has its modules; and the whole of `insource VERB` as it is typed, beside the whole of `insource --help`;
+  that has its modules, and whose garbage collector looks through nothing else (what filled the workspace lies in this
+  one, and in no command's); and the whole of `insource VERB` as it is typed, beside the whole of `insource --help`;
 - beside them what is no listing but looks at all there is: the audit's verification and the levels of a month.
 
 At the smallest size the chain is verified whole, so that what is measured is a store and not a heap of rows.
