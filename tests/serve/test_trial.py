@@ -17,7 +17,7 @@ from insource.journeys.train import train
 from insource.journeys.trial import standing
 from insource.nouns import Check, Dataset, Gate, Review, digest
 from insource.serve import trying
-from insource.serve.app import create_app
+from insource.serve.app import _advance, create_app
 from insource.settings import load_settings, load_task
 from insource.store import Store
 
@@ -149,6 +149,21 @@ async def test_a_fault_of_ours_beside_a_call_costs_that_call_of_the_trial_alone(
         await asyncio.sleep(1)
         counted, _ = await store.trials(second.name, "", "")
         assert counted.calls == 25
+
+
+async def test_it_ends_at_whatever_moment_of_news_it_is_told_to(tmp_path):
+    settings = folder(tmp_path)
+    async with await Store.open(settings) as store:
+        desk = create_app(settings, store, {}).state.desk
+        for moment in range(6):
+            moving = asyncio.create_task(_advance(desk, lambda: True))
+            await asyncio.sleep(0.01)
+            desk.trying.noted.set()
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            moving.cancel()
+            ended, _ = await asyncio.wait([moving], timeout=2)
+            assert ended, f"not where it is told {moment} turns after the news"
 
 
 @pytest.mark.slow

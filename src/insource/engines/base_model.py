@@ -76,7 +76,8 @@ class BaseModel:
         start = time.perf_counter()
         await asyncio.to_thread(_grammar, request)
         try:
-            prediction = await asyncio.wait_for(self._batcher.submit(request), request.deadline)
+            async with asyncio.timeout(request.deadline):
+                prediction = await self._batcher.submit(request)
         except TimeoutError as error:
             raise EngineSlow(f"{self.name} gave no answer within {request.deadline:g} s") from error
         return msgspec.structs.replace(prediction, latency_ms=(time.perf_counter() - start) * 1000)

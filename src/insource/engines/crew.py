@@ -148,7 +148,8 @@ class Crew:
         self._fresh.append(call)
         self._soon()
         try:
-            said = await asyncio.wait_for(call.future, request.deadline)
+            async with asyncio.timeout(request.deadline):
+                said = await call.future
         except TimeoutError as error:
             raise EngineSlow(f"{self.name} gave no answer within {request.deadline:g} s") from error
         finally:
@@ -184,7 +185,8 @@ class Crew:
     async def _in_touch(self) -> list[str] | None:
         """The places there are; None where that is not to be learnt now."""
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(aside(self._staff.places)), TOUCH_S)
+            async with asyncio.timeout(TOUCH_S):
+                return await asyncio.wrap_future(aside(self._staff.places))
         except Exception:  # noqa: BLE001 - whatever it was, where it lasts nobody is heard of
             return None
 

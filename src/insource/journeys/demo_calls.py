@@ -94,7 +94,8 @@ async def _ready(process: asyncio.subprocess.Process, home: Path) -> str:
     line = b""
     if process.stdout is not None:
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                line = await process.stdout.readline()
         except TimeoutError:
             line = b""
     if not line:

@@ -208,7 +208,8 @@ async def _advance(desk: Desk, alone: Callable[[], bool]) -> None:
     log, said = logging.getLogger("insource.serve"), list[str]()
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(desk.trying.noted.wait(), ADVANCE_S)
+            async with asyncio.timeout(ADVANCE_S):
+                await desk.trying.noted.wait()
         desk.trying.noted.clear()
         problems = []
         for task in desk.live() if alone() else ():

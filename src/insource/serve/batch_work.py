@@ -125,7 +125,8 @@ class BatchWork:
                 self._running[batch.id] = task = asyncio.create_task(run.run())
                 task.add_done_callback(lambda _, name=batch.id: self._running.pop(name, None))  # type: ignore[misc]
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.noted.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self.noted.wait()
             self.noted.clear()
 
 
@@ -255,7 +256,8 @@ class _Running:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     async def _is_mine(self) -> bool:
         """False where this gateway was silent for so long that another took it for gone, and works in its place."""

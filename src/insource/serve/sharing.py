@@ -102,7 +102,8 @@ class Sharing:
         """Takes turns until it is cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):
+                    await self._wake.wait()
             self._wake.clear()
             done, self._next = self._next, asyncio.Event()
             try:
@@ -154,7 +155,8 @@ class Sharing:
             turn = self._next
             self._wake.set()
             try:
-                await asyncio.wait_for(turn.wait(), max(0.0, until - loop.time()))
+                async with asyncio.timeout_at(until):
+                    await turn.wait()
             except TimeoutError:
                 return False
             if self._may(name, what) > before:

@@ -93,7 +93,8 @@ class Workers:
             why = child.fault or f"worker {number} ended ({_why(code)})"
             self._say(f"{why} and is started again in {pause:g} s")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ends.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._ends.wait()
             if self._ends.is_set():
                 return
             try:
