@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def rate(day: int) -> float:
     return day / (HOURS * 3600)
 
 
+@cache
 def replicas(day: int) -> Queue:
     found = replicas_for(Batches(first_s=ALONE_S, more_s=1 / SPECIALIST), rate(day), TARGET_MS)
     assert found is not None

@@ -75,6 +75,7 @@ def test_a_hostile_schema_is_refused_or_compiled_within_a_second(family: Family,
     assert sum(hold(family(), vocabulary).values()) > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", HEAVY, ids=lambda family: family.__name__)
 def test_one_in_five_of_the_heavy_ones_is_too(family: Family, vocabulary: Vocabulary) -> None:
     assert sum(hold(islice(family(), 2, None, 5), vocabulary).values()) > 2

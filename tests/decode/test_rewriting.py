@@ -97,6 +97,7 @@ EXACT: dict[str, JsonObject] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_exactly_the_valid_values_get_through(name: str, vocabulary: Vocabulary) -> None:
     schema = EXACT[name]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from insource.engines.deployment import Deployment
@@ -17,6 +18,7 @@ from insource.nouns import Message, Request
 from insource.settings import EngineSettings
 
 CHILD = Path(__file__).with_name("replica_child.py")
+AT_ONCE = 12
 
 
 def passed(text="hello", deadline=20.0, **more):
@@ -31,17 +33,27 @@ def pool(*urls, kind="vllm", known=None, networks=None, **settings):
     return Deployment(each[0], turnstile("r", given, {} if known is None else known), *each[1:])
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What befell a stream of which words were out."""
+
+    error: EngineError
+
+
 async def outcome(engine, request=None, *, stream=False):
     """The text of the answer, or the error."""
+    items = []
     try:
-        if stream:
-            return [item async for item in engine.stream(request or passed())][-1].text
-        return (await engine.complete(request or passed())).text
+        if not stream:
+            return (await engine.complete(request or passed())).text
+        async for item in engine.stream(request or passed()):
+            items.append(item)
+        return items[-1].text
     except EngineError as error:
-        return error
+        return Begun(error) if items else error
 
 
-async def under_load(engine, seconds, *, at_once=12, stream=False, during=None):
+async def under_load(engine, seconds, *, at_once=AT_ONCE, stream=False, during=None):
     """What came of all calls of so many seconds, `at_once` at a time; `during` is done after a third of them."""
     until, said = time.monotonic() + seconds, []
 

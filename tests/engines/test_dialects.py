@@ -329,6 +329,7 @@ def test_a_stream_reads_the_same_however_it_is_cut(kind, slice_bytes):
     assert "".join(items[:-1]) == items[-1].text == text
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_busy_server_is_asked_again_when_it_says(kind):
     started = time.perf_counter()

@@ -173,6 +173,7 @@ async def test_the_loop_goes_on_while_it_reads(gguf):
     assert ticks > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["q8_0", "q4_0"])
 def test_smaller_weights_read_much_the_same(weights, tmp_path):
     """With rows that are whole blocks of 32."""

@@ -5,7 +5,7 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
-from pooled import child, lost, outcome, passed, pool, servers, under_load
+from pooled import AT_ONCE, Begun, child, lost, outcome, passed, pool, servers, under_load
 
 from insource.engines import deployment
 from insource.engines import replicas as room
@@ -32,7 +32,10 @@ async def test_a_replica_that_is_killed_under_load_costs_no_call(stream):
         async def kill():
             victim.kill()
 
-        said = await under_load(engine, 4.0, stream=stream, during=kill)
+        found = await under_load(engine, 4.0, stream=stream, during=kill)
+        # who has heard words of an answer hears that it broke off: nobody can take them back and begin anew
+        said = [one for one in found if not isinstance(one, Begun)]
+        assert len(found) - len(said) <= (AT_ONCE if stream else 0)
         upper = clopper_pearson_upper(0, len(said))
         assert len(said) > 300
         assert not lost(said), f"{len(lost(said))} of {len(said)}: {lost(said)[0]}"

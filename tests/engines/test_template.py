@@ -61,6 +61,7 @@ def test_an_honest_template_is_rendered_and_asked_once():
     template.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ENDLESS)
 def test_a_template_that_runs_on_is_ended_by_the_system(renderer, text):
     start = time.monotonic()

@@ -34,6 +34,7 @@ def test_an_honest_tokenizer_passes(tokenizer):
     check_tokenizer(tokenizer(pre_tokenizer=split))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m"])
 def test_the_tokenizers_of_the_models_here_pass(name):
     local = find(name, cache_folder())

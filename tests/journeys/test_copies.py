@@ -109,6 +109,7 @@ def test_the_door_says_how_large_how_good_and_how_fast_a_copy_is(tmp_path):
     assert document["report"]["pairs"][0]["n"] == 20
 
 
+@pytest.mark.slow
 async def test_a_server_that_does_not_start_gives_its_last_words(tmp_path):
     task = Task(name="defects", kind="classify", outputs=(Output(name="category", labels=LABELS["category"]),))
     reader = reader_of("hf", "")

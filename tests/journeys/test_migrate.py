@@ -57,6 +57,7 @@ async def test_what_is_as_good_and_cheaper_is_a_go_with_every_figure_behind_it(t
         assert "go" in standing.facts.assessed
 
 
+@pytest.mark.slow
 async def test_at_a_low_volume_the_incumbent_stays_and_the_volume_at_which_it_turns_is_said(tmp_path: Path) -> None:
     settings = await place(tmp_path, calls=100)
     found = await migrated(settings)
@@ -68,12 +69,14 @@ async def test_at_a_low_volume_the_incumbent_stays_and_the_volume_at_which_it_tu
     assert (await migrated(settings)).verdict.word == "stay"
 
 
+@pytest.mark.slow
 async def test_a_cheap_api_that_is_as_good_is_named(tmp_path: Path) -> None:
     settings = await place(tmp_path, {"large": (40.0, 6), "mini": (0.1, 5)}, calls=1_000)
     found = await migrated(settings)
     assert (found.verdict.word, found.verdict.way) == ("cheaper", "mini")
 
 
+@pytest.mark.slow
 async def test_what_may_not_leave_is_asked_of_nobody_outside(tmp_path: Path) -> None:
     settings = await place(tmp_path, sensitivity="premises", incumbent="none")
     found = await migrated(settings)
@@ -85,6 +88,7 @@ async def test_what_may_not_leave_is_asked_of_nobody_outside(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.slow
 async def test_a_task_that_is_none_for_a_small_model_stays_whatever_was_measured(tmp_path: Path) -> None:
     settings = await place(tmp_path)
     file = tmp_path / "tasks" / "tickets.toml"

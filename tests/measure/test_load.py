@@ -116,6 +116,7 @@ async def test_a_fault_of_the_way_itself_is_not_swallowed():
         await hold(send, ["a"], 50, Pace(seconds=0.2, target_ms=1), silent)
 
 
+@pytest.mark.slow
 async def test_the_rate_is_raised_until_too_few_are_in_time():
     counter, heard = Counter(0.02), []
     steps, held = await saturate(

@@ -224,6 +224,7 @@ def test_the_page_of_a_sheet_stands_alone_and_no_text_of_it_is_run():
     assert "default-src 'none'" in page
 
 
+@pytest.mark.slow
 def test_a_browser_saves_what_was_rated_and_keeps_it_meanwhile(tmp_path):
     key, lines = sheet("pairs")
     (tmp_path / "sheet.html").write_text(as_html(key, lines))

@@ -49,6 +49,7 @@ async def test_lanes_are_seen_by_what_they_do_together():
     assert 1.5 * 1e3 / found.mean_ms < found.crowd_per_s <= 4 / 0.02, "more than one at a time, and never five"
 
 
+@pytest.mark.slow
 async def test_calls_that_fail_count_in_neither():
     asked = []
 
@@ -62,6 +63,7 @@ async def test_calls_that_fail_count_in_neither():
     assert found.crowd_per_s > 0
 
 
+@pytest.mark.slow
 async def test_who_answers_nothing_cannot_be_sized(tmp_path):
     async def send(_):
         return Reply(error="down")

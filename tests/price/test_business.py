@@ -239,6 +239,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paid", OPTIONS)
 def test_the_workbook_computes_what_it_says(paid):
     book = Recomputed(sheet(case(API, OPTIONS[paid], USE, quality=WRONG, hands=(0.02, 0.01), **HAND)))

@@ -107,6 +107,7 @@ def run_batches(first, more, rate, *, calls=400_000, seed=5, some=()):
     return np.array(found[calls // 10 :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "more"), [(0.02, 0.01), (0.02, 0.002), (0.01, 0.0095)])
 @pytest.mark.parametrize("busy", [0.1, 0.5, 0.8, 0.9])
 def test_batches_take_as_long_as_batches_that_were_run(first, more, busy):
@@ -117,6 +118,7 @@ def test_batches_take_as_long_as_batches_that_were_run(first, more, busy):
     assert said.p95_ms == pytest.approx(np.quantile(ran, 0.95), rel=0.10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [5.0, 20.0, 30.0, 40.0])
 def test_batches_of_which_small_ones_are_dearer_take_as_long_as_those_that_were_run(rate):
     """As measured of a specialist: 4 at once took 93 ms, 16 at once 318, 64 at once 867."""

@@ -120,6 +120,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["weights.json", MANIFEST])
 @pytest.mark.parametrize("fault", WRONG)
 async def test_a_wrong_object_takes_no_place_and_is_named(two, server, part, fault):
@@ -227,6 +228,7 @@ async def test_the_old_release_answers_until_the_new_one_is_here_and_readyz_says
             await desk.close()
 
 
+@pytest.mark.slow
 async def test_a_slow_fetch_keeps_no_other_from_being_followed(hosts, monkeypatch):
     ours, theirs = hosts
     task = load_task(ours, "defects")

@@ -155,6 +155,7 @@ f1 = 0.0
 """
 
 
+@pytest.mark.slow
 async def test_a_model_that_writes_is_held_against_its_base_under_texts_that_steer(tmp_path):
     settings = workspace(tmp_path)
     (tmp_path / "tasks" / "defects.toml").write_text(FORM)

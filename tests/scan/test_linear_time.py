@@ -33,12 +33,14 @@ def seconds(scanner: Scanner, text: str) -> float:
     return time.process_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_megabyte_of_half_things_takes_less_than_a_second(prose: Scanner, piece: str) -> None:
     text = piece * (MEGABYTE // len(piece.encode("utf-8", "surrogatepass")))
     assert any(within(seconds(prose, text), 1.0) for _ in range(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", BUSY)
 def test_time_is_in_proportion_to_length(prose: Scanner, piece: str) -> None:
     once = min(seconds(prose, piece * (MEGABYTE // 40 // len(piece))) for _ in range(3))

@@ -39,6 +39,7 @@ def cut(text: str, dice: random.Random, sizes: tuple[int, ...]) -> list[str]:
     return pieces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_two_thousand_cuts_give_what_the_whole_gives(everything: Scanner, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311

@@ -36,6 +36,7 @@ def text_of(found):
     return "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c.get("choices"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["middle", "late"])
 @pytest.mark.parametrize(
     "play", ["reset", "ends in order", "hang", "error event", "noise", "cut json", "end mark early"]
@@ -61,6 +62,7 @@ async def test_after_the_first_word_a_fault_is_an_error_event_and_never_an_end(t
                             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("play", ["reset", "html", "busy", "empty", "no status", "moved", "error event"])
 async def test_before_the_first_word_the_next_engine_answers_and_the_record_says_so(tmp_path, play, stream):

@@ -97,6 +97,7 @@ async def test_a_request_that_does_not_come_whole_in_time_is_sent_away_and_the_o
         assert [status for status, _ in slow_call] == [200]
 
 
+@pytest.mark.slow
 async def test_a_call_may_take_longer_than_a_request_to_come(root):
     async with child(root, "kept", "0.5") as (_, url):
         text = json.dumps(say("crawl", model="hub")).encode()
@@ -105,6 +106,7 @@ async def test_a_call_may_take_longer_than_a_request_to_come(root):
         assert (status, b"one two three four" in body) == (200, True), "five seconds of an engine"
 
 
+@pytest.mark.slow
 async def test_who_does_not_read_is_let_go(root):
     asked_for = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
     async with child(root, "kept", "1.0") as (_, url), connected(url) as (reader, writer):

@@ -98,6 +98,7 @@ def tokens(record: Record) -> int:
     return sum(usage.input_tokens + usage.output_tokens for usage in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limits",
     [

@@ -114,6 +114,7 @@ async def test_without_a_spool_calls_are_refused_and_none_is_lost(tmp_path):
     assert found == KEPT | {"spooled": 0}
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_slow_and_takes_rows_late_has_each_call_once(tmp_path):
     """The rows that nobody waited for any longer are written when the lock goes, and lie in the spool as well."""
     root, told = folder(tmp_path / "w", after=0.2), Told()

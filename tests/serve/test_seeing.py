@@ -102,6 +102,7 @@ async def test_the_numbers_are_those_of_the_records_and_the_statuses_those_that_
     ]
 
 
+@pytest.mark.slow
 async def test_what_is_turned_away_is_counted_apart_and_nothing_twice(tmp_path):
     async with watched(tmp_path, queue=1) as (url, store, _, lines), client(url) as ai:
         assert await ask(ai, "refund", "nobody") == 404

@@ -117,6 +117,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_promise_is_broken_in_at_most_one_of_twenty_calibrations(kind) -> None:
     random = np.random.default_rng(9)

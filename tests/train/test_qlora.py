@@ -78,6 +78,7 @@ def test_the_exported_model_is_the_base_in_4_bits_with_the_adapter_merged_in(bas
     assert torch.equal(merged[f"model.{name}.weight"], whole.bfloat16())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True], ids=["merged", "on a shared base in 4 bits"])
 async def test_served_answers_are_the_trainers_answers(tmp_path, shared):
     from insource.engines.models import resolve

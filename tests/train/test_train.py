@@ -222,6 +222,7 @@ def weights(folder):
     return {name: tensor.float() for name, tensor in load_file(folder / "model" / "model.safetensors").items()}
 
 
+@pytest.mark.slow
 def test_several_runs_end_in_the_mean_of_their_weights(base, tmp_path):
     import torch
 
@@ -260,6 +261,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_end_in_the_weights_of_runs_one_after_another(base, tmp_path, two_threads):
     import torch
 
@@ -302,6 +304,7 @@ def test_progress_and_history_go_through_all_runs(base, tmp_path):
     assert checks[-1]["step"] == seen[0][1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers in the old words
 @pytest.mark.parametrize("recipe", [RECIPE, TWICE], ids=["one run", "the mean of two"])
 def test_the_adapter_is_one_that_peft_loads_to_the_same_outputs(base, tmp_path, recipe):
