@@ -11,6 +11,7 @@ ORDER = "one process has two chains on a server: one for calls, one for the rest
 
 FILE_ONLY = {
     "store/test_group.py": "the write-ahead log, and its syncs",
+    "store/test_group_ends.py": "the same",
     "store/test_store_faults.py": "a file that is damaged, locked, full or gone",
     "store/test_migrations.py": FORMS,
     "store/test_every_form.py": "it goes to a server by itself",

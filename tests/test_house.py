@@ -27,6 +27,7 @@ EXCEPTIONS: dict[str, str] = {
     "src/insource/engines/batcher.py:_results": "0.1: whatever one batch raises, the thread must answer the next",
     "src/insource/engines/crew.py:_in_touch": "0.1: whatever asking for the machines raises, they are asked for again",
     "src/insource/engines/crew.py:_look": "0.1: whatever one machine raises, the others are taken on",
+    "src/insource/serve/app.py:_kept_up": "0.1: whatever one round of what goes on beside the calls raises, it goes on",
     "src/insource/serve/exchange.py:run": "0.1: whatever an app raises, its caller is told and the connection sound",
     "src/insource/serve/sharing.py:work": "0.1: whatever one turn raises, the next is taken, else leases would run out",
     "src/insource/serve/trying.py:_ask": "0.1: whatever one call beside raises, the next must be asked beside as well",

@@ -12,6 +12,7 @@ from serving import RULES, client, gateway, path_of, say, socket_of, tickets, wo
 from test_keys import bearer, made
 
 from insource.engines.scripted import Rule, Scripted
+from insource.errors import StoreError
 from insource.nouns import Limits
 from insource.nouns.filing import CallBatch
 from insource.serve.app import create_app
@@ -201,6 +202,30 @@ async def test_a_gateway_that_ends_leaves_a_batch_that_the_next_one_ends(tmp_pat
             assert len(set(answered) - {row["response"]["request_id"] for row in out}) <= 16
             rest = await store._thread.look(lambda c: c.exec_driver_sql("SELECT count(*) FROM batch_item").scalar())
             assert rest == 0
+
+
+@pytest.mark.parametrize("at", ["the engine", "the store"])
+async def test_a_gateway_ends_wherever_a_call_of_its_batch_is_and_keeps_none_twice(tmp_path, monkeypatch, at):
+    settings, asked, kept = workspace(tmp_path), asyncio.Event(), []
+    engine = Scripted("one", RULES if at == "the store" else [Rule(match="*", text="late", delay_s=60.0)])
+    async with await Store.open(settings) as store:
+        app = create_app(settings, store, {"tickets": path_of(store, tickets(), engine)})
+
+        async def keep(record, pending):
+            kept.append(record.id)
+            if at == "the engine":
+                raise StoreError("the store takes no rows")
+            asked.set()
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(app.state.desk, "keep", keep)
+        async with socket_of(app) as url, client(url) as ai:
+            await begun(ai, lines("text 1", "text 2"))
+            while not (asked.is_set() or (at == "the engine" and app.state.desk.in_flight)):
+                await asyncio.sleep(0.02)
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        assert len(kept) == len(set(kept)) > 0
 
 
 async def test_a_batch_that_ended_while_a_gateway_looked_is_not_asked_again(tmp_path, monkeypatch):

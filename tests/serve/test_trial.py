@@ -16,6 +16,7 @@ from insource.journeys.serve import close_path, open_live, open_path
 from insource.journeys.train import train
 from insource.journeys.trial import standing
 from insource.nouns import Check, Dataset, Gate, Review, digest
+from insource.serve import app as app_of_gateway
 from insource.serve import trying
 from insource.serve.app import _advance, create_app
 from insource.settings import load_settings, load_task
@@ -164,6 +165,23 @@ async def test_it_ends_at_whatever_moment_of_news_it_is_told_to(tmp_path):
             moving.cancel()
             ended, _ = await asyncio.wait([moving], timeout=2)
             assert ended, f"not where it is told {moment} turns after the news"
+
+
+async def test_what_goes_on_beside_the_calls_goes_on_after_a_fault_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(app_of_gateway, "FOLLOW_S", 0.01)
+    looked = []
+
+    async def faulty():
+        looked.append(1)
+        raise OSError("too many open files")
+
+    settings = folder(tmp_path)
+    async with await Store.open(settings) as store:
+        app = create_app(settings, store, {}, follow=True)
+        monkeypatch.setattr(app.state.desk, "follow", faulty)
+        async with socket_of(app), asyncio.timeout(5):
+            while len(looked) < 3:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.slow

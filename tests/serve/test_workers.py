@@ -21,13 +21,14 @@ from insource.settings import load_settings
 from insource.store import Store
 
 WORKERS = 2
-# takes no calls; has some to end when it is told to, and drops them when it is told twice
+# takes no calls; has some to end when it is told to, and drops them when it is told twice; Ctrl-C is "at once"
 CHILD = """
 import os, signal, sys, time
 parent = os.getppid()
 
 def drain(*_):
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(2))
     time.sleep(0.3)
     os._exit(0)
 
@@ -159,12 +160,16 @@ async def test_a_worker_that_cannot_start_is_said_and_nothing_stays(tmp_path):
     assert b"TLS takes both" in said
 
 
+LONG = CHILD.replace("time.sleep(0.3)", "time.sleep(30)")
+HANGS = CHILD.replace("signal.signal(signal.SIGTERM, drain)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+
+
 @contextlib.asynccontextmanager
-async def parent_of(root: Path, say):
+async def parent_of(root: Path, say, child=CHILD):
     """A parent here whose children all answer, and what it comes to. Each child's number of process is a file."""
     ready = asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as bound:
-        parent = Workers(bound, WORKERS, [sys.executable, "-c", CHILD, str(root)], say)
+        parent = Workers(bound, WORKERS, [sys.executable, "-c", child, str(root)], say)
         ends = asyncio.create_task(parent.run(ready.set))
         await asyncio.wait_for(ready.wait(), 60)
         yield parent, ends
@@ -233,6 +238,23 @@ async def test_a_worker_that_is_just_being_started_when_all_are_to_end_ends_with
         await asyncio.wait_for(ends, 20)
         assert parent._children[0] is not first
         assert parent._children[0].process.returncode is not None
+
+
+async def test_told_twice_it_ends_its_workers_at_once(tmp_path):
+    async with parent_of(tmp_path, print, LONG) as (parent, ends):
+        parent._stop()
+        await asyncio.sleep(0.5)
+        parent._stop()
+        assert await asyncio.wait_for(ends, 20) == WORKERS
+        assert {child.process.returncode for child in parent._children.values()} == {2}
+
+
+async def test_a_worker_that_does_not_end_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("insource.serve.workers.DRAIN_S", 0.2)
+    async with parent_of(tmp_path, print, HANGS) as (parent, ends):
+        parent._stop()
+        assert await asyncio.wait_for(ends, 20) == WORKERS
+        assert {child.process.returncode for child in parent._children.values()} == {-signal.SIGKILL}
 
 
 async def test_a_fault_in_watching_one_worker_drops_no_call_of_another(tmp_path):

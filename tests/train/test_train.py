@@ -261,7 +261,6 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.slow
 def test_runs_side_by_side_end_in_the_weights_of_runs_one_after_another(base, tmp_path, two_threads):
     import torch
 

@@ -13,6 +13,7 @@ import msgspec
 from insource.decode.prompt import messages
 from insource.engines.base import Bounded, Engine
 from insource.engines.merge import merged
+from insource.engines.together import together
 from insource.engines.windows import Window, cut
 from insource.nouns import Message, Prediction, Request, Task
 
@@ -99,12 +100,7 @@ class Windowed:
                 left = request.deadline - (time.perf_counter() - start)
                 return await self.engine.complete(_about(request, text[window.start : window.stop], max(left, 0.0)))
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(window)) for window in windows]
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from several
-        return [task.result() for task in tasks]
+        return await together([one(window) for window in windows])
 
 
 def _about(request: Request, text: str, deadline: float) -> Request:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -45,6 +46,7 @@ from insource.store import Store
 from insource.store.opened import IN_FILE
 
 FOLLOW_S, ADVANCE_S = 0.5, 5.0
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 def create_app(
@@ -71,11 +73,10 @@ def create_app(
         if desk.outage is not None:
             await desk.outage.begin(app.state.keyring.tenants | set(settings.tenants))
         sharing = await _limits(desk, settings, store)
-        shares = () if sharing is None else (sharing.work(),)
+        shares = () if sharing is None else (sharing.work,)
         beside = (*shares, *(_beside(desk, settings, store, sharing) if follow else ()))
-        running = [
-            asyncio.create_task(each) for each in (_follow_keys(app.state.keyring), app.state.batches.work(), *beside)
-        ]
+        always = (partial(_follow_keys, app.state.keyring), app.state.batches.work, *beside)
+        running = [asyncio.create_task(_kept_up(each)) for each in always]
         try:
             yield
         finally:
@@ -118,13 +119,21 @@ async def _limits(desk: Desk, settings: Settings, store: Store) -> Sharing | Non
     return sharing
 
 
-def _beside(
-    desk: Desk, settings: Settings, store: Store, sharing: Sharing | None
-) -> tuple[Coroutine[Any, Any, None], ...]:
+def _beside(desk: Desk, settings: Settings, store: Store, sharing: Sharing | None) -> tuple[Work, ...]:
     """What goes on beside the calls. Of several gateways one moves releases, and settles what waits too long."""
     alone = (lambda: True) if sharing is None else (lambda: sharing.duty)
-    always = _follow(desk), desk.trying.work(), keep_books(settings, store)
-    return *always, _advance(desk, alone), settle_late(settings, store, alone)
+    always = partial(_follow, desk), desk.trying.work, partial(keep_books, settings, store)
+    return *always, partial(_advance, desk, alone), partial(settle_late, settings, store, alone)
+
+
+async def _kept_up(work: Work) -> None:
+    """Has it done until it is cancelled. A fault of ours ends one round of it: nobody else would go on with it."""
+    while True:
+        try:
+            await work()
+        except Exception as bug:
+            logging.getLogger("insource.serve").error("a fault of ours beside the calls", exc_info=bug)
+        await asyncio.sleep(FOLLOW_S)
 
 
 async def home(_: HttpRequest) -> Response:

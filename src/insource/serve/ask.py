@@ -1,11 +1,12 @@
 """A call through the journey: lent a path, held to its key's limits, recorded whatever becomes of it."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, NamedTuple, TypeVar
+from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 
+from insource.engines.together import together
 from insource.errors import Blocked, EngineError, InsourceError, ScanFailed
 from insource.journeys.answer import STOPPED, Path, answer, broken_off, chosen
 from insource.journeys.relay import LEFT
@@ -17,8 +18,6 @@ from insource.serve.exchange import Exchange
 from insource.serve.fresh import Headers, as_wished
 from insource.serve.leaving import WhileThere
 from insource.serve.trying import Turn
-
-T = TypeVar("T")
 
 
 class Asked(NamedTuple):
@@ -68,17 +67,6 @@ async def _all(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> tuple
     return tuple(await together([_one(desk, asked._replace(call=each), path, there) for each in calls]))
 
 
-async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What all of them come to; the first that fails ends the others."""
-    tasks = [asyncio.ensure_future(each) for each in asked]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Record:
     request = wire.to_request(asked.call, path.task, id=record_id(), key=asked.key, deadline=path.deadline)
     with desk.trying.call(request, chosen(request, path), asked.call.model) as turn:
@@ -88,12 +76,15 @@ async def _one(desk: Desk, asked: Asked, path: Path, there: WhileThere) -> Recor
 async def _answered(desk: Desk, request: Request, key: Key, turn: Turn, there: WhileThere) -> Record:
     path = desk.seeing.path(turn.path)
     with await desk.meter.take(key, request, path) as request, desk.seeing.call(request) as request:
+        keep = there.sealing(desk.keep)
         try:
-            record = await answer(request, path, there.sealing(desk.keep))
+            record = await answer(request, path, keep)
             turn.answered(record)
             return record
         except (EngineError, Blocked, ScanFailed) as error:
             raise Unanswered(error, request.id) from error
         except asyncio.CancelledError:
-            await broken_off(request, path, desk.keep, LEFT if there.gone else STOPPED)
+            if not keep.begun:
+                with suppress(InsourceError):  # who is told to end does, also where that cannot be put on record
+                    await broken_off(request, path, desk.keep, LEFT if there.gone else STOPPED)
             raise

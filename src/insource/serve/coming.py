@@ -43,7 +43,7 @@ class Coming:
         if not task.done():
             self.said[release.name] = f"{release.name} is being fetched from {place.name}"
             raise StoreError(self.said[release.name], hint="what answered before answers meanwhile")
-        del self._tasks[release.name]
+        self._tasks.pop(release.name, None)  # two may have waited for it
         try:
             await task
         except InsourceError as failed:

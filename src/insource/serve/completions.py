@@ -14,12 +14,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from insource.engines.together import together
 from insource.errors import Invalid
 from insource.journeys.relay import Told
 from insource.nouns import JsonObject, JsonValue, Record, Task, record_id, to_json
 from insource.serve import wire
 from insource.serve.answered import NO_RETRY, left, live, no_answer, read_body, unanswered
-from insource.serve.ask import Answered, Asked, Unanswered, ask, together
+from insource.serve.ask import Answered, Asked, Unanswered, ask
 from insource.serve.auth import key_of
 from insource.serve.chat_call import ChatCall, StreamOptions, WireMessage
 from insource.serve.desk import Desk

@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -196,12 +197,13 @@ class Desk:
         paths = [path for group in held for path in group.values()]
         for group in held:
             group.clear()
-        for path in paths:
-            await close_path(path)
-        if self.outage is not None:
-            await self.outage.close()
-        await self.seeing.close()
-        await self.meter.close()
+        async with AsyncExitStack() as closing:  # from the last to the first, whatever one of them raises
+            closing.push_async_callback(self.meter.close)
+            closing.push_async_callback(self.seeing.close)
+            if self.outage is not None:
+                closing.push_async_callback(self.outage.close)
+            for path in paths:
+                closing.push_async_callback(close_path, path)
 
     def servers(self) -> dict[str, bool]:
         """Server → whether it rests after failures; those that were asked for so far."""

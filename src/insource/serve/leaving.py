@@ -43,16 +43,31 @@ class WhileThere:
         """Whether the caller has left."""
         return self._gone
 
-    def sealing(self, keep: Keep) -> Keep:
+    def sealing(self, keep: Keep) -> "Sealing":
         """`keep`, from the beginning of which a leaving caller changes nothing: a call is kept once."""
+        return Sealing(self, keep)
 
-        async def sealed(record: Record, pending: Pending | None) -> None:
-            self._sealed = True
-            await keep(record, pending)
-
-        return sealed
+    def seal(self) -> None:
+        """From now on a leaving caller changes nothing."""
+        self._sealed = True
 
     def _left(self) -> None:
         if not self._sealed:
             self._gone = self._sealed = True
             self._task.cancel()
+
+
+class Sealing:
+    """Keeps one call. `begun` from when its record is on its way: whoever is cancelled after that keeps no other."""
+
+    __slots__ = ("_keep", "_there", "begun")
+
+    def __init__(self, there: WhileThere, keep: Keep) -> None:
+        self._there, self._keep = there, keep
+        self.begun = False
+
+    async def __call__(self, record: Record, pending: Pending | None) -> None:
+        """Keeps the call."""
+        self.begun = True
+        self._there.seal()
+        await self._keep(record, pending)

@@ -14,7 +14,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
@@ -96,8 +95,7 @@ class Outage:
         """Looks no more whether the store is back. What is in the spool stays there for the next start."""
         if self._returning is not None:
             self._returning.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._returning
+            await asyncio.gather(self._returning, return_exceptions=True)  # what it ended with was told then
 
     def path(self, path: Path) -> Path:
         """The path, with its calls noted here."""

@@ -74,7 +74,10 @@ class Workers:
                 ready()
             watching = [asyncio.create_task(self._watch(number)) for number in list(self._children)]
             await self._ends.wait()
-            await asyncio.gather(*watching)
+            await self._end_all()
+            watched, _ = await asyncio.wait(watching, timeout=DRAIN_S)
+            for one in watched:
+                one.result()
             return sum(child.process.returncode != 0 for child in self._children.values())
         finally:
             await self._end_all()
@@ -140,10 +143,8 @@ class Workers:
         self._ends.set()
         self._bound.close()
         for child in self._children.values():
-            with suppress(ProcessLookupError):
-                child.process.send_signal(signal.SIGTERM)
-                if again:
-                    child.process.send_signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):  # only Ctrl-C says "at once" to one that has been told
+                child.process.send_signal(signal.SIGINT if again else signal.SIGTERM)
 
     async def _end_all(self) -> None:
         """Whatever happened, no child outlives its parent."""
@@ -152,10 +153,12 @@ class Workers:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         if left:
-            _, late = await asyncio.wait([asyncio.create_task(process.wait()) for process in left], timeout=DRAIN_S)
+            ending = [asyncio.create_task(process.wait()) for process in left]
+            _, late = await asyncio.wait(ending, timeout=DRAIN_S)
             for process in left if late else ():
                 with suppress(ProcessLookupError):
                     process.kill()
+            await asyncio.wait(ending)
 
 
 def orphaned(parent: int) -> bool:

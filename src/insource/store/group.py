@@ -87,7 +87,8 @@ class GroupCommit:
     async def close(self) -> None:
         """Commits what waits and closes. Closing twice is fine. Raises `StoreError` where the last sync fails."""
         while self._busy or self._emptying is not None:
-            await (self._emptying or self.join(_nothing, None))
+            emptying = self._emptying  # one that has ended waits itself for what is under way
+            await (self.join(_nothing, None) if emptying is None or emptying.done() else emptying)
         before = self._broken
         if self._syncing is not None:
             self._syncing.cancel()
@@ -128,6 +129,9 @@ class GroupCommit:
                 loop.call_later(AGAIN_S, self._commit)
                 return
             errors = [again.error] * len(taken)
+        except BaseException:  # Ctrl-C: the loop goes on for as long as it takes to end, and who waits is told
+            loop.call_soon(self._commit)
+            raise
         self._since = None
         self._waiting = []
         if all(errors):

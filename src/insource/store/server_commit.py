@@ -84,11 +84,15 @@ class ServerCommit:
         if count != before and count < MOST_AT_ONCE:
             asyncio.get_running_loop().call_soon(self._gather, count)
             return
-        if not self._started:
-            self._worker.start()
-            self._started = True
         taken, self._waiting = self._waiting, []
         errors: list[Why] = [None] * len(taken)
+        if not self._started:
+            try:
+                self._worker.start()
+            except RuntimeError as full:  # the system gives no thread
+                self._told(taken, errors, full)
+                return
+            self._started = True
         self._worker.do(partial(self._written, taken, errors), partial(self._told, taken, errors))
 
     def _told(self, taken: list[_Waiting], errors: list[Why], bug: Why) -> None:
