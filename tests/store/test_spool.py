@@ -1,6 +1,7 @@
 """The spool takes lines durably and in order, says when it cannot, and shows every change but an end cut off."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import random
@@ -134,6 +135,20 @@ def test_a_file_that_another_process_has_just_carried_in_is_nobody_s(tmp_path):
     path.unlink()
     with nobodys(path) as ours:
         assert not ours
+
+
+def test_on_a_disk_that_locks_only_what_is_open_for_writing_a_file_is_carried_in(tmp_path, monkeypatch):
+    real = fcntl.flock
+
+    def flock(number, how):
+        if how & fcntl.LOCK_EX and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")  # as NFS says it
+        real(number, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = spooled(tmp_path / "spool", [ended("r0")])
+    found, kept, _ = asyncio.run(carried_in(tmp_path, tmp_path / "spool"))
+    assert (found.files, kept, path.exists()) == (1, ["r0"], False)
 
 
 @pytest.mark.parametrize("cut", ["a byte", "half", "all but a byte of the head"])

@@ -221,10 +221,13 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def nobodys(path: Path) -> Iterator[bool]:
-    """Whether the file is there and its process is gone; it is ours alone meanwhile. Raises `StoreError`."""
+    """Whether the file is there and its process is gone; it is ours alone meanwhile.
+
+    Raises `StoreError`, also for a file that may not be written: nobody can tell of it that it is ours.
+    """
     with _disk(path):
         try:
-            number = os.open(path, os.O_RDONLY)
+            number = os.open(path, os.O_RDWR)  # NFS locks for one alone only what is open for writing
         except FileNotFoundError:
             number = -1
     try:
