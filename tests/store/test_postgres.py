@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import Engine, event
 from test_store import pending, record
 
 from insource.errors import Conflict, Invalid, StoreError
@@ -20,7 +21,9 @@ from insource.settings import Settings, StoreSettings, load_settings
 from insource.store import Store
 from insource.store.bulk import driver
 from insource.store.links import SPAN
+from insource.store.postgres import OPTIONS
 from insource.store.records import append, kept
+from insource.store.thread import StoreThread
 from postgres import Postgres, programs, server
 
 REPLICAS = 3
@@ -219,6 +222,36 @@ def test_a_store_moves_to_a_server_and_back_and_is_the_same(where, tmp_path):
             assert (await home.verify_chain()).faults == ()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["slow", "cut off"])
+def test_a_copy_that_takes_long_to_commit_is_whole_and_none_is_made_twice(where, tmp_path, postgres, monkeypatch, cut):
+    monkeypatch.setitem(OPTIONS, "idle_in_transaction_session_timeout", 200)
+    ours = "application_name = 'insource' AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
+
+    @event.listens_for(Engine, "commit")
+    def commits(connection):
+        if connection.dialect.name == "sqlite":
+            if cut:
+                postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")
+            time.sleep(0.5)
+
+    async def story():
+        async with await Store.open(where) as store:
+            await calls(store, "a", 4)
+            made = store.copy(StoreThread(tmp_path / "there.db"), lambda *_: None)
+            if cut:
+                with pytest.raises(StoreError, match=r"terminating connection|closed"):
+                    await made
+            else:
+                assert (await made).tables["record"] == 4
+                assert await store.backup(tmp_path / "whole.tar") > 10_000
+            assert await store.open_calls() == 0, "the next look connects anew"
+
+    try:
+        asyncio.run(story())
+    finally:
+        event.remove(Engine, "commit", commits)
 
 
 def test_a_server_that_restarts_loses_nothing_that_was_told(tmp_path):

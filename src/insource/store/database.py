@@ -37,6 +37,10 @@ class Database(ABC):
         """What `work` finds at one moment, however long it looks: others write meanwhile."""
         return await self._submit(self._look, work)
 
+    async def look_once(self, work: Callable[[Connection], T]) -> T:
+        """As `look`, for work that may pause for long, and that cannot be done a second time."""
+        return await self._submit(self._look_once, work)
+
     async def sync(self) -> None:
         """Makes durable whatever anybody wrote before."""
         await self._submit(self._sync)
@@ -76,6 +80,9 @@ class Database(ABC):
 
     @abstractmethod
     def _look(self, work: Callable[[Connection], T]) -> T: ...
+
+    @abstractmethod
+    def _look_once(self, work: Callable[[Connection], T]) -> T: ...
 
     @abstractmethod
     def _sync(self) -> None: ...

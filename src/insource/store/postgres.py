@@ -37,6 +37,7 @@ OPTIONS = {
 }
 KEPT_ALIVE = {"keepalives": 1, "keepalives_idle": SILENT_S, "keepalives_interval": 1, "keepalives_count": 3}
 ONE_WRITER = 0
+LOOKS = "REPEATABLE READ, READ ONLY"
 
 
 class Server:
@@ -136,14 +137,25 @@ class PostgresThread(Database):
         return self._in_turn(work, "READ COMMITTED", alone=True)
 
     def _look(self, work: Callable[[Connection], T]) -> T:
-        return self._in_turn(work, "REPEATABLE READ, READ ONLY", alone=False)
+        return self._in_turn(work, LOOKS, alone=False)
+
+    def _look_once(self, work: Callable[[Connection], T]) -> T:
+        def unhurried(connection: Connection) -> T:
+            # it holds no lock that others wait for, and whoever it writes to may take minutes to commit
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            return work(connection)
+
+        return self._in_turn(unhurried, LOOKS, alone=False, once=True)
 
     def _sync(self) -> None:
         """A commit that waits for the disk has all before it on the disk, whoever wrote that."""
         self._transact(lambda c: c.exec_driver_sql("SELECT pg_current_xact_id()"))
 
-    def _in_turn(self, work: Callable[[Connection], T], level: str, *, alone: bool) -> T:
-        """Tries again what failed for another's sake, and what was cut off before it could change anything."""
+    def _in_turn(self, work: Callable[[Connection], T], level: str, *, alone: bool, once: bool = False) -> T:
+        """Tries again what failed for another's sake, and what was cut off before it could change anything.
+
+        Work for `once` may change something elsewhere: when it was begun, it is not tried again.
+        """
         if self._engine is None:
             raise StoreError("the store is closed")
         for left in reversed(range(TRIES)):
@@ -164,7 +176,7 @@ class PostgresThread(Database):
                 cut = self._connection is None or self._connection.invalidated or _is_cut(error)
                 if cut:
                     self._let_go()
-                if not left or not (again(error) or (cut and not (begun and alone))):
+                if not left or (begun and once) or not (again(error) or (cut and not (begun and alone))):
                     raise
         raise AssertionError("the last try returns or raises")
 

@@ -127,12 +127,12 @@ class Store(Queue):
             if isinstance(self._thread, StoreThread):
                 await asyncio.to_thread(backup.snapshot, self._thread.path, file)
             else:
-                await self._thread.look(lambda c: StoreThread(file).at_once(lambda t: copy(c, t, _quiet)))
+                await self._thread.look_once(lambda c: StoreThread(file).at_once(lambda t: copy(c, t, _quiet)))
             return await asyncio.to_thread(backup.pack, self._state, file, out)
 
     async def copy(self, target: Database, progress: Callable[[str, int, int], None]) -> Copied:
         """Writes all that is here into another database, which must be empty. Raises `Conflict`."""
-        return await self._thread.look(lambda c: target.at_once(lambda t: copy(c, t, progress)))
+        return await self._thread.look_once(lambda c: target.at_once(lambda t: copy(c, t, progress)))
 
     async def probe(self) -> None:
         """Writes one row and commits it. Raises `StoreError` when the store cannot be written now."""

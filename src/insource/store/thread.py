@@ -72,6 +72,9 @@ class StoreThread(Database):
         finally:
             del self._connection.info[READS]
 
+    def _look_once(self, work: Callable[[Connection], T]) -> T:
+        return self._look(work)
+
     def _sync(self) -> None:
         try:
             with open_log(self.path) as log:
