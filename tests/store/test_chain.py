@@ -18,6 +18,7 @@ from copied_workspace import copied
 from insource.errors import Invalid
 from insource.nouns import Review, StageChange
 from insource.store import Store, checkpoints, process
+from insource.store.bulk import BELOW, driver
 from insource.store.links import entry_hash
 from insource.store.process import is_gone, this_process
 from insource.store.retention import Pruned
@@ -309,6 +310,41 @@ def test_what_is_old_goes_and_the_rest_still_proves_itself(place):
     with behind(place) as db:
         db.execute("DELETE FROM record WHERE id = (SELECT max(id) FROM record)")
     assert verified(place).faults
+
+
+class Heard:
+    """The database's own connection, and what it is told."""
+
+    def __init__(self, sql) -> None:
+        self._sql, self.said = sql, []
+
+    def execute(self, sql, parameters=(), /):
+        self.said.append(sql)
+        return self._sql.execute(sql, parameters)
+
+
+def listening(connection) -> Heard:
+    heard = connection.info[BELOW] = Heard(driver(connection))
+    return heard
+
+
+def test_a_chain_of_which_all_went_by_age_goes_on_and_what_went_is_read_once(tmp_path):
+    async def story():
+        async with await Store.open(settings(tmp_path)) as store:
+            for i in range(3):
+                await store.append(record(f"a{i}"))
+            assert (await store.prune("", 0)).records == 3
+            await store.append(record("b"))
+            found = await store.verify_chain()
+            assert found.faults == ()
+            foot, head = found.spans[-1].foot, found.spans[-1].head
+            assert head.seq > foot.seq > 0
+            heard = await store._thread.look(listening)
+            there = await store.chain_at([foot.seq, head.seq, head.seq + 1])
+            assert there == {foot.seq: foot.hash, head.seq: head.hash, head.seq + 1: ""}
+            return [one for one in heard.said if "'pruned'" in one]
+
+    assert len(asyncio.run(story())) == 1
 
 
 def test_a_store_from_before_the_chain_is_vouched_for_as_it_is(place):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, delete, event
 from test_store import pending, record
 
 from insource.errors import Conflict, Invalid, StoreError
@@ -23,6 +23,7 @@ from insource.store.bulk import driver
 from insource.store.links import SPAN
 from insource.store.postgres import OPTIONS
 from insource.store.records import append, kept
+from insource.store.tables import PENDING
 from insource.store.thread import StoreThread
 from postgres import Postgres, programs, server
 
@@ -93,6 +94,27 @@ def test_what_people_said_of_a_call_of_another_chain_stays_with_it_when_older_ca
             assert (await store.prune("2027", 10**6)).records == 1
             assert (await store.verify_chain()).faults == ()
             assert await store.listings.looked_at("t@1.0.0", "", "") == []
+
+    asyncio.run(story())
+
+
+def test_a_chain_of_which_all_went_by_age_goes_on_where_it_was(where):
+    async def story():
+        async with await Store.open(where) as store:
+            await calls(store, "a", 6)
+            await checkpoint(where, store)
+        async with await Store.open(where) as store:
+            await store._thread.run(lambda c: c.execute(delete(PENDING)))
+            assert (await store.prune("2999", 0)).records == 6
+            assert (await store.verify_chain()).replicas[0].head.seq == SPAN + 12, "the control: nothing is left of it"
+            await calls(store, "b", 1)
+            assert (await store.chain_heads())[-1].seq == SPAN + 14
+            assert (await store.verify_chain()).faults == ()
+            assert (await store.prune("2999", 0)).records == 0, "what waits for a person stays"
+        async with await Store.open(where) as store:
+            await calls(store, "c", 2)
+            assert (await store.verify_chain()).faults == ()
+            assert (await verify(where, store)).faults == ()
 
     asyncio.run(story())
 

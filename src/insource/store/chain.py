@@ -8,8 +8,7 @@ In a shared database each gateway has a chain of its own for its calls, so that 
 above all what people say and take back, is in the first chain, where the numbers tell what came before what.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, String, Table, cast, func, select
@@ -17,7 +16,7 @@ from sqlalchemy import Column, Connection, Select, String, Table, cast, func, se
 from insource.nouns import Declaration, Record, Review, StageChange, Tightening
 from insource.store import draws, links, withdrawn
 from insource.store.bulk import driver
-from insource.store.links import RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
+from insource.store.links import NUMBER, RECORD_COLUMNS, Kind, enter, entry_hash, record_columns, row_hash
 from insource.store.opinions import name_of
 from insource.store.stored import stored
 from insource.store.tables import DECLARATION, ENTRY, OPEN_CALL, OPINION, RECORD, REVIEW, STAGE_CHANGE, TIGHTENING
@@ -29,7 +28,6 @@ FIRST: tuple[Kind, ...] = ("record", "review", "stage")  # what there was before
 PART = 500
 MOST = 1_000
 Gone = Mapping[str, list[tuple[int, Withdrawn | None]]]  # what was taken back, by the name of the row
-NUMBER = re.compile("[0-9]{1,18}")  # what a row may be called that is called by its number
 # where the rows lie that entries of a kind vouch for, and by what they are called there
 VOUCHED: Mapping[Kind, tuple[Table, Column[Any]]] = {
     "record": (RECORD, RECORD.c.id),
@@ -63,27 +61,14 @@ def count(connection: Connection) -> int:
     return _count(connection, ENTRY)
 
 
-def foots(connection: Connection) -> dict[int, Head]:
-    """Chain → the entry before the first that is kept: the last of those that went by age; only where some did."""
-    found: dict[int, Head] = {}
-    gone = select(ENTRY.c.about, ENTRY.c.body).where(ENTRY.c.kind == "pruned").order_by(ENTRY.c.seq)
-    for row in connection.execute(gone):
-        if NUMBER.fullmatch(str(row.about)):
-            found[int(row.about) // links.SPAN] = Head(seq=int(row.about), hash=str(row.body))
+def at(connection: Connection, seqs: Collection[int]) -> dict[int, str]:
+    """Number of an entry → its hash; empty where there is none."""
+    kept, found = links.foots(driver(connection)), dict[int, str]()
+    for seq in seqs:
+        first = kept.get(seq // links.SPAN) or Head(seq=seq // links.SPAN * links.SPAN)
+        there = select(ENTRY.c.hash).where(ENTRY.c.seq == seq)
+        found[seq] = first.hash if seq == first.seq else str(connection.execute(there).scalar() or "")
     return found
-
-
-def foot(connection: Connection, chain: int = 0) -> Head:
-    """The entry before the first of a chain that is kept."""
-    return foots(connection).get(chain) or Head(seq=chain * links.SPAN)
-
-
-def at(connection: Connection, seq: int) -> str:
-    """The hash of the entry with this number; empty where there is none."""
-    first = foot(connection, seq // links.SPAN)
-    if seq == first.seq:
-        return first.hash
-    return str(connection.execute(select(ENTRY.c.hash).where(ENTRY.c.seq == seq)).scalar() or "")
 
 
 def begin(connection: Connection) -> None:
@@ -112,7 +97,7 @@ def verify(connection: Connection) -> Verified:
     """Looks at every entry and every row it vouches for."""
     faults: list[Fault] = []
     there = chains(connection)
-    kept = foots(connection)
+    kept = links.foots(driver(connection))
     first = {chain: kept.get(chain) or Head(seq=chain * links.SPAN) for chain in {*there, *kept}}
     last = dict(first)
     gone = withdrawn.all_withdrawn(connection)

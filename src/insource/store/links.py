@@ -1,6 +1,7 @@
 """A link of the audit chain (`store.chain`): how an entry is made, and bound to the one before it."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ RECORD_COLUMNS = (
 )  # fmt: skip
 SPAN = 2**40  # numbers of a chain: that of the chain, times this, and 1, 2, 3 … behind it
 HEAD = "SELECT seq, hash FROM entry WHERE seq > ? AND seq < ? ORDER BY seq DESC LIMIT 1"
+GONE = "SELECT about, body FROM entry WHERE kind = 'pruned' AND seq < ? ORDER BY seq"  # all in the first chain
+NUMBER = re.compile("[0-9]{1,18}")  # what a row may be called that is called by its number
 
 
 def enter(sql: Sql, said: Sequence[tuple[Kind, object, str]]) -> None:
@@ -45,9 +48,18 @@ def last(sql: Sql) -> Head:
 
 
 def newest(sql: Sql, chain: int) -> Head:
-    """The last entry of a chain; where there is none, its number is that before the first."""
+    """The last entry of a chain, though it went by age; where there never was one, its number is before the first."""
     row = sql.execute(HEAD, (chain * SPAN, (chain + 1) * SPAN)).fetchone()
-    return Head(seq=row[0], hash=row[1]) if row else Head(seq=chain * SPAN)
+    return Head(seq=row[0], hash=row[1]) if row else foots(sql).get(chain) or Head(seq=chain * SPAN)
+
+
+def foots(sql: Sql) -> dict[int, Head]:
+    """Chain → the entry before the first that is kept: the last of those that went by age; only where some did."""
+    found: dict[int, Head] = {}
+    for about, body in sql.execute(GONE, (SPAN,)):
+        if NUMBER.fullmatch(str(about)):
+            found[int(about) // SPAN] = Head(seq=int(about), hash=str(body))
+    return found
 
 
 def row_hash(body: str) -> str:

@@ -63,9 +63,9 @@ def _through(connection: Connection, going: Sequence[str]) -> dict[int, int]:
 
 def _remove(connection: Connection, through: int) -> int:
     """Takes away every entry of a chain up to `through` and the rows they vouch for; what stays is vouched for anew."""
-    at = chain.at(connection, through)
+    at = chain.at(connection, [through])[through]
     old = ENTRY.c.seq.between(through // links.SPAN * links.SPAN, through)
-    others = [foot for of, foot in chain.foots(connection).items() if of != through // links.SPAN]
+    others = [foot for of, foot in links.foots(driver(connection)).items() if of != through // links.SPAN]
     mine = select(ENTRY.c.about).where(old)
     waiting = select(PENDING.c.record).where(PENDING.c.settled.is_(False))
     gone = mine.where(ENTRY.c.kind == "record", ENTRY.c.about.not_in(waiting))

@@ -297,7 +297,7 @@ class Store(Queue):
 
     async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
         """Number of an entry → its hash; empty where there is none."""
-        return await self._thread.look(lambda c: {seq: chain.at(c, seq) for seq in seqs})
+        return await self._thread.look(lambda c: chain.at(c, seqs))
 
     async def chain_entries(self, after: int) -> list[dict[str, Any]]:
         """The entries behind the number `after`, some thousands, each with the body of its row as `row`."""
