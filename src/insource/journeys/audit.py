@@ -105,13 +105,12 @@ async def prune(settings: Settings, store: Store) -> int:
     Only what the last checkpoint speaks of may go, so that something signed always says where the chain was.
     """
     await store.tally.fold()  # what goes was spent all the same
-    days, gone = settings.audit.keep_days, 0
+    days, gone, found = settings.audit.keep_days, 0, None
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat() if days else ""
-    while True:
-        found = await store.prune(before, settings.audit.keep_calls)
+    while found is None or found.more:
+        found = await store.prune(before, settings.audit.keep_calls, found)
         gone += found.records
-        if not found.more:
-            return gone
+    return gone
 
 
 async def usage(store: Store, *, by: str, since: str = "", progress: Progress = quiet) -> list[Took]:

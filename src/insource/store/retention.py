@@ -6,7 +6,7 @@ A record that waits for a person stays, and so does every change of stage: they 
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from insource.nouns import Noun
 from insource.store import chain, links, trials
@@ -21,30 +21,45 @@ SAID: tuple[Kind, ...] = ("review", "opinion")
 
 
 class Pruned(Noun, frozen=True, kw_only=True):
-    """What went, and the last entry of it in the first chain. `more` says that there is more to go."""
+    """What went, and the last entry of it in the first chain. `more` says that there is more to go.
+
+    `beyond` is the newest call of which there were too many, for the next round.
+    """
 
     records: int = 0
     through: int = 0
     more: bool = False
+    beyond: int = 0
 
 
-def prune(connection: Connection, before: str, most: int) -> Pruned:
-    """Removes the oldest calls: those from before the time `before` (ISO 8601), and those beyond the newest `most`.
+def beyond(connection: Connection, most: int) -> int:
+    """The number of the newest call beyond the newest `most`, without those that wait for a person; 0 without one.
 
-    At most 5,000 at a time, so that calls need not wait.
+    Calls that come later get higher numbers: what was one too many stays so, and nobody need wait for this to be found.
     """
-    mine = RECORD.c.id.not_in(select(PENDING.c.record).where(PENDING.c.settled.is_(False)))
-    count = int(connection.execute(select(func.count()).select_from(RECORD).where(mine)).scalar() or 0)
-    oldest = connection.execute(
-        select(RECORD.c.id, RECORD.c.created).where(mine).order_by(RECORD.c.seq).limit(MOST + 1)
-    )
-    over = [row.id for place, row in enumerate(oldest) if row.created < before or place < count - most]
+    newest = select(RECORD.c.seq).where(_not_waiting(RECORD.c.id)).order_by(RECORD.c.seq.desc())
+    return int(connection.execute(newest.offset(most).limit(1)).scalar() or 0)
+
+
+def prune(connection: Connection, before: str, beyond: int) -> Pruned:
+    """Removes the oldest calls: those from before the time `before` (ISO 8601), and those up to the number `beyond`.
+
+    At most 5,000 at a time, so that calls need not wait. What waits for a person stays, whatever its number.
+    """
+    oldest = select(RECORD.c.id, RECORD.c.seq, RECORD.c.created).where(_not_waiting(RECORD.c.id))
+    rows = connection.execute(oldest.order_by(RECORD.c.seq).limit(MOST + 1))
+    over = [row.id for row in rows if row.created < before or row.seq <= beyond]
     going, more = over[:MOST], len(over) > MOST
     if not going:
         return Pruned()
     through = _through(connection, going)
     records = sum(_remove(connection, last) for _, last in sorted(through.items(), reverse=True))
-    return Pruned(records=records, through=through.get(0, 0), more=more)
+    return Pruned(records=records, through=through.get(0, 0), more=more, beyond=beyond)
+
+
+def _not_waiting(record: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether the call of this name does not wait for a person."""
+    return ~exists().where(PENDING.c.record == record, PENDING.c.settled.is_(False))
 
 
 def _through(connection: Connection, going: Sequence[str]) -> dict[int, int]:
@@ -68,7 +83,7 @@ def _remove(connection: Connection, through: int) -> int:
     others = [foot for of, foot in links.foots(driver(connection)).items() if of != through // links.SPAN]
     mine = select(ENTRY.c.about).where(old)
     waiting = select(PENDING.c.record).where(PENDING.c.settled.is_(False))
-    gone = mine.where(ENTRY.c.kind == "record", ENTRY.c.about.not_in(waiting))
+    gone = mine.where(ENTRY.c.kind == "record", _not_waiting(ENTRY.c.about))
     # what was taken back and said again later is vouched for by the later entry
     later = {kind: select(ENTRY.c.about).where(~old, ENTRY.c.kind == kind) for kind in SAID}
     reviewed = mine.where(ENTRY.c.kind == "review", ENTRY.c.about.not_in(later["review"]))
@@ -81,7 +96,7 @@ def _remove(connection: Connection, through: int) -> int:
     stay = select(ENTRY.c.kind, ENTRY.c.about).where(old, stays)
     kept = list(dict.fromkeys(tuple(row) for row in connection.execute(stay.order_by(ENTRY.c.seq))))
     connection.execute(delete(REVIEW).where(REVIEW.c.record.in_(reviewed), REVIEW.c.record.not_in(elsewhere)))
-    connection.execute(delete(OPINION).where(OPINION.c.name.in_(said), OPINION.c.record.not_in(waiting)))
+    connection.execute(delete(OPINION).where(OPINION.c.name.in_(said), _not_waiting(OPINION.c.record)))
     connection.execute(delete(PENDING).where(PENDING.c.record.in_(gone)))
     connection.execute(delete(DRAW).where(DRAW.c.record.in_(gone)))
     connection.execute(delete(BATCH_ITEM).where(BATCH_ITEM.c.record.in_(gone)))

@@ -291,9 +291,13 @@ class Store(Queue):
         """How many entries the audit chains have."""
         return await self._thread.look(chain.count)
 
-    async def prune(self, before: str, most: int) -> Pruned:
-        """Removes some of the oldest calls: those from before a time (ISO 8601), and those beyond the newest `most`."""
-        return await self._thread.run(lambda c: retention.prune(c, before, most))
+    async def prune(self, before: str, most: int, former: Pruned | None = None) -> Pruned:
+        """Removes some of the oldest calls: those from before a time (ISO 8601), and those beyond the newest `most`.
+
+        `former` is what the round before removed, which knows which these are.
+        """
+        beyond = former.beyond if former else await self._thread.look(lambda c: retention.beyond(c, most))
+        return await self._thread.run(lambda c: retention.prune(c, before, beyond))
 
     async def chain_at(self, seqs: Collection[int]) -> dict[int, str]:
         """Number of an entry → its hash; empty where there is none."""
