@@ -4,6 +4,8 @@ A call adds nothing to the sums when it is kept: those that came since are added
 a gateway that runs. The sums keep what went by age.
 """
 
+import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from insource.errors import StoreError
 from insource.nouns import WAITS, Noun, Usage
 from insource.store import bulk
 from insource.store.bulk import driver
@@ -24,6 +27,12 @@ NAMES = ("kind", "hour", "name", *SUMMED)
 MORE = ", ".join(f"{name} = tally.{name} + excluded.{name}" for name in SUMMED)
 ADDED = f"ON CONFLICT (kind, hour, name) DO UPDATE SET {MORE}"
 MARK = "ON CONFLICT (id) DO UPDATE SET through = excluded.through"
+LONGEST_S, PAUSE_S = 20.0, 0.005
+WRITING = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE relation = 'record'::regclass AND mode = 'RowExclusiveLock' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 UNANSWERED = ("failed", "interrupted")
 Progress = Callable[[str, int, int], None]
 Sums = dict[tuple[str, str, str], list[float]]  # by kind, hour and name
@@ -89,7 +98,7 @@ class Tally:
 
     async def fold(self, progress: Progress | None = None) -> None:
         """Adds the calls that came since. Several at once, and a kill, count none twice. Raises `StoreError`."""
-        newest, done, total = await self._thread.run(_newest), 0, -1
+        newest, done, total = await self._all_before(), 0, -1
         while True:
             part = await self._thread.look(lambda c: _next(c, newest))
             if not part.calls:
@@ -99,6 +108,20 @@ class Tally:
             done += part.calls
             if progress is not None:
                 progress("adding up calls", min(done, total), total)
+
+    async def _all_before(self) -> int:
+        """The number of the newest call once no other can come before it. It holds up nobody who writes meanwhile."""
+        newest, writing = await self._thread.look(_newest)
+        until = time.monotonic() + LONGEST_S
+        while writing:
+            if time.monotonic() > until:
+                raise StoreError(
+                    f"calls cannot be added up: a transaction that wrote some goes on for more than {LONGEST_S:.0f} s",
+                    hint="pg_stat_activity says whose it is; when it has ended, run the same again",
+                )
+            await asyncio.sleep(PAUSE_S)
+            writing &= await self._thread.look(_writing)
+        return newest
 
     async def used(self, by: str, since: datetime | None) -> list[Took]:
         """The sums by "task", "tenant", "release", "engine" or "day", from a time on; in no order."""
@@ -133,14 +156,21 @@ def _rest(connection: Connection, kind: str, since: datetime) -> Sums:
     return {key: value for key, value in sums.items() if key[0] == kind}
 
 
-def _newest(connection: Connection) -> int:
-    """The number of the newest call that no other can come before.
+def _newest(connection: Connection) -> tuple[int, set[str]]:
+    """The number of the newest call, and the transactions that may have lower ones which nobody sees yet.
 
-    In SQLite who writes is alone. In PostgreSQL calls are numbered before they are committed: it waits for those.
+    In SQLite who writes is alone. In PostgreSQL a call is numbered before it is committed, by a transaction that has by
+    then the lock of who writes rows: those with lower numbers have it when this looks, or have ended.
     """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("LOCK TABLE record IN SHARE MODE")
-    return int(connection.execute(select(func.max(RECORD.c.seq))).scalar() or 0)
+    newest = int(connection.execute(select(func.max(RECORD.c.seq))).scalar() or 0)
+    return newest, _writing(connection)
+
+
+def _writing(connection: Connection) -> set[str]:
+    """The transactions that have written calls, or are about to."""
+    if connection.dialect.name != "postgresql":
+        return set()
+    return set(connection.exec_driver_sql(WRITING).scalars())
 
 
 def _next(connection: Connection, newest: int) -> _Part:
