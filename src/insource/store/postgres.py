@@ -24,7 +24,8 @@ from insource.store.database import Database
 T = TypeVar("T")
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 TRIES = 4
-AGAIN = ("40001", "40P01", "55P03")  # not serializable, deadlock, a lock not to be had
+READ_ONLY = "25006"
+AGAIN = ("40001", "40P01", "55P03", READ_ONLY)  # not serializable, deadlock, a lock not to be had, a server of looks
 CONNECT_S, SILENT_S, LOCKED_S = 3, 5, 5
 # a server that lost us must not keep our locks for the two hours that TCP allows
 OPTIONS = {
@@ -65,11 +66,14 @@ class Server:
         self.locks = int.from_bytes(hashlib.sha256(self.schema.encode()).digest()[:4], "big") >> 1
 
     def connected(self) -> dict[str, Any]:
-        """The words for a connection (libpq): who waits in vain for the server is told in seconds."""
+        """The words for a connection (libpq): who waits in vain for the server is told in seconds.
+
+        It leads to a server that takes rows, whichever of several hosts that is, or fails.
+        """
         settings = {"search_path": self.schema, **OPTIONS}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_S * 1000, "options": options,
-                "application_name": "insource", **KEPT_ALIVE}  # fmt: skip
+                "application_name": "insource", "target_session_attrs": "read-write", **KEPT_ALIVE}  # fmt: skip
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -188,15 +192,22 @@ def spelt(sql: str) -> str:
 
 
 def again(error: StoreError) -> bool:
-    """Whether the same may succeed now: it failed for the sake of another who was at it."""
+    """Whether the same may succeed now: it failed for the sake of another who was at it, or at another server."""
     return _code(error.__cause__) in AGAIN
 
 
+def takes_none(error: BaseException | None) -> bool:
+    """Whether the server has become one that takes no rows: the connection leads to the wrong one."""
+    return _code(error) == READ_ONLY
+
+
 def _is_cut(error: StoreError) -> bool:
-    """Whether the connection is gone."""
+    """Whether the connection is gone, or leads nowhere."""
     import psycopg
 
     cause = error.__cause__
+    if takes_none(cause):
+        return True
     below = getattr(cause, "orig", cause)
     lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
     return lost or (isinstance(below, psycopg.OperationalError | psycopg.InterfaceError) and not _code(cause))
@@ -220,6 +231,7 @@ def _driver() -> None:
 
 HINTS = {
     "": "see that the server runs and that this machine reaches it",
+    "25": "the server takes no rows: store.url may name several hosts, and the one that does is taken",
     "08": "see that the server runs and that this machine reaches it",
     "28": "check user and password: PGPASSWORD, ~/.pgpass, or the url in INSOURCE_STORE_URL",
     "3D": "createdb makes the database; store.url names it",

@@ -13,7 +13,7 @@ from insource.errors import InsourceError, StoreError
 from insource.store.bulk import Sql
 from insource.store.database import Write
 from insource.store.links import newest
-from insource.store.postgres import PostgresSql, Server, again
+from insource.store.postgres import PostgresSql, Server, again, takes_none
 from insource.store.verified import Own
 from insource.store.worker import Why, Worker
 
@@ -150,15 +150,18 @@ class ServerCommit:
                         if items:
                             write(sql, items)
                     self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 sql.head = before
-                self._take_back()
+                self._take_back(error)
                 raise
 
-    def _take_back(self) -> None:
-        """Ends the transaction that failed, or the connection where that cannot be done."""
+    def _take_back(self, error: BaseException) -> None:
+        """Ends the transaction that failed, or the connection where that cannot be done, or none will do better."""
         import psycopg
 
+        if takes_none(error):
+            self._disconnect()
+            return
         try:
             self._connection.rollback()
         except psycopg.Error:  # it is lost
