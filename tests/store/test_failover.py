@@ -75,3 +75,21 @@ async def test_a_server_that_takes_rows_no_more_is_left_for_one_that_does(where,
         await store.settle(Review(record="a", reviewer="p", verdict="right"))
         assert {one.id for one in await store.records()} == {"a", "b"}
         assert (await store.verify_chain()).faults == ()
+
+
+async def test_a_user_needs_no_right_to_create_where_the_schema_is_there(database, tmp_path):
+    there = database.url.replace("/postgres", f"/{NAME}")
+    database.sql("CREATE ROLE joe LOGIN")
+    try:
+        database.run("psql", "-X", "-c", "CREATE SCHEMA joes AUTHORIZATION joe", there)
+        url = f"postgresql://joe@{database.host}:{database.port}/{NAME}?schema=joes"
+        where = Settings(root=tmp_path, cache=tmp_path, store=StoreSettings(url=url))
+        async with await Store.open(where) as store:
+            await store.append(record("a"))
+        other = StoreSettings(url=url.replace("joes", "another"))
+        with pytest.raises(StoreError, match="permission denied for database"):
+            await Store.open(Settings(root=tmp_path, cache=tmp_path, store=other))
+    finally:
+        cut_off(database)
+        database.run("psql", "-X", "-c", "DROP OWNED BY joe", there)
+        database.sql("DROP ROLE joe")

@@ -120,7 +120,13 @@ class PostgresThread(Database):
         with self.server.translated():
             self._connection = self._engine.connect()
             self._connection.commit()
-        self._transact(lambda c: c.execute(CreateSchema(self.server.schema, if_not_exists=True)))
+        self._transact(self._make_schema)
+
+    def _make_schema(self, connection: Connection) -> None:
+        """Makes the schema where there is none: only that needs the right to create in the database."""
+        there = connection.exec_driver_sql("SELECT 1 FROM pg_namespace WHERE nspname = %s", (self.server.schema,))
+        if there.first() is None:
+            connection.execute(CreateSchema(self.server.schema, if_not_exists=True))
 
     def _disconnect(self) -> None:
         if self._connection is not None:
