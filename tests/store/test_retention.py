@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -27,6 +29,21 @@ async def filled(store: Store) -> set[str]:
     return waits
 
 
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """What the database is told."""
+    said: list[str] = []
+
+    def hear(*given: object) -> None:
+        said.append(str(given[2]))
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        yield said
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+
+
 @pytest.mark.parametrize(("before", "most"), [("", 10), ("2026-11-12", 10**6), ("2026-11-12", 5), ("2026-11-05", 29)])
 def test_what_is_too_old_or_too_many_goes_in_rounds_and_what_waits_stays(tmp_path, monkeypatch, before, most):
     monkeypatch.setattr(retention, "MOST", 4)
@@ -50,22 +67,27 @@ def test_what_is_too_old_or_too_many_goes_in_rounds_and_what_waits_stays(tmp_pat
 
 def test_what_is_too_many_is_looked_up_once_for_all_rounds_beside_whoever_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "MOST", 4)
-    said: list[str] = []
-
-    def hear(*given: object) -> None:
-        said.append(str(given[2]))
 
     async def story():
         kept = settings(tmp_path)
         kept = msgspec.structs.replace(kept, audit=msgspec.structs.replace(kept.audit, keep_calls=10, keep_days=0))
         async with await Store.open(kept) as store:
             waits = await filled(store)
-            event.listen(Engine, "before_cursor_execute", hear)
-            assert await audit.prune(kept, store) == COUNT - 10 - len(waits)
+            with heard() as said:
+                assert await audit.prune(kept, store) == COUNT - 10 - len(waits)
+            return said
 
-    try:
-        asyncio.run(story())
-    finally:
-        event.remove(Engine, "before_cursor_execute", hear)
+    said = asyncio.run(story())
     assert sum(NEWEST in one for one in said) == 1
     assert not [one for one in said if "count(" in one]
+
+
+async def test_however_many_stay_their_rows_are_looked_up_together(tmp_path):
+    async with await Store.open(settings(tmp_path)) as store:
+        waits = await filled(store)
+        with heard() as said:
+            assert (await store.prune("", 0)).records == COUNT - len(waits)
+        assert sum(one.startswith("SELECT record.id AS about, record.body") for one in said) == 1
+        assert {one.id for one in await store.records()} == waits
+        found = await store.verify_chain()
+        assert (found.faults, found.spans[0].head.seq - found.spans[0].foot.seq) == ((), found.entries)

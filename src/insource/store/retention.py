@@ -4,7 +4,8 @@ The entry of what went holds the hash that the chain had there, so that the rest
 A record that waits for a person stays, and so does every change of stage: they are vouched for anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
@@ -15,6 +16,7 @@ from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
 from insource.store.tables import BATCH_ITEM, DRAW, ENTRY, OPINION, PENDING, RECORD, REVIEW
 
+T = TypeVar("T")
 MOST = 5_000
 PART = 500  # names in one statement
 SAID: tuple[Kind, ...] = ("review", "opinion")
@@ -66,9 +68,7 @@ def _through(connection: Connection, going: Sequence[str]) -> dict[int, int]:
     """Chain → the last entry there of a record that goes."""
     span = ENTRY.c.seq // links.SPAN
     found: dict[int, int] = {}
-    for start in range(0, len(going), PART):
-        some = list(going[start : start + PART])
-        some += some[-1:] * (PART - len(some))  # each number of names would be a statement of its own, read and planned
+    for some in _parts(going):
         last = select(span.label("chain"), func.max(ENTRY.c.seq).label("seq"))
         last = last.where(ENTRY.c.kind == "record", ENTRY.c.about.in_(some))
         for row in connection.execute(last.group_by(span)):
@@ -106,10 +106,26 @@ def _remove(connection: Connection, through: int) -> int:
     if through < links.SPAN:  # what says so of the other chains stands in this one, and may go with it
         links.enter(driver(connection), [("pruned", foot.seq, foot.hash) for foot in others])
     connection.execute(delete(ENTRY).where(old))
-    for kind, about in kept:
-        table, name = VOUCHED[kind]
-        wanted = int(about) if kind in NUMBERED else about
-        body = connection.execute(select(table.c.body).where(name == wanted)).scalar()
-        if body is not None:
-            links.enter(driver(connection), [(kind, about, body)])
+    bodies = {kind: _bodies(connection, kind, [about for of, about in kept if of == kind]) for kind in VOUCHED}
+    links.enter(
+        driver(connection), [(kind, about, bodies[kind][about]) for kind, about in kept if about in bodies[kind]]
+    )
     return int(removed)
+
+
+def _bodies(connection: Connection, kind: Kind, abouts: Sequence[str]) -> dict[str, str]:
+    """The bodies of the rows of a kind that are still there, by what entries call them."""
+    table, name = VOUCHED[kind]
+    called: dict[object, str] = {int(about) if kind in NUMBERED else about: about for about in abouts}
+    found: dict[str, str] = {}
+    for some in _parts(list(called)):
+        rows = connection.execute(select(name.label("about"), table.c.body).where(name.in_(some)))
+        found |= {called[row.about]: row.body for row in rows}
+    return found
+
+
+def _parts(names: Sequence[T]) -> Iterator[list[T]]:
+    """Names in parts of one size: each number of them would be a statement of its own, read and planned."""
+    for start in range(0, len(names), PART):
+        some = list(names[start : start + PART])
+        yield some + some[-1:] * (PART - len(some))
