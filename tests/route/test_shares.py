@@ -103,6 +103,32 @@ TestReplicas = Replicas.TestCase
 TestReplicas.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+def test_a_key_that_was_made_again_with_lower_limits_is_held_to_them_by_every_gateway():
+    world = World(Limits(requests_per_minute=60))
+    one, other = world.start(), world.start()
+    for gateway in (one, other):
+        assert world.call(gateway, 1, 0.0)
+    world.t += 61  # no turn is taken meanwhile: the shares of the old limits are still there
+    world.limits = Limits(requests_per_minute=6, usd_per_day=0.5)
+    for _ in range(20):
+        for gateway in (one, other):
+            world.call(gateway, 1, 1 / 16)
+            assert world.above() == []
+    assert 3 <= len(world.calls) <= 2 + 6
+    world.close()
+
+
+def test_limits_that_were_raised_or_left_out_hold_at_once_and_what_was_used_still_counts():
+    world = World(Limits(requests_per_minute=4))
+    gateway = world.start()
+    assert sum(world.call(gateway, 1, 0.0) is not None for _ in range(6)) == 4
+    world.limits = Limits(requests_per_minute=7)
+    assert sum(world.call(gateway, 1, 0.0) is not None for _ in range(6)) == 3
+    world.limits = Limits(usd_per_day=1.0)
+    assert sum(world.call(gateway, 1, 1 / 4) is not None for _ in range(6)) == 4
+    world.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "control"])
 def test_a_race_from_three_is_never_above_and_without_shares_it_is(shared):

@@ -26,10 +26,14 @@ REQUESTS, TOKENS = attrgetter("requests"), attrgetter("tokens")
 
 
 class Share(NamedTuple):
-    """How much of an account's limits may be used here; its money on `day` alone (YYYY-MM-DD) and in that month."""
+    """How much of an account's limits may be used here; its money on `day` alone (YYYY-MM-DD) and in that month.
+
+    It is a part of the limits `of`, and none of any others that the account may have since.
+    """
 
     limits: Limits
     day: str
+    of: Limits
 
 
 class Use(NamedTuple):
@@ -133,7 +137,7 @@ class Ledger:
     def _mine(self, account: Account, now: float) -> Limits:
         """What may be used here of the account's limits."""
         share = (self.shares or {}).get(account.name)
-        if share is None:
+        if share is None or (share.of is not account.limits and share.of != account.limits):
             return _none_of(account.limits)
         day = _day(int(now) // DAY_S)
         if share.day == day:
@@ -246,13 +250,16 @@ class _Book:
             self.spent = defaultdict(int, {day: nano for day, nano in self.spent.items() if day >= month})
 
 
-def share_of(parts: Mapping[str, int], day: str) -> Share:
-    """A share: limit → how much, money in billionths. Half of one more, so that none is lost on the way to dollars."""
+def share_of(parts: Mapping[str, int], day: str, of: Limits) -> Share:
+    """A share of the limits `of`: limit → how much, money in billionths.
+
+    Half of one more, so that none is lost on the way to dollars.
+    """
     said: dict[str, Any] = {
         what: (most + 0.5) / NANO if what.startswith("usd") and most > 0 else max(0, most)
         for what, most in parts.items()
     }
-    return Share(Limits(**said), day)
+    return Share(Limits(**said), day, of)
 
 
 def _none_of(limits: Limits) -> Limits:

@@ -19,7 +19,7 @@ from itertools import count
 import msgspec
 
 from insource.errors import StoreError
-from insource.nouns import Record, record_id
+from insource.nouns import Limits, Record, record_id
 from insource.nouns.share import Part, Stake
 from insource.route.limits import MONTH, NANO, Ledger, billionths, share_of
 from insource.route.need import Account, Need, Refusal
@@ -46,7 +46,7 @@ class _Mine:
     """An account whose limits are shared. `lacked` is what found no room lately, `least` the largest call of it.
 
     `elsewhere` are the limits of which others have some that they do not use. While it is `unsure` what the store took
-    of the last turn, nothing more is given up.
+    of the last turn, nothing more is given up. Where the limits `changed`, there is no share of them yet.
     """
 
     account: Account
@@ -58,6 +58,7 @@ class _Mine:
     elsewhere: set[str] = field(default_factory=set)
     stake: Stake = field(default_factory=Stake)
     unsure: bool = False
+    changed: bool = False
 
 
 class Sharing:
@@ -145,7 +146,7 @@ class Sharing:
         """
         loop, what, name = asyncio.get_running_loop(), refusal.limit, account.name
         mine = self._known.setdefault(name, _Mine(account, payer))
-        mine.account = account
+        self._now_of(name, mine, account)
         self._lack(mine, what, wanted)
         if loop.time() < mine.in_vain.get(what, 0.0):
             return False
@@ -166,6 +167,14 @@ class Sharing:
                 return False
             await asyncio.sleep(AGAIN_S / 2)
             self._lack(mine, what, wanted, again=True)
+
+    def _now_of(self, name: str, mine: _Mine, account: Account) -> None:
+        """A share of limits that were changed is of no use; what was used of it counts against the new ones."""
+        before, mine.account = mine.account, account
+        if before.limits != account.limits:
+            self._ledger.shares.pop(name, None)  # type: ignore[union-attr]
+            mine.changed = True
+            mine.in_vain.clear()
 
     async def _turn(self) -> None:
         self._forget()
@@ -189,11 +198,18 @@ class Sharing:
         turn = Turn(self.process, next(self._beats), self._lease_s, said, left, still, silent, over)
         for name in asked:
             self._known[name].unsure = True
-        answer = await self._store.shares.turn(turn, self._divide)
+        limits = {name: self._known[name].account.limits for name in asked}  # which may change until it is back
+
+        def divide(
+            name: str, asked: Stake, others: Mapping[str, Stake], spent: Mapping[str, int], living: list[str]
+        ) -> Stake:
+            return divided(limits[name], asked, others, spent, living)
+
+        answer = await self._store.shares.turn(turn, divide)
         self._held_until, self._beat_due, self._duty = began + self._lease_s, began + self._lease_s / 4, answer.duty
         self._left -= left
         for name, stake in answer.stakes.items():
-            self._take(name, stake, answer)
+            self._take(name, stake, answer, limits[name])
 
     def _forget(self) -> None:
         """Leaves out what was spent in days and months that are over: nobody asks for it any more."""
@@ -201,11 +217,6 @@ class Sharing:
         if day != self._day:
             self._day, known = day, self._durable.items()
             self._durable = Counter({one: nano for one, nano in known if one[1] >= day[: len(one[1])]})
-
-    def _divide(
-        self, name: str, asked: Stake, others: Mapping[str, Stake], spent: Mapping[str, int], living: list[str]
-    ) -> Stake:
-        return divided(self._known[name].account.limits, asked, others, spent, living)
 
     def _ask(self, name: str, *, give: bool) -> Stake:
         """What is asked for; half of what is not used is given up first where others are short of it."""
@@ -217,10 +228,9 @@ class Sharing:
             if give and not mine.unsure and part.share > part.used:
                 keeps = part.used + (part.share - part.used) // 2
             parts[what] = msgspec.structs.replace(part, share=keeps)
-        if give:
-            self._ledger.shares[name] = share_of(  # type: ignore[index]
-                {what: part.share for what, part in parts.items()}, self._ledger.day
-            )
+        if give and not mine.changed:
+            held = {what: part.share for what, part in parts.items()}
+            self._hold(name, held, self._ledger.day, mine.account.limits)
         return msgspec.structs.replace(stake, parts=parts)
 
     def _stake(self, name: str, mine: _Mine) -> Stake:
@@ -233,7 +243,8 @@ class Sharing:
         periods = dict(zip(MONEY, (day, day[:MONTH]), strict=True))
         parts = dict[str, Part]()
         for what, most in limits_of(mine.account.limits).items():
-            period, share, lacked = periods.get(what, ""), self._may(name, what), mine.lacked[what]
+            period, lacked = periods.get(what, ""), mine.lacked[what]
+            share = used[what] if mine.changed else self._may(name, what)
             # some more than it uses, so that it need not ask for each call; money is given in slices, as asked for
             want = used[what] + min(most, 4 * lacked) if period else used[what] + lacked + used[what] // 8 + 1
             parts[what] = Part(
@@ -248,20 +259,25 @@ class Sharing:
         since = (mine.stake.since or time.time()) if any(part.short for part in parts.values()) else 0.0
         return Stake(parts=parts, since=since)
 
-    def _take(self, name: str, stake: Stake, answer: Answer) -> None:
+    def _take(self, name: str, stake: Stake, answer: Answer, limits: Limits) -> None:
         mine = self._known.get(name)
         if mine is None:
             self._left.add(name)
             return
-        mine.stake, mine.unsure = stake, False
+        if mine.account.limits != limits:  # it was asked for before they changed; the next turn gives it back
+            return
+        mine.stake, mine.unsure, mine.changed = stake, False, False
         day = next((part.period for part in stake.parts.values() if len(part.period) > MONTH), self._ledger.day)
-        self._ledger.shares[name] = share_of({what: part.share for what, part in stake.parts.items()}, day)  # type: ignore[index]
+        self._hold(name, {what: part.share for what, part in stake.parts.items()}, day, limits)
         mine.elsewhere = {
             what
             for other in answer.others[name].values()
             for what, part in other.parts.items()
             if part.share > part.used and what in stake.parts and part.period == stake.parts[what].period
         }
+
+    def _hold(self, name: str, parts: Mapping[str, int], day: str, of: Limits) -> None:
+        self._ledger.shares[name] = share_of(parts, day, of)  # type: ignore[index]
 
     def _may(self, name: str, what: str) -> int:
         """How much of a limit may be used here, money of now in billionths."""
