@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import openai
 import pytest
-from serving import client, gateway, path_of, socket_of, tickets, workspace
+from serving import RULES, client, gateway, path_of, socket_of, tickets, workspace
 from sqlalchemy import update
 from test_batches_api import ENDED, SLOW, begun, ended, lines, rows_of
 from test_keys import made
@@ -18,8 +18,10 @@ from insource.engines.scripted import Scripted
 from insource.nouns import Limits
 from insource.nouns.filing import CallBatch
 from insource.serve.app import create_app
+from insource.settings import StoreSettings
 from insource.store import Store
 from insource.store.batches import Settled
+from insource.store.blobs import Blobs
 from insource.store.tables import BATCH_ITEM
 
 ELSEWHERE = "elsewhere boot 1 2#a"
@@ -142,6 +144,53 @@ async def test_a_batch_is_late_only_where_lines_of_it_are_missing(tmp_path):
         (missing,) = await rows_of(ai, late.error_file_id)
         assert (missing["custom_id"], missing["error"]["code"]) == ("c1", "batch_expired")
         assert await store.records() == [], "nobody is asked after the time is over"
+
+
+async def test_a_batch_whose_file_is_on_another_host_is_left_to_a_gateway_that_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("insource.serve.batch_work.LOOK_S", 0.1)
+    settings = msgspec.structs.replace(workspace(tmp_path), store=StoreSettings(url="postgresql://of-several-hosts"))
+    async with await Store.open(workspace(tmp_path)) as store, await Store.open(workspace(tmp_path)) as elsewhere:
+        apps = [create_app(settings, one, {"tickets": path_of(one, tickets(), Scripted("one", RULES))})
+                for one in (store, elsewhere)]  # fmt: skip
+        store.blobs = Blobs(tmp_path / "other-host")
+        async with socket_of(apps[0]) as url, client(url) as ai:
+            store.blobs, here = elsewhere.blobs, store.blobs
+            batch = await sent(ai, lines("refund"))
+            store.blobs = here
+            looks = counted(store)
+            await store.filing.add_batch(batch)
+            await asyncio.sleep(0.6)
+            assert (await store.filing.batch("local", batch.id)).status == "validating"
+            assert looks == [batch.input], "it is not claimed again and again"
+            async with socket_of(apps[1]):
+                done = await ended(ai, batch.id, 20)
+                assert (done.status, done.request_counts.completed) == ("completed", 1)
+
+
+async def test_a_batch_whose_file_never_came_fails_at_its_time_and_says_what_hosts_need(tmp_path):
+    settings = msgspec.structs.replace(workspace(tmp_path), store=StoreSettings(url="postgresql://of-several-hosts"))
+    async with await Store.open(workspace(tmp_path)) as store:
+        app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", RULES))})
+        async with socket_of(app) as url, client(url) as ai:
+            batch = await sent(ai, lines("refund"), expires=int(time.time()) - 10)
+            store.blobs = Blobs(tmp_path / "other-host")
+            await store.filing.add_batch(batch)
+            done = await ended(ai, batch.id)
+            assert done.status == "failed"
+            assert [fault.code for fault in done.errors.data] == ["file_not_here"]
+            assert "[artefacts]" in done.errors.data[0].message
+
+
+def counted(store: Store) -> list[str]:
+    """The files that are looked for from now on."""
+    looks, file = list[str](), store.filing.file
+
+    async def noted(tenant: str, id: str):
+        looks.append(id)
+        return await file(tenant, id)
+
+    store.filing.file = noted
+    return looks
 
 
 async def test_a_key_that_another_gateway_learned_first_is_no_unknown_key(tmp_path, monkeypatch):

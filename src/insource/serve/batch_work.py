@@ -16,7 +16,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from insource.errors import EngineBusy, InsourceError, OverLimit, StoreError
+from insource.errors import EngineBusy, InsourceError, Missing, OverLimit, StoreError
 from insource.journeys.batch_run import at_work
 from insource.nouns import ANYBODY, JsonObject, Key, to_json
 from insource.nouns.filing import UNDER_WAY, CallBatch, LineFault
@@ -30,8 +30,10 @@ from insource.serve.faults import error_body
 from insource.serve.files import bytes_of, keep_file, new_file
 from insource.serve.keyring import Keyring, no_key
 from insource.store.batches import Settled
+from insource.store.opened import IN_FILE
 
 LOOK_S, SAY_S = 1.0, 0.5
+ELSEWHERE_S = 30.0  # a batch whose file is not here is left to other gateways for so long
 AT_ONCE_WRITTEN = 2  # files that callers send
 MOST_BATCHES, OF_ONE, AT_ONCE = 4, 2, 16  # at work at once; those of one tenant; calls of one at a time
 MOST_LINES, MOST_FAULTS = 50_000, 100
@@ -89,7 +91,8 @@ class BatchWork:
         self._desk, self._keyring = desk, keyring
         self.noted = asyncio.Event()
         self.room = asyncio.Semaphore(AT_ONCE_WRITTEN)
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[bool]] = {}
+        self._not_here: dict[str, float] = {}  # until when others may find the file of a batch
 
     async def work(self) -> None:
         """Takes batches, until cancelled."""
@@ -110,9 +113,11 @@ class BatchWork:
         while True:
             found = await store.filing.under_way()
             busy = Counter(seen.tenant for seen in found if seen.id in self._running)
+            now = time.monotonic()
+            self._not_here = {name: until for name, until in self._not_here.items() if until > now}
             for seen in found:
                 full = len(self._running) >= MOST_BATCHES or busy[seen.tenant] >= OF_ONE
-                if full or seen.id in self._running:
+                if full or seen.id in self._running or seen.id in self._not_here:
                     continue
                 if not (await store.batches.claim([seen.id], "", holder, 1))[seen.id].mine:
                     continue
@@ -123,11 +128,16 @@ class BatchWork:
                 run = _Running(self._desk, self._keyring, batch, holder)
                 busy[batch.tenant] += 1  # one that waits for its limits must not keep all others out
                 self._running[batch.id] = task = asyncio.create_task(run.run())
-                task.add_done_callback(lambda _, name=batch.id: self._running.pop(name, None))  # type: ignore[misc]
+                task.add_done_callback(lambda done, name=batch.id: self._ran(name, done))  # type: ignore[misc]
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self.noted.wait()
             self.noted.clear()
+
+    def _ran(self, name: str, task: asyncio.Task[bool]) -> None:
+        self._running.pop(name, None)
+        if not task.cancelled() and task.exception() is None and not task.result():
+            self._not_here[name] = time.monotonic() + ELSEWHERE_S
 
 
 class _Running:
@@ -138,24 +148,31 @@ class _Running:
         self.batch, self._lines = batch, list[_Line]()
         self._ended = asyncio.Event()
 
-    async def run(self) -> None:
-        """Brings the batch to its end. A store that is down ends only this try."""
+    async def run(self) -> bool:
+        """Brings the batch to its end; False where its file is not here. A store that is down ends only this try."""
         with suppress(StoreError):
             try:
-                await self._run()
+                return await self._run()
             except InsourceError as error:
                 if isinstance(error, StoreError):
                     raise
                 await self._fail([LineFault(code=error.code, message=str(error))])
+        return True
 
-    async def _run(self) -> None:
+    async def _run(self) -> bool:
         store = self._desk.store
         sent = await store.filing.file(self.batch.tenant, self.batch.input)
-        # its bytes have no name here: they go once they are read, not at the end of the batch
-        self._lines, faults = await asyncio.to_thread(_read, await bytes_of(self._desk, sent), self.batch)
+        try:
+            # its bytes have no name here: they go once they are read, not at the end of the batch
+            self._lines, faults = await asyncio.to_thread(_read, await bytes_of(self._desk, sent), self.batch)
+        except Missing:
+            if self._desk.settings.store.url in ("", IN_FILE):  # there is no other host
+                raise
+            await self._leave()
+            return False
         if faults:
             await self._fail(faults)
-            return
+            return True
         if self.batch.status == "validating":
             begun = moved(self.batch, "in_progress", total=len(self._lines))
             if await store.filing.change(begun, "validating"):
@@ -164,6 +181,16 @@ class _Running:
             await self._keyring.look()  # another gateway may know the key, and this one not yet
             await self._answer_all()
         await self._finish()
+        return True
+
+    async def _leave(self) -> None:
+        """Its file is on another host's disk: one that has it may claim the batch, for as long as there is time."""
+        if time.time() > self.batch.expires:
+            where = "where several hosts serve, name a place that they share under [artefacts] of insource.toml"
+            words = f"{self.batch.input} lies on the disk of a host that was not there in time: {where}"
+            await self._fail([LineFault(code="file_not_here", message=words)])
+        elif await self._is_mine():
+            await self._desk.store.batches.forget([self.batch.id])
 
     async def _fail(self, faults: list[LineFault]) -> None:
         store = self._desk.store
