@@ -16,6 +16,7 @@ from serving import RULES, path_of, say, socket_of, tickets, workspace
 from test_keys import bearer, made
 
 from insource.engines.scripted import Scripted
+from insource.errors import StoreError
 from insource.journeys import audit
 from insource.journeys.recover import recover
 from insource.nouns import Attempt, Decision, Limits, Record
@@ -26,14 +27,14 @@ from insource.store.spool import Spool
 from insource.store.spool_file import Line
 
 
-def settings_of(root):
+def settings_of(root, **serve):
     root.mkdir(exist_ok=True)
-    return msgspec.structs.replace(workspace(root), audit=AuditSettings(spool="spool", spool_after_s=0.2))
+    return msgspec.structs.replace(workspace(root, **serve), audit=AuditSettings(spool="spool", spool_after_s=0.2))
 
 
 @asynccontextmanager
-async def gateway(root):
-    settings = settings_of(root)
+async def gateway(root, **serve):
+    settings = settings_of(root, **serve)
     async with await Store.open(settings) as store:
         app = create_app(settings, store, {"tickets": path_of(store, tickets(), Scripted("one", RULES))})
         async with socket_of(app) as url, httpx.AsyncClient(base_url=url, timeout=20) as http:
@@ -157,6 +158,36 @@ async def test_limits_and_money_hold_while_the_store_is_down_and_after_the_next_
     async with gateway(tmp_path) as (store, http, _):
         got = await http.post("/v1/chat/completions", json=say("Hi", model="hub", max_tokens=4), headers=key)
         assert got.status_code == 429
+
+
+async def test_money_of_calls_that_are_carried_in_is_counted_once_where_gateways_share_it(tmp_path, monkeypatch):
+    """A call costs 0.000003, and 0.000004 at most."""
+    monkeypatch.setattr("insource.store.spool_file.PAGE", 2)
+    async with gateway(tmp_path, workers=2) as (store, http, desk):
+        key = bearer(await made(store, "ada", limits=Limits(usd_per_day=0.00002)))
+
+        async def asked():
+            body = say("Hi", model="hub", max_tokens=4)
+            return (await http.post("/v1/chat/completions", json=body, headers=key)).status_code
+
+        assert await asked() == 200
+        take, failing = store.take_spooled, [StoreError("cut off"), StoreError("cut off")]
+
+        async def taken(lines, process):
+            came = await take(lines, process)
+            if len(await store.records()) > 3 and failing:
+                raise failing.pop()  # the store has the page, and nobody heard that
+            return came
+
+        monkeypatch.setattr(store, "take_spooled", taken)
+        with down(tmp_path):
+            assert [await asked() for _ in range(3)] == [200] * 3
+        await status(http, "ready")
+        assert not failing, "it was cut short"
+        (ada,) = [one for one in await store.spent("2000-01-01") if one.caller == "ada"]
+        name, day = "ada of local", desk.meter.ledger.day
+        assert desk.meter.room._durable[name, day] == desk.meter.ledger.use(name).day == round(ada.usd * 1e9)
+        assert [await asked() for _ in range(3)] == [200, 200, 429], "what is left is two calls"
 
 
 async def test_a_tenant_that_the_gateway_never_saw_is_refused_at_once_while_its_key_cannot_be_read(tmp_path):

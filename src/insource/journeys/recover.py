@@ -6,7 +6,7 @@ A file of a process that lives is its own matter (`serve.outage`). Stopped anywh
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +16,10 @@ from insource.errors import Invalid
 from insource.nouns import Noun
 from insource.settings import Settings
 from insource.store import Store, spool, spool_file
-from insource.store.spool_file import Place
+from insource.store.spool_file import Line, Place
 from insource.store.spooled import Came
+
+Tell = Callable[[Sequence[Line], int], None]
 
 
 class Refused(Noun, frozen=True, kw_only=True):
@@ -62,13 +64,19 @@ async def recover(store: Store, folder: Path | None) -> Recovered:
     return found
 
 
-async def carry(store: Store, path: Path, process: str, place: Place, upto: int | None = None) -> Carried:
-    """Takes the lines of a file from `place` on, in order, each once. Raises `Invalid` at one that was changed."""
+async def carry(
+    store: Store, path: Path, process: str, place: Place, upto: int | None = None, tell: Tell = lambda _, __: None
+) -> Carried:
+    """Takes the lines of a file from `place` on, in order, each once. Raises `Invalid` at one that was changed.
+
+    Hears `tell` of every page that the store has, and of how many lines are before it.
+    """
     came = Came()
     while True:
         page = await asyncio.to_thread(spool_file.page, path, place, upto)
         if page.lines:
             came = added(came, await store.take_spooled(page.lines, process))
+            tell(page.lines, place.lines)
         place = page.end
         if page.torn or not page.lines:
             return Carried(place, came, page.torn)

@@ -45,7 +45,7 @@ class Desk:
         self._coming = Coming(settings, store)
         self.seeing = Seeing(settings)
         self.trying = Trying(store)
-        self.outage = Outage(settings, store) if settings.audit.spool else None
+        self.outage = Outage(settings, store, self.meter.written) if settings.audit.spool else None
         self.answers = Answers(settings.answers)
         self._paths = {name: self._given(path) for name, path in paths.items()}
         self._tasks = task_names(settings)

@@ -13,9 +13,10 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple, TypeVar
 
@@ -50,14 +51,18 @@ class Seen(NamedTuple):
 
 
 class Outage:
-    """Keeps calls in `store` or, while that takes none, in the folder `audit.spool`."""
+    """Keeps calls in `store` or, while that takes none, in the folder `audit.spool`.
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    `written` hears of every record that was carried in from there, once.
+    """
+
+    def __init__(self, settings: Settings, store: Store, written: Callable[[Record], None] = lambda _: None) -> None:
         folder = spool_folder(settings)
         if folder is None:
             raise Invalid("audit.spool names no folder")
         self.spool = Spool(folder, settings.audit.spool_bytes)
         self._store, self._patience_s = store, settings.audit.spool_after_s
+        self._written, self._told = written, Counter[FilePath]()  # of each own file, how many lines were told of
         self._alarm = Alarm()
         self._keys: dict[str, bytes] = {}
         self._lines = Counter[str]()
@@ -230,7 +235,8 @@ class Outage:
         for own in tuple(self.spool.own):
             kept: list[Refused] = []
             try:
-                carried = await carry(self._store, own.path, this_process(), own.carried, own.end)
+                tell = partial(self._tell, own.path)
+                carried = await carry(self._store, own.path, this_process(), own.carried, own.end, tell)
                 lines += carried.end.lines - own.carried.lines
                 own.carried, self._came = carried.end, added(self._came, carried.came)
                 kept = overtaken(own.path, carried.came)
@@ -245,6 +251,13 @@ class Outage:
                 LOG.warning("kept: %s", kept[0].why)
                 self._kept += kept
         return lines
+
+    def _tell(self, path: FilePath, lines: Sequence[Line], before: int) -> None:
+        """Tells what the store has of a file; a page that comes again, since it was cut short, may have more lines."""
+        for line in lines[max(0, self._told[path] - before) :]:
+            if line.record is not None:
+                self._written(line.record)
+        self._told[path] = max(self._told[path], before + len(lines))
 
 
 def _told(task: asyncio.Task[None]) -> None:
