@@ -52,12 +52,22 @@ def test_the_database_is_reached_from_the_clusters_machines_only() -> None:
     assert database["publicly_accessible"] is False
     assert database["storage_encrypted"] is True
     assert database["deletion_protection"] is True
-    assert database["manage_master_user_password"] is True
-    assert "password" not in database
     rules = [body for (kind, _), body in found.items() if kind == "aws_vpc_security_group_ingress_rule"]
     assert len(rules) == 2
     assert all("cidr_ipv4" not in rule and "local.nodes" in rule["referenced_security_group_id"] for rule in rules)
     assert not re.search(r"0\.0\.0\.0/0|::/0", TEXT)
+
+
+def test_the_password_of_the_database_stays_as_the_secret_has_it_and_is_in_no_file_of_terraforms() -> None:
+    database = resources()["aws_db_instance", "database"]
+    assert "manage_master_user_password" not in database, "RDS would change it every seven days"
+    assert "password" not in database, "that is in the state"
+    assert (database["password_wo"], database["password_wo_version"]) == (
+        "${var.database_password}", "${var.database_password_version}",
+    )  # fmt: skip
+    variables = {name: body for each in blocks("variable") for name, body in each.items()}
+    assert variables["database_password"]["ephemeral"] is variables["database_password"]["sensitive"] is True
+    assert "default" not in variables["database_password"]
 
 
 def test_the_bucket_is_private_versioned_and_encrypted() -> None:
@@ -79,7 +89,9 @@ def test_its_example_has_the_machines_of_the_values_of_that_size() -> None:
         assert said[f"{kind}_machine"] == about["nodeSelector"]["node.kubernetes.io/instance-type"]
     declared = {name: body for each in blocks("variable") for name, body in each.items()}
     assert {key for key in said if not key.startswith("__")} <= set(declared)
-    assert {name for name, body in declared.items() if "default" not in body} <= set(said)
+    secrets = {name for name, body in declared.items() if body.get("ephemeral")}
+    assert {name for name, body in declared.items() if "default" not in body} - secrets <= set(said)
+    assert not secrets & set(said)
 
 
 @pytest.mark.skipif(not shutil.which("terraform"), reason="no terraform here")

@@ -1,12 +1,13 @@
 # What the chart stands on, in a Kubernetes cluster (EKS) of yours: machines for gateways, one with a card for vLLM, a
 # PostgreSQL that only the cluster's machines reach, a file system for the shared state, and a bucket for backups.
 #
+#   export TF_VAR_database_password=$(openssl rand -hex 24)   # of which only the Secret keeps a copy
 #   terraform init && terraform apply -var-file medium.tfvars
 #
 # The cluster, its network and its add-ons (CNI with network policies, EFS driver, NVIDIA device plugin) are yours.
 
 terraform {
-  required_version = ">= 1.9"
+  required_version = ">= 1.11"
   required_providers {
     aws = { source = "hashicorp/aws", version = "~> 6.0" }
   }
@@ -94,27 +95,29 @@ resource "aws_db_parameter_group" "database" {
   }
 }
 
+# A password that RDS manages would be another one every seven days, and the Secret would still have the first.
 resource "aws_db_instance" "database" {
-  identifier                  = "insource"
-  engine                      = "postgres"
-  engine_version              = "17"
-  instance_class              = var.database_class
-  allocated_storage           = var.database_gb
-  storage_type                = "gp3"
-  storage_encrypted           = true
-  multi_az                    = var.database_standby
-  db_name                     = "insource"
-  username                    = "insource"
-  manage_master_user_password = true
-  db_subnet_group_name        = aws_db_subnet_group.database.name
-  parameter_group_name        = aws_db_parameter_group.database.name
-  vpc_security_group_ids      = [aws_security_group.database.id]
-  publicly_accessible         = false
-  backup_retention_period     = 14
-  copy_tags_to_snapshot       = true
-  deletion_protection         = true
-  skip_final_snapshot         = false
-  final_snapshot_identifier   = "insource-last"
+  identifier                = "insource"
+  engine                    = "postgres"
+  engine_version            = "17"
+  instance_class            = var.database_class
+  allocated_storage         = var.database_gb
+  storage_type              = "gp3"
+  storage_encrypted         = true
+  multi_az                  = var.database_standby
+  db_name                   = "insource"
+  username                  = "insource"
+  password_wo               = var.database_password
+  password_wo_version       = var.database_password_version
+  db_subnet_group_name      = aws_db_subnet_group.database.name
+  parameter_group_name      = aws_db_parameter_group.database.name
+  vpc_security_group_ids    = [aws_security_group.database.id]
+  publicly_accessible       = false
+  backup_retention_period   = 14
+  copy_tags_to_snapshot     = true
+  deletion_protection       = true
+  skip_final_snapshot       = false
+  final_snapshot_identifier = "insource-last"
 }
 
 # ------------------------------------------------------------------ the shared state: releases, reports, the spool

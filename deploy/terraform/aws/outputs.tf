@@ -1,11 +1,6 @@
 output "database_host" {
-  description = "For INSOURCE_STORE_URL: postgresql://insource:PASSWORD@HOST/insource?sslmode=verify-full. store.ca of the chart is AWS's global-bundle.pem."
+  description = "For INSOURCE_STORE_URL: postgresql://insource:PASSWORD@HOST/insource?sslmode=verify-full, with database_password. store.ca of the chart is AWS's global-bundle.pem."
   value       = aws_db_instance.database.address
-}
-
-output "database_password_secret" {
-  description = "Where the password lies in Secrets Manager. It is in no file of Terraform's."
-  value       = aws_db_instance.database.master_user_secret[0].secret_arn
 }
 
 output "state_file_system" {

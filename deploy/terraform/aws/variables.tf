@@ -53,6 +53,19 @@ variable "database_class" {
   default     = "db.m7i.large"
 }
 
+variable "database_password" {
+  type        = string
+  description = "The password of INSOURCE_STORE_URL, in TF_VAR_database_password. It is in no file of Terraform's, and stays until you change it."
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "database_password_version" {
+  type        = number
+  description = "One more than before where there is another database_password."
+  default     = 1
+}
+
 variable "database_gb" {
   type        = number
   description = "A call takes about a kilobyte: ten million of them, with room."
