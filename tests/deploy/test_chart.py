@@ -71,6 +71,8 @@ def test_helm_finds_nothing_to_say_but_that_there_is_no_icon() -> None:
         {"network": {"callers": [{}]}},
         {"network": {"dns": {"namespace": "kube system"}}},
         {"tasks": {"../tickets": ""}},
+        {"audit": {"keep_for": 400}},
+        {"audit": {"keep_days": "400"}},
     ],
 )
 def test_values_that_mean_nothing_or_too_much_are_refused(wrong: dict[str, Any]) -> None:
@@ -86,6 +88,7 @@ def test_values_that_mean_nothing_or_too_much_are_refused(wrong: dict[str, Any])
         ({"store": {"secret": "s"}, "state": {"accessMode": "ReadWriteOnce"}}, "several replicas share the state"),
         ({"gateway": {"replicas": 1}, "vllm": {"enabled": True}}, "vllm.modelsClaim"),
         ({"gateway": {"replicas": 1}, "metrics": {"serviceMonitor": True}}, "metrics.keySecret"),
+        ({"store": {"secret": "s"}, "settings": "[workspace]\n\n[audit]\nkeep_days = 30\n"}, "into audit"),
     ],
 )
 def test_what_cannot_work_is_told_before_it_is_applied(wrong: dict[str, Any], words: str) -> None:
@@ -179,6 +182,21 @@ def workspace(values: dict[str, Any], folder: Path) -> Path:
 def test_the_settings_that_are_written_are_settings_of_the_product(case: str, tmp_path: Path) -> None:
     found = load_settings(workspace(CASES[case], tmp_path), {})
     assert found.audit.spool == ("/spool" if "store" in CASES[case] else "")
+
+
+@pytest.mark.parametrize("spool", [True, False])
+def test_how_long_calls_are_kept_is_said_beside_the_spool(spool: bool, tmp_path: Path) -> None:
+    keep = {"keep_days": 30, "keep_calls": 50_000_000, "checkpoint_s": 30.5, "sync": "second"}
+    values = {"store": {"secret": "s"}, "gateway": {"spool": spool}, "audit": keep}
+    folder = workspace(values, tmp_path)
+    said = tomllib.loads((folder / "insource.toml").read_text("utf-8"))["audit"]
+    assert said == keep | ({"spool": "/spool"} if spool else {})
+    assert load_settings(folder, {}).audit.keep_calls == 50_000_000
+
+
+def test_a_table_audit_of_the_settings_alone_is_left_as_it_is(tmp_path: Path) -> None:
+    values = {"store": {"secret": "s"}, "gateway": {"spool": False}, "settings": "[audit]\nkeep_days = 30\n"}
+    assert load_settings(workspace(values, tmp_path), {}).audit.keep_days == 30
 
 
 def test_a_task_and_its_labels_are_where_the_product_looks(tmp_path: Path) -> None:

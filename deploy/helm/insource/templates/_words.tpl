@@ -20,9 +20,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- /* Both the file insource.toml and the network policy come from the same values. */ -}}
 {{- define "insource.toml" -}}
+{{- $audit := dict }}
+{{- range $key, $value := .Values.audit }}
+{{- $_ := set $audit $key $value }}
+{{- end }}
 {{- if and .Values.gateway.spool .Values.store.secret }}
+{{- $_ := set $audit "spool" "/spool" }}
+{{- end }}
+{{- if $audit }}
+{{- if regexMatch "(?m)^[ \t]*\\[[ \t]*audit[ \t]*\\]" .Values.settings }}
+{{- fail "[audit] of insource.toml is written from the values: put what settings has of it into audit" }}
+{{- end }}
 [audit]
-spool = "/spool"
+{{- range $key, $value := $audit }}
+{{ $key }} = {{ $value | toJson }}
+{{- end }}
 {{ end }}
 {{- $regions := dict }}
 {{- if and .Values.vllm.enabled .Values.network.serviceCidr }}
