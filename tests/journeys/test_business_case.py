@@ -57,6 +57,14 @@ def test_of_a_task_of_which_nothing_is_known_every_input_is_assumed_listed_or_mi
     assert [stage.state for stage in found.stages] == ["here", "ahead", "ahead", "ahead", "ahead"]
 
 
+def test_a_salary_that_the_company_declares_is_not_said_to_be_the_tasks(tmp_path):
+    folder(tmp_path)
+    with (tmp_path / "insource.toml").open("a") as file:
+        file.write("\n[price]\nsalary_usd = 120000\n")
+    salary = told(cased(tmp_path, "[price]", "calls_per_day = 1000", "[price.effort]", "fte = 0.25"))["salary"]
+    assert (salary.value, salary.how, salary.of) == (120_000, "declared", "[price] salary_usd in insource.toml")
+
+
 def test_what_the_files_say_is_declared_by_its_owner_in_a_file_and_under_a_key(tmp_path):
     folder(tmp_path)
     path = tmp_path / "tasks" / "tickets.toml"

@@ -193,6 +193,30 @@ def test_what_the_files_declare_comes_before_what_is_measured(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("effort", "words"),
+    [
+        ("fte = 0.25", "has fte and no salary_usd"),
+        ("rows = 500", "has rows and no usd_per_row"),
+        ("training_hours = 2", "has training_hours and no training_usd_per_hour"),
+    ],
+)
+def test_effort_without_its_price_is_no_effort_for_nothing(tmp_path, effort, words):
+    with pytest.raises(Invalid, match=words):
+        priced(tmp_path, task=f"[price.effort]\n{effort}")
+
+
+def test_a_price_that_the_effort_of_a_task_leaves_out_is_the_companys(tmp_path):
+    effort, company = "[price.effort]\nfte = 0.25\nrows = 100", "[price]\nsalary_usd = 120000\nusd_per_row = 0.5"
+    found = priced(tmp_path, task=effort, company=company)
+    lines = {line.name: line.usd for line in found.cost(found.own).lines}
+    assert lines["engineering"] == pytest.approx(2500)
+    assert lines["labelling"] == pytest.approx(50 / found.months)
+    said = {one.name: (one.value, one.of) for one in found.known}
+    assert said["engineer's salary"] == (120_000, "[price] salary_usd in insource.toml")
+    assert said["price of a label"] == (0.5, "[price] usd_per_row in insource.toml")
+
+
 def test_tokens_are_told_from_rows_where_there_are_no_calls(tmp_path):
     found = priced(tmp_path, data=True)
     (told,) = [one for one in found.known if one.name == "input tokens of a call to an API"]

@@ -40,6 +40,11 @@ MACHINES = ("aws-c7i.2xlarge", "own-cpu")
 STRONG = "gpt-6-sol"  # who is asked above where the task escalates and nobody is named
 PEAK = 2.0
 COMPANY = "in insource.toml"
+PAID_FOR = (  # of an effort: how much, and at which price
+    ("fte", "salary_usd", "engineer's salary", "US$ a year"),
+    ("rows", "usd_per_row", "price of a label", "US$"),
+    ("training_hours", "training_usd_per_hour", "an hour of training", "US$ an hour"),
+)
 PEOPLE = "people, no model"
 
 T = TypeVar("T", ApiPrice, MachineRate)
@@ -218,7 +223,7 @@ def _effort(facts: Facts, company: PriceSettings, machine: MachineRate, said: li
     own = facts.said.effort
     if own != Effort():
         said.append(Known(name="effort", value=own.fte, unit="FTE", how="declared", of="[price.effort]"))
-        return own
+        return _declared(facts.task.name, own, company, said)
     there = None if not facts.labelled else 0.0
     rows = first("rows to label", "rows", (there, "measured", f"{facts.labelled:,} labelled rows are there, and paid"),
                  (known.ROWS, "assumed", "the least that a specialist needs"))  # fmt: skip
@@ -242,6 +247,20 @@ def _effort(facts: Facts, company: PriceSettings, machine: MachineRate, said: li
         fte=fte.value,
         salary_usd=salary.value,
     )
+
+
+def _declared(task: str, own: Effort, company: PriceSettings, said: list[Known]) -> Effort:
+    """The effort of a task's file; a price that it leaves out is the company's. Raises `Invalid` without any."""
+    for much, price, name, unit in PAID_FOR:
+        if not getattr(own, much) or getattr(own, price):
+            continue
+        usd = getattr(company, price, None)
+        if usd is None:
+            other = f", or under [price] {COMPANY}" if hasattr(company, price) else ""
+            raise Invalid(f"tasks/{task}.toml: [price.effort] has {much} and no {price}", hint=f"write it there{other}")
+        said.append(Known(name=name, value=usd, unit=unit, how="declared", of=f"[price] {price} {COMPANY}"))
+        own = msgspec.structs.replace(own, **{price: usd})
+    return own
 
 
 def _above(facts: Facts, rates: Rates) -> ApiPrice:
