@@ -15,12 +15,16 @@ from migrating import WANTED, filled, folder, migrated, rows, write
 
 from insource.cli.main import main
 from insource.collect.take_calls import Fact
+from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.errors import Invalid, Missing
+from insource.journeys.lineup import Lineup
 from insource.journeys.migrate_kept import get_lines, put_lines
+from insource.journeys.migrate_plan import plan
 from insource.journeys.replay import replay, retold
 from insource.journeys.status import status
-from insource.nouns import digest, to_json
+from insource.nouns import Dataset, Example, ask, digest, to_json
 from insource.nouns.assessment import Asked, Line
+from insource.settings import load_settings, load_task
 from insource.store import Store
 from insource.store.stored import stored
 
@@ -220,6 +224,36 @@ async def test_rows_and_an_incumbent_have_to_be_there(tmp_path: Path) -> None:
     write(tmp_path, incumbent="gone")
     with pytest.raises(Invalid, match="no engine"):
         await migrated(settings)
+
+
+async def test_the_plan_counts_the_tokens_of_the_request_that_is_sent(tmp_path: Path) -> None:
+    labels = [f"the label number {i} of many" for i in range(77)]
+    examples = [
+        Example(id=f"e{i}", task="tickets", input=f"a text of some words, {i}", target={"intent": labels[i]},
+                split="test" if i < 40 else "train") for i in range(77)
+    ]  # fmt: skip
+    async with ScriptedServer([Reply(text=labels[0])]) as server:
+        engine = {"kind": "openai", "base_url": server.base_url, "model": "m", "region": "us",
+                  "usd_per_million_input": 1e6, "usd_per_million_output": 0}  # fmt: skip
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in engine.items())
+        (tmp_path / "tasks").mkdir()
+        (tmp_path / "insource.toml").write_text(f'[networks]\nus = ["127.0.0.1"]\n[engines.hub]\n{lines}')
+        made = {"name": "tickets", "kind": "classify", "instruction": "File it.", "sensitivity": "any"}
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in made.items())
+        (tmp_path / "tasks" / "tickets.toml").write_text(f"{lines}[outputs.intent]\nlabels = {json.dumps(labels)}\n")
+        settings = load_settings(tmp_path)
+        task = load_task(settings, "tickets")
+        async with await Store.open(settings) as store:
+            counts = {"test": 40, "train": 37}
+            await store.save_dataset(Dataset(id=digest(examples), task="tickets", counts=counts), examples)
+            planned = await plan(task, settings, store, WANTED)
+            hub = Lineup(settings, store, task).configured("hub")
+            await hub.complete(ask(task, examples[0].input, id="r"))
+            await hub.close()
+    (part,) = [part for part in planned.parts if (part.step, part.what) == ("candidates", "hub")]
+    (sent,) = server.seen
+    said = "".join(turn["content"] for turn in sent["messages"]) + json.dumps(sent["response_format"])
+    assert part.usd / part.rows == pytest.approx(len(said) / 4, rel=0.25)
 
 
 def test_the_verb_shows_the_plan_first_and_ends_with_1_where_a_replay_differs(tmp_path: Path) -> None:

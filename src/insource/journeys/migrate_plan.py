@@ -1,14 +1,16 @@
 """What a migration would do, before it does it: steps, rows, about how long, what it costs, and what is asked where."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from insource.engines.models import find
 from insource.errors import Invalid
 from insource.journeys.measure import UNTUNED
 from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width
+from insource.journeys.teacher import expected
 from insource.journeys.train import LINEAR
 from insource.measure.adversarial import ways
-from insource.nouns import PREMISES, Noun, Report, Task
+from insource.nouns import PREMISES, Example, Noun, Report, Task, canonical
 from insource.nouns.assessment import NOBODY, Migrating
 from insource.route import permitted
 from insource.settings import Settings, task_file
@@ -20,6 +22,7 @@ TOKENS_PER_S = 1500.0  # trained on a processor, of a small model
 EPOCHS = 4
 CHARACTERS = 4  # a token
 STEPS_OF_A_LOAD = 8
+Sample = tuple[int, tuple[int, int]]  # rows, and the tokens in and out of each
 
 
 class Part(Noun, frozen=True, kw_only=True):
@@ -60,12 +63,12 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
     asks: Migrating = task_file(settings, task.name)[1].migrate
     n = min(wanted.rows, len(test))
     speeds = _speeds(await store.reports(task.name))
-    characters = sum(len(row.input) for row in test) / max(1, len(test)) + len(task.instruction)
+    tokens = _tokens(task, test)
     bases = asks.bases or (settings.workspace.base,)
-    parts = [_asked(name, task, settings, (n, characters), speeds) for name in candidates(task, settings, bases)]
+    parts = [_asked(name, task, settings, (n, tokens), speeds) for name in candidates(task, settings, bases)]
     learn = [row for row in rows if row.split == "train"]
     parts += _trained(task, bases, sum(len(row.input) for row in learn), len(learn))
-    parts += _after(task, settings, (n, characters), speeds, wanted)
+    parts += _after(task, settings, (n, tokens), speeds, wanted)
     return Planned(
         task=task.name,
         rows=n,
@@ -81,6 +84,13 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
     )
 
 
+def _tokens(task: Task, rows: Sequence[Example]) -> tuple[int, int]:
+    """Tokens in and out of one call, about."""
+    if not rows:
+        return expected(task, 0, 0)
+    return expected(task, fmean(len(row.input) for row in rows), fmean(len(canonical(row.target)) for row in rows))
+
+
 def _speeds(reports: list[Report]) -> dict[str, float]:
     """Rows a second of everyone who was measured before, the newest report last."""
     return {one.candidate: one.rows_per_s for report in reports for one in report.candidates if one.rows_per_s}
@@ -92,10 +102,10 @@ def _rate(name: str, kind: str, task: Task, speeds: Mapping[str, float]) -> floa
 
 
 def _asked(
-    name: str, task: Task, settings: Settings, sample: tuple[int, float], speeds: Mapping[str, float],
+    name: str, task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, float],
     step: str = "candidates",
 ) -> Part:  # fmt: skip
-    rows, characters = sample
+    rows, (read, written) = sample
     engine = settings.engines.get(name)
     kind = "remote" if engine else name.partition(":")[0]
     if kind in UNTUNED:
@@ -103,7 +113,7 @@ def _asked(
         rows = min(rows, asks.untuned_rows or UNTUNED_ROWS[task.kind])
     usd, where, blocked = 0.0, "this machine", ""
     if engine is not None:
-        usd = rows * (characters * engine.usd_per_million_input + 40 * engine.usd_per_million_output) / CHARACTERS / 1e6
+        usd = rows * (read * engine.usd_per_million_input + written * engine.usd_per_million_output) / 1e6
         where = engine.place or "anywhere"
         choice = permitted(name, engine.place, task.sensitivity)
         blocked = "" if choice.allowed else choice.reason
@@ -123,11 +133,9 @@ def _trained(task: Task, bases: tuple[str, ...], characters: int, rows: int) -> 
     return [Part(step="fine-tuning", what=base, where="this machine", rows=rows, minutes=took[base]) for base in took]
 
 
-def _after(
-    task: Task, settings: Settings, sample: tuple[int, float], speeds: Mapping[str, float], wanted: Wanted
-) -> list[Part]:
+def _after(task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, float], wanted: Wanted) -> list[Part]:
     """The fine-tuned on the sample and attacked, the engines attacked, and the load."""
-    rows, characters = sample
+    rows, tokens = sample
     asks = task_file(settings, task.name)[1].migrate
     hard = min(rows, asks.attacked_rows or HARD_ROWS[task.kind]) * len(ways(task))
     rate = _rate(f"{task.name}@", "specialist", task, speeds)
@@ -135,7 +143,7 @@ def _after(
         Part(step=step, what="the fine-tuned", where="this machine", rows=n, minutes=n / rate / 60)
         for step, n in (("fine-tuning", 2 * rows), ("adversarial", 2 * hard))
     ]
-    found += [_asked(name, task, settings, (hard, characters), speeds, "adversarial") for name in settings.engines]
+    found += [_asked(name, task, settings, (hard, tokens), speeds, "adversarial") for name in settings.engines]
     ours = 2 + sum(engine.place == PREMISES for engine in settings.engines.values())
     minutes = ours * STEPS_OF_A_LOAD * wanted.load_s / 60
     return [*found, Part(step="load", what="what is one's own", where="this machine", minutes=minutes)]

@@ -107,7 +107,7 @@ class Teacher:
 
     def expected(self, text: str, answer: str) -> tuple[int, int]:
         """Tokens in and out that a call takes, about: four letters each."""
-        return (self._around - FRAME + len(text)) // LETTERS, len(answer) // LETTERS + 1
+        return expected(self.task, len(text), len(answer))
 
     def usd(self, tokens: tuple[float, float]) -> float:
         """What so many tokens in and out cost."""
@@ -116,8 +116,18 @@ class Teacher:
     @cached_property
     def _around(self) -> int:
         """Tokens beside the input at most: a byte each, with the form of the answer and what a server may add."""
-        turns = sum(TURN + len(str(turn.content).encode()) for turn in messages(self.task, ""))
-        return turns + len(canonical(schema_of(self.task))) + FRAME
+        return _said(self.task) + FRAME
+
+
+def expected(task: Task, text: float, answer: float) -> tuple[int, int]:
+    """Tokens in and out that a call takes whose input and answer have so many letters, about: four letters each."""
+    return int(_said(task) + text) // LETTERS, int(answer) // LETTERS + 1
+
+
+def _said(task: Task) -> int:
+    """Bytes of all that is said beside the input: the instruction, what may be answered, and the form of the answer."""
+    turns = sum(TURN + len(str(turn.content).encode()) for turn in messages(task, ""))
+    return turns + len(canonical(schema_of(task)))
 
 
 def must_be_there(name: str, settings: Settings) -> None:
