@@ -134,6 +134,23 @@ def test_the_verdict_stands_on_top_and_wrong_answers_are_those_of_its_report(tmp
     assert "The task's file was changed after that verdict." in asyncio.run(_case(tmp_path)).lines
 
 
+@pytest.mark.slow
+def test_what_a_migration_measured_to_be_answered_alone_is_not_assumed(tmp_path):
+    migrating(tmp_path, {"large": (40.0, 9)})
+    path = tmp_path / "tasks" / "tickets.toml"
+    path.write_text(path.read_text().replace("[acceptance]", "[risk]\nmax_error = 0.05\n[acceptance]"))
+    settings = load_settings(tmp_path)
+    asyncio.run(filled(settings))
+    assessed = asyncio.run(migrated(settings))
+    (own,) = [one for one in assessed.entrants if one.release]
+    reviewed = told(cased(tmp_path))["reviewed"]
+    assert (reviewed.value, reviewed.how) == (pytest.approx(1 - own.automatic.value), "measured")
+    assert f"{own.name} answered alone" in reviewed.of
+    assert reviewed.of.endswith(f"run {assessed.run[:12]}")
+    path.write_text(path.read_text().replace("max_error = 0.05", "max_error = 0.01"))
+    assert told(asyncio.run(_case(tmp_path)))["reviewed"].how == "assumed", "it was measured of another task"
+
+
 def assessed_against(assessed):
     return next(way for way in assessed.case.ways if way.name == assessed.verdict.way).against
 

@@ -14,11 +14,13 @@ from live_workspace import folder, rows
 
 from insource.cli.main import main
 from insource.errors import Invalid, Missing
+from insource.journeys import known as figures
 from insource.journeys import loads
-from insource.journeys.known import seen
+from insource.journeys.known import Facts, Seen, seen
 from insource.journeys.price import Asked, price
 from insource.measure.load import Load, Step
-from insource.nouns import Attempt, Dataset, Decision, Prediction, Record, Usage, digest, stamp
+from insource.nouns import Attempt, Dataset, Decision, Prediction, Record, Risk, Task, Usage, digest, stamp
+from insource.nouns.pricing import TaskPricing
 from insource.settings import load_settings, load_task
 from insource.store import Store
 
@@ -191,6 +193,23 @@ def test_what_the_files_declare_comes_before_what_is_measured(tmp_path):
     assert found.cost(found.own).month_usd == pytest.approx(
         730 + 5000 + 5000 * 21 * (0.05 * per_call + 0.02 * 3 / 60 * 30)
     )
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "price", "escalated", "reviewed"),
+    [
+        (("review",), {}, (0.0, "declared"), (0.25, "measured")),
+        (("cloud", "review"), {}, (0.25, "measured"), (0.05, "assumed")),
+        (("review",), {"reviewed": 0.5}, (0.0, "declared"), (0.5, "declared")),
+    ],
+)
+def test_what_a_migration_saw_not_answered_alone_goes_where_the_task_sends_it(otherwise, price, escalated, reviewed):
+    task = Task(name="t", kind="classify", outputs=(), risk=Risk(max_error=0.05, otherwise=otherwise))
+    facts = Facts(task=task, said=TaskPricing(**price), seen=Seen(), automatic=(0.75, "run 1"))
+    found = (figures.escalated(facts), figures.reviewed(facts))
+    assert [(one.value, one.how) for one in found] == [escalated, reviewed]
+    calls = msgspec.structs.replace(facts, seen=Seen(n=100, escalated=10, reviewed=20, since="a", until="b"))
+    assert figures.reviewed(calls).value == (0.2 if not price else 0.5), "calls say better"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from insource.errors import Invalid
+from insource.journeys.assessed import verdict
 from insource.journeys.price import PEOPLE, Asked, price
 from insource.journeys.status import status
 from insource.nouns import Candidate, JsonObject, Noun, Report, Rollout, Score, Task, digest
@@ -19,7 +20,6 @@ from insource.price.known import Known, first
 from insource.settings import Settings, task_file
 from insource.store import Store
 from insource.store.files import disk, write_whole
-from insource.store.stored import stored
 
 SHARES = ("accuracy", "exact")  # whose rest is the share of answers that are wrong
 AT_MOST = ("ece", "brier", "aurc")
@@ -78,12 +78,6 @@ def _hands(said: TaskPricing, found: Priced) -> tuple[Known, Known]:
         ),
     )
     return today, left
-
-
-async def verdict(task: Task, store: Store) -> Assessed | None:
-    """What the newest migration that came to its end says. Raises `StoreError` where that cannot be read any more."""
-    done = [run for run in await store.assessments.of_task(task.name) if run.report]
-    return stored(store.blobs.get(done[-1].report), Assessed) if done else None
 
 
 def write_case(found: Business, folder: Path) -> tuple[Path, ...]:

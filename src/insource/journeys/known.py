@@ -54,7 +54,8 @@ class Seen(Noun, frozen=True, kw_only=True):
 class Facts(Noun, frozen=True, kw_only=True):
     """All that a bill is made of, of one task; `rows` are some of its labelled ones.
 
-    `said` and `judged` are what its file declares of its price and of whether it suits.
+    `said` and `judged` are what its file declares of its price and of whether it suits. `automatic` is the share that a
+    migration measured to be answered without anybody else, and which one that was.
     """
 
     task: Task
@@ -66,6 +67,12 @@ class Facts(Noun, frozen=True, kw_only=True):
     load: Load | None = None
     report: Report | None = None
     release: str = ""
+    automatic: tuple[float, str] | None = None
+
+    @property
+    def above(self) -> bool:
+        """Whether an engine is asked what is not answered automatically."""
+        return bool(self.said.escalate_to) or any(name != "review" for name in self.task.risk.otherwise)
 
 
 def seen(records: Sequence[Record]) -> Seen:
@@ -151,14 +158,14 @@ def output_tokens(facts: Facts) -> Known:
 
 def escalated(facts: Facts) -> Known:
     """The share of calls that a stronger engine is asked as well."""
-    engines = [name for name in facts.task.risk.otherwise if name != "review"]
-    nobody = None if engines or facts.said.escalate_to else 0.0
+    nobody = None if facts.above else 0.0
     return first(
         "escalated share",
         "share",
         (facts.said.escalated, "declared", "[price] escalated"),
         (nobody, "declared", "[risk] else names no engine"),
         _share(facts.seen.escalated, facts.seen),
+        _rest(facts),
         (ESCALATED, "assumed", "no records yet"),
     )
 
@@ -173,6 +180,7 @@ def reviewed(facts: Facts) -> Known:
         (facts.said.reviewed, "declared", "[price] reviewed"),
         _share(facts.seen.reviewed, facts.seen),
         (nobody, "declared", "[risk] has no limit: every valid answer is given"),
+        _rest(facts) if not facts.above else (None, "assumed", ""),
         (REVIEWED, "assumed", "no records yet"),
     )
 
@@ -215,6 +223,12 @@ def of_calls(facts: Facts) -> list[Known]:
     told = (("median time of a call", seen.p50_ms, "ms"), ("95th percentile of it", seen.p95_ms, "ms"),
             ("tokens of a call at engines' prices", seen.usd / seen.n, "US$"))  # fmt: skip
     return [Known(name=name, value=value, unit=unit, how="measured", of=of) for name, value, unit in told]
+
+
+def _rest(facts: Facts) -> Said:
+    if facts.automatic is None:
+        return None, "assumed", ""
+    return 1 - facts.automatic[0], "measured", facts.automatic[1]
 
 
 def _share(k: int, seen: Seen) -> Said:

@@ -8,6 +8,7 @@ import msgspec
 
 from insource.errors import Invalid, Missing
 from insource.journeys import known
+from insource.journeys.assessed import automatic
 from insource.journeys.known import CALLS_A_DAY, Facts
 from insource.journeys.loads import newest
 from insource.measure.adversarial import TAG
@@ -118,6 +119,7 @@ async def gather(task: Task, settings: Settings, store: Store) -> Facts:
         load=newest(task.name, settings),
         report=next((one for one in reversed(reports) if _times(one, release)), None),
         release=release.name if release else "",
+        automatic=await automatic(task, live.name if live else "", release.name if release else "", store),
     )
 
 
