@@ -2,6 +2,7 @@ import asyncio
 import csv
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from insource import stats
 from insource.engines.artefact import Manifest, file_digests, write_manifest
 from insource.engines.linear import LONGEST, Linear
 from insource.errors import EngineDown, Invalid, Missing, Refused, StoreError
-from insource.nouns import Example, Output, Task, ask
+from insource.nouns import Example, Output, Task, ask, from_json, to_json
 
 AREAS = {"spindle": ["chatter", "runout", "bearing noise"], "coolant": ["leak", "low level", "foam"]}
 TASK = Task(
@@ -51,6 +52,13 @@ def sealed(engine, folder):
     engine.save(folder)
     parts = {"engine": "linear", "base": "linear", "base_digest": "", "dataset": "", "recipe": {}, "heads": ()}
     write_manifest(folder, Manifest(task=TASK, files=file_digests(folder), **parts))
+
+
+def test_a_manifest_says_what_could_not_be_promised_and_is_otherwise_as_it_was() -> None:
+    plain = Manifest(engine="linear", task=TASK, base="", base_digest="", dataset="", recipe={}, heads=(), files={})
+    assert b"unpromised" not in to_json(plain)
+    short = msgspec.structs.replace(plain, unpromised=True)
+    assert from_json(to_json(short), Manifest) == short
 
 
 async def answers(engine, examples):

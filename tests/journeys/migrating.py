@@ -35,6 +35,8 @@ sensitivity = "{sensitivity}"
 labels = ["refund", "status", "cancel"]
 [acceptance]
 accuracy = 0.9
+[risk]
+{risk}
 [price]
 calls_per_day = {calls}
 [price.effort]
@@ -77,9 +79,11 @@ def script(root: Path, name: str, wrong: int, **how: object) -> None:
     (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def write(root: Path, *, calls: int = 1_000_000, sensitivity: str = "any", incumbent: str = "large") -> Settings:
+def write(
+    root: Path, *, calls: int = 1_000_000, sensitivity: str = "any", incumbent: str = "large", risk: str = ""
+) -> Settings:
     """The task's file."""
-    text = TASK.format(calls=calls, sensitivity=sensitivity, incumbent=incumbent)
+    text = TASK.format(calls=calls, sensitivity=sensitivity, incumbent=incumbent, risk=risk)
     (root / "tasks" / "tickets.toml").write_text(text)
     return load_settings(root)
 

@@ -61,6 +61,16 @@ async def test_what_is_as_good_and_cheaper_is_a_go_with_every_figure_behind_it(t
         assert "go" in standing.facts.assessed
 
 
+async def test_an_error_that_cannot_be_promised_yet_is_missing_and_no_go(tmp_path: Path) -> None:
+    settings = await place(tmp_path, risk="max_error = 0.001")
+    found = await migrated(settings)
+    way = next(way for way in found.case.ways if way.name == "tickets@1.0.0")
+    assert not way.promise
+    assert found.verdict.word == "not yet"
+    assert "promise" in {gap.what for gap in found.verdict.missing}
+    assert "max_error" in {demand.name for demand in way.demands}
+
+
 @pytest.mark.slow
 async def test_at_a_low_volume_the_incumbent_stays_and_the_volume_at_which_it_turns_is_said(tmp_path: Path) -> None:
     settings = await place(tmp_path, calls=100)

@@ -152,7 +152,7 @@ def test_honest_confidence_gets_most_of_its_rows_answered() -> None:
 def test_a_threshold_set_by_hand_promises_no_error_and_says_what_it_sends_on() -> None:
     def said(**risk: float) -> tuple[float | None, str]:
         task = Task(name="t", kind="generate", metric="exact", risk=Risk(**risk))
-        return promised(task, [0.95, 0.9, 0.8, 0.1], [True, False, True, False])
+        return promised(task, [0.95, 0.9, 0.8, 0.1], [True, False, True, False])[:2]
 
     assert said() == (None, "no risk limit is set: every valid answer is given")
     threshold, words = said(threshold=0.9)
@@ -161,6 +161,15 @@ def test_a_threshold_set_by_hand_promises_no_error_and_says_what_it_sends_on() -
                      "50% are given automatically, 50.0% of them wrong (dev rows)")  # fmt: skip
     assert "every valid answer" not in said(threshold=1.0)[1]
     assert said(threshold=0.9, max_error=0.05)[1] == words, "the limit does not hold where the threshold is set by hand"
+
+
+def test_what_cannot_be_promised_yet_says_so_beside_the_confidence_that_is_demanded_until_then() -> None:
+    task = Task(name="t", kind="generate", metric="exact", risk=Risk(max_error=0.05))
+    few = promised(task, [0.9] * 20, [True] * 20)
+    assert (few.threshold, few.unpromised) == (0.95, True)
+    assert "cannot be promised yet" in few.words
+    many = promised(task, [0.9] * 200, [True] * 200)
+    assert (many.threshold, many.unpromised) == (0.9, False)
 
 
 def fields(random, n):

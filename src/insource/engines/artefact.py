@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import UNSET, UnsetType
+
 from insource.errors import Invalid, Missing, Refused
 from insource.nouns import JsonObject, Noun, Task, digest, from_json, to_json
 from insource.stats import scaled
@@ -47,7 +49,8 @@ class Manifest(Noun, frozen=True, kw_only=True):
     """What is in the folder and where it came from.
 
     `files` maps each relative path to its SHA-256. `threshold` is the confidence at which the task's risk holds on
-    the dev split, None when it asks for none; `promise` says in words what it guarantees or why it cannot.
+    the dev split, None when it asks for none; `promise` says in words what it guarantees or why it cannot, and
+    `unpromised` is True where it cannot, else not written.
     `heads` are a classify task's, `calibration` an extract task's.
     `template` is what stood around each text in training, and stands around each text it serves.
     `dev` holds the trainer's own evaluation (n, accuracy, ece); its answers row by row are in `trainer.jsonl`.
@@ -68,6 +71,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     template: str = ""
     dev: dict[str, float] = {}
     code: str = ""
+    unpromised: bool | UnsetType = UNSET
 
 
 def file_digest(path: Path) -> str:

@@ -40,6 +40,7 @@ from insource.settings import Settings
 from insource.store import Store
 from insource.store.files import alone, write_whole
 from insource.store.stored import stored
+from insource.train.promise import NOT_YET
 
 STEPS = ("sample", "criteria", "candidates", "fine-tuning", "adversarial", "load", "verdict")
 MOST_BASES = 2
@@ -177,9 +178,16 @@ async def _trained(kept: Kept, base: str) -> Finalist:
             return Finalist(base=base, failed=str(error))
     manifest = read_manifest(kept.settings.state / release.folder)
     threshold = kept.task.risk.threshold if kept.task.risk.threshold is not None else manifest.threshold
-    asked_for = kept.task.risk.max_error is not None and kept.task.risk.threshold is None
     return Finalist(base=base, release=release.name, artefact=release.artefact, threshold=threshold,
-                    promise=not asked_for or threshold is not None, reused=reused)  # fmt: skip
+                    promise=_promised(kept.task, manifest), reused=reused)  # fmt: skip
+
+
+def _promised(task: Task, manifest: Manifest) -> bool:
+    """Whether the error that is tolerated was promised, where training was to find the confidence for it."""
+    if task.risk.max_error is None or task.risk.threshold is not None:
+        return True
+    known = manifest.unpromised is True or NOT_YET in manifest.promise  # the words alone are older than the flag
+    return manifest.threshold is not None and not known
 
 
 async def _there_already(kept: Kept, task: Task, base: str) -> Release | None:

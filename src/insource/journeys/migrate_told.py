@@ -143,6 +143,7 @@ def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None
         sure_wrong=hard(AFTER),
         sure_wrong_before=hard(BEFORE),
         automatic=_share("automatic", sum(line.given for line in lines), len(lines)) if lines else None,
+        given_wrong=_given_wrong(lines),
         held=load.held if load else None,
     )
 
@@ -152,6 +153,11 @@ def _tokens(lines: Sequence[Line]) -> tuple[float, float]:
     said = [line for line in lines if not line.error]
     n = max(1, len(said))
     return sum(line.input_tokens for line in said) / n, sum(line.output_tokens for line in said) / n
+
+
+def _given_wrong(lines: Sequence[Line]) -> Score | None:
+    marks = [line.correct for line in lines if line.given and line.correct is not None]
+    return _share("given_wrong", marks.count(0.0), len(marks)) if marks else None
 
 
 def _share(name: str, count: int, n: int) -> Score:

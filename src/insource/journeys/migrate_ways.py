@@ -8,7 +8,7 @@ from insource.journeys.migrate_facts import Facts
 from insource.journeys.migrate_log import KIND as LOG
 from insource.measure.figures import metrics
 from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
-from insource.nouns import Candidate, Report
+from insource.nouns import Candidate, Report, Score
 from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way
 from insource.route import permitted
 
@@ -54,19 +54,30 @@ def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
 
 
 def _demands(candidate: Candidate, entrant: Entrant, facts: Facts) -> Iterator[Demand]:
-    """The lines of the acceptance; of who has no threshold also that no more is wrong than is tolerated at all."""
+    """The lines of the acceptance, and that no more is wrong than is tolerated.
+
+    Of a release that is asked of what it gave by itself, which its threshold is for; of who has none, of every answer.
+    """
     for key, wanted in facts.criteria.acceptance.items():
         yield _demand(candidate, key, wanted)
     most = facts.criteria.max_error
-    if most is not None and not entrant.release:
-        right = candidate.score(next(metric.name for metric in metrics(facts.task) if metric.kind == "share"))
-        if right is None:
-            yield Demand(name=ERROR, demanded=most, at_most=True, state="unmeasured")
-            return
-        low, high = 1 - right.high, 1 - right.low
-        state: State = "met" if high <= most else "missed" if low > most else "undecided"
-        yield Demand(name=ERROR, demanded=most, at_most=True, state=state, value=1 - right.value, low=low, high=high,
-                     n=right.n)  # fmt: skip
+    if most is not None:
+        yield _wrong(entrant.given_wrong if entrant.release else _all_wrong(candidate, facts), most)
+
+
+def _all_wrong(candidate: Candidate, facts: Facts) -> Score | None:
+    right = candidate.score(next(metric.name for metric in metrics(facts.task) if metric.kind == "share"))
+    if right is None:
+        return None
+    return Score(metric=ERROR, value=1 - right.value, low=1 - right.high, high=1 - right.low, n=right.n)
+
+
+def _wrong(share: Score | None, most: float) -> Demand:
+    if share is None:
+        return Demand(name=ERROR, demanded=most, at_most=True, state="unmeasured")
+    state: State = "met" if share.high <= most else "missed" if share.low > most else "undecided"
+    return Demand(name=ERROR, demanded=most, at_most=True, state=state, value=share.value, low=share.low,
+                  high=share.high, n=share.n)  # fmt: skip
 
 
 def _demand(candidate: Candidate, key: str, wanted: float) -> Demand:

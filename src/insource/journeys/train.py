@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec import UNSET
+
 import insource
 from insource.engines.artefact import Manifest, file_digests, write_manifest
 from insource.engines.local import LocalModel
@@ -102,6 +104,7 @@ def _slm(
         max_tokens=fitted.max_tokens,
         template=fitted.template,
         dev=fitted.dev,
+        unpromised=fitted.unpromised or UNSET,
     )
 
 
@@ -124,7 +127,7 @@ async def _linear(task: Task, splits: tuple[list[Example], list[Example]], folde
     (folder / "trainer.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     said = [Said(value=a.value, confidence=a.confidence or 0.0, fields=a.fields, novelty=a.novelty) for a in answers]
     write_held_out(folder, task, [row.target for row in splits[1]], said)
-    threshold, promise = promised(task, [a.confidence or 0.0 for a in answers], correct)
+    promise = promised(task, [a.confidence or 0.0 for a in answers], correct)
     return Manifest(
         engine=LINEAR,
         task=task,
@@ -134,9 +137,10 @@ async def _linear(task: Task, splits: tuple[list[Example], list[Example]], folde
         recipe={},
         heads=(),
         files={},
-        threshold=threshold,
-        promise=promise,
+        threshold=promise.threshold,
+        promise=promise.words,
         dev={"n": float(len(correct)), "accuracy": sum(correct) / len(correct)},
+        unpromised=promise.unpromised or UNSET,
     )
 
 

@@ -288,7 +288,8 @@ class Entrant(Noun, frozen=True, kw_only=True):
     same rows as they were, and `weakest` the way that costs most. `sure_wrong` is the share of that set that is wrong
     and leaves by itself, `sure_wrong_before` the same were every answer given. `automatic` is the share of the sample
     that leaves by itself, `held` the highest rate that held, in calls a second. `bill` is a month by line, in US
-    dollars. `release` and `base` are those of one that was fine-tuned.
+    dollars. `given_wrong` is the share of what leaves by itself that is wrong, None where nothing does. `release` and
+    `base` are those of one that was fine-tuned.
     """
 
     name: str
@@ -307,6 +308,7 @@ class Entrant(Noun, frozen=True, kw_only=True):
     sure_wrong: Score | None = None
     sure_wrong_before: Score | None = None
     automatic: Score | None = None
+    given_wrong: Score | None = None
     held: float | None = None
     bill: tuple[tuple[str, float], ...] = ()
     machines: int = 0

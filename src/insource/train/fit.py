@@ -48,6 +48,7 @@ class Fitted(Noun, frozen=True, kw_only=True):
     recipe: JsonObject
     max_tokens: int
     template: str
+    unpromised: bool = False
 
 
 def fit(task: Task, splits: Splits, base: LocalModel, recipe: Recipe, folder: Path, *, voice: Voice) -> Fitted:
@@ -138,15 +139,16 @@ def _estimate(model: Model, data: Data, plan: Plan, say: Say) -> None:
 def _fitted(task: Task, learned: Learned, plan: Plan) -> Fitted:
     answers: Sequence[Answer] = learned.answers
     confidences, right = [answer.confidence for answer in answers], [answer.right for answer in answers]
-    threshold, promise = promised(task, confidences, right)
+    promise = promised(task, confidences, right)
     ece = float(expected_calibration_error(confidences, right))
     return Fitted(
         heads=learned.heads,
         calibration=learned.calibration,
-        threshold=threshold,
-        promise=promise,
+        threshold=promise.threshold,
+        promise=promise.words,
         dev={"n": float(len(right)), "accuracy": sum(right) / len(right), "ece": ece},
         recipe=dials(plan.recipe),
         max_tokens=plan.recipe.max_tokens,
         template=template_of(task),
+        unpromised=promise.unpromised,
     )

@@ -1,12 +1,23 @@
 """What a confidence may promise: the threshold at which the task's risk holds on the dev rows."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from insource.nouns import Task
 from insource.stats import threshold_for_risk
 
+NOT_YET = "cannot be promised yet"
 
-def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) -> tuple[float | None, str]:
+
+class Promise(NamedTuple):
+    """The confidence that is demanded, what it promises in words, and whether nothing of a limit could be promised."""
+
+    threshold: float | None
+    words: str
+    unpromised: bool = False
+
+
+def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) -> Promise:
     """The threshold at which the task's `max_error` holds with 95% confidence on these rows, and what it promises.
 
     Without enough rows to promise it, the threshold is the calibrated confidence 1 - max_error, and the words say so.
@@ -15,16 +26,16 @@ def promised(task: Task, confidences: Sequence[float], correct: Sequence[bool]) 
     risk = task.risk.max_error
     if task.risk.threshold is not None:
         fitted = None if risk is None else threshold_for_risk(confidences, correct, risk)[0]
-        return fitted, _by_hand(task.risk.threshold, confidences, correct)
+        return Promise(fitted, _by_hand(task.risk.threshold, confidences, correct))
     if risk is None:
-        return None, "no risk limit is set: every valid answer is given"
+        return Promise(None, "no risk limit is set: every valid answer is given")
     threshold, coverage, needed = threshold_for_risk(confidences, correct, risk)
     if threshold is None:
         what = f"{needed:,} more labelled dev rows are needed" if needed else "its surest answers are wrong too often"
         alone = sum(confidence >= 1 - risk for confidence in confidences) / max(1, len(confidences))
         rest = f"until then {alone:.0%} are given automatically (dev rows), the rest go on to the next tier or a person"
-        return 1 - risk, f"at most {risk:.0%} error cannot be promised yet: {what}; {rest}"
-    return (
+        return Promise(1 - risk, f"at most {risk:.0%} error {NOT_YET}: {what}; {rest}", unpromised=True)
+    return Promise(
         threshold,
         f"at most {risk:.0%} error among the {coverage:.0%} given automatically (95% confidence, dev rows)",
     )
