@@ -128,7 +128,7 @@ async def test_the_log_of_the_model_so_far_is_the_incumbent_where_none_is_named(
         if row.split == "test":
             said = row.target if i % 10 else {"intent": "refund"}
             facts.append(Fact(input=digest(row.input.encode()), answer=said, engine="gpt-x", input_tokens=300,
-                              output_tokens=5, usd=0.002, latency_ms=400.0))  # fmt: skip
+                              output_tokens=5, usd=0.002 if i else None, latency_ms=400.0))  # fmt: skip
     await filled(settings, facts)
     found = await migrated(settings)
     assert found.criteria.incumbent == "log:gpt-x"
@@ -136,8 +136,11 @@ async def test_the_log_of_the_model_so_far_is_the_incumbent_where_none_is_named(
     ways = {way.name: way for way in found.case.ways}
     assert ways["log:gpt-x"].usd_per_1k == pytest.approx(2.0)
     assert ways["tickets@1.0.0"].against.n == 200
+    assert not ways["log:gpt-x"].allowed, "nobody says where it is, and the texts stay on the premises"
     async with await Store.open(settings) as store:
         assert (await replay("tickets", store, found.run))[0].same
+        summary = (await store.report(found.reports["sample"])).summary
+    assert any("the mean of the 199 of its 200 calls" in line for line in summary)
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,14 @@ def test_the_first_line_names_the_better_candidate_with_the_difference() -> None
     assert line.startswith("tuned wins: 9")
     assert "the linear baseline is 2" in line
     assert "points behind" in line
+
+
+def test_a_log_costs_the_mean_of_the_calls_whose_cost_it_says() -> None:
+    rows = run(0.9, 100, 1)
+    some = replace(rows, rows=tuple(replace(row, usd=0.002 if i < 60 else 0.0) for i, row in enumerate(rows.rows)))
+    for kind, wanted in (("log", 2.0), ("remote", 1.2)):
+        found = assemble(TASK, [Contender("x", kind, None, priced=True)], {"x": some}, {}, ABOUT)
+        assert found.candidates[0].usd_per_1k == pytest.approx(wanted)
 
 
 def test_the_first_line_says_so_when_the_baseline_is_better() -> None:

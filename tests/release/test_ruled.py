@@ -113,6 +113,28 @@ def test_a_cheaper_api_of_which_only_the_price_is_known_is_to_be_measured() -> N
     assert verdict(with_ways(OWN, replace(listed, allowed=False), TODAY)).word == "go"
 
 
+def test_without_the_cost_of_what_is_there_or_could_be_it_is_no_go_and_the_price_is_missing() -> None:
+    for ways, who in (
+        ((OWN, replace(TODAY, usd_month=None)), "large"),
+        ((OWN, replace(API, usd_month=None), TODAY), "mini"),
+        ((API, replace(TODAY, usd_month=None)), "large"),
+    ):
+        found = verdict(with_ways(*ways))
+        assert (found.word, found.rule) == ("not yet", "what another costs is not known")
+        assert [gap.what for gap in found.missing] == ["price"]
+        assert who in found.missing[0].words
+        assert who in found.sentence
+        assert "insource.toml" in found.then
+
+
+def test_what_is_no_alternative_needs_no_price() -> None:
+    unknown = replace(API, usd_month=None)
+    assert verdict(with_ways(OWN, replace(unknown, allowed=False), TODAY)).word == "go"
+    assert verdict(with_ways(OWN, replace(unknown, demands=(MISSED,)), TODAY)).word == "go"
+    assert verdict(with_ways(OWN, replace(TODAY, usd_month=None), incumbent_ends="2026-12-31")).word == "go"
+    assert verdict(with_ways(OWN, API, replace(unknown, name="other"), TODAY)).word == "cheaper"
+
+
 def test_an_unsuitable_task_stays_with_the_reason() -> None:
     found = verdict(replace(CASE, unsuitable="no task for a small model: it is creative writing"))
     assert (found.word, found.rule) == ("stay", "unsuitable")
@@ -207,11 +229,22 @@ def test_no_numbers_bring_about_a_go_that_is_not_earned(case: Case) -> None:
     if found.word == "cheaper":
         assert ways[found.way].kind == "api"
         assert good(ways[found.way], case)
+        assert ways[found.way].usd_month is not None
     if found.word == "not yet":
         assert found.missing or view(case).own is None or found.rule == "how much it is called"
     assert found.sentence.endswith(".")
     assert found.rule in {rule.name for rule in RULES}
     assert verdict(case) == found
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases)
+def test_nothing_is_a_go_beside_an_alternative_whose_cost_is_not_known(case: Case) -> None:
+    if verdict(case).word != "go":
+        return
+    assert all(other.usd_month is not None for other in case.ways if other.kind == "api" and good(other, case))
+    today = view(case).incumbent
+    assert today is None or today.usd_month is not None
 
 
 @settings(max_examples=300, deadline=None)

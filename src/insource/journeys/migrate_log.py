@@ -4,6 +4,7 @@ from insource.collect.take_calls import Fact
 from insource.journeys.incumbent import Incumbent, incumbent
 from insource.journeys.migrate_ask import keep
 from insource.journeys.migrate_kept import Kept
+from insource.measure.report import LOG as KIND
 from insource.measure.run import Answered, Run
 from insource.nouns import Example, Prediction, Task, Usage
 from insource.nouns.assessment import Asked
@@ -11,7 +12,7 @@ from insource.nouns.pricing import ApiPrice, Tokens
 from insource.price.tables import apis
 from insource.store import Store
 
-LOG, KIND = "log:", "log"
+LOG = "log:"
 FEWEST = 20  # answers to sampled rows: fewer compare nothing
 
 
@@ -33,7 +34,7 @@ async def of_log(kept: Kept) -> Asked:
     rows = [_answered(place, row, found, price) for place, row in kept.rows if row.id in found.fair]
     times = tuple(row.prediction.latency_ms for row in rows if row.prediction and row.prediction.latency_ms)
     seconds = sum(times) / 1000
-    about = Asked(candidate=name, kind=KIND, priced=all(row.usd for row in rows), fingerprint=found.engine)
+    about = Asked(candidate=name, kind=KIND, priced=any(row.usd for row in rows), fingerprint=found.engine)
     return keep(kept.store, kept.task, about, Run(tuple(rows), times, len(times) / seconds if seconds else 0.0))
 
 

@@ -3,7 +3,7 @@
 Nothing is asked or measured here, and the clock is not read: the same kept pieces give the same report, to the byte.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from insource.journeys.migrate_ways import listed, ways
 from insource.measure import About
 from insource.measure.adversarial import TAG
 from insource.measure.attacked import attacked
-from insource.measure.report import assemble
+from insource.measure.report import LOG, assemble
 from insource.measure.robustness import AFTER, BEFORE, HARD, LOST, weakest
 from insource.nouns import Candidate, Example, Report, Score, Task
 from insource.nouns.assessment import (
@@ -114,8 +114,18 @@ def _report(
         return None
     split = SPLIT if made is assemble else f"{SPLIT}, {TAG}"
     about = About(dataset=facts.criteria.dataset, split=split, code=run.code, machine=run.machine,
-                  notes=(f"Asked by insource migrate, run {run.id[:12]}.",))  # fmt: skip
+                  notes=(f"Asked by insource migrate, run {run.id[:12]}.", *_priced(store, found)))  # fmt: skip
     return reported(store, facts.task, list(found.values()), rows, (about, run.created), made)
+
+
+def _priced(store: Store, found: Mapping[str, Asked]) -> Iterator[str]:
+    """Of how many calls of a log the cost is known, where it is not known of all."""
+    for one in found.values():
+        if one.kind == LOG and one.priced:
+            lines = get_lines(store, one.answers, Line)
+            known = sum(line.usd > 0 for line in lines)
+            if known < len(lines):
+                yield f"{one.candidate} costs the mean of the {known:,} of its {len(lines):,} calls that say theirs."
 
 
 def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None) -> Entrant:

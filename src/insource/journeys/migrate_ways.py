@@ -5,8 +5,8 @@ from typing import Literal
 
 from insource.journeys.migrate_bills import Bill
 from insource.journeys.migrate_facts import Facts
-from insource.journeys.migrate_log import KIND as LOG
 from insource.measure.figures import metrics
+from insource.measure.report import LOG
 from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
 from insource.nouns import Candidate, Report, Score
 from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way

@@ -18,6 +18,8 @@ from insource.measure.sureness import sureness
 from insource.nouns import Candidate, Example, Failures, JsonObject, Latency, Report, Score, Task, digest
 from insource.stats import clopper_pearson_upper
 
+LOG = "log"  # the kind of who is not asked: its answers are from a log
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -132,7 +134,7 @@ def _candidate(task: Task, contender: Contender, run: Run) -> Candidate:
         kind=contender.kind,
         scores=tuple(_finite([*scores(task, run.rows), *confidence])),
         latency_ms=_latency(run.latencies_ms),
-        usd_per_1k=1000 * sum(row.usd for row in answered) / len(answered) if contender.priced and answered else None,
+        usd_per_1k=_usd_per_1k(contender, answered),
         failures=Failures(n=len(answered), invalid=invalid, upper95=clopper_pearson_upper(invalid, len(answered))),
         rows_per_s=run.rows_per_s,
         fingerprint=contender.fingerprint,
@@ -140,6 +142,12 @@ def _candidate(task: Task, contender: Contender, run: Run) -> Candidate:
     )
     lines = words.acceptance(task, found)
     return msgspec.structs.replace(found, details={**details, "acceptance": lines}) if lines else found
+
+
+def _usd_per_1k(contender: Contender, answered: Sequence[Answered]) -> float | None:
+    """The mean of a call; of a log only of the calls whose cost is known, which says nothing of the others."""
+    paid = [row.usd for row in answered if row.usd or contender.kind != LOG]
+    return 1000 * sum(paid) / len(paid) if contender.priced and paid else None
 
 
 def _finite(found: Sequence[Score]) -> list[Score]:

@@ -249,9 +249,9 @@ class Case(Noun, frozen=True, kw_only=True):
 
 
 class Missing(Noun, frozen=True, kw_only=True):
-    """One thing that is missing, with its quantity: rows, points, answers, calls a day, a promise or a load."""
+    """One thing that is missing, with its quantity: rows, points, answers, calls a day, a price, a promise, a load."""
 
-    what: Literal["rows", "points", "answers", "volume", "promise", "load", "milliseconds"]
+    what: Literal["rows", "points", "answers", "volume", "price", "promise", "load", "milliseconds"]
     quantity: float
     words: str
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from insource.nouns.assessment import NOBODY, Case, Verdict, Way, Word
-from insource.release.verdict_gaps import gaps
+from insource.release.verdict_gaps import gaps, prices
 from insource.release.verdict_turns import changes
-from insource.release.verdict_words import FIRST, UNSEEN, reasons, sentence, then
+from insource.release.verdict_words import FIRST, UNPRICED, UNSEEN, reasons, sentence, then
 
 SAME_COST = 1.01  # what costs so little more is as cheap
 
@@ -27,11 +27,22 @@ class View:
     api: Way | None
     incumbent: Way | None
     unmeasured: Way | None
+    unpriced: tuple[Way, ...] = ()
 
     @property
     def others(self) -> list[Way]:
         """What the own way must not be dearer than."""
         return [way for way in (self.api, self.incumbent) if way is not None]
+
+    @property
+    def able(self) -> Way | None:
+        """What may take the task over, one's own first."""
+        return self.own or self.api
+
+    @property
+    def unknown(self) -> bool:
+        """Whether what an alternative costs is all that is missing to compare: the calls are known."""
+        return self.able is not None and bool(self.unpriced) and self.case.calls_per_month is not None
 
     @property
     def volume(self) -> bool:
@@ -61,6 +72,7 @@ def view(case: Case) -> View:
     """The ways that the rules choose among."""
     rivals = [way for way in case.ways if way.name != case.incumbent]
     fine = [way for way in rivals if good(way, case)]
+    apis = [way for way in fine if way.kind == "api"]
     own = [way for way in rivals if way.kind == "own" and way.measured and way.allowed]
     today = next((way for way in case.ways if way.name == case.incumbent), None)
     may_stay = today is not None and today.allowed and not case.incumbent_ends and _holds(today)
@@ -68,9 +80,10 @@ def view(case: Case) -> View:
         case=case,
         own=_first([way for way in fine if way.kind == "own"]),
         near=min(own, key=lambda way: _distance(way, case), default=None),
-        api=_first([way for way in fine if way.kind == "api"]),
+        api=_first(apis),
         incumbent=today if may_stay else None,
         unmeasured=_first([way for way in rivals if not way.measured and way.allowed]),
+        unpriced=tuple(way for way in (today if may_stay else None, *apis) if way is not None and _unpriced(way)),
     )
 
 
@@ -82,6 +95,8 @@ def verdict(case: Case) -> Verdict:
     missing = gaps(way, case) if rule.word == "not yet" else ()
     if rule.name in (UNSEEN, "how much it is called") and seen.own is not None:
         missing = gaps(seen.own, case, seen.unmeasured)
+    if rule.name == UNPRICED:
+        missing = (*prices(seen.unpriced), *missing)
     found = Verdict(word=rule.word, rule=rule.name, way=way.name if way else "", sentence="")
     said = sentence(found, case, way, missing)
     return Verdict(
@@ -108,9 +123,11 @@ class Rule:
 
 
 def _cheapest(v: View, way: Way | None) -> bool:
-    """Whether the API is cheaper than every other that could do the work, the own one included."""
-    others = [other for other in (v.own, v.incumbent) if other is not None]
-    return way is not None and all(dearer(other, way) for other in others)
+    """Whether the API is cheaper than today's, and than the own way where what that costs is known."""
+    if way is None or _unpriced(way) or (v.incumbent is not None and _unpriced(v.incumbent)):
+        return False
+    known = [other for other in (v.own, v.incumbent) if other is not None and not _unpriced(other)]
+    return all(dearer(other, way) for other in known)
 
 
 def _stays(v: View) -> bool:
@@ -123,6 +140,11 @@ def _stays(v: View) -> bool:
 
 def _unseen(v: View) -> bool:
     return v.own is not None and v.unmeasured is not None and dearer(v.own, v.unmeasured)
+
+
+def _unpriced(way: Way) -> bool:
+    """Whether nobody knows what it costs a month."""
+    return way.usd_month is None
 
 
 def dearer(one: Way, other: Way) -> bool:
@@ -163,10 +185,11 @@ def _rivals(v: View, way: Way | None) -> list[Way]:
 
 RULES = (
     Rule("unsuitable", "stay", lambda v: bool(v.case.unsuitable), lambda v: v.incumbent),
-    Rule("how much it is called", "not yet", lambda v: v.own is not None and not v.volume, lambda v: v.own),
+    Rule("how much it is called", "not yet", lambda v: v.able is not None and not v.volume, lambda v: v.able),
     Rule("an API is good enough and cheaper", "cheaper", lambda v: _cheapest(v, v.api), lambda v: v.api),
     Rule("the incumbent is cheaper", "stay", _stays, lambda v: v.incumbent),
     Rule(UNSEEN, "not yet", _unseen, lambda v: v.own),
+    Rule(UNPRICED, "not yet", lambda v: v.unknown, lambda v: v.able),
     Rule("good enough and not dearer", "go", lambda v: v.own is not None, lambda v: v.own),
     Rule("something is missing", "not yet", lambda _: True, lambda v: v.near),
 )

@@ -1,6 +1,7 @@
 """What a way lacks to take over, each with its quantity: how many rows, points, answers, calls or milliseconds."""
 
 import math
+from collections.abc import Sequence
 
 from insource.nouns.assessment import NOBODY, Case, Demand, Missing, Way
 
@@ -29,6 +30,17 @@ def gaps(way: Way | None, case: Case, unmeasured: Way | None = None) -> tuple[Mi
     if case.calls_per_month is None and any(one.kind == "api" and one.allowed for one in case.ways):
         words = "how many calls a day there are: calls_per_day under [price] of the task's file"
         found.append(Missing(what="volume", quantity=1, words=words))
+    return tuple(found)
+
+
+def prices(ways: Sequence[Way]) -> tuple[Missing, ...]:
+    """What each of these costs, which nobody knows."""
+    found = []
+    for way in ways:
+        words = f"what {way.name} costs a call: without it nothing says that a change would not be dearer"
+        if way.kind == "own":
+            words = f"a rate that {way.name} holds on one machine: without it nobody knows what it costs"
+        found.append(Missing(what="price", quantity=1, words=words))
     return tuple(found)
 
 

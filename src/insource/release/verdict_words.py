@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from insource.nouns.assessment import NOBODY, Against, Case, Demand, Missing, Verdict, Way, Word
 
 UNSEEN = "a cheaper one was not measured"
+UNPRICED = "what another costs is not known"
 Good = Callable[[Way, Case], bool]
 
 
@@ -97,6 +98,8 @@ NEXT = {
     "points": "insource collect TASK FILE, then insource migrate TASK --yes",
     "promise": "insource collect TASK FILE --split dev, then insource migrate TASK --yes",
     "volume": "write calls_per_day under [price] of tasks/TASK.toml, then insource migrate TASK --yes",
+    "price": "write it to its engine in insource.toml, or incumbent under [price] of tasks/TASK.toml, then "
+    "insource migrate TASK --yes",
     "load": "insource measure TASK --load --until-saturated",
     "milliseconds": "insource release best TASK, then insource migrate TASK --yes",
 }
