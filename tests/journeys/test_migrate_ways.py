@@ -84,3 +84,18 @@ def test_who_has_no_threshold_is_held_to_the_limit_with_every_answer() -> None:
     found = demand(way("large", max_error=0.05, usd=3.0), "max_error")
     assert found is not None
     assert (found.state, found.n) == ("met", 300)
+
+
+def test_rows_that_were_left_unanswered_count_against_whoever_left_them() -> None:
+    def state(answered: int, asked: int = 300) -> str:
+        found = demand(way("mini", answered=answered, asked=asked, usd=0.1), "answered")
+        assert found is not None
+        assert (found.demanded, found.at_most, found.n, found.value) == (0.98, False, asked, answered / asked)
+        return found.state
+
+    assert [state(180), state(297), state(4995, 5000)] == ["missed", "undecided", "met"]
+
+
+def test_who_answered_every_row_and_who_does_the_work_today_are_not_held_to_that() -> None:
+    assert demand(way("mini", usd=0.1), "answered") is None
+    assert demand(way("large", answered=180, usd=3.0, incumbent="large"), "answered") is None

@@ -11,9 +11,10 @@ from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
 from insource.nouns import Candidate, Report, Score
 from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way
 from insource.route import permitted
+from insource.stats import wilson
 
 THOUSAND = 1000.0
-ERROR = "max_error"
+ERROR, ANSWERED = "max_error", "answered"
 
 
 def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
@@ -54,15 +55,19 @@ def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
 
 
 def _demands(candidate: Candidate, entrant: Entrant, facts: Facts) -> Iterator[Demand]:
-    """The lines of the acceptance, and that no more is wrong than is tolerated.
+    """The lines of the acceptance, that no more is wrong than is tolerated, and that rows were not left unanswered.
 
-    Of a release that is asked of what it gave by itself, which its threshold is for; of who has none, of every answer.
+    What may be wrong is asked of a release of what it gave by itself, which its threshold is for; of who has none, of
+    every answer. What does the work today is not asked how much it answers: here it is loaded beyond its day's work.
     """
     for key, wanted in facts.criteria.acceptance.items():
         yield _demand(candidate, key, wanted)
     most = facts.criteria.max_error
     if most is not None:
         yield _wrong(entrant.given_wrong if entrant.release else _all_wrong(candidate, facts), most)
+    asked = int(candidate.details.get("asked", 0))
+    if candidate.failures.n < asked and candidate.candidate != facts.criteria.incumbent:
+        yield _answered(candidate.failures.n, asked, 1 - facts.criteria.margin)
 
 
 def _all_wrong(candidate: Candidate, facts: Facts) -> Score | None:
@@ -78,6 +83,14 @@ def _wrong(share: Score | None, most: float) -> Demand:
     state: State = "met" if share.high <= most else "missed" if share.low > most else "undecided"
     return Demand(name=ERROR, demanded=most, at_most=True, state=state, value=share.value, low=share.low,
                   high=share.high, n=share.n)  # fmt: skip
+
+
+def _answered(count: int, asked: int, least: float) -> Demand:
+    """That rows are answered at all: an unanswered one is in no other figure, and may be as many as the margin."""
+    low, high = wilson(count, asked)
+    state: State = "met" if low >= least else "missed" if high < least else "undecided"
+    return Demand(name=ANSWERED, demanded=least, at_most=False, state=state, value=count / asked, low=low, high=high,
+                  n=asked)  # fmt: skip
 
 
 def _demand(candidate: Candidate, key: str, wanted: float) -> Demand:
