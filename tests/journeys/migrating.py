@@ -37,6 +37,8 @@ labels = ["refund", "status", "cancel"]
 accuracy = 0.9
 [risk]
 {risk}
+[levels]
+{levels}
 [price]
 calls_per_day = {calls}
 [price.effort]
@@ -79,11 +81,10 @@ def script(root: Path, name: str, wrong: int, **how: object) -> None:
     (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def write(
-    root: Path, *, calls: int = 1_000_000, sensitivity: str = "any", incumbent: str = "large", risk: str = ""
-) -> Settings:
+def write(root: Path, **task: object) -> Settings:
     """The task's file."""
-    text = TASK.format(calls=calls, sensitivity=sensitivity, incumbent=incumbent, risk=risk)
+    usual = {"calls": 1_000_000, "sensitivity": "any", "incumbent": "large", "risk": "", "levels": ""}
+    text = TASK.format(**usual | task)
     (root / "tasks" / "tickets.toml").write_text(text)
     return load_settings(root)
 

@@ -18,6 +18,7 @@ from insource.collect.take_calls import Fact
 from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.errors import Invalid, Missing
 from insource.journeys.lineup import Lineup
+from insource.journeys.migrate_begin import begin
 from insource.journeys.migrate_kept import get_lines, put_lines
 from insource.journeys.migrate_plan import plan
 from insource.journeys.replay import replay, retold
@@ -152,6 +153,31 @@ async def test_done_again_it_is_the_same_report_and_other_criteria_are_another_r
     assert other.run != first.run
     assert other.before == (first.run,), "whose results were known when these criteria were written"
     assert other.entrants[0].answers == first.entrants[0].answers, "the same was said"
+
+
+async def test_other_prices_places_levels_and_risks_are_other_criteria(tmp_path: Path) -> None:
+    settings = await place(tmp_path)
+
+    async def name() -> str:
+        now = load_settings(tmp_path)
+        async with await Store.open(now) as store:
+            kept = await begin(load_task(now, "tickets"), now, store, WANTED, "", (lambda _: None, lambda *_: None))
+            return kept.run.id
+
+    names = [await name(), await name()]
+    assert names[0] == names[1]
+    config = (settings.root / "insource.toml").read_text()
+    for old, new in (("usd_per_million_input = 40", "usd_per_million_input = 4"), ('region = "us"', 'region = "eu"')):
+        assert old in config
+        (settings.root / "insource.toml").write_text(config.replace(old, new))
+        names.append(await name())
+    (settings.root / "insource.toml").write_text(config)
+    for words in ({"levels": "p95_ms = 900"}, {"risk": "out_of_scope = 0.05"}):
+        write(tmp_path, **words)
+        names.append(await name())
+    write(tmp_path)
+    assert len(set(names)) == 5
+    assert await name() == names[0]
 
 
 @pytest.mark.slow

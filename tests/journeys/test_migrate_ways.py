@@ -4,7 +4,7 @@ from insource.journeys.migrate_facts import Facts
 from insource.journeys.migrate_ways import ways
 from insource.measure.load import Load
 from insource.nouns import Candidate, Failures, Latency, Output, Report, Score, Task, digest
-from insource.nouns.assessment import Asked, Criteria, Demand, Entrant, Finalist, Prices, Way
+from insource.nouns.assessment import Asked, Criteria, Demand, EngineTerms, Entrant, Finalist, Prices, Way
 from insource.nouns.pricing import MachineRate, Use
 from insource.stats import clopper_pearson_upper, wilson
 
@@ -99,3 +99,10 @@ def test_rows_that_were_left_unanswered_count_against_whoever_left_them() -> Non
 def test_who_answered_every_row_and_who_does_the_work_today_are_not_held_to_that() -> None:
     assert demand(way("mini", usd=0.1), "answered") is None
     assert demand(way("large", answered=180, usd=3.0, incumbent="large"), "answered") is None
+
+
+def test_an_engine_that_nobody_priced_is_ones_own_only_on_the_premises() -> None:
+    def kind(place: str, usd: float | None = None) -> str:
+        return way("box", usd=usd, engines={"box": EngineTerms(place=place)}).kind
+
+    assert [kind("premises"), kind("us"), kind(""), kind("us", 3.0)] == ["own", "api", "api", "api"]

@@ -12,7 +12,8 @@ from insource.journeys.migrate_log import named
 from insource.journeys.train import LINEAR
 from insource.measure.run import sample
 from insource.nouns import Dataset, Example, Noun, Task, canonical, digest
-from insource.nouns.assessment import NOBODY, Assessment, Criteria, Migrating
+from insource.nouns.assessment import NOBODY, Assessment, Criteria, EngineTerms, Migrating
+from insource.nouns.sections import EngineSettings
 from insource.settings import Settings, task_file
 from insource.stats import wilson
 from insource.store import Store
@@ -92,6 +93,17 @@ async def _criteria(
         price=file.price,
         company=settings.price,
         answers=file.suitability,
+        engines={name: _terms(engine) for name, engine in settings.engines.items()},
+        levels=file.levels,
+        risk=file.risk,
+    )
+
+
+def _terms(engine: EngineSettings) -> EngineTerms:
+    return EngineTerms(
+        place=engine.place,
+        usd_per_million_input=engine.usd_per_million_input,
+        usd_per_million_output=engine.usd_per_million_output,
     )
 
 

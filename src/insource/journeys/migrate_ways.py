@@ -8,7 +8,7 @@ from insource.journeys.migrate_facts import Facts
 from insource.measure.figures import metrics
 from insource.measure.report import LOG
 from insource.measure.words import LATENCIES, LOWER_IS_BETTER, between
-from insource.nouns import Candidate, Report, Score
+from insource.nouns import PREMISES, Candidate, Report, Score
 from insource.nouns.assessment import NOBODY, Against, Criteria, Demand, Entrant, State, Way
 from insource.route import permitted
 from insource.stats import wilson
@@ -24,7 +24,7 @@ def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mappi
         name, finalist, bill = entrant.name, facts.finalists.get(entrant.name), costs.get(entrant.name)
         yield Way(
             name=name,
-            kind=_kind(entrant),
+            kind=_kind(entrant, facts.criteria),
             demands=tuple(_demands(found[name], entrant, facts)),
             against=_against(report, name, facts.criteria),
             promise=finalist.promise if finalist else True,
@@ -48,8 +48,11 @@ def listed(facts: Facts, costs: Mapping[str, Bill]) -> Iterator[Way]:
         )
 
 
-def _kind(entrant: Entrant) -> Literal["own", "api", "untuned"]:
-    if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None):
+def _kind(entrant: Entrant, criteria: Criteria) -> Literal["own", "api", "untuned"]:
+    """An engine without a price is one's own on the premises; elsewhere it is an API whose price nobody wrote."""
+    terms = criteria.engines.get(entrant.name)
+    here = terms is None or terms.place == PREMISES
+    if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None and here):
         return "own"
     return "api" if entrant.kind in ("remote", LOG) else "untuned"
 

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from insource.nouns.base import JsonObject, Noun
+from insource.nouns.observe import Levels
 from insource.nouns.pricing import ApiPrice, Day, Effort, MachineRate, Paid, PriceSettings, TaskPricing, Use
 from insource.nouns.report import Failures, Latency, Score
+from insource.nouns.sections import RiskSettings
 from insource.nouns.suitability import Answers
 
 Word = Literal["go", "not yet", "stay", "cheaper"]
@@ -53,13 +55,22 @@ class Prices(Noun, frozen=True, kw_only=True):
     doubts: tuple[str, ...] = ()
 
 
+class EngineTerms(Noun, frozen=True, kw_only=True):
+    """Where the texts go that an engine is sent, and what it costs, in US dollars per million tokens."""
+
+    place: str = ""
+    usd_per_million_input: float = 0.0
+    usd_per_million_output: float = 0.0
+
+
 class Criteria(Noun, frozen=True, kw_only=True):
     """What decides, fixed before any result. Its SHA-256 is the name of the run: other criteria are another run.
 
     `sample` is the SHA-256 of the ids of the `rows` rows that everyone is asked, of the split's `of`; `half_width` the
     half width of a 95% interval at the demanded accuracy, or at a half. `candidates` are names with the fingerprint of
     who stands behind each; untuned models are asked `untuned_rows`, and of `hard_rows` an adversarial set is made.
-    `price` and `company` are what was declared of costs, `answers` what people said of the task's fit.
+    `price` and `company` are what was declared of costs, `answers` what people said of the task's fit. `engines` are
+    the terms of each engine; `levels` holds what a load must keep, `risk` what leaves without a person.
     """
 
     task: str
@@ -84,6 +95,9 @@ class Criteria(Noun, frozen=True, kw_only=True):
     price: TaskPricing = TaskPricing()
     company: PriceSettings = PriceSettings()
     answers: Answers = Answers()
+    engines: dict[str, EngineTerms] = {}
+    levels: Levels = Levels()
+    risk: RiskSettings = RiskSettings()
 
 
 class Assessment(Noun, frozen=True, kw_only=True):
