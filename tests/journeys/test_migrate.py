@@ -16,13 +16,14 @@ from migrating import WANTED, filled, folder, migrated, rows, write
 from insource.cli.main import main
 from insource.collect.take_calls import Fact
 from insource.engines.scripted_server import Reply, ScriptedServer
-from insource.errors import Invalid, Missing
+from insource.errors import EngineDown, Invalid, Missing
 from insource.journeys.lineup import Lineup
 from insource.journeys.migrate_begin import begin
 from insource.journeys.migrate_kept import get_lines, put_lines
 from insource.journeys.migrate_plan import plan
 from insource.journeys.replay import replay, retold
 from insource.journeys.status import status
+from insource.measure.load import Load
 from insource.nouns import Dataset, Example, ask, digest, to_json
 from insource.nouns.assessment import Asked, Line
 from insource.settings import load_settings, load_task
@@ -62,6 +63,7 @@ async def test_what_is_as_good_and_cheaper_is_a_go_with_every_figure_behind_it(t
         assert "go" in standing.facts.assessed
 
 
+@pytest.mark.slow
 async def test_an_error_that_cannot_be_promised_yet_is_missing_and_no_go(tmp_path: Path) -> None:
     settings = await place(tmp_path, risk="max_error = 0.001")
     found = await migrated(settings)
@@ -207,6 +209,21 @@ async def test_who_was_down_is_asked_again_and_nobody_else(tmp_path: Path) -> No
     kept = {name: sha for name, sha in first.pieces.items() if name in ("asked/baseline", "trained/linear", "prices")}
     assert len(kept) == 3
     assert kept.items() <= found.pieces.items()
+
+
+@pytest.mark.slow
+async def test_a_load_that_failed_is_done_again_by_the_next_run(tmp_path, monkeypatch):
+    settings = await place(tmp_path)
+
+    async def down(*_: object) -> Load:
+        raise EngineDown("no room on this machine")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("insource.journeys.migrate.load", down)
+        first = await migrated(settings)
+    assert (first.verdict.word, [gap.what for gap in first.verdict.missing]) == ("not yet", ["load"])
+    found = await migrated(settings)
+    assert (found.run, found.verdict.word) == (first.run, "go")
 
 
 async def test_every_figure_is_told_again_to_the_byte(tmp_path: Path) -> None:

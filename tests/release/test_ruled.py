@@ -100,6 +100,7 @@ def test_a_promise_a_load_and_a_volume_that_are_not_there_are_named() -> None:
     bare = replace(OWN, promise=False, calls_per_s=None)
     missing = {gap.what for gap in verdict(with_ways(bare, TODAY)).missing}
     assert missing == {"promise", "load"}
+    assert "insource migrate TASK --yes" in verdict(with_ways(replace(OWN, calls_per_s=None), TODAY)).then
     found = verdict(with_ways(OWN, TODAY, calls_per_month=None, calls_per_day=None))
     assert found.word == "not yet"
     assert [gap.what for gap in found.missing] == ["volume"]

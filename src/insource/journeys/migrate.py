@@ -86,6 +86,8 @@ def _failed(kept: Kept, name: str, sha: str) -> bool:
     first = name.partition("/")[0]
     if first in (ASKED, HARDER):
         return bool(stored(kept.store.blobs.get(sha), Asked).failed)
+    if first == LOAD:  # of no calls, or with no answer to any: nothing is known of what it bears
+        return not any(step.answered for step in stored(kept.store.blobs.get(sha), Load).steps)
     return first == TRAINED and bool(stored(kept.store.blobs.get(sha), Finalist).failed)
 
 

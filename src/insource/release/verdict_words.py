@@ -100,7 +100,8 @@ NEXT = {
     "volume": "write calls_per_day under [price] of tasks/TASK.toml, then insource migrate TASK --yes",
     "price": "write it to its engine in insource.toml, or incumbent under [price] of tasks/TASK.toml, then "
     "insource migrate TASK --yes",
-    "load": "insource measure TASK --load --until-saturated",
+    "load": "insource migrate TASK --yes, once it answers; where it is too slow, with another p95_ms under [levels] of "
+    "tasks/TASK.toml",
     "milliseconds": "insource release best TASK, then insource migrate TASK --yes",
 }
 
