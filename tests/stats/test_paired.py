@@ -74,8 +74,12 @@ def test_the_paired_bootstrap_agrees_with_the_interval_for_shares() -> None:
     assert drawn.p == pytest.approx(exact.p, abs=0.05)
 
 
-def test_a_candidate_compared_with_itself_is_a_tie_for_certain() -> None:
+def test_a_candidate_compared_with_itself_is_a_tie_within_what_so_many_rows_can_show() -> None:
     values = np.random.default_rng(0).random(50)
     found = stats.paired_bootstrap(share_of(values), share_of(values), 50)
-    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1.0)
+    exact = stats.paired_proportions(0, 0, 50)
+    assert (found.value, found.low, found.high, found.p) == (0, exact.low, exact.high, 1.0)
+    assert found.low < -0.02, "fifty rows cannot show that it is not two points behind"
     assert found.tie
+    ahead = stats.paired_bootstrap(share_of(values + 0.5), share_of(values), 50)
+    assert (ahead.low, ahead.high) == pytest.approx((0.5 + exact.low, 0.5 + exact.high))

@@ -247,8 +247,7 @@ def _clustered(marks: Sequence[tuple[str, float]], *, signed: bool) -> tuple[flo
         counts[names[draw]] += 1
     total = float(sums.sum())
     if signed and not any(value for _, value in marks):
-        off = stats.paired_proportions(0, 0, len(names))
-        return off.low, off.high
+        return stats.undrawn(0.0, len(names))
     if not signed and total in (0.0, float(counts.sum())):
         return stats.wilson(len(names) if total else 0, len(names))
     return stats.bootstrap(lambda weights: (weights @ sums) / (weights @ counts), len(names), draws=draws(len(names)))

@@ -27,7 +27,7 @@ from insource.stats.intervals import (
     wilson,
     zero_failures_upper,
 )
-from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions
+from insource.stats.paired import Difference, mcnemar, paired_bootstrap, paired_proportions, undrawn
 from insource.stats.quantiles import quantile, quantile_interval
 from insource.stats.selective import (
     CurvePoint,
@@ -83,6 +83,7 @@ __all__ = [
     "threshold_for_risk",
     "thresholds_for_risks",
     "trend",
+    "undrawn",
     "wilson",
     "zero_failures_upper",
 ]

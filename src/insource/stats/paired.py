@@ -8,6 +8,8 @@ import numpy as np
 
 from insource.stats.intervals import DRAWS, Statistic, binomial_cdf, resample
 
+ALIKE = 1e-12  # what rounding alone sets two draws apart by
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -46,13 +48,23 @@ def paired_proportions(a_only: int, b_only: int, n: int, level: float = 0.95) ->
     return Difference(value, max(-1.0, min(low, value)), min(1.0, max(high, value)), mcnemar(a_only, b_only))
 
 
+def undrawn(value: float, n: int) -> tuple[float, float]:
+    """The interval of a difference where every draw of `n` rows gives the same: as wide as if no row told two apart.
+
+    Rows all alike show nothing of those that were not drawn; no width at all would say that there are none.
+    """
+    off = paired_proportions(0, 0, n)
+    return value + off.low, value + off.high
+
+
 def paired_bootstrap(
     a: Statistic, b: Statistic, n: int, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Difference:
     """The difference of two statistics of the same `n` rows, drawn together; see `bootstrap` for `Statistic`.
 
     The interval is the basic one: draws mirrored at the estimate, which takes back their bias. p is the share of
-    mirrored draws on the far side of zero, doubled, never below 2 / (draws + 1).
+    mirrored draws on the far side of zero, doubled, never below 2 / (draws + 1). Where all draws are alike the
+    interval is that of `undrawn`.
     """
     whole = np.ones((1, n))
     value = float((a(whole) - b(whole))[0])
@@ -61,6 +73,8 @@ def paired_bootstrap(
     if not len(drawn):
         return Difference(value, -math.inf, math.inf, 1.0)
     low, high = (float(q) for q in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+    if float(np.ptp(drawn)) <= ALIKE:
+        low, high = undrawn(value, n)
     far = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (far + 1) / (len(drawn) + 1))
     return Difference(value, min(low, value), max(high, value), p)
