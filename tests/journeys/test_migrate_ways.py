@@ -1,5 +1,7 @@
 """The ways of a run in numbers: what is demanded of each, where its texts may go, and what kind of way it is."""
 
+from msgspec.structs import replace
+
 from insource.journeys.migrate_facts import Facts
 from insource.journeys.migrate_ways import ways
 from insource.measure.load import Load
@@ -106,3 +108,10 @@ def test_an_engine_that_nobody_priced_is_ones_own_only_on_the_premises() -> None
         return way("box", usd=usd, engines={"box": EngineTerms(place=place)}).kind
 
     assert [kind("premises"), kind("us"), kind(""), kind("us", 3.0)] == ["own", "api", "api", "api"]
+
+
+def test_texts_that_stay_on_the_premises_may_not_go_where_a_log_is_from() -> None:
+    def allowed(sensitivity: str) -> bool:
+        return way("log:gpt-x", kind="log", task=replace(TASK, sensitivity=sensitivity)).allowed
+
+    assert [allowed("any"), allowed("premises"), allowed("eu")] == [True, False, False]

@@ -18,13 +18,14 @@ ERROR, ANSWERED = "max_error", "answered"
 
 
 def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mapping[str, Bill]) -> Iterator[Way]:
-    """One way an entrant."""
+    """One way an entrant. Where a log is from nobody says, so it is an alternative only where texts may go anywhere."""
     found = {one.candidate: one for one in report.candidates}
     for entrant in entrants:
         name, finalist, bill = entrant.name, facts.finalists.get(entrant.name), costs.get(entrant.name)
         yield Way(
             name=name,
             kind=_kind(entrant, facts.criteria),
+            allowed=entrant.kind != LOG or permitted(name, "", facts.task.sensitivity).allowed,
             demands=tuple(_demands(found[name], entrant, facts)),
             against=_against(report, name, facts.criteria),
             promise=finalist.promise if finalist else True,
