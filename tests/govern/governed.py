@@ -7,6 +7,7 @@ from pathlib import Path
 
 from insource.collect.columns import Wish
 from insource.journeys.audit import checkpoint
+from insource.journeys.backups import keep_backups
 from insource.journeys.collect import collect
 from insource.journeys.drill import drill
 from insource.journeys.gate import gate
@@ -122,6 +123,7 @@ async def build(settings: Settings) -> None:
         await called(settings, store)
         await declare("defects", "risks=None beyond a wrong desk.", "B. Beispiel", settings, store)
         await checkpoint(settings, store)
+        await keep_backups(settings, store)
         await store.backup(settings.root.parent / "drilled.tar")
         await drill(settings, store, file=settings.root.parent / "drilled.tar", rows=5)
     journal = egress.Journal(settings.state / egress.FILE)

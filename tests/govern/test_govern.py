@@ -48,6 +48,7 @@ async def packed(settings: Settings) -> dict[str, bytes]:
 
 async def test_the_same_state_gives_the_same_bytes_here_and_in_a_restored_copy(settings, tmp_path):
     (settings.state / "drill.json").unlink()  # a drill is of a backup, and in none
+    shutil.rmtree(settings.state / "backups")  # nor is a backup
     first = await packed(settings)
     assert await packed(settings) == first
     async with await Store.open(settings) as store:
@@ -148,6 +149,7 @@ SOURCES: dict[str, tuple[Callable[[Settings], None], set[str]]] = {
     "the signatures": (lambda s: shutil.rmtree(s.state / "signatures"), {"signature"}),
     "the trust": (lambda s: (s.root / "insource.toml").write_text(CONFIG.partition("[signing]")[0]), {"signature"}),
     "the drill": (lambda s: (s.state / "drill.json").unlink(), {"restore_drill"}),
+    "the backups": (lambda s: shutil.rmtree(s.state / "backups"), {"backup"}),
     "the checkpoint": (lambda s: (s.root.parent / "signed.jsonl").unlink(), {"checkpoint"}),
     "the chain": (lambda s: sql(s, "DELETE FROM entry"), {"audit"}),
     "the records": (lambda s: sql(s, "DELETE FROM record"), {"service_levels", "reviewed"}),
@@ -208,6 +210,18 @@ async def test_every_command_of_the_pack_is_one_that_there_is(settings):
             assert found is not None, line
             command, words = found, words[1:]
         command.make_context(line, words, parent=context)
+
+
+async def test_what_was_taken_out_and_what_a_log_said_brought_no_rows(settings):
+    facts = await facts_of(settings)
+    assert facts.dataset is not None
+    beside = ({"incumbent": "a" * 64, "sha256": "a" * 64}, {"removals": "b" * 64, "sha256": "b" * 64, "removed": {}})
+    more = msgspec.structs.replace(facts.dataset, lineage=(*facts.dataset.lineage, *beside))
+    before = fields(facts)["lineage"]
+    assert "from 1 import." in before.words
+    assert fields(msgspec.structs.replace(facts, dataset=more))["lineage"] == before
+    alone = msgspec.structs.replace(facts.dataset, lineage=beside)
+    assert fields(msgspec.structs.replace(facts, dataset=alone))["lineage"].state == "missing"
 
 
 def test_check_ends_with_1_and_names_what_is_missing_in_one_document_and_writes_nothing(settings):

@@ -3,6 +3,8 @@
 from insource.govern.evidence import Found, Gap, Source, Table, counted, table
 from insource.govern.facts import Counts, Facts
 
+BESIDE = {"incumbent", "removals"}  # what an entry of the lineage tells that brought no rows
+
 
 def no_dataset(facts: Facts) -> Gap:
     """There are no rows."""
@@ -32,7 +34,7 @@ def lineage(facts: Facts) -> Found | Gap:
     """Which files the rows are from."""
     if facts.dataset is None:
         return no_dataset(facts)
-    entries = facts.dataset.lineage
+    entries = [entry for entry in facts.dataset.lineage if BESIDE.isdisjoint(entry)]
     if not entries:
         return Gap(
             why="the dataset does not say where its rows are from", fill=f"insource collect {facts.task.name} FILE"

@@ -205,9 +205,13 @@ def backup(facts: Facts) -> Found | Gap:
     policy = facts.configured.backup
     if not policy.keep:
         return Gap(why="no backup is kept: [backup] keep is 0", fill="write keep = 3 under [backup] in insource.toml")
-    often = counted(policy.days, "day")
-    words = f"insource nightly makes one every {often}, restores it as a proof, and keeps {policy.keep:,}."
-    return Found(words=words, sources=(of_workspace(facts),))
+    if facts.proved is None:
+        return Gap(why="no backup is there that was restored once", fill="insource nightly")
+    one, often = facts.proved, counted(policy.days, "day")
+    words = f"insource nightly makes one every {often}, restores it as a proof, and keeps {policy.keep:,}. "
+    words += f"There and proved: {counted(one.count, 'backup')}, the newest {one.name}."
+    source = Source(kind="backup", name=one.sha256, command=f"sha256sum -c {one.name}.sha256")
+    return Found(words=words, sources=(source, of_workspace(facts)))
 
 
 def signature(facts: Facts) -> Found | Gap:

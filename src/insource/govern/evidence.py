@@ -11,8 +11,8 @@ from insource.nouns import Noun
 State = Literal["measured", "declared", "missing"]
 Kind = Literal[
     "release", "artefact", "gate", "report", "dataset", "task file", "insource.toml", "stage changes", "tightening",
-    "egress journal", "audit chain", "checkpoint", "signature", "restore drill", "records", "keys", "holdout",
-    "declaration", "installation",
+    "egress journal", "audit chain", "checkpoint", "signature", "restore drill", "backup", "records", "keys",
+    "holdout", "declaration", "installation",
 ]  # fmt: skip
 
 

@@ -136,6 +136,14 @@ class Restored(Noun, frozen=True, kw_only=True):
     lost_s: float
 
 
+class Proved(Noun, frozen=True, kw_only=True):
+    """The newest backup that was restored once, by its file's name and SHA-256, and how many such `count` there are."""
+
+    name: str
+    sha256: str
+    count: int
+
+
 class Served(Noun, frozen=True, kw_only=True):
     """What was served in the 30 days up to the newest call, and of it how many by outcome."""
 
@@ -176,6 +184,7 @@ class Facts(Noun, frozen=True, kw_only=True):
     before: str = ""
     signature: Signature | None = None
     restored: Restored | None = None
+    proved: Proved | None = None
     egress: tuple[Egress, ...] | None = None
     recorded: Recorded | None = None
     served: Served | None = None

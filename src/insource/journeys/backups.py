@@ -73,6 +73,11 @@ def proved(folder: Path) -> list[Path]:
     return sorted(file for file in _whole(folder) if _proof(file).is_file())
 
 
+def sum_of(file: Path) -> str:
+    """The SHA-256 that the proof of a backup names. Raises `OSError` where it has none."""
+    return _proof(file).read_text("utf-8").partition(" ")[0]
+
+
 def _whole(folder: Path) -> Sequence[Path]:
     return [file for file in folder.glob("insource-*.tar") if _named(file)]
 
@@ -142,7 +147,7 @@ def _tidied(folder: Path, keep: int, made: bool) -> Kept:
         old.unlink(missing_ok=True)
         _proof(old).unlink(missing_ok=True)
     newest = there[-1]
-    sha = _proof(newest).read_text("utf-8").partition(" ")[0]
+    sha = sum_of(newest)
     gone = max(0, len(there) - keep)
     size = newest.stat().st_size
     return Kept(file=str(newest), bytes=size, sha256=sha, made=made, gone=gone, proved=len(there) - gone)

@@ -24,6 +24,7 @@ from insource.govern.facts import (
     Figure,
     Look,
     Place,
+    Proved,
     Recorded,
     Restored,
     Rows,
@@ -32,6 +33,7 @@ from insource.govern.facts import (
 )
 from insource.govern.rows import counted
 from insource.journeys.audit import checkpoint_file
+from insource.journeys.backups import folder_of, proved, sum_of
 from insource.journeys.holdout import HOLDOUT, holdout_trend
 from insource.journeys.levels import levels
 from insource.journeys.pinned import PINNED
@@ -87,6 +89,7 @@ async def gather(
         dataset=dataset,
         signature=await _signature(release, settings) if release and needs(OF_SEAL) else None,
         restored=await asyncio.to_thread(_restored, settings),
+        proved=await asyncio.to_thread(_proved, settings),
         rows=await _rows(task, dataset, store) if dataset and needs(OF_ROWS) else None,
         gate=gate,
         report=await _report(release, gate, store) if release else None,
@@ -227,6 +230,15 @@ def _restored(settings: Settings) -> Restored | None:
         return None
     said = msgspec.structs.asdict(found)
     return Restored(wrong=len(said.pop("faults")) + len(said.pop("differ")), **said)
+
+
+def _proved(settings: Settings) -> Proved | None:
+    """The newest backup that was restored once; None where there is none."""
+    try:
+        there = proved(folder_of(settings))
+        return Proved(name=there[-1].name, sha256=sum_of(there[-1]), count=len(there)) if there else None
+    except OSError:
+        return None
 
 
 def _base(manifest: Manifest | None) -> Base | None:
