@@ -26,6 +26,7 @@ from insource.nouns.pricing import MachineRate, Use
 SCORE = Score(metric="accuracy", value=0.95, low=0.92, high=0.97, n=300)
 DEMAND = Demand(name="accuracy", demanded=0.9, at_most=False, state="met", value=0.95, low=0.92, high=0.97, n=300)
 AGAINST = Against(metric="accuracy", difference=0.01, low=-0.01, high=0.03, p=0.4, n=300)
+WHY = ("nobody says how many calls a day there are", "no rate was held", "nobody says what a call of it costs")
 NASTY = "large<script>alert(1)</script>"
 
 
@@ -88,12 +89,20 @@ def test_the_picture_has_a_sentence_and_the_same_data_as_a_table() -> None:
     assert page.count("92.0% to 97.0%") >= 2
 
 
-def test_without_costs_there_is_no_picture_and_it_says_why() -> None:
+@pytest.mark.parametrize(
+    ("way", "case", "why"),
+    [
+        ({}, {"calls_per_day": None}, "nobody says how many calls a day there are"),
+        ({"calls_per_s": None}, {}, "no rate was held"),
+        ({"kind": "api"}, {}, "nobody says what a call of it costs"),
+    ],
+)
+def test_without_costs_there_is_no_picture_and_it_says_why(way, case, why) -> None:
     bare = assessed().case
-    ways = tuple(msgspec.structs.replace(way, usd_month=None) for way in bare.ways)
-    page = html(assessed(case=msgspec.structs.replace(bare, ways=ways)))
+    ways = tuple(msgspec.structs.replace(one, usd_month=None, **way) for one in bare.ways)
+    page = html(assessed(case=msgspec.structs.replace(bare, ways=ways, **case)))
     assert "There is no picture" in page
-    assert "nobody says how many calls a day there are" in page
+    assert [words in page for words in WHY] == [words == why for words in WHY]
 
 
 @pytest.mark.parametrize("word", ["go", "not yet", "stay", "cheaper"])

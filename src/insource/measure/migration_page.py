@@ -68,7 +68,7 @@ def cost(found: Assessed, way: Way | None) -> JsonObject:
     """A month, then and now."""
     today = next((one for one in found.case.ways if one.name == found.case.incumbent), None)
     if way is None or way.usd_month is None:
-        return {"name": "a month", "value": "unknown", "small": "nobody says how many calls a day there are"}
+        return {"name": "a month", "value": "unknown", "small": unknown(found, way)}
     calls = found.case.calls_per_day or 0
     small = f"at {calls:,.0f} calls a day"
     if today is not None and today.usd_month is not None and today.name != way.name:
@@ -76,6 +76,17 @@ def cost(found: Assessed, way: Way | None) -> JsonObject:
     elif found.case.compared != "measured":
         small += "; what it costs today is not known"
     return {"name": "a month", "value": usd(way.usd_month), "small": small}
+
+
+def unknown(found: Assessed, way: Way | None) -> str:
+    """Why nobody knows what the way costs a month."""
+    if way is None:
+        return "no way is named that could cost something"
+    if found.case.calls_per_month is None and found.case.calls_per_day is None:
+        return "nobody says how many calls a day there are"
+    if way.kind == "own" and not way.calls_per_s:
+        return "no rate was held, so nobody knows how many machines it takes"
+    return "nobody says what a call of it costs"
 
 
 def safety(entrant: Entrant | None) -> JsonObject:
