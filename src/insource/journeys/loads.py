@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from insource.measure.load import GOOD, Load
+from insource.measure.load import Load
 from insource.nouns import digest, from_json, to_json
 from insource.settings import Settings
 from insource.store.files import disk, write_whole
@@ -33,8 +33,4 @@ def newest(task: str, settings: Settings) -> Load | None:
 
 def borne(found: Load) -> float | None:
     """Calls a second that were answered in time, all but 5% of them; None where no rate was."""
-    return (
-        max((step.rate for step in found.steps if step.goodput >= GOOD), default=None)
-        if found.held is None
-        else (found.held)
-    )
+    return max((step.rate for step in found.steps if step.held), default=None) if found.held is None else (found.held)

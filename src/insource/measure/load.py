@@ -23,6 +23,7 @@ MOST_WAITING = 20_000
 PATIENCE_S = 10.0
 LONGEST_S = 120.0  # that a call may take
 GOOD = 0.95  # of the calls in time: below that a rate is too much
+SLACK_S = 0.05  # that a machine may be away for other reasons
 WARM_UP, DOUBLINGS, HALVINGS = 10, 14, 2
 
 
@@ -57,6 +58,7 @@ class Step(Noun, frozen=True, kw_only=True):
     way). `total_ms` runs from when a call was due to its end, `first_ms` to its first token; `token_ms` is the time
     from one token to the next. Unfinished calls count in `total_ms` with the time they had waited. `goodput` is the
     share of all calls that were answered within the target. `late_ms` is how late the generator sent, at p99.
+    `kept_up` is False where calls were answered more slowly than they came (`keeps_up`).
     """
 
     rate: float
@@ -70,10 +72,16 @@ class Step(Noun, frozen=True, kw_only=True):
     first_ms: Times | None
     token_ms: Times | None
     late_ms: float
+    kept_up: bool = True
+
+    @property
+    def held(self) -> bool:
+        """Whether the rate was borne: calls were in time, and no queue grew that a longer step would have shown."""
+        return self.goodput >= GOOD and self.kept_up
 
 
 class Load(Noun, frozen=True, kw_only=True):
-    """What came of it. `held` is the highest rate at which 95% of the calls were in time, None when none was.
+    """What came of it. `held` is the highest rate that was held with 95% of the calls in time, None when none was.
 
     In time is within `target_ms`, which `target_of` says. Without a `url` it was measured in one process.
     """
@@ -126,6 +134,25 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
     return found or [0.0]
 
 
+def keeps_up(calls: Sequence[tuple[float, float]], rate: float) -> bool:
+    """Whether `calls`, as (due, answered) in seconds, were answered about as fast as they came.
+
+    In a short step a queue may grow all the time and every wait still be within the target. So the moment when 95% are
+    answered is held against one clerk's who takes 1 / `rate` a call, for the same arrivals: what chance alone bunches
+    together he waits for, too. Besides that, the calls have the time that one usually takes in the first half.
+    """
+    if not calls:
+        return False
+    ordered = sorted(calls)
+    last = math.ceil(GOOD * len(ordered)) - 1
+    free = began = ordered[0][0]
+    for due, _ in ordered[: last + 1]:
+        free = max(free, due) + 1 / rate
+    answered = sorted(done for _, done in ordered)[last]
+    usual = quantile(sorted(done - due for due, done in ordered[: (len(ordered) + 1) // 2]), 0.5)
+    return GOOD * (answered - began) <= free - began + usual + SLACK_S
+
+
 async def hold(send: Send, inputs: Sequence[str], rate: float, pace: Pace, progress: Progress) -> Step:
     """Sends `rate` calls a second, the inputs in turn, and waits for what is under way, `patience_s` at most."""
     due = arrivals(rate, pace.seconds, pace.seed)
@@ -142,7 +169,7 @@ async def hold(send: Send, inputs: Sequence[str], rate: float, pace: Pace, progr
 async def saturate(
     send: Send, inputs: Sequence[str], pace: Pace, progress: Progress
 ) -> tuple[list[Step], float | None]:
-    """Doubles the rate until fewer than 95% of the calls are in time, then narrows down.
+    """Doubles the rate until it is not held with 95% of the calls in time, then narrows down.
 
     Returns the steps by rate, and the highest rate that held, as all below it did; None when none did.
     """
@@ -152,20 +179,20 @@ async def saturate(
         await send(inputs[number % len(inputs)])
     rate = _round(0.5 * WARM_UP / max(perf_counter() - began, 1e-4))
     steps = [await hold(send, inputs, rate, pace, progress)]
-    up = steps[0].goodput >= GOOD
+    up = steps[0].held
     for _ in range(DOUBLINGS):
-        if (steps[-1].goodput >= GOOD) != up:
+        if steps[-1].held != up:
             break
         rate = _round(rate * 2 if up else rate / 2)
         steps.append(await hold(send, inputs, rate, pace, progress))
     for _ in range(HALVINGS):
-        held = [step.rate for step in steps if step.goodput >= GOOD]
-        lost = [step.rate for step in steps if step.goodput < GOOD]
+        held = [step.rate for step in steps if step.held]
+        lost = [step.rate for step in steps if not step.held]
         if not held or not lost or max(held) > min(lost):
             break
         steps.append(await hold(send, inputs, _round(math.sqrt(max(held) * min(lost))), pace, progress))
     steps.sort(key=lambda step: step.rate)
-    least = min((step.rate for step in steps if step.goodput < GOOD), default=math.inf)
+    least = min((step.rate for step in steps if not step.held), default=math.inf)
     return steps, max((step.rate for step in steps if step.rate < least), default=None)
 
 
@@ -177,6 +204,7 @@ class _Run:
     began: float
     running: dict[asyncio.Task[None], float] = field(default_factory=dict)
     total: list[float] = field(default_factory=list)
+    calls: list[tuple[float, float]] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     token: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
@@ -225,6 +253,7 @@ class _Run:
             first_ms=_times(self.first),
             token_ms=_times(self.token),
             late_ms=quantile(sorted(self.late), 0.99) * 1000,
+            kept_up=keeps_up(self.calls, rate),
         )
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -239,6 +268,7 @@ class _Run:
             self.failed[reply.error] += 1
             return
         self.total.append(now - due)
+        self.calls.append((due, now))
         if reply.first_at is not None:
             self.first.append(reply.first_at - due)
             if reply.tokens > 1:
