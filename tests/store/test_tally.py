@@ -118,3 +118,21 @@ def test_what_went_by_age_was_spent_all_the_same(tmp_path):
             assert await told(store, "task") == counted(made, "task")
 
     asyncio.run(story())
+
+
+def test_calls_after_a_time_in_which_all_went_are_counted_too(tmp_path):
+    made = calls(30)
+
+    async def story():
+        kept = settings(tmp_path)
+        kept = msgspec.structs.replace(kept, audit=msgspec.structs.replace(kept.audit, keep_days=1))
+        async with await Store.open(kept) as store:
+            for each in made[:20]:
+                await store.append(each)
+            await audit.checkpoint(kept, store)
+            assert await audit.prune(kept, store) == 20
+            for each in made[20:]:
+                await store.append(each)
+            assert await told(store, "task") == counted(made, "task")
+
+    asyncio.run(story())

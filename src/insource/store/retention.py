@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from insource.nouns import Noun
-from insource.store import chain, links, trials
+from insource.store import chain, links, tally, trials
 from insource.store.bulk import driver
 from insource.store.chain import NUMBERED, VOUCHED
 from insource.store.links import Kind
@@ -56,6 +56,7 @@ def prune(connection: Connection, before: str, beyond: int) -> Pruned:
         return Pruned()
     through = _through(connection, going)
     records = sum(_remove(connection, last) for _, last in sorted(through.items(), reverse=True))
+    tally.newest_went(connection)
     return Pruned(records=records, through=through.get(0, 0), more=more, beyond=beyond)
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from insource.errors import StoreError
 from insource.nouns import WAITS, Noun, Usage
@@ -190,6 +190,12 @@ def _add(connection: Connection, part: _Part) -> None:
     rows = [(*key, *sums) for key, sums in part.sums.items()]
     bulk.insert(driver(connection), TALLY, NAMES, rows, ADDED)
     bulk.insert(driver(connection), TALLIED, ("id", "through"), [(1, part.through)], MARK)
+
+
+def newest_went(connection: Connection) -> None:
+    """Where the newest calls went, SQLite gives their numbers again: those who get them are added up as well."""
+    newest = select(func.coalesce(func.max(RECORD.c.seq), 0)).scalar_subquery()
+    connection.execute(update(TALLIED).where(TALLIED.c.through > newest).values(through=newest))
 
 
 def _mark(connection: Connection) -> int:
