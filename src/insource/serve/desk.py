@@ -4,8 +4,8 @@ import asyncio
 import difflib
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from insource.engines.shared_base import Bases
@@ -197,13 +197,13 @@ class Desk:
         paths = [path for group in held for path in group.values()]
         for group in held:
             group.clear()
-        async with AsyncExitStack() as closing:  # from the last to the first, whatever one of them raises
-            closing.push_async_callback(self.meter.close)
-            closing.push_async_callback(self.seeing.close)
-            if self.outage is not None:
-                closing.push_async_callback(self.outage.close)
-            for path in paths:
-                closing.push_async_callback(close_path, path)
+        outage = () if self.outage is None else (self.outage.close,)
+        steps = (*[partial(close_path, path) for path in paths], *outage, self.seeing.close, self.meter.close)
+        # whatever one of them raises, the others close
+        said = [(await asyncio.gather(step(), return_exceptions=True))[0] for step in steps]
+        for error in said:
+            if isinstance(error, BaseException):
+                raise error
 
     def servers(self) -> dict[str, bool]:
         """Server → whether it rests after failures; those that were asked for so far."""
