@@ -218,7 +218,7 @@ async def test_a_gateway_ends_wherever_a_call_of_its_batch_is_and_keeps_none_twi
             asked.set()
             await asyncio.sleep(60)
 
-        monkeypatch.setattr(app.state.desk, "keep", keep)
+        monkeypatch.setattr(store, "append", keep)
         async with socket_of(app) as url, client(url) as ai:
             await begun(ai, lines("text 1", "text 2"))
             while not (asked.is_set() or (at == "the engine" and app.state.desk.in_flight)):

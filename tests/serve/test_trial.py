@@ -171,14 +171,14 @@ async def test_what_goes_on_beside_the_calls_goes_on_after_a_fault_of_ours(tmp_p
     monkeypatch.setattr(app_of_gateway, "FOLLOW_S", 0.01)
     looked = []
 
-    async def faulty():
+    async def faulty(*_):
         looked.append(1)
         raise OSError("too many open files")
 
     settings = folder(tmp_path)
     async with await Store.open(settings) as store:
         app = create_app(settings, store, {}, follow=True)
-        monkeypatch.setattr(app.state.desk, "follow", faulty)
+        monkeypatch.setattr(app_of_gateway, "keep_books", faulty)
         async with socket_of(app), asyncio.timeout(5):
             while len(looked) < 3:
                 await asyncio.sleep(0.01)
