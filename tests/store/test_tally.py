@@ -45,6 +45,12 @@ def counted(records, by: str, since: str = "") -> dict[str, tuple[int, int, int,
     return found
 
 
+def keeping(root, **audit):
+    """Settings by which calls go that are too old or too many."""
+    made = settings(root)
+    return msgspec.structs.replace(made, audit=msgspec.structs.replace(made.audit, **audit))
+
+
 async def told(store: Store, by: str, since: str = "") -> dict[str, tuple[int, int, int, int, float]]:
     return {
         one.name: (one.calls, one.failed, one.review, one.input_tokens, one.usd)
@@ -108,8 +114,7 @@ def test_what_went_by_age_was_spent_all_the_same(tmp_path):
     made = calls(30)
 
     async def story():
-        kept = settings(tmp_path)
-        kept = msgspec.structs.replace(kept, audit=msgspec.structs.replace(kept.audit, keep_calls=10))
+        kept = keeping(tmp_path, keep_calls=10)
         async with await Store.open(kept) as store:
             await asyncio.gather(*[store.append(each) for each in made])
             await audit.checkpoint(kept, store)
@@ -124,8 +129,7 @@ def test_calls_after_a_time_in_which_all_went_are_counted_too(tmp_path):
     made = calls(30)
 
     async def story():
-        kept = settings(tmp_path)
-        kept = msgspec.structs.replace(kept, audit=msgspec.structs.replace(kept.audit, keep_days=1))
+        kept = keeping(tmp_path, keep_days=1)
         async with await Store.open(kept) as store:
             for each in made[:20]:
                 await store.append(each)
