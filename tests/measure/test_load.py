@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -198,6 +199,10 @@ def test_the_page_stands_alone_and_escapes_what_it_shows():
 def test_a_load_is_said_in_a_line():
     assert load((step(10, 0.985),)).summary == "<b>tickets@1.0.0</b> at 10 calls a second: 98.5% of 200 calls in time"
     assert "holds no rate" in load((step(1, 0.1), step(2, 0.1))).summary
+    behind = msgspec.structs.replace(step(10, 0.985), kept_up=False)
+    assert load((behind,)).summary.endswith("98.5% of 200 calls in time, but answered more slowly than they came")
+    assert "Behind means" in html(load((behind,)))
+    assert "Behind means" not in html(load((step(10),)))
 
 
 def test_steps_without_any_answer_have_a_page_too():

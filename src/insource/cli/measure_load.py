@@ -96,14 +96,9 @@ def words(found: Load | Sized) -> str:
 
 
 def _row(step: Step, *, first: bool, token: bool) -> list[str]:
-    cells = [f"{step.rate:g}", f"{step.calls:,}", f"{step.answered:,}", _in_time(step), *_cells(step.total_ms)]
+    cells = [f"{step.rate:g}", f"{step.calls:,}", f"{step.answered:,}", step.in_time, *_cells(step.total_ms)]
     cells += _cells(step.first_ms) * first + _cells(step.token_ms, 2) * token
     return [*cells, ", ".join(f"{name} {count:,}" for name, count in sorted(step.failed.items())) or "none"]
-
-
-def _in_time(step: Step) -> str:
-    """The share in time; of a rate that was too much all the same, why."""
-    return f"{step.goodput:.1%}" + (", but behind" if step.answered and not step.kept_up else "")
 
 
 def _cells(times: Times | None, digits: int = 1) -> list[str]:

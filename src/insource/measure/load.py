@@ -79,6 +79,11 @@ class Step(Noun, frozen=True, kw_only=True):
         """Whether the rate was borne: calls were in time, and no queue grew that a longer step would have shown."""
         return self.goodput >= GOOD and self.kept_up
 
+    @property
+    def in_time(self) -> str:
+        """The share in time in words; of a rate at which a queue grew it says that too."""
+        return f"{self.goodput:.1%}" + (", but behind" if self.answered and not self.kept_up else "")
+
 
 class Load(Noun, frozen=True, kw_only=True):
     """What came of it. `held` is the highest rate that was held with 95% of the calls in time, None when none was.
@@ -107,7 +112,9 @@ class Load(Noun, frozen=True, kw_only=True):
             return f"{self.candidate} holds {self.held:g} calls a second with {GOOD:.0%} of the calls in time"
         if len(self.steps) > 1:
             return f"{self.candidate} holds no rate with {GOOD:.0%} of the calls in time, not {step.rate:g} a second"
-        return f"{self.candidate} at {step.rate:g} calls a second: {step.goodput:.1%} of {step.calls:,} calls in time"
+        behind = ", but answered more slowly than they came" if step.answered and not step.kept_up else ""
+        said = f"{step.goodput:.1%} of {step.calls:,} calls in time{behind}"
+        return f"{self.candidate} at {step.rate:g} calls a second: {said}"
 
 
 @dataclass(frozen=True)
