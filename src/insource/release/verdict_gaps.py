@@ -37,9 +37,9 @@ def prices(ways: Sequence[Way]) -> tuple[Missing, ...]:
     """What each of these costs, which nobody knows."""
     found = []
     for way in ways:
-        words = f"what {way.name} costs a call: without it nothing says that a change would not be dearer"
+        words = f"the price of a call of {way.name}, without which nothing says that a change would not be dearer"
         if way.kind == "own":
-            words = f"a rate that {way.name} holds on one machine: without it nobody knows what it costs"
+            words = f"a rate that {way.name} holds on one machine, without which nobody knows what it costs"
         found.append(Missing(what="price", quantity=1, words=words))
     return tuple(found)
 

@@ -98,7 +98,7 @@ NEXT = {
     "points": "insource collect TASK FILE, then insource migrate TASK --yes",
     "promise": "insource collect TASK FILE --split dev, then insource migrate TASK --yes",
     "volume": "write calls_per_day under [price] of tasks/TASK.toml, then insource migrate TASK --yes",
-    "price": "write it to its engine in insource.toml, or incumbent under [price] of tasks/TASK.toml, then "
+    "price": "write the price to the engine in insource.toml, or as incumbent under [price] of tasks/TASK.toml, then "
     "insource migrate TASK --yes",
     "load": "insource migrate TASK --yes, once it answers; where it is too slow, with another p95_ms under [levels] of "
     "tasks/TASK.toml",
