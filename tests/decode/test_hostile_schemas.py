@@ -13,6 +13,7 @@ from typing import Any
 import hostile_schemas
 import pytest
 
+from insource.decode import grammar
 from insource.decode.grammar import for_schema
 from insource.decode.mask import GrammarMask, Vocabulary
 from insource.engines.base_model import BaseModel
@@ -22,6 +23,7 @@ from insource.nouns import Message, Request
 from pace import within
 
 SECOND, MEGABYTES = 1.0, 400
+AGAIN = 2  # a machine may have a slow moment; code that is slow is so each time
 MASKS = 8
 Family = Callable[[], Iterator[hostile_schemas.Case]]
 HEAVY = tuple(getattr(hostile_schemas, name) for name in ("nesting", "rings", "enums", "sizes", "explosions"))
@@ -46,6 +48,13 @@ def tried(schema: Any, vocabulary: Vocabulary) -> str:
     return "compiled"
 
 
+def timed(schema: Any, vocabulary: Vocabulary) -> tuple[str, float]:
+    """What became of it, and seconds of processor time, with nothing kept of an earlier try."""
+    grammar._compiled.cache_clear()  # noqa: SLF001
+    start = time.process_time()
+    return tried(schema, vocabulary), time.process_time() - start
+
+
 def hold(cases: Iterable[hostile_schemas.Case], vocabulary: Vocabulary) -> dict[str, int]:
     """Tries all; fails on what takes more than a second or much memory. Counts outcomes."""
     known = GrammarMask(vocabulary, for_schema({"enum": ["still here"]}))
@@ -53,10 +62,9 @@ def hold(cases: Iterable[hostile_schemas.Case], vocabulary: Vocabulary) -> dict[
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     slow = []
     for name, schema in cases:
-        start = time.process_time()
-        found[tried(schema, vocabulary)] += 1
-        spent = time.process_time() - start
-        if not within(spent, SECOND):
+        became, spent = timed(schema, vocabulary)
+        found[became] += 1
+        if not within(spent, SECOND) and not any(within(timed(schema, vocabulary)[1], SECOND) for _ in range(AGAIN)):
             slow.append((name, round(spent, 2)))
         assert known.takes(vocabulary.tokens.tokenize_str('"still here"')), name
     assert slow == []
@@ -95,6 +103,7 @@ sys.path[:0] = sys.argv[1:3]
 import resource
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 import hostile_schemas
+from insource.decode import grammar
 from insource.decode.grammar import for_schema
 from insource.errors import Invalid
 for name, schema in (*hostile_schemas.rings(), *hostile_schemas.nesting()):

@@ -116,6 +116,12 @@ def test_what_the_library_says_of_an_address_is_told(library, port, fault):
         Cluster(f"127.0.0.1:{port}", way())
 
 
+def test_of_a_trace_that_the_head_sends_the_cause_is_told(library, port):
+    library.fault = ConnectionAbortedError("Initialization failure from server:\nTraceback:\n  x\nKeyError: 'gone'\n")
+    with pytest.raises(EngineDown, match="Initialization failure from server: KeyError: 'gone'$"):
+        Cluster(f"127.0.0.1:{port}", way())
+
+
 def test_however_many_nodes_ask_for_a_file_it_is_put_once(library, port):
     cluster, packed = Cluster(f"127.0.0.1:{port}", way()), pack({"weights": b"w" * 10})
     with ThreadPoolExecutor(8) as nodes:

@@ -136,10 +136,8 @@ def test_the_verdict_stands_on_top_and_wrong_answers_are_those_of_its_report(tmp
 
 @pytest.mark.slow
 def test_what_a_migration_measured_to_be_answered_alone_is_not_assumed(tmp_path):
-    migrating(tmp_path, {"large": (40.0, 9)})
+    settings = migrating(tmp_path, {"large": (40.0, 9)}, risk="max_error = 0.05")
     path = tmp_path / "tasks" / "tickets.toml"
-    path.write_text(path.read_text().replace("[acceptance]", "[risk]\nmax_error = 0.05\n[acceptance]"))
-    settings = load_settings(tmp_path)
     asyncio.run(filled(settings))
     assessed = asyncio.run(migrated(settings))
     (own,) = [one for one in assessed.entrants if one.release]

@@ -18,7 +18,7 @@ from insource.nouns import Noun, from_json
 
 AUTO, CLIENT = "auto", "ray://"
 CONNECT_S, HIRE_S, PARTING_S = 5.0, 900.0, 10.0
-JOIN_S, JOIN_CLIENT_S = 20.0, 60.0  # for a client the head starts a process first
+JOIN_S, JOIN_CLIENT_S = 20.0, 120.0  # for a client the head starts a process first
 CALLS = 16  # at a time with one actor
 REFUSALS = (RuntimeError, ValueError, OSError, ImportError, AssertionError)  # of an address, by Ray
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
@@ -252,7 +252,8 @@ class Actors:
 
 
 def _none(address: str, error: Exception) -> EngineDown:
-    why = (str(error) or type(error).__name__).splitlines()[0]
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    why = lines[0] if len(lines) == 1 else f"{lines[0].rstrip(' :')}: {lines[-1].strip()}"  # its own, then the cause
     return EngineDown(f"no Ray cluster at {address}: {why}", hint=START)
 
 
