@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 STORE = 80_000_000  # bytes of shared memory a node
-CLIENT_S = 100  # for the process that the head starts for a client; Ray's own 30 are few beside other work on 2 cores
 
 
 @dataclass
@@ -80,7 +79,6 @@ def nodes(count: int, environment: dict[str, str]) -> Iterator[Nodes]:
     """A cluster of so many nodes, one processor each, in this environment."""
     words = [sys.executable, str(Path(__file__).resolve()), str(count)]
     env = environment | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
-    env["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = str(CLIENT_S)
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
     found = Nodes(process)
     try:

@@ -27,10 +27,11 @@ class Library:
     exceptions = SimpleNamespace(RayError=RayError)
 
     def __init__(self):
-        self.joined, self.kept, self.fault = [], [], None
+        self.joined, self.kept, self.fault, self.faults = [], [], None, 99
 
     def init(self, address, **_):
-        if self.fault:
+        if self.fault and self.faults:
+            self.faults -= 1
             raise self.fault
         self.joined.append(address)
 
@@ -118,8 +119,17 @@ def test_what_the_library_says_of_an_address_is_told(library, port, fault):
 
 def test_of_a_trace_that_the_head_sends_the_cause_is_told(library, port):
     library.fault = ConnectionAbortedError("Initialization failure from server:\nTraceback:\n  x\nKeyError: 'gone'\n")
-    with pytest.raises(EngineDown, match="Initialization failure from server: KeyError: 'gone'$"):
+    with pytest.raises(EngineDown, match=r"Initialization failure from server: KeyError: 'gone'$"):
         Cluster(f"127.0.0.1:{port}", way())
+
+
+def test_a_head_that_lost_the_process_for_its_client_is_asked_again(library, port):
+    library.fault, library.faults = ConnectionAbortedError("Initialization failure from server:\nx"), 2
+    Cluster(f"ray://127.0.0.1:{port}", way()).close()
+    assert library.joined == [f"ray://127.0.0.1:{port}"]
+    library.fault, library.faults = RuntimeError("of another version"), 1
+    with pytest.raises(EngineDown, match="another version"):
+        Cluster(f"ray://127.0.0.1:{port}", way())
 
 
 def test_however_many_nodes_ask_for_a_file_it_is_put_once(library, port):

@@ -112,7 +112,7 @@ class BaseModel:
         scored = task if task and task.kind == "classify" else None
         extra = self._scorer.nodes(scored) if scored else 0
         lengths = [len(prompt.text) + extra for _, prompt in rows]
-        for batch in by_length(lengths, self.batch * TOKENS_A_ROW, alike=inf):
+        for batch in by_length(lengths, self.batch * TOKENS_A_ROW, padding=inf):
             taken = [rows[i] for i in batch]
             if self._closing.is_set():
                 results.update((i, EngineDown("the engine is closed")) for i, _ in taken)

@@ -45,7 +45,7 @@ class Composer:
         encoded = self.encoder.encode([request.input for request in requests])
         prefix = tuple(self.encoder.before)
         found: dict[int, Prediction | Exception] = {}
-        for batch in by_length([len(ids) for ids, _ in encoded], TOKENS_PER_BATCH, alike=inf):
+        for batch in by_length([len(ids) for ids, _ in encoded], TOKENS_PER_BATCH, padding=inf):
             if halt.is_set():
                 found.update((i, EngineDown("the engine is closed")) for i in batch)
                 continue

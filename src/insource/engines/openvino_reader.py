@@ -15,7 +15,7 @@ from insource.errors import EngineDown
 Rows = NDArray[Any]
 # activations to 8 bits in groups of 64; only where the weights are kept in 8 or fewer
 OPTIONS = {"PERFORMANCE_HINT": "LATENCY", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "64"}
-WORTHWHILE = 128  # tokens that keep its products busy; torch wants twice as many
+PADDING = 128  # tokens that take about as long as another pass
 
 
 class OpenvinoReader:
@@ -49,7 +49,7 @@ class OpenvinoReader:
     def logits(self, encoded: Sequence[Sequence[int]]) -> list[Rows]:
         """Per output float32 [rows, labels]; a later output follows the likeliest earlier label."""
         found = [np.empty((len(encoded), len(ids)), np.float32) for ids in self.tokens]
-        for batch in by_length([len(row) for row in encoded], worthwhile=WORTHWHILE):
+        for batch in by_length([len(row) for row in encoded], padding=PADDING):
             for output, logits in enumerate(self._batch([encoded[i] for i in batch])):
                 found[output][batch] = logits
         return found

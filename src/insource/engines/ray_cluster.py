@@ -18,7 +18,8 @@ from insource.nouns import Noun, from_json
 
 AUTO, CLIENT = "auto", "ray://"
 CONNECT_S, HIRE_S, PARTING_S = 5.0, 900.0, 10.0
-JOIN_S, JOIN_CLIENT_S = 20.0, 120.0  # for a client the head starts a process first
+JOIN_S, JOIN_CLIENT_S = 20.0, 60.0  # for a client the head starts a process first
+CLIENT_TRIES = 3  # that process is forked beside gRPC's threads, and now and then it is dead before it has begun
 CALLS = 16  # at a time with one actor
 REFUSALS = (RuntimeError, ValueError, OSError, ImportError, AssertionError)  # of an address, by Ray
 EXTRA = "pip install 'insource[ray]' on this machine and on every node"
@@ -62,15 +63,17 @@ class Cluster:
         """Joins the cluster. Ray would try for ever where what listens is none, so it tries on a thread of its own."""
         how = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
         patience_s = JOIN_CLIENT_S if address.startswith(CLIENT) else JOIN_S
-        joined = aside(lambda: self._ray.init(**how))
-        try:
-            joined.result(patience_s)
-        except TimeoutError as error:
-            raise EngineDown(f"no Ray cluster at {address}: no answer within {patience_s:g} s", hint=START) from error
-        except self._ray.exceptions.RayError as error:
-            raise _none(address, error) from error
-        except REFUSALS as error:
-            raise _none(address, error) from error
+        for left in reversed(range(CLIENT_TRIES)):
+            joined = aside(lambda: self._ray.init(**how))
+            try:
+                joined.result(patience_s)
+                return
+            except TimeoutError as error:
+                why = f"no answer within {patience_s:g} s"
+                raise EngineDown(f"no Ray cluster at {address}: {why}", hint=START) from error
+            except (self._ray.exceptions.RayError, *REFUSALS) as error:
+                if not left or not isinstance(error, ConnectionAbortedError):
+                    raise _none(address, error) from error
 
     def _answering(self, address: str) -> str:
         """The address, by number, of who listens there; Ray itself would try for a minute.
