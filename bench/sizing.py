@@ -6,9 +6,12 @@ measured: sizing_memory.py.
 
 Queue: what one replica was measured to do without a queue gives, by the queueing model, the rate at which the 95th
 percentile meets a target, of one replica and of two. An open-loop load (measure/load.py) then looks for that rate by
-halving. Once with clerks whose times are drawn from a known distribution, once with a specialist that `insource train`
-made (--keep: in a workspace that bench/classify.py left), each worker a gateway with one thread of its own; a call goes
-to the worker with the fewest under way.
+halving. One replica is measured anew before each rate that is held, and what is said is the middle of that: a machine
+that others use too is not as quick at one minute as at another.
+
+Once with clerks whose times are drawn from a known distribution, once with a specialist that `insource train` made
+(--keep: in a workspace that bench/classify.py left), each worker a gateway with one thread of its own; a call goes to
+the worker with the fewest under way.
 """
 
 import argparse
@@ -23,11 +26,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 import sizing_memory
 from classify import SETS, insource, prepare
@@ -39,8 +44,8 @@ from insource.engines.sources_wheel import fetch_wheels
 from insource.journeys.sizing import station
 from insource.measure.load import Pace, Reply, Send, hold
 from insource.measure.load_http import over_http
-from insource.measure.service import served
-from insource.price.queueing import Lanes, highest_rate, queue
+from insource.measure.service import Served, served
+from insource.price.queueing import Lanes, highest_rate
 from insource.price.sizing import FORMATS, Load, cache, weights
 from insource.settings import Settings, cache_folder, inherited_environment, load_settings
 
@@ -55,6 +60,7 @@ ROWS = 300  # to train on, and to ask
 RECIPE = "epochs = 1\n"
 PARTS = ("memory", "clerks", "workers")
 Cells = list[dict[str, Any]]
+Again = Callable[[], Awaitable[None]]
 
 
 def quiet(*_: object) -> None:
@@ -120,13 +126,14 @@ def balanced(ways: list[Send]) -> Send:
     return send
 
 
-async def found_rate(send: Send, texts: list[str], said: float, pace: Pace) -> dict[str, Any]:
+async def found_rate(send: Send, texts: list[str], said: float, pace: Pace, again: Again) -> dict[str, Any]:
     """The rate at which the load test meets the target at p95, between half of what was said and 1.6 times it.
 
     A rate is held three times with other arrivals, and counts with the middle one: a pause of the machine is no queue.
     """
     low, high, tried = said * 0.5, said * 1.6, []
     for _ in range(HALVINGS):
+        await again()
         rate = math.sqrt(low * high)
         steps = [await hold(send, texts, rate, replace(pace, seed=pace.seed + draw), quiet) for draw in range(DRAWS)]
         p95 = statistics.median(step.total_ms.p95 if step.total_ms else math.inf for step in steps)
@@ -137,22 +144,32 @@ async def found_rate(send: Send, texts: list[str], said: float, pace: Pace) -> d
 
 
 async def against(name: str, makes: list[Send], texts: list[str], seconds: float) -> list[dict[str, Any]]:
-    """One replica is measured; then one and two are loaded, and compared with what the queue said of them."""
-    settings = Settings(root=Path(), cache=Path())
-    one = await served(makes[0], texts, quiet)
-    known = name == "clerks"
-    at = Lanes(mean_s=one.mean_ms / 1e3, variation=one.variation) if known else station(one, settings, name)
-    target = TIMES * one.mean_ms
+    """One replica is measured, again and again; one and two are loaded, and compared with what the queue said of it."""
+    settings, known = Settings(root=Path(), cache=Path()), name == "clerks"
+
+    def rate(one: Served, count: int) -> float:
+        at = Lanes(mean_s=one.mean_ms / 1e3, variation=one.variation) if known else station(one, settings, name)
+        return highest_rate(at, count, target)
+
+    first = await served(makes[0], texts, quiet)
+    target = TIMES * first.mean_ms
     lines = []
     for count, send in enumerate(makes, 1):
-        said = highest_rate(at, count, target)
-        pace = Pace(seconds=max(seconds / DRAWS, CALLS / said), target_ms=target, seed=count)
-        found = await found_rate(send, texts, said, pace)
+        ones: list[Served] = []
+
+        async def again(ones: list[Served] = ones) -> None:
+            ones.append(await served(makes[0], texts, quiet))
+
+        about = rate(first, count)
+        pace = Pace(seconds=max(seconds / DRAWS, CALLS / about), target_ms=target, seed=count)
+        found = await found_rate(send, texts, about, pace, again)
+        each = [rate(one, count) for one in ones]
+        said = statistics.median(each)
         line = {"of": name, "replicas": count, "target_ms": target, "said": said, "off": said / found["found"] - 1,
-                "queue": str(queue(at, count, said)), "mean_ms": one.mean_ms, "variation": one.variation,
-                "crowd_per_s": one.crowd_per_s}  # fmt: skip
+                "each": each, "measured": [to_builtins(one) for one in ones]}  # fmt: skip
         lines.append(line | found)
-        print(f"{name}, {count}: said {said:.1f}/s, found {found['found']:.1f}/s", file=sys.stderr)
+        print(f"{name}, {count}: said {said:.1f}/s ({min(each):.1f} to {max(each):.1f}), found {found['found']:.1f}/s",
+              file=sys.stderr)  # fmt: skip
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -59,6 +60,33 @@ def test_calls_go_to_whoever_has_the_fewest_under_way(bench):
 
     asyncio.run(work())
     assert seen == [0, 1, 1, 1]
+
+
+def test_the_rate_found_is_where_the_target_is_met_and_what_is_said_is_the_middle(bench, monkeypatch):
+    from insource.measure.load import Step, Times
+    from insource.measure.service import Served
+
+    sizing, slow = bench("sizing"), itertools.cycle([20.0, 20.0, 20.0, 24.0, 16.0, 20.0])
+
+    async def served(*_):
+        return Served(mean_ms=next(slow), variation=0.5, n=50, crowd=64, crowd_per_s=50.0)
+
+    async def hold(_, __, rate, pace, ___):
+        times = Times(p50=1.0, p95=pace.target_ms * rate / 20.0 / (1 + (pace.seed > 1)), p99=1.0, n=9)
+        return Step(rate=rate, seconds=1.0, calls=9, answered=9, failed={}, answered_per_s=rate, goodput=1.0,
+                    total_ms=times, first_ms=None, token_ms=None, late_ms=0.0)  # fmt: skip
+
+    monkeypatch.setattr(sizing, "served", served)
+    monkeypatch.setattr(sizing, "hold", hold)
+    monkeypatch.setattr(sizing, "DRAWS", 1)
+    one, two = asyncio.run(sizing.against("clerks", [None, None], ["a"], 1.0))
+    assert one["target_ms"] == 80.0
+    assert one["found"] == pytest.approx(20.0, rel=0.03)
+    assert two["found"] == pytest.approx(40.0, rel=0.1), (
+        "what is found is between half of what was said and 1.6 times it"
+    )
+    assert one["said"] == sorted(one["each"])[2] != min(one["each"])
+    assert one["off"] == pytest.approx(one["said"] / one["found"] - 1)
 
 
 def test_a_gguf_file_is_written_in_another_kind_with_all_that_it_says(bench, tmp_path):

@@ -49,6 +49,18 @@ async def test_lanes_are_seen_by_what_they_do_together():
     assert 1.5 * 1e3 / found.mean_ms < found.crowd_per_s <= 4 / 0.02, "more than one at a time, and never five"
 
 
+async def test_crowds_do_not_all_ask_the_same_few_texts():
+    asked, texts = [], [str(number) for number in range(1000)]
+
+    async def send(text):
+        asked.append(text)
+        await asyncio.sleep(0.02)
+        return Reply()
+
+    await served(send, texts, silent)
+    assert len(set(asked)) == len(texts)
+
+
 @pytest.mark.slow
 async def test_calls_that_fail_count_in_neither():
     asked = []
@@ -85,6 +97,7 @@ def test_engines_in_this_process_are_batches_and_servers_are_lanes(tmp_path):
     assert station(found, settings, "near") == station(found, settings, "t@1.0.0")
     batches = station(found, settings, "near")
     assert isinstance(batches, Batches)
+    assert batches.variation == 0.3
     assert batches.took(64) == pytest.approx(64 / 98.46), "64 callers were 64 at a time"
     bent = station(msgspec.structs.replace(found, some=((4, 40.0), (16, 64.0))), settings, "near")
     assert [float(bent.took(n)) for n in (1, 4, 16, 64)] == pytest.approx([0.02, 0.1, 0.25, 64 / 98.46])

@@ -93,15 +93,17 @@ def test_more_calls_take_longer_and_more_replicas_shorter(service, replicas, bus
     assert slower is None or slower.p95_ms >= here.p95_ms * (1 - 1e-9)
 
 
-def run_batches(first, more, rate, *, calls=400_000, seed=5, some=()):
+def run_batches(first, more, rate, *, calls=400_000, seed=5, some=(), variation=0.0):
     """The latencies where whoever is free takes all that waits, call by call."""
+    spreads, luck = np.sqrt(np.log1p(variation / np.arange(1, 257))), np.random.default_rng(seed + 1).normal(size=calls)
     took = Batches(first_s=first, more_s=more, some=some).took(np.arange(257.0))
     due = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, calls))
     found, at, i = [], 0.0, 0
     while i < calls:
         at = max(at, due[i])
         last = min(int(np.searchsorted(due, at, side="right")), i + 256)
-        at += float(took[last - i])
+        spread = spreads[last - i - 1]
+        at += float(took[last - i] * math.exp(spread * luck[i] - spread**2 / 2))
         found.extend((at - due[i:last]).tolist())
         i = last
     return np.array(found[calls // 10 :])
@@ -129,6 +131,18 @@ def test_batches_of_which_small_ones_are_dearer_take_as_long_as_those_that_were_
     assert said.p95_ms == pytest.approx(np.quantile(ran, 0.95), rel=0.10)
     straight = queue(Batches(first_s=0.0366, more_s=one.more_s), 1, rate)
     assert straight.p95_ms < said.p95_ms, "from 64 at once alone it would be too hopeful"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variation", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("rate", [5.0, 20.0, 40.0])
+def test_batches_of_calls_that_differ_take_as_long_as_those_that_were_run(rate, variation):
+    one = Batches(first_s=0.02, more_s=0.01, variation=variation)
+    said, ran = queue(one, 1, rate), run_batches(0.02, 0.01, rate, variation=variation) * 1e3
+    assert said.p50_ms == pytest.approx(np.quantile(ran, 0.5), rel=0.05)
+    assert said.p95_ms == pytest.approx(np.quantile(ran, 0.95), rel=0.10)
+    alike = queue(Batches(first_s=0.02, more_s=0.01), 1, rate)
+    assert alike.p95_ms < said.p95_ms, "were they all alike it would be too hopeful"
 
 
 def test_several_replicas_each_have_their_own_batches():

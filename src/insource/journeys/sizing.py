@@ -79,6 +79,6 @@ def station(served: Served, settings: Settings, candidate: str) -> Station:
         more = (together - alone) / (served.crowd - 1)
         rates = (*served.some, (served.crowd, served.crowd_per_s)) if served.some else ()
         some = tuple((callers, callers / rate) for callers, rate in rates if rate)
-        return Batches(first_s=alone, more_s=max(more, alone * 1e-3), some=some)
+        return Batches(first_s=alone, more_s=max(more, alone * 1e-3), some=some, variation=served.variation)
     lanes = max(1, round(alone * served.crowd_per_s))
     return Lanes(mean_s=lanes / served.crowd_per_s, variation=served.variation, lanes=lanes)

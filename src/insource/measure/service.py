@@ -31,7 +31,7 @@ class Served(Noun, frozen=True, kw_only=True):
 async def served(send: Send, inputs: Sequence[str], progress: Progress) -> Served:
     """Measures it: 20 calls at least and 10 seconds at most alone, then 5 to 30 seconds each with 4, 16 and 64 callers.
 
-    A call that failed counts in neither.
+    Each crowd goes on with the inputs where the last one ended. A call that failed counts in neither.
     """
     took: list[float] = []
     began = perf_counter()
@@ -44,10 +44,12 @@ async def served(send: Send, inputs: Sequence[str], progress: Progress) -> Serve
             took.append(perf_counter() - start)
     mean = sum(took) / max(1, len(took))
     spread = sum((one - mean) ** 2 for one in took) / max(1, len(took) - 1)
-    rates = list[tuple[int, float]]()
+    rates, first = list[tuple[int, float]](), 0
     for callers in (*SOME, CROWD):
         progress(f"{callers} callers at once", len(rates), len(SOME) + 1)
-        rates.append((callers, await _crowd(send, inputs, callers)))
+        answered, rate = await _crowd(send, [*inputs[first:], *inputs[:first]], callers)
+        rates.append((callers, rate))
+        first = (first + answered) % len(inputs)
     progress(f"{CROWD} callers at once", len(rates), len(SOME) + 1)
     return Served(
         mean_ms=mean * 1e3,
@@ -59,8 +61,8 @@ async def served(send: Send, inputs: Sequence[str], progress: Progress) -> Serve
     )
 
 
-async def _crowd(send: Send, inputs: Sequence[str], callers: int) -> float:
-    """Answers a second, up to the last of them."""
+async def _crowd(send: Send, inputs: Sequence[str], callers: int) -> tuple[int, float]:
+    """Answers, and answers a second up to the last of them."""
     began = perf_counter()
     ends: list[float] = []
 
@@ -73,7 +75,7 @@ async def _crowd(send: Send, inputs: Sequence[str], callers: int) -> float:
                 ends.append(perf_counter())
 
     await asyncio.gather(*[caller(number) for number in range(callers)])
-    return len(ends) / (ends[-1] - began) if ends else 0.0
+    return len(ends), len(ends) / (ends[-1] - began) if ends else 0.0
 
 
 def _goes_on(seconds: float, answered: int, callers: int) -> bool:

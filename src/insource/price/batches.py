@@ -5,10 +5,13 @@ GPU-based inference servers with dynamic batching, Performance Evaluation 147, 2
 some sizes, with straight lines between. The size of a batch depends on the
 one before it alone: it is the calls that arrived meanwhile, or the first that came after. That chain is solved as it
 stands. A call that comes while k are worked on waits for the rest of their time, of which it sees a uniform part, and
-is done with all that came in that time. Batches of one size all take the same time here, and what exceeds the largest
-batch is counted to it: near the most that a replica can do it is too hopeful.
+is done with all that came in that time. Batches of one size differ as log-normal times do, with 1 / k of the squared
+coefficient of variation of a call alone: k calls that differ each by itself do so in their sum. What exceeds the
+largest batch is counted to it: near the most that a replica can do it is too hopeful.
 """
 
+import math
+from statistics import NormalDist
 from typing import Annotated
 
 import numpy as np
@@ -21,18 +24,22 @@ from insource.stats import Floats
 LARGEST = 256
 STEPS, SETTLED = 5_000, 1e-10
 LEAST = 1e-300
+NODES = 5  # times that stand for all those of a batch
+RARE = 1e-10  # a size that no batch in so many has is left out
 
 
 class Batches(Noun, frozen=True, kw_only=True):
     """One replica: seconds for a call alone, and for each further call of its batch. 256 calls are one at most.
 
     `some` are sizes of batches, ascending, and the seconds that these were measured to take; `more_s` is for what is
-    larger than all of them and counts from the first call on.
+    larger than all of them and counts from the first call on. These are means; `variation` is the squared coefficient
+    of variation of a call alone.
     """
 
     first_s: Annotated[float, Meta(gt=0)]
     more_s: Annotated[float, Meta(gt=0)]
     some: tuple[tuple[int, float], ...] = ()
+    variation: Annotated[float, Meta(ge=0)] = 0.0
 
     def took(self, calls: Floats) -> Floats:
         """Seconds for batches of so many calls; a larger one never takes less."""
@@ -55,18 +62,43 @@ class Batches(Noun, frozen=True, kw_only=True):
         if rate >= self.most:
             return None
         took = self.took(np.arange(1, LARGEST + 1, dtype=np.float64))
-        came = _poisson(rate * took)  # [batch, calls that came meanwhile]
-        share = _settled(came)
-        during, alone = share * rate * took, share * came[:, 0]
-        whole = float(during.sum() + alone.sum())
-        joined = _joined(came)
+        factors, weights = _factors(self.variation / np.arange(1, LARGEST + 1))
+        every = took[:, None] * factors  # [batch, how long it took]
+        came = _poisson((rate * every).ravel()).reshape(*every.shape, -1)  # [batch, how long, calls that came]
+        share = _settled(np.einsum("bfc,f->bc", came, weights))
+        alone = float(share @ came[:, :, 0] @ weights)  # the next call finds nobody at work
+        often = share > RARE
+        nexts, every, came = every, every[often], came[often]
+        during = share[often, None] * weights * rate * every
+        joined = _joined(came.reshape(-1, came.shape[-1]))
+        following = joined.max(axis=0) > RARE
+        joined, nexts = joined[:, following], nexts[following]
+        whole = float(during.sum()) + alone
 
         def late(limit_s: float) -> float:
-            left = np.clip(1 - (limit_s - took[None, :]) / took[:, None], 0.0, 1.0)  # [batch, the next one]
-            waited = float(during @ (joined * left).sum(axis=1))
-            return (waited + float(alone.sum()) * float(took[0] > limit_s)) / whole
+            over = nexts.ravel()[None, :] - limit_s  # of what waited for no time at all
+            left = np.clip(1 + over / every.reshape(-1, 1), 0.0, 1.0)
+            chance = left.reshape(-1, *nexts.shape) @ weights  # [batch and how long, the next one]
+            waited = float(during.ravel() @ (joined * chance).sum(axis=1))
+            return (waited + alone * _longer(limit_s / float(took[0]), self.variation)) / whole
 
         return late
+
+
+def _factors(variations: Floats) -> tuple[Floats, Floats]:
+    """Of log-normal times with a mean of 1: some for each variation, and their weights (Gauss-Hermite quadrature)."""
+    spread = np.sqrt(np.log1p(variations))[:, None]
+    places, weights = np.polynomial.hermite_e.hermegauss(NODES if spread.any() else 1)
+    found: Floats = np.exp(spread * places - spread**2 / 2)
+    return found, weights / weights.sum()
+
+
+def _longer(times: float, variation: float) -> float:
+    """The chance that such a time is more than `times` its mean."""
+    spread = math.sqrt(math.log1p(variation))
+    if not spread or times <= 0:
+        return float(times < 1)
+    return 1 - NormalDist().cdf(math.log(times) / spread + spread / 2)
 
 
 def _poisson(means: Floats) -> Floats:

@@ -22,7 +22,7 @@ from insource.nouns import Noun
 POINTS = 400
 MOST = 10_000
 P95 = 0.95
-HALVINGS = 45
+HALVINGS, ALIKE = 45, 1e-8
 ASSUMED = "calls arrive at random; whichever replica is free first takes the next one"
 Later = Callable[[float], float]  # seconds → the chance that a call takes longer
 
@@ -146,7 +146,7 @@ def _percentile(late: Later, share: float, first_s: float) -> float:
     low, high = 0.0, first_s
     while late(high) > 1 - share:
         low, high = high, high * 2
-    for _ in range(HALVINGS):
+    while high - low > ALIKE * high:
         middle = (low + high) / 2
         low, high = (low, middle) if late(middle) <= 1 - share else (middle, high)
     return high
