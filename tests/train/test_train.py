@@ -1,6 +1,5 @@
 """The loop on a real, very small model: it learns, it resumes to the same weights, it exports what it trained."""
 
-import math
 import shutil
 import signal
 import subprocess
@@ -150,30 +149,6 @@ def test_a_long_text_keeps_both_ends(base):
     assert cut == len(whole) - 32
     assert ids[:4] == whole[:4]
     assert ids[-4:] == whole[-4:]
-
-
-@pytest.mark.parametrize("padding", [0, 32, 256, math.inf])
-def test_batches_hold_every_row_once_and_little_padding(padding):
-    from insource.engines.readout import TOKENS_PER_BATCH, by_length
-
-    lengths = [5, 60, 7, 300, 3000] * 40
-    found = by_length(lengths, padding=padding)
-    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
-    for batch in found:
-        own, padded = sum(lengths[i] for i in batch), len(batch) * max(lengths[i] for i in batch)
-        assert len(batch) == 1 or padded <= TOKENS_PER_BATCH
-        assert padded - own <= padding
-    assert len(found) <= len(by_length(lengths, padding=padding / 2))
-
-
-def test_short_texts_do_not_take_as_long_as_the_long_one_they_came_with():
-    from insource.engines.readout import by_length
-
-    lengths = [10, 59, 12, 14, 11, 18, 15]
-    assert by_length(lengths, padding=16) == [[0, 4, 2, 3, 6], [5], [1]]
-    assert by_length(lengths, padding=32) == [[0, 4, 2, 3, 6, 5], [1]]
-    assert by_length(lengths, padding=math.inf) == [[0, 4, 2, 3, 6, 5, 1]]
-    assert by_length([10, 12], padding=32) == [[0, 1]], "another pass would take longer than two tokens do"
 
 
 async def test_a_changed_file_is_never_loaded(base, tmp_path):

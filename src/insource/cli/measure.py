@@ -38,7 +38,8 @@ Examples:
 @verb("measure", epilog=EXAMPLE)
 @click.argument("task")
 @click.option("--candidate", "candidates", metavar="ID", multiple=True,
-              help="baseline, zero-shot[:MODEL], few-shot[:MODEL], TASK@VERSION or an engine; repeatable.")  # fmt: skip
+              help="baseline, zero-shot[:MODEL], few-shot[:MODEL|ENGINE], TASK@VERSION or ENGINE; "
+                   "repeatable.")  # fmt: skip
 @click.option("--shots", metavar="K", type=click.IntRange(1, 64), default=SHOTS, show_default=True,
               help="Examples in the few-shot prompt.")  # fmt: skip
 @click.option("--split", default=SPLIT, show_default=True, help="The rows to ask.")

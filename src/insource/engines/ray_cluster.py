@@ -63,6 +63,7 @@ class Cluster:
         """Joins the cluster. Ray would try for ever where what listens is none, so it tries on a thread of its own."""
         how = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
         patience_s = JOIN_CLIENT_S if address.startswith(CLIENT) else JOIN_S
+        refusals = (self._ray.exceptions.RayError, *REFUSALS)
         for left in reversed(range(CLIENT_TRIES)):
             joined = aside(lambda: self._ray.init(**how))
             try:
@@ -71,7 +72,7 @@ class Cluster:
             except TimeoutError as error:
                 why = f"no answer within {patience_s:g} s"
                 raise EngineDown(f"no Ray cluster at {address}: {why}", hint=START) from error
-            except (self._ray.exceptions.RayError, *REFUSALS) as error:
+            except refusals as error:
                 if not left or not isinstance(error, ConnectionAbortedError):
                     raise _none(address, error) from error
 

@@ -3,12 +3,13 @@
 baseline               the linear engine, fitted on the train split
 zero-shot:MODEL        the untuned base model; MODEL defaults to the workspace's
 few-shot:MODEL         the same with examples from the train split in its prompt
+few-shot:NAME          an engine of insource.toml with such examples in the instruction
 TASK@VERSION           a release, as it will be served
 NAME                   an engine of insource.toml
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from insource.engines.base import Engine
 from insource.engines.deployment import Deployment
@@ -26,6 +27,7 @@ from insource.store import Store
 
 Progress = Callable[[str, int, int], None]
 SHOTS = 8
+FEW_SHOT = "few-shot"
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -136,6 +138,12 @@ class Lineup:
         if dataset is None:
             raise Invalid(f"no rows collected for {self.task.name} yet", hint=f"insource collect {self.task.name} FILE")
         return await self.store.examples(dataset.id, split)
+
+
+def engine_of(name: str, engines: Container[str]) -> str | None:
+    """Which of `engines` a candidate's name means, as it is or shown examples; None where it means none of them."""
+    plain = name.removeprefix(f"{FEW_SHOT}:")
+    return plain if plain in engines else None
 
 
 def choose_shots(rows: list[Example], task: Task, count: int) -> list[Example]:

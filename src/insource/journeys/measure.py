@@ -19,9 +19,10 @@ from insource.engines.base import Engine
 from insource.errors import Denied, Invalid
 from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.answer import Tier, answer, discard
-from insource.journeys.lineup import SHOTS, Lineup, Progress, quiet
+from insource.journeys.lineup import FEW_SHOT, SHOTS, Lineup, Progress, engine_of, quiet
 from insource.journeys.scanned import open_scans
 from insource.journeys.serve import as_served, configured_tier
+from insource.journeys.teacher import kept_back, shots_of, with_shots
 from insource.journeys.terms import agreed
 from insource.measure import About, Answer, Contender
 from insource.measure import measure as measured
@@ -32,7 +33,7 @@ from insource.settings import Settings, task_file
 from insource.store import Store
 from insource.store.files import write_whole
 
-BASELINE, UNTUNED = "baseline", ("zero-shot", "few-shot")
+BASELINE, UNTUNED = "baseline", ("zero-shot", FEW_SHOT)
 SPLIT, SLOW_ROWS = "test", 200
 
 
@@ -141,18 +142,17 @@ async def check_names(names: Sequence[str], lineup: Lineup) -> None:
 
 async def contender(name: str, lineup: Lineup, dataset: Dataset, shots: int, rows: int | None) -> Contender:
     """Who stands behind a name, opened only when its turn comes."""
-    kind = name.partition(":")[0]
+    kind, engines = name.partition(":")[0], lineup.settings.engines
     if name == BASELINE:
         return Contender(name, BASELINE, _opened(name, lineup), rows, fingerprint=digest(["linear", dataset.id]))
+    if (known := engine_of(name, engines)) is not None:
+        engine, shown = engines[known], [] if name == known else [shots, dataset.id]
+        priced = bool(engine.usd_per_million_input or engine.usd_per_million_output)
+        opened = _configured(known, lineup, dataset, shots if shown else 0)
+        return Contender(name, "remote", opened, rows, priced, digest([engine.address, engine.model, *shown]))
     if kind in UNTUNED:
         print_ = digest([name, lineup.settings.workspace.base, shots if kind == "few-shot" else 0, dataset.id])
         return Contender(name, kind, _opened(name, lineup, shots), rows or SLOW_ROWS, fingerprint=print_)
-    if name in lineup.settings.engines:
-        engine = lineup.settings.engines[name]
-        priced = bool(engine.usd_per_million_input or engine.usd_per_million_output)
-        return Contender(
-            name, "remote", _configured(name, lineup), rows, priced, digest([engine.address, engine.model])
-        )
     task, _, version = name.partition("@")
     release = await lineup.store.release(task, version)
     return Contender(name, "specialist", _released(name, lineup), rows, fingerprint=release.artefact)
@@ -171,14 +171,21 @@ def _opened(name: str, lineup: Lineup, shots: int = SHOTS) -> Opener:
     return opened
 
 
-def _configured(name: str, lineup: Lineup) -> Opener:
+async def shown(name: str, lineup: Lineup, dataset: Dataset, shots: int) -> Task:
+    """The task with up to `shots` rows of train in its instruction: such as may go to the engine `name`."""
+    rows = await lineup.store.examples(dataset.id, "train") if shots else []
+    free, _ = await asyncio.to_thread(kept_back, lineup.task, [name], lineup.settings, rows)
+    return with_shots(lineup.task, await shots_of(lineup.task, free, shots))
+
+
+def _configured(name: str, lineup: Lineup, dataset: Dataset, shots: int) -> Opener:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Answer]:
         allowed = permitted(name, lineup.settings.engines[name].place, lineup.task.sensitivity)
         if not allowed.allowed:
             raise Denied(allowed.reason)
-        tier = configured_tier(name, lineup)
-        async with answering(lineup.task, replace(tier, threshold=demanded(lineup.task.risk, None, None))) as way:
+        task, tier = await shown(name, lineup, dataset, shots), configured_tier(name, lineup)
+        async with answering(task, replace(tier, threshold=demanded(lineup.task.risk, None, None))) as way:
             yield way
 
     return opened

@@ -16,12 +16,12 @@ import msgspec
 
 from insource.engines.artefact import Manifest, read_manifest
 from insource.errors import InsourceError
-from insource.journeys.lineup import quiet
+from insource.journeys.lineup import engine_of, quiet
 from insource.journeys.load import Wanted as Loaded
 from insource.journeys.load import load
 from insource.journeys.measure import UNTUNED
 from insource.journeys.migrate_ask import asked
-from insource.journeys.migrate_begin import Wanted, begin
+from insource.journeys.migrate_begin import Wanted, begin, variants
 from insource.journeys.migrate_facts import ASKED, HARDER, LOAD, TRAINED
 from insource.journeys.migrate_kept import Kept, Progress, Say, get_lines, put_lines
 from insource.journeys.migrate_log import LOG, of_log
@@ -92,12 +92,13 @@ def _failed(kept: Kept, name: str, sha: str) -> bool:
 
 
 async def candidates(kept: Kept) -> None:
-    """Everyone who needs no training answers the sample: the untuned models a part of it, for they are slow."""
+    """Everyone who needs no training answers the sample: untuned models of this process a part, for they are slow."""
     _say(kept, 3, ", ".join(kept.criteria.candidates))
     few = sample(kept.task, [row for _, row in kept.rows], kept.criteria.untuned_rows)
     part = [kept.rows[place] for place, _ in few]
     for name in kept.criteria.candidates:
-        rows = part if name.partition(":")[0] in UNTUNED else kept.rows
+        engine = engine_of(name, kept.settings.engines)
+        rows = part if engine is None and name.partition(":")[0] in UNTUNED else kept.rows
         await kept.piece(f"{ASKED}/{name}", Asked, partial(asked, kept, name, rows))
     if kept.criteria.incumbent.startswith(LOG):
         await kept.piece(f"{ASKED}/{kept.criteria.incumbent}", Asked, partial(of_log, kept))
@@ -234,10 +235,16 @@ async def _load(kept: Kept, wanted: Loaded) -> Load:
 
 
 async def _serious(kept: Kept) -> list[str]:
-    """The releases that were made, and the engines that answered."""
+    """The releases that were made, and the engines that answered: each without or with examples, as it does better.
+
+    What does the work today is among them as it is, too.
+    """
     made = [stored(kept.store.blobs.get(sha), Finalist).release
             for name, sha in kept.run.pieces.items() if sha and name.startswith(f"{TRAINED}/")]  # fmt: skip
-    names = [*made, *kept.settings.engines]
+    names = list(made)
+    for engine in kept.settings.engines:
+        best = max(variants(engine, kept.settings), key=lambda name: _right(kept, name))
+        names += [name for name in variants(engine, kept.settings) if name in (best, kept.criteria.incumbent)]
     return [name for name in names if (one := _kept_answers(kept, name)) is not None and not one.failed]
 
 
@@ -247,7 +254,8 @@ def _kept_answers(kept: Kept, name: str) -> Asked | None:
 
 
 def _ours(kept: Kept, name: str) -> bool:
-    return name not in kept.settings.engines or kept.settings.engines[name].place == PREMISES
+    engine = engine_of(name, kept.settings.engines)
+    return engine is None or kept.settings.engines[engine].place == PREMISES
 
 
 async def _names(names: list[str]) -> Names:

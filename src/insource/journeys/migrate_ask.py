@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from insource.errors import InsourceError
-from insource.journeys.lineup import SHOTS, Lineup
-from insource.journeys.measure import contender
+from insource.journeys.lineup import SHOTS, Lineup, engine_of
+from insource.journeys.measure import contender, shown
 from insource.journeys.migrate_kept import Kept, get_lines, put_lines
 from insource.measure import About, Answer, Contender
 from insource.measure.figures import metrics
@@ -26,7 +26,10 @@ async def asked(kept: Kept, name: str, rows: Placed) -> Asked:
     """What `name` answers to `rows`. One that cannot be opened or goes down is kept as failed, with why."""
     lineup = Lineup(kept.settings, kept.store, kept.task, progress=kept.progress)
     chosen = await contender(name, lineup, kept.dataset, SHOTS, None)
-    about = Asked(candidate=name, kind=chosen.kind, priced=chosen.priced, fingerprint=chosen.fingerprint)
+    engine = engine_of(name, kept.settings.engines)
+    told = (await shown(engine, lineup, kept.dataset, SHOTS)).instruction if engine and engine != name else ""
+    about = Asked(candidate=name, kind=chosen.kind, priced=chosen.priced, fingerprint=chosen.fingerprint,
+                  instruction=told)  # fmt: skip
     kept.progress(f"opening {name}", 0, len(rows))
     try:
         async with chosen.open() as answer:

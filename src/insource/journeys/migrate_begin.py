@@ -5,7 +5,7 @@ from pathlib import Path
 
 import insource
 from insource.errors import Invalid
-from insource.journeys.lineup import SHOTS, Lineup
+from insource.journeys.lineup import FEW_SHOT, SHOTS, Lineup
 from insource.journeys.measure import BASELINE, SPLIT, UNTUNED, contender, machine
 from insource.journeys.migrate_kept import Kept, Progress, Say
 from insource.journeys.migrate_log import named
@@ -108,10 +108,16 @@ def _terms(engine: EngineSettings) -> EngineTerms:
 
 
 def candidates(task: Task, settings: Settings, bases: tuple[str, ...]) -> list[str]:
-    """Who is asked before anything is trained: the baseline, the bases without and with examples, every engine."""
+    """Who is asked before anything is trained: the baseline, the bases and every engine without and with examples."""
     first = [BASELINE] if task.kind == "classify" else []
     untuned = [f"{kind}:{base}" for base in bases if base != LINEAR for kind in UNTUNED]
-    return [*first, *untuned, *settings.engines]
+    engines = [one for name in settings.engines for one in variants(name, settings)]
+    return list(dict.fromkeys([*first, *untuned, *engines]))
+
+
+def variants(name: str, settings: Settings) -> tuple[str, ...]:
+    """An engine as it is, and shown examples: not one that follows a script, which reads none."""
+    return (name,) if settings.engines[name].kind == "scripted" else (name, f"{FEW_SHOT}:{name}")
 
 
 def half_width(share: float, n: int) -> float:

@@ -5,9 +5,10 @@ from statistics import fmean
 
 from insource.engines.models import find
 from insource.errors import Invalid
+from insource.journeys.lineup import SHOTS, choose_shots, engine_of
 from insource.journeys.measure import UNTUNED
-from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width
-from insource.journeys.teacher import expected
+from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width, variants
+from insource.journeys.teacher import expected, with_shots
 from insource.journeys.train import LINEAR
 from insource.measure.adversarial import ways
 from insource.nouns import PREMISES, Example, Noun, Report, Task, canonical
@@ -22,7 +23,7 @@ TOKENS_PER_S = 1500.0  # trained on a processor, of a small model
 EPOCHS = 4
 CHARACTERS = 4  # a token
 STEPS_OF_A_LOAD = 8
-Sample = tuple[int, tuple[int, int]]  # rows, and the tokens in and out of each
+Sample = tuple[int, Mapping[bool, tuple[int, int]]]  # rows, and the tokens in and out of each: shown examples or not
 
 
 class Part(Noun, frozen=True, kw_only=True):
@@ -63,10 +64,10 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
     asks: Migrating = task_file(settings, task.name)[1].migrate
     n = min(wanted.rows, len(test))
     speeds = _speeds(await store.reports(task.name))
-    tokens = _tokens(task, test)
+    learn = [row for row in rows if row.split == "train"]
+    tokens = {False: _tokens(task, test), True: _tokens(with_shots(task, choose_shots(learn, task, SHOTS)), test)}
     bases = asks.bases or (settings.workspace.base,)
     parts = [_asked(name, task, settings, (n, tokens), speeds) for name in candidates(task, settings, bases)]
-    learn = [row for row in rows if row.split == "train"]
     parts += _trained(task, bases, sum(len(row.input) for row in learn), len(learn))
     parts += _after(task, settings, (n, tokens), speeds, wanted)
     return Planned(
@@ -105,17 +106,19 @@ def _asked(
     name: str, task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, float],
     step: str = "candidates",
 ) -> Part:  # fmt: skip
-    rows, (read, written) = sample
-    engine = settings.engines.get(name)
+    rows, tokens = sample
+    known = engine_of(name, settings.engines)
+    engine = settings.engines[known] if known is not None else None
     kind = "remote" if engine else name.partition(":")[0]
     if kind in UNTUNED:
         asks = task_file(settings, task.name)[1].migrate
         rows = min(rows, asks.untuned_rows or UNTUNED_ROWS[task.kind])
     usd, where, blocked = 0.0, "this machine", ""
     if engine is not None:
+        read, written = tokens[name != known]
         usd = rows * (read * engine.usd_per_million_input + written * engine.usd_per_million_output) / 1e6
         where = engine.place or "anywhere"
-        choice = permitted(name, engine.place, task.sensitivity)
+        choice = permitted(known or name, engine.place, task.sensitivity)
         blocked = "" if choice.allowed else choice.reason
     minutes = 0.0 if blocked else rows / _rate(name, kind, task, speeds) / 60
     return Part(step=step, what=name, where=where, rows=rows, minutes=minutes, usd=0.0 if blocked else usd,
@@ -134,7 +137,10 @@ def _trained(task: Task, bases: tuple[str, ...], characters: int, rows: int) -> 
 
 
 def _after(task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, float], wanted: Wanted) -> list[Part]:
-    """The fine-tuned on the sample and attacked, the engines attacked, and the load."""
+    """The fine-tuned on the sample and attacked, the engines attacked, and the load.
+
+    Of an engine without and with examples one is attacked, whichever does better: planned is the dearer one.
+    """
     rows, tokens = sample
     asks = task_file(settings, task.name)[1].migrate
     hard = min(rows, asks.attacked_rows or HARD_ROWS[task.kind]) * len(ways(task))
@@ -143,7 +149,9 @@ def _after(task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, 
         Part(step=step, what="the fine-tuned", where="this machine", rows=n, minutes=n / rate / 60)
         for step, n in (("fine-tuning", 2 * rows), ("adversarial", 2 * hard))
     ]
-    found += [_asked(name, task, settings, (hard, tokens), speeds, "adversarial") for name in settings.engines]
+    names = [name for engine in settings.engines for name in variants(engine, settings)
+             if name in (asks.incumbent, variants(engine, settings)[-1])]  # fmt: skip
+    found += [_asked(name, task, settings, (hard, tokens), speeds, "adversarial") for name in names]
     ours = 2 + sum(engine.place == PREMISES for engine in settings.engines.values())
     minutes = ours * STEPS_OF_A_LOAD * wanted.load_s / 60
     return [*found, Part(step="load", what="what is one's own", where="this machine", minutes=minutes)]

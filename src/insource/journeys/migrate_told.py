@@ -155,6 +155,7 @@ def _entrant(store: Store, facts: Facts, found: Candidate, harder: Report | None
         automatic=_share("automatic", sum(line.given for line in lines), len(lines)) if lines else None,
         given_wrong=_given_wrong(lines),
         held=load.held if load else None,
+        instruction=asked.instruction,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from insource.journeys.lineup import engine_of
 from insource.journeys.migrate_bills import Bill
 from insource.journeys.migrate_facts import Facts
 from insource.measure.figures import metrics
@@ -33,6 +34,7 @@ def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mappi
             beats=tuple(_beaten(report, name, facts.criteria.metric)),
             usd_month=bill.month if bill else None,
             usd_per_1k=entrant.usd_per_1k,
+            engine=_engine(entrant, facts.criteria) if entrant.instruction else "",
         )
 
 
@@ -51,11 +53,15 @@ def listed(facts: Facts, costs: Mapping[str, Bill]) -> Iterator[Way]:
 
 def _kind(entrant: Entrant, criteria: Criteria) -> Literal["own", "api", "untuned"]:
     """An engine without a price is one's own on the premises; elsewhere it is an API whose price nobody wrote."""
-    terms = criteria.engines.get(entrant.name)
+    terms = criteria.engines.get(_engine(entrant, criteria))
     here = terms is None or terms.place == PREMISES
     if entrant.release or (entrant.kind == "remote" and entrant.usd_per_1k is None and here):
         return "own"
     return "api" if entrant.kind in ("remote", LOG) else "untuned"
+
+
+def _engine(entrant: Entrant, criteria: Criteria) -> str:
+    return engine_of(entrant.name, criteria.engines) or ""
 
 
 def _demands(candidate: Candidate, entrant: Entrant, facts: Facts) -> Iterator[Demand]:

@@ -167,11 +167,12 @@ class Line(Noun, frozen=True, kw_only=True):
 class Asked(Noun, frozen=True, kw_only=True):
     """One candidate's answers: `answers` is the SHA-256 of its lines, `times` of its milliseconds.
 
-    `failed` says why there are none.
+    `failed` says why there are none, `instruction` what an engine was told that was shown examples.
     """
 
     candidate: str
     kind: str
+    instruction: str = ""
     priced: bool = False
     fingerprint: str = ""
     answers: str = ""
@@ -218,7 +219,7 @@ class Way(Noun, frozen=True, kw_only=True):
     where its texts may not go there; `measured` is False where only its price is known. `promise` is False where the
     risk that is tolerated could not be promised. `calls_per_s` is what one machine held, None where it was not loaded
     or held nothing. `beats` are the ways that it is better than by the interval. `usd_month` is None where the load or
-    a price is not known.
+    a price is not known. `engine` is the engine that was shown examples, empty where none were.
     """
 
     name: str
@@ -232,6 +233,7 @@ class Way(Noun, frozen=True, kw_only=True):
     beats: tuple[str, ...] = ()
     usd_month: float | None = None
     usd_per_1k: float | None = None
+    engine: str = ""
 
 
 class Turn(Noun, frozen=True, kw_only=True):
@@ -303,7 +305,7 @@ class Entrant(Noun, frozen=True, kw_only=True):
     and leaves by itself, `sure_wrong_before` the same were every answer given. `automatic` is the share of the sample
     that leaves by itself, `held` the highest rate that held, in calls a second. `bill` is a month by line, in US
     dollars. `given_wrong` is the share of what leaves by itself that is wrong, None where nothing does. `release` and
-    `base` are those of one that was fine-tuned.
+    `base` are those of one that was fine-tuned, `instruction` what an engine was told that was shown examples.
     """
 
     name: str
@@ -326,6 +328,7 @@ class Entrant(Noun, frozen=True, kw_only=True):
     held: float | None = None
     bill: tuple[tuple[str, float], ...] = ()
     machines: int = 0
+    instruction: str = ""
 
 
 class Assessed(Noun, frozen=True, kw_only=True):

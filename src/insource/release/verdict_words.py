@@ -82,10 +82,12 @@ def _for(way: Way | None, case: Case) -> str:
 
 def then(word: Word, rule: str, way: Way | None, missing: tuple[Missing, ...]) -> str:
     """The command that comes next; TASK stands for the task's name."""
-    if word == "go" and way is not None:
+    if word == "go" and way is not None and "@" in way.name:
         return f"insource release gate {way.name} && insource release promote {way.name} --to staging"
-    if word == "cheaper" and way is not None:
-        return f'insource answer TASK --input TEXT, with else = ["{way.name}"] under [risk] of tasks/TASK.toml'
+    if word in ("go", "cheaper") and way is not None:
+        named = f'else = ["{way.engine or way.name}"] under [risk] of tasks/TASK.toml'
+        said = ", and the instruction there as the report has it, with its examples" if way.engine else ""
+        return f"insource answer TASK --input TEXT, with {named}{said}"
     if rule == UNSEEN:
         return "write an engine for it into insource.toml, set its key, then insource migrate TASK --yes"
     what = missing[0].what if missing else ""

@@ -1,0 +1,107 @@
+"""An engine of others is asked as it is and shown examples; what it then does better is told, with how to have it."""
+
+import re
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from migrating import LABELS, WANTED, filled, migrated, rows, write
+
+from insource.engines.scripted_server import Reply, ScriptedServer
+from insource.journeys.lineup import engine_of
+from insource.journeys.migrate_plan import plan
+from insource.measure.migration_page import html
+from insource.settings import load_task
+from insource.store import Store
+
+ENGINE = """
+[networks]
+us = ["127.0.0.1"]
+[engines.hub]
+kind = "openai"
+base_url = "{url}"
+model = "m"
+region = "us"
+usd_per_million_input = 1
+usd_per_million_output = 1
+"""
+SHOWN = "Examples, each with its right answer"
+
+
+class Pupil(ScriptedServer):
+    """Files one text in five wrongly, unless it is shown examples."""
+
+    def _reply(self, asked):
+        number = int(re.search(r"number (\d{4})", asked["messages"][-1]["content"])[1])
+        taught = SHOWN in str(asked["messages"][:-1])
+        return Reply(text=LABELS[(number + (number % 5 == 0 and not taught)) % 3])
+
+
+@asynccontextmanager
+async def pupil(root: Path, **task: object):
+    """A workspace whose engine `hub` is such a server."""
+    async with Pupil([]) as server:
+        (root / "tasks").mkdir()
+        (root / "insource.toml").write_text(ENGINE.format(url=server.base_url))
+        settings = write(root, **task)
+        await filled(settings)
+        yield settings, server
+
+
+async def test_an_engine_that_examples_help_is_used_with_them(tmp_path):
+    async with pupil(tmp_path, incumbent="none", calls=100) as (settings, server):
+        found = await migrated(settings)
+    scores = {one.name: one.score.value for one in found.entrants}
+    assert scores["few-shot:hub"] == 1.0
+    assert scores["hub"] == pytest.approx(0.8, abs=0.05)
+    assert (found.verdict.word, found.verdict.way) == ("cheaper", "few-shot:hub")
+    assert 'else = ["hub"]' in found.verdict.then
+    assert "instruction" in found.verdict.then
+    (told,) = [one.instruction for one in found.entrants if one.instruction]
+    assert f'<pre class="told" tabindex="0">{told.splitlines()[0]}' in html(found)
+    assert not any(row.input in told for row in rows() if row.split != "train"), (
+        "no row that it is measured by is shown"
+    )
+    attacked = [name for name in found.pieces if name.startswith("hardened/") and "hub" in name]
+    assert attacked == ["hardened/few-shot:hub"], "of both the better one is attacked"
+    assert sum(SHOWN in str(one) for one in server.seen) > len(server.seen) / 2
+
+
+async def test_what_does_the_work_today_is_attacked_as_it_is_too(tmp_path):
+    async with pupil(tmp_path, incumbent="hub", calls=100) as (settings, _):
+        found = await migrated(settings)
+    attacked = {name for name in found.pieces if name.startswith("hardened/") and "hub" in name}
+    assert attacked == {"hardened/hub", "hardened/few-shot:hub"}
+    taught = next(way for way in found.case.ways if way.name == "few-shot:hub")
+    assert (taught.kind, taught.engine) == ("api", "hub")
+    assert taught.against.low > 0, "it is better than without"
+
+
+async def test_the_plan_says_what_examples_cost_and_what_may_not_be_asked(tmp_path):
+    async with pupil(tmp_path, incumbent="none") as (settings, server), await Store.open(settings) as store:
+        planned = await plan(load_task(settings, "tickets"), settings, store, WANTED)
+        parts = {part.what: part for part in planned.parts if part.step == "candidates"}
+        assert parts["few-shot:hub"].usd > 1.3 * parts["hub"].usd > 0
+        attacked = [part.what for part in planned.parts if part.step == "adversarial" and "hub" in part.what]
+        assert attacked == ["few-shot:hub"]
+        settings = write(tmp_path, incumbent="none", sensitivity="premises")
+        planned = await plan(load_task(settings, "tickets"), settings, store, WANTED)
+        parts = [part for part in planned.parts if part.what == "few-shot:hub"]
+        assert all(part.blocked and not part.usd for part in parts)
+        found = await migrated(settings)
+        assert "few-shot:hub" in found.failed
+        assert server.seen == [], "no example leaves either"
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("hub", "hub"),
+        ("few-shot:hub", "hub"),
+        ("zero-shot:hub", None),
+        ("few-shot:base", None),
+        ("tickets@1.0.0", None),
+    ],
+)
+def test_a_name_means_an_engine_as_it_is_or_shown_examples(name, engine):
+    assert engine_of(name, {"hub": 1}) == engine
