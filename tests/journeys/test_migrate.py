@@ -115,6 +115,7 @@ async def test_a_task_that_is_none_for_a_small_model_stays_whatever_was_measured
     assert found.verdict.sentence.startswith("Stay: it is not for a small model: ")
 
 
+@pytest.mark.slow
 async def test_without_an_incumbent_it_is_not_yet_and_says_so_first(tmp_path: Path) -> None:
     settings = await place(tmp_path, {}, incumbent="")
     found = await migrated(settings)
@@ -312,6 +313,7 @@ async def test_the_plan_counts_the_tokens_of_the_request_that_is_sent(tmp_path: 
     assert part.usd / part.rows == pytest.approx(len(said) / 4, rel=0.25)
 
 
+@pytest.mark.slow
 def test_the_verb_shows_the_plan_first_and_ends_with_1_where_a_replay_differs(tmp_path: Path) -> None:
     settings = asyncio.run(place(tmp_path))
     call = CliRunner().invoke(main, ["-C", str(tmp_path), "migrate", "tickets", "--json"])

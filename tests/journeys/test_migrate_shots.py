@@ -67,6 +67,7 @@ async def test_an_engine_that_examples_help_is_used_with_them(tmp_path):
     assert sum(SHOWN in str(one) for one in server.seen) > len(server.seen) / 2
 
 
+@pytest.mark.slow
 async def test_what_does_the_work_today_is_attacked_as_it_is_too(tmp_path):
     async with pupil(tmp_path, incumbent="hub", calls=100) as (settings, _):
         found = await migrated(settings)

@@ -92,6 +92,7 @@ def agrees(found, now, then, use):
     assert told["invested"].value == pytest.approx(paid.invested_usd, abs=CENT, rel=1e-12)
 
 
+@pytest.mark.slow
 @drawn(WAYS, uses)
 @settings(deadline=None, max_examples=60)
 def test_every_bill_and_every_month_is_the_cost_core_s_to_the_cent(both, use):

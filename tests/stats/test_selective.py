@@ -179,6 +179,7 @@ def fields(random, n):
     return np.where(random.random(n) < 0.2, np.nan, price), date, *rights
 
 
+@pytest.mark.slow
 def test_limits_of_fields_hold_at_once_on_the_rows_that_are_given() -> None:
     """300 calibrations of 800 rows; a world of 200,000 says how often any of three limits is exceeded: at most 5%."""
     random = np.random.default_rng(4)

@@ -145,21 +145,16 @@ def test_a_disk_that_takes_no_more_is_said_and_no_release_is_made(plant: Path, b
     assert insource(plant, "release", "verify", "defects@1.0.0").returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_a_base_or_recipe_that_is_not_there_is_named_with_a_next_step(plant: Path) -> None:
+    for words, said in (
         (("--base", "smolm2-135m"), "smollm2-135m"),
         (("--base", "file:/nowhere"), "/nowhere"),
         (("--recipe", "/nowhere.toml"), "/nowhere.toml"),
-    ],
-)
-def test_a_base_or_recipe_that_is_not_there_is_named_with_a_next_step(
-    plant: Path, words: tuple[str, str], said: str
-) -> None:
-    done = insource(plant, "train", "defects", *words)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    ):
+        done = insource(plant, "train", "defects", *words)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
     assert releases(plant) == []
 
 
