@@ -32,7 +32,8 @@ class Pupil(ScriptedServer):
     """Files one text in five wrongly, unless it is shown examples."""
 
     def _reply(self, asked):
-        number = int(re.search(r"number (\d{4})", asked["messages"][-1]["content"])[1])
+        found = re.search(r"number (\d{4})", asked["messages"][-1]["content"])
+        number = int(found[1]) if found else 1  # of an attack nothing may be left
         taught = SHOWN in str(asked["messages"][:-1])
         return Reply(text=LABELS[(number + (number % 5 == 0 and not taught)) % 3])
 
@@ -64,6 +65,7 @@ async def test_an_engine_that_examples_help_is_used_with_them(tmp_path):
     )
     attacked = [name for name in found.pieces if name.startswith("hardened/") and "hub" in name]
     assert attacked == ["hardened/few-shot:hub"], "of both the better one is attacked"
+    assert next(one for one in found.entrants if one.name == "few-shot:hub").hard is not None
     assert sum(SHOWN in str(one) for one in server.seen) > len(server.seen) / 2
 
 

@@ -26,12 +26,13 @@ async def asked(kept: Kept, name: str, rows: Placed) -> Asked:
     """What `name` answers to `rows`. One that cannot be opened or goes down is kept as failed, with why."""
     lineup = Lineup(kept.settings, kept.store, kept.task, progress=kept.progress)
     chosen = await contender(name, lineup, kept.dataset, SHOTS, None)
-    engine = engine_of(name, kept.settings.engines)
-    told = (await shown(engine, lineup, kept.dataset, SHOTS)).instruction if engine and engine != name else ""
-    about = Asked(candidate=name, kind=chosen.kind, priced=chosen.priced, fingerprint=chosen.fingerprint,
-                  instruction=told)  # fmt: skip
+    about = Asked(candidate=name, kind=chosen.kind, priced=chosen.priced, fingerprint=chosen.fingerprint)
     kept.progress(f"opening {name}", 0, len(rows))
+    engine = engine_of(name, kept.settings.engines)
     try:
+        if engine and engine != name:
+            told = await shown(engine, lineup, kept.dataset, SHOTS)
+            about = msgspec.structs.replace(about, instruction=told.instruction)
         async with chosen.open() as answer:
             run = await ask_all(kept.task, rows, answer, what=name, progress=kept.progress)
     except InsourceError as error:
