@@ -38,10 +38,10 @@ Examples:
 @verb("measure", epilog=EXAMPLE)
 @click.argument("task")
 @click.option("--candidate", "candidates", metavar="ID", multiple=True,
-              help="baseline, zero-shot[:MODEL], few-shot[:MODEL|ENGINE], TASK@VERSION or ENGINE; "
+              help="baseline, zero-shot[:MODEL], few-shot[:MODEL], TASK@VERSION, an engine or ENGINE+examples; "
                    "repeatable.")  # fmt: skip
 @click.option("--shots", metavar="K", type=click.IntRange(1, 64), default=SHOTS, show_default=True,
-              help="Examples in the few-shot prompt.")  # fmt: skip
+              help="Examples in the prompt of who is shown some.")  # fmt: skip
 @click.option("--split", default=SPLIT, show_default=True, help="The rows to ask.")
 @click.option("--rows", metavar="N", type=click.IntRange(1), help="Ask a stratified sample of N rows only.")
 @measure_attack.options

@@ -3,9 +3,9 @@
 baseline               the linear engine, fitted on the train split
 zero-shot:MODEL        the untuned base model; MODEL defaults to the workspace's
 few-shot:MODEL         the same with examples from the train split in its prompt
-few-shot:NAME          an engine of insource.toml with such examples in the instruction
 TASK@VERSION           a release, as it will be served
 NAME                   an engine of insource.toml
+NAME+examples          the same with examples from the train split in the instruction
 """
 
 import difflib
@@ -27,7 +27,7 @@ from insource.store import Store
 
 Progress = Callable[[str, int, int], None]
 SHOTS = 8
-FEW_SHOT = "few-shot"
+EXAMPLES = "+examples"
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -142,13 +142,13 @@ class Lineup:
 
 def engine_of(name: str, engines: Container[str]) -> str | None:
     """Which of `engines` a candidate's name means, as it is or shown examples; None where it means none of them."""
-    plain = name.removeprefix(f"{FEW_SHOT}:")
-    return plain if plain in engines else None
+    plain = name.removesuffix(EXAMPLES)
+    return next((one for one in (name, plain) if one in engines), None)
 
 
 def choose_shots(rows: list[Example], task: Task, count: int) -> list[Example]:
     """`count` short rows, one label of the first output after another, the same for the same rows."""
-    first = task.fields[0]
+    first = task.fields[0] if task.fields else ""
     by_label: dict[str, list[Example]] = {}
     for row in sorted(rows, key=lambda row: (len(row.input), row.id)):
         by_label.setdefault(str(row.target.get(first)), []).append(row)

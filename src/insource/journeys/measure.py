@@ -16,10 +16,11 @@ from typing import TypedDict, Unpack
 import insource
 from insource.engines.artefact import read_manifest
 from insource.engines.base import Engine
+from insource.engines.windowed import Estimate
 from insource.errors import Denied, Invalid
 from insource.journeys.answer import Path as AnswerPath
 from insource.journeys.answer import Tier, answer, discard
-from insource.journeys.lineup import FEW_SHOT, SHOTS, Lineup, Progress, engine_of, quiet
+from insource.journeys.lineup import SHOTS, Lineup, Progress, engine_of, quiet
 from insource.journeys.scanned import open_scans
 from insource.journeys.serve import as_served, configured_tier
 from insource.journeys.teacher import kept_back, shots_of, with_shots
@@ -33,7 +34,7 @@ from insource.settings import Settings, task_file
 from insource.store import Store
 from insource.store.files import write_whole
 
-BASELINE, UNTUNED = "baseline", ("zero-shot", FEW_SHOT)
+BASELINE, UNTUNED = "baseline", ("zero-shot", "few-shot")
 SPLIT, SLOW_ROWS = "test", 200
 
 
@@ -136,7 +137,7 @@ async def check_names(names: Sequence[str], lineup: Lineup) -> None:
             if task != lineup.task.name:
                 raise Invalid(f"{name} is a release of {task}, not of {lineup.task.name}")
             await lineup.store.release(task, version)
-        elif name != BASELINE and name not in lineup.settings.engines and kind not in UNTUNED:
+        elif name != BASELINE and engine_of(name, lineup.settings.engines) is None and kind not in UNTUNED:
             await lineup.engine(name)
 
 
@@ -172,10 +173,24 @@ def _opened(name: str, lineup: Lineup, shots: int = SHOTS) -> Opener:
 
 
 async def shown(name: str, lineup: Lineup, dataset: Dataset, shots: int) -> Task:
-    """The task with up to `shots` rows of train in its instruction: such as may go to the engine `name`."""
-    rows = await lineup.store.examples(dataset.id, "train") if shots else []
-    free, _ = await asyncio.to_thread(kept_back, lineup.task, [name], lineup.settings, rows)
-    return with_shots(lineup.task, await shots_of(lineup.task, free, shots))
+    """The task with up to `shots` rows of train in its instruction: such as may go to the engine `name`, and fit.
+
+    At least half of what it reads of a text without examples is left for the text. Raises `Invalid` where no row is
+    left to show, `EngineDown` where a rule needs a language that nothing here tells.
+    """
+    task, context = lineup.task, lineup.settings.engines[name].context
+    if not shots:
+        return task
+    rows = await lineup.store.examples(dataset.id, "train")
+    free, _ = await asyncio.to_thread(kept_back, task, [name], lineup.settings, rows)
+    chosen = await shots_of(task, free, shots)
+    reach = Estimate(context)
+    least = max(2, reach.room(task) // 2)
+    while context and chosen and reach.room(with_shots(task, chosen)) < least:
+        chosen.remove(max(chosen, key=lambda row: len(row.input)))
+    if not chosen:
+        raise Invalid(f"no row of train may be shown to {name}", hint="rows that people labelled, short and clean ones")
+    return with_shots(task, chosen)
 
 
 def _configured(name: str, lineup: Lineup, dataset: Dataset, shots: int) -> Opener:

@@ -97,8 +97,7 @@ async def candidates(kept: Kept) -> None:
     few = sample(kept.task, [row for _, row in kept.rows], kept.criteria.untuned_rows)
     part = [kept.rows[place] for place, _ in few]
     for name in kept.criteria.candidates:
-        engine = engine_of(name, kept.settings.engines)
-        rows = part if engine is None and name.partition(":")[0] in UNTUNED else kept.rows
+        rows = part if name.partition(":")[0] in UNTUNED else kept.rows
         await kept.piece(f"{ASKED}/{name}", Asked, partial(asked, kept, name, rows))
     if kept.criteria.incumbent.startswith(LOG):
         await kept.piece(f"{ASKED}/{kept.criteria.incumbent}", Asked, partial(of_log, kept))
@@ -235,16 +234,11 @@ async def _load(kept: Kept, wanted: Loaded) -> Load:
 
 
 async def _serious(kept: Kept) -> list[str]:
-    """The releases that were made, and the engines that answered: each without or with examples, as it does better.
-
-    What does the work today is among them as it is, too.
-    """
+    """The releases that were made, and the engines that answered, without and with examples."""
     made = [stored(kept.store.blobs.get(sha), Finalist).release
             for name, sha in kept.run.pieces.items() if sha and name.startswith(f"{TRAINED}/")]  # fmt: skip
-    names = list(made)
-    for engine in kept.settings.engines:
-        best = max(variants(engine, kept.settings), key=lambda name: _right(kept, name))
-        names += [name for name in variants(engine, kept.settings) if name in (best, kept.criteria.incumbent)]
+    engines = [one for engine in kept.settings.engines for one in variants(engine, kept.settings)]
+    names = [*made, *engines]
     return [name for name in names if (one := _kept_answers(kept, name)) is not None and not one.failed]
 
 

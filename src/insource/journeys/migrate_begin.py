@@ -5,7 +5,7 @@ from pathlib import Path
 
 import insource
 from insource.errors import Invalid
-from insource.journeys.lineup import FEW_SHOT, SHOTS, Lineup
+from insource.journeys.lineup import EXAMPLES, SHOTS, Lineup
 from insource.journeys.measure import BASELINE, SPLIT, UNTUNED, contender, machine
 from insource.journeys.migrate_kept import Kept, Progress, Say
 from insource.journeys.migrate_log import named
@@ -112,12 +112,12 @@ def candidates(task: Task, settings: Settings, bases: tuple[str, ...]) -> list[s
     first = [BASELINE] if task.kind == "classify" else []
     untuned = [f"{kind}:{base}" for base in bases if base != LINEAR for kind in UNTUNED]
     engines = [one for name in settings.engines for one in variants(name, settings)]
-    return list(dict.fromkeys([*first, *untuned, *engines]))
+    return [*first, *untuned, *engines]
 
 
 def variants(name: str, settings: Settings) -> tuple[str, ...]:
     """An engine as it is, and shown examples: not one that follows a script, which reads none."""
-    return (name,) if settings.engines[name].kind == "scripted" else (name, f"{FEW_SHOT}:{name}")
+    return (name,) if settings.engines[name].kind == "scripted" else (name, f"{name}{EXAMPLES}")
 
 
 def half_width(share: float, n: int) -> float:

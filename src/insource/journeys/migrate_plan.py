@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 from insource.engines.models import find
-from insource.errors import Invalid
-from insource.journeys.lineup import SHOTS, choose_shots, engine_of
-from insource.journeys.measure import UNTUNED
+from insource.errors import InsourceError, Invalid
+from insource.journeys.lineup import SHOTS, Lineup, engine_of
+from insource.journeys.measure import UNTUNED, shown
 from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width, variants
-from insource.journeys.teacher import expected, with_shots
+from insource.journeys.teacher import expected
 from insource.journeys.train import LINEAR
 from insource.measure.adversarial import ways
-from insource.nouns import PREMISES, Example, Noun, Report, Task, canonical
+from insource.nouns import PREMISES, Dataset, Example, Noun, Report, Task, canonical
 from insource.nouns.assessment import NOBODY, Migrating
 from insource.route import permitted
 from insource.settings import Settings, task_file
@@ -23,7 +24,17 @@ TOKENS_PER_S = 1500.0  # trained on a processor, of a small model
 EPOCHS = 4
 CHARACTERS = 4  # a token
 STEPS_OF_A_LOAD = 8
-Sample = tuple[int, Mapping[bool, tuple[int, int]]]  # rows, and the tokens in and out of each: shown examples or not
+
+
+class Sizes(NamedTuple):
+    """Tokens in and out of a call: `plain`, or of who is shown examples by name; `blocked` says to whom none may be."""
+
+    plain: tuple[int, int]
+    shown: Mapping[str, tuple[int, int]]
+    blocked: Mapping[str, str]
+
+
+Sample = tuple[int, Sizes]  # rows, and how large each is
 
 
 class Part(Noun, frozen=True, kw_only=True):
@@ -65,7 +76,7 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
     n = min(wanted.rows, len(test))
     speeds = _speeds(await store.reports(task.name))
     learn = [row for row in rows if row.split == "train"]
-    tokens = {False: _tokens(task, test), True: _tokens(with_shots(task, choose_shots(learn, task, SHOTS)), test)}
+    tokens = await _sizes(Lineup(settings, store, task), dataset, test)
     bases = asks.bases or (settings.workspace.base,)
     parts = [_asked(name, task, settings, (n, tokens), speeds) for name in candidates(task, settings, bases)]
     parts += _trained(task, bases, sum(len(row.input) for row in learn), len(learn))
@@ -83,6 +94,18 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
         measured=tuple(speeds),
         notes=tuple(_notes(task, settings, asks, bases)),
     )
+
+
+async def _sizes(lineup: Lineup, dataset: Dataset, test: Sequence[Example]) -> Sizes:
+    """How large calls are: of engines with examples by the very examples that they would be shown."""
+    found, blocked = {}, {}
+    for engine in lineup.settings.engines:
+        for name in variants(engine, lineup.settings)[1:]:
+            try:
+                found[name] = _tokens(await shown(engine, lineup, dataset, SHOTS), test)
+            except InsourceError as error:
+                blocked[name] = str(error)
+    return Sizes(_tokens(lineup.task, test), found, blocked)
 
 
 def _tokens(task: Task, rows: Sequence[Example]) -> tuple[int, int]:
@@ -115,11 +138,11 @@ def _asked(
         rows = min(rows, asks.untuned_rows or UNTUNED_ROWS[task.kind])
     usd, where, blocked = 0.0, "this machine", ""
     if engine is not None:
-        read, written = tokens[name != known]
+        read, written = tokens.shown.get(name, tokens.plain)
         usd = rows * (read * engine.usd_per_million_input + written * engine.usd_per_million_output) / 1e6
         where = engine.place or "anywhere"
         choice = permitted(known or name, engine.place, task.sensitivity)
-        blocked = "" if choice.allowed else choice.reason
+        blocked = tokens.blocked.get(name, "") if choice.allowed else choice.reason
     minutes = 0.0 if blocked else rows / _rate(name, kind, task, speeds) / 60
     return Part(step=step, what=name, where=where, rows=rows, minutes=minutes, usd=0.0 if blocked else usd,
                 blocked=blocked)  # fmt: skip
@@ -137,10 +160,7 @@ def _trained(task: Task, bases: tuple[str, ...], characters: int, rows: int) -> 
 
 
 def _after(task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, float], wanted: Wanted) -> list[Part]:
-    """The fine-tuned on the sample and attacked, the engines attacked, and the load.
-
-    Of an engine without and with examples one is attacked, whichever does better: planned is the dearer one.
-    """
+    """The fine-tuned on the sample and attacked, the engines attacked, and the load."""
     rows, tokens = sample
     asks = task_file(settings, task.name)[1].migrate
     hard = min(rows, asks.attacked_rows or HARD_ROWS[task.kind]) * len(ways(task))
@@ -149,10 +169,9 @@ def _after(task: Task, settings: Settings, sample: Sample, speeds: Mapping[str, 
         Part(step=step, what="the fine-tuned", where="this machine", rows=n, minutes=n / rate / 60)
         for step, n in (("fine-tuning", 2 * rows), ("adversarial", 2 * hard))
     ]
-    names = [name for engine in settings.engines for name in variants(engine, settings)
-             if name in (asks.incumbent, variants(engine, settings)[-1])]  # fmt: skip
+    names = [name for engine in settings.engines for name in variants(engine, settings)]
     found += [_asked(name, task, settings, (hard, tokens), speeds, "adversarial") for name in names]
-    ours = 2 + sum(engine.place == PREMISES for engine in settings.engines.values())
+    ours = 2 + sum(len(variants(name, settings)) for name, one in settings.engines.items() if one.place == PREMISES)
     minutes = ours * STEPS_OF_A_LOAD * wanted.load_s / 60
     return [*found, Part(step="load", what="what is one's own", where="this machine", minutes=minutes)]
 

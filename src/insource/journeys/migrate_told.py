@@ -53,6 +53,8 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
     sample = _report(store, run, facts, (facts.asked, rows), assemble)
     harder = _report(store, run, facts, (facts.harder, facts.harder_rows), attacked)
     case, entrants = judged(facts, sample, met(store, facts, sample, harder))
+    found = named(verdict(case), run.task)
+    entrants = [one if one.name == found.way else msgspec.structs.replace(one, instruction="") for one in entrants]
     before = stored(store.blobs.get(run.pieces["before"]), Names).names if "before" in run.pieces else ()
     reports = {name: one for name, one in (("sample", sample), ("adversarial", harder)) if one is not None}
     assessed = Assessed(
@@ -63,7 +65,7 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
         machine=run.machine,
         criteria=facts.criteria,
         prices=facts.prices,
-        verdict=named(verdict(case), run.task),
+        verdict=found,
         case=case,
         entrants=tuple(entrants),
         failed={name: one.failed for name, one in facts.asked.items() if one.failed}

@@ -34,7 +34,7 @@ def ways(facts: Facts, report: Report, entrants: Sequence[Entrant], costs: Mappi
             beats=tuple(_beaten(report, name, facts.criteria.metric)),
             usd_month=bill.month if bill else None,
             usd_per_1k=entrant.usd_per_1k,
-            engine=_engine(entrant, facts.criteria) if entrant.instruction else "",
+            engine="" if name in facts.criteria.engines else _engine(entrant, facts.criteria),
         )
 
 

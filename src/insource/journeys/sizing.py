@@ -1,7 +1,7 @@
 """How many replicas a rate of calls needs: what one was measured to do, put into the queue that it is."""
 
 from insource.errors import Invalid
-from insource.journeys.lineup import Progress
+from insource.journeys.lineup import Progress, engine_of
 from insource.journeys.load import Wanted, ready
 from insource.journeys.measure import machine
 from insource.measure.load import Step, hold
@@ -74,8 +74,8 @@ def station(served: Served, settings: Settings, candidate: str) -> Station:
     if not served.n or not served.crowd_per_s:
         raise Invalid(f"{candidate} answered no call", hint="insource answer TASK --input TEXT shows what it says")
     alone, together = served.mean_ms / 1e3, served.crowd / served.crowd_per_s
-    engine = settings.engines.get(candidate)
-    if engine is None or engine.kind == "embedded":
+    known = engine_of(candidate, settings.engines)
+    if known is None or settings.engines[known].kind == "embedded":
         more = (together - alone) / (served.crowd - 1)
         rates = (*served.some, (served.crowd, served.crowd_per_s)) if served.some else ()
         some = tuple((callers, callers / rate) for callers, rate in rates if rate)

@@ -223,5 +223,6 @@ def with_shots(task: Task, shots: Sequence[Example]) -> Task:
 
 
 async def _is_clean(task: Task, row: Example, scans: Scans | None) -> bool:
-    watch = await watched(ask(task, row.input, id=row.id), scans)
-    return watch.clean
+    """Whether no scan finds anything in the text, nor in the answer, which is shown with it."""
+    both = (row.input, canonical(row.target).decode())
+    return all([(await watched(ask(task, text, id=row.id), scans)).clean for text in both])

@@ -83,11 +83,17 @@ def business(found: Priced, given: Given) -> Business:
 def _sides(found: Priced, assessed: Assessed | None) -> tuple[Option, Option]:
     """Who does it today, and who would: what the verdict names where that is an API, else the cheapest of one's own."""
     named = {option.name: option for option in found.options}
-    cheaper = assessed.verdict.way if assessed and assessed.verdict.word == "cheaper" else ""
+    cheaper = _api(assessed) if assessed and assessed.verdict.word == "cheaper" else ""
     then = cheaper if cheaper in named else found.own
     if not then or then == found.before:
         raise ValueError(f"{found.before} does it already: there is no change to make a case for")
     return named[found.before], named[then]
+
+
+def _api(assessed: Assessed) -> str:
+    """The API that the verdict names: as an engine it has the same name with examples in its instruction."""
+    way = next((way for way in assessed.case.ways if way.name == assessed.verdict.way), None)
+    return (way.engine or way.name) if way is not None else assessed.verdict.way
 
 
 def _with_hands(sides: tuple[Option, Option], given: Given) -> tuple[Option, Option]:

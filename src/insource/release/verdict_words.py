@@ -55,9 +55,16 @@ def sentence(found: Verdict, case: Case, way: Way | None, missing: tuple[Missing
     if found.word == "stay":
         return f"Stay with {name}: {_dear(case, way)}."
     if found.word == "cheaper":
-        return f"Use {name}, a cheaper API or hosted model: it {_does(case, way)}{_for(way, case)}."
+        return f"Use {name}, {_other(case, way)} API or hosted model: it {_does(case, way)}{_for(way, case)}."
     what = "; ".join(gap.words for gap in missing[:2])
     return f"Not yet: {what or 'nothing could be measured'}."
+
+
+def _other(case: Case, way: Way | None) -> str:
+    """Where what is there today does not do what was demanded, what does may cost more."""
+    today = next((one for one in case.ways if one.name == case.incumbent), None)
+    costs = [one.usd_month for one in (way, today) if one is not None and one.usd_month is not None]
+    return "another" if len(costs) == 2 and costs[0] > costs[1] else "a cheaper"
 
 
 def _dear(case: Case, way: Way | None) -> str:
