@@ -239,6 +239,15 @@ async def test_every_figure_is_told_again_to_the_byte(tmp_path: Path) -> None:
         assert to_json(told) == to_json(found)
         with pytest.raises(Missing):
             await replay("tickets", store, "0000")
+        before = json.loads(to_json(found))  # as it was written before these were fields of it
+        for entrant, way in zip(before["entrants"], before["case"]["ways"], strict=True):
+            del entrant["instruction"], way["engine"]
+        run = next(run for run in await store.assessments.of_task("tickets") if run.id == found.run)
+        old = msgspec.structs.replace(run, report=store.blobs.put(json.dumps(before).encode()))
+        assert (await retold(store, old))[0].same
+        before["entrants"][0]["usd_per_1k"] = 99.0
+        old = msgspec.structs.replace(run, report=store.blobs.put(json.dumps(before).encode()))
+        assert not (await retold(store, old))[0].same
 
 
 @pytest.mark.slow

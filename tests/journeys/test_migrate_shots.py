@@ -17,6 +17,8 @@ from insource.journeys.migrate_plan import plan
 from insource.journeys.replay import replay
 from insource.measure.migration_page import html
 from insource.nouns import Dataset, digest
+from insource.nouns.assessment import Against, Case, Demand, Way
+from insource.release.verdict import verdict
 from insource.settings import load_task
 from insource.store import Store
 
@@ -127,6 +129,18 @@ async def test_the_plan_says_what_examples_cost_and_what_may_not_be_asked(tmp_pa
         found = await migrated(settings)
         assert "hub+examples" in found.failed
         assert server.seen == [], "no example leaves either"
+
+
+@pytest.mark.parametrize(("usd", "said"), [(1.0, "a cheaper API"), (9.0, "another API")])
+def test_what_costs_more_than_what_is_there_is_not_called_cheaper(usd, said):
+    met = Demand(name="accuracy", demanded=0.9, at_most=False, state="met", value=0.95)
+    today = Way(name="hub", kind="api", usd_month=5.0, demands=(msgspec.structs.replace(met, state="missed"),))
+    better = Against(metric="accuracy", difference=0.1, low=0.05, high=0.2, p=0.0, n=99)
+    other = Way(name="hub+examples", kind="api", usd_month=usd, demands=(met,), against=better, engine="hub")
+    found = verdict(Case(ways=(today, other), rows=99, margin=0.02, incumbent="hub", compared="measured",
+                         calls_per_day=9.0, calls_per_month=99.0))  # fmt: skip
+    assert found.way == "hub+examples"
+    assert f"Use hub+examples, {said}" in found.sentence
 
 
 @pytest.mark.parametrize(

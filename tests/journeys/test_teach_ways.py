@@ -19,7 +19,8 @@ from insource.journeys.improve import Wanted, improve
 from insource.journeys.lineup import quiet
 from insource.journeys.pool import pool
 from insource.journeys.status import status
-from insource.nouns import Example, Review
+from insource.journeys.teacher import shots_of
+from insource.nouns import Example, Review, Scan, ScanPolicy, Task
 from insource.settings import load_settings, load_task
 from insource.store import Store
 
@@ -85,6 +86,17 @@ async def test_personal_data_is_taken_out_on_the_way_and_never_shown_as_an_examp
             assert "x@example.org" not in str(server.seen)
             rows = await store.examples((await store.dataset("tickets")).id)
             assert "money back to ada@example.com please" in {row.input for row in rows}
+
+
+async def test_personal_data_in_an_answer_is_not_shown_with_it():
+    pytest.importorskip("phonenumbers")
+    schema = {"type": "object", "properties": {"mail": {"type": "string"}}}
+    task = Task(name="t", kind="extract", schema=schema, scan=Scan(input=ScanPolicy(actions={"email": "redact"})))
+    rows = [
+        Example(id=name * 64, task="t", input=f"text {name}", target={"mail": mail}, split="train")
+        for name, mail in (("a", "x@example.org"), ("b", "none"))
+    ]
+    assert await shots_of(task, rows, 3) == rows[1:]
 
 
 async def test_what_a_scan_blocks_stays_aside_and_costs_nothing(tmp_path):

@@ -102,6 +102,7 @@ def test_engines_in_this_process_are_batches_and_servers_are_lanes(tmp_path):
     bent = station(msgspec.structs.replace(found, some=((4, 40.0), (16, 64.0))), settings, "near")
     assert [float(bent.took(n)) for n in (1, 4, 16, 64)] == pytest.approx([0.02, 0.1, 0.25, 64 / 98.46])
     lanes = station(found, settings, "far")
+    assert station(found, settings, "far+examples") == lanes
     assert lanes == Lanes(mean_s=2 / 98.46, variation=0.3, lanes=2)
 
 
