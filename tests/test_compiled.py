@@ -37,6 +37,11 @@ def entered(item: ast.withitem) -> str:
     return ast.unparse(what.func if isinstance(what, ast.Call) else what)
 
 
+def gathers(called: ast.expr) -> bool:
+    named = isinstance(called, ast.Call) and ast.unparse(called.func) == "asyncio.gather"
+    return named and not all(isinstance(one, ast.Starred) for one in called.args)
+
+
 def faults(source: str):
     """What these lines say that must not be compiled, in words."""
     for node in ast.walk(ast.parse(source)):
@@ -48,6 +53,8 @@ def faults(source: str):
             yield from [line + "raise without a name behind an await: there is nothing left to raise"] * bare
         if isinstance(node, ast.Try) and awaits(node.finalbody):
             yield line + "an await in finally: what is raised again behind it is gone"
+        if isinstance(node, ast.Await) and gathers(node.value):
+            yield line + "what asyncio.gather of named calls gives is a list, and the compiler holds it to be a tuple"
         if isinstance(node, ast.AsyncWith) and not {entered(item) for item in node.items} <= set(LEFT_AT_ONCE):
             yield line + "async with: what is raised again behind its exit is gone, if that waits"
 
@@ -64,6 +71,7 @@ def test_a_compiled_module_says_nothing_that_the_compiler_gets_wrong(name):
         "async def f():\n try: await a()\n except E:\n  if x: await b()\n  raise",
         "async def f():\n try: await a()\n finally: await b()",
         "async def f():\n async with a() as b: await c()",
+        "async def f():\n x = (await asyncio.gather(a()))[0]",
     ],
 )
 def test_each_of_them_would_be_seen(source):

@@ -8,6 +8,7 @@ from test_store import record, settings
 from insource.store import Store
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_ctrl_c_inside_a_commit_costs_no_row_and_the_store_is_closed(tmp_path, monkeypatch):
     """It is raised wherever the loop's thread is. Verbs close their store while it passes through them."""
     kept = []

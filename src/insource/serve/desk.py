@@ -199,8 +199,9 @@ class Desk:
             group.clear()
         outage = () if self.outage is None else (self.outage.close,)
         steps = (*[partial(close_path, path) for path in paths], *outage, self.seeing.close, self.meter.close)
-        # whatever one of them raises, the others close
-        said = [(await asyncio.gather(step(), return_exceptions=True))[0] for step in steps]
+        # whatever one of them raises, the others close; typed it would be a tuple to the machine code, and it is a list
+        together: Any = asyncio.gather
+        said = [(await together(step(), return_exceptions=True))[0] for step in steps]
         for error in said:
             if isinstance(error, BaseException):
                 raise error
