@@ -103,7 +103,6 @@ sys.path[:0] = sys.argv[1:3]
 import resource
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 import hostile_schemas
-from insource.decode import grammar
 from insource.decode.grammar import for_schema
 from insource.errors import Invalid
 for name, schema in (*hostile_schemas.rings(), *hostile_schemas.nesting()):
