@@ -125,7 +125,7 @@ async def test_the_rate_is_raised_until_too_few_are_in_time():
     )
     assert [step.rate for step in steps] == sorted(step.rate for step in steps)
     assert held is not None
-    assert 20 <= held <= 55, "one clerk serves 50 a second at most, though at 100 all waits are in time for so short"
+    assert 20 <= held < 1.4 * 50, "all waits are in time at 100, too, but one clerk serves 50: 1.4 times that is told"
     assert not steps[-1].held
     assert steps[-1].rate > held
     assert all(done <= total for _, done, total in heard)
