@@ -1,17 +1,14 @@
-"""Sizing against what is: python bench/sizing.py DATA_ROOT [--seconds 60] [--only PART] [--keep DIR] [--json].
+"""Sizing against what is: python bench/sizing.py DATA_ROOT [--only PART] [--keep DIR] [--json].
 
 Memory: weights, keys and values of SmolLM2-135M and Gemma 3 270M, by the formulas of `insource models list` and as they
 are in torch (16 bits) and llama.cpp (GGUF Q8_0 and Q4_0, made of the published files), at three contexts. How it is
 measured: sizing_memory.py.
 
 Queue: what one replica was measured to do without a queue gives, by the queueing model, the rate at which the 95th
-percentile meets a target, of one replica and of two. An open-loop load (measure/load.py) then looks for that rate by
-halving. One replica is measured anew before each rate that is held, and what is said is the middle of that: a machine
-that others use too is not as quick at one minute as at another.
-
-Once with clerks whose times are drawn from a known distribution, once with a specialist that `insource train` made
-(--keep: in a workspace that bench/classify.py left), each worker a gateway with one thread of its own; a call goes to
-the worker with the fewest under way.
+percentile meets a target, of one replica and of two; an open-loop load looks for that rate. How: sizing_queue.py. Once
+with clerks whose times are drawn from a known distribution, once with a specialist that `insource train` made (--keep:
+in a workspace that bench/classify.py left), each worker a gateway with one thread of its own; a call goes to the worker
+with the fewest under way.
 """
 
 import argparse
@@ -22,17 +19,13 @@ import os
 import platform
 import random
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from msgspec import to_builtins
 
 import sizing_memory
 from classify import SETS, insource, prepare
@@ -42,29 +35,22 @@ from insource.engines.outward import Outward
 from insource.engines.sources import Wheels, source
 from insource.engines.sources_wheel import fetch_wheels
 from insource.journeys.sizing import station
-from insource.measure.load import Pace, Reply, Send, hold
+from insource.measure.load import Reply, Send
 from insource.measure.load_http import over_http
-from insource.measure.service import Served, served
-from insource.price.queueing import Lanes, highest_rate
+from insource.measure.service import Served
+from insource.price.queueing import Lanes, Station
 from insource.price.sizing import FORMATS, Load, cache, weights
-from insource.settings import Settings, cache_folder, inherited_environment, load_settings
+from insource.settings import cache_folder, inherited_environment, load_settings
+from sizing_queue import against, aloud, quiet
 
 MODELS = ("smollm2-135m", "gemma3-270m")
 CONTEXTS = (512, 2048, 8192)
 KINDS = {"q8_0": "Q8_0", "q4_0": "Q4_0"}
 CLERK_S, VARIATION = 0.02, 0.5
-TIMES = 4.0  # the target, in service times
-HALVINGS, DRAWS = 5, 3
-CALLS = 300  # of a hold at least: the 95th percentile of a hundred is a fifth off, and shows a queue not yet grown
 ROWS = 300  # to train on, and to ask
 RECIPE = "epochs = 1\n"
 PARTS = ("memory", "clerks", "workers")
 Cells = list[dict[str, Any]]
-Again = Callable[[], Awaitable[None]]
-
-
-def quiet(*_: object) -> None:
-    """Says nothing."""
 
 
 def memory(name: str, folder: Path) -> Cells:
@@ -89,7 +75,7 @@ def memory(name: str, folder: Path) -> Cells:
         one["said_weights"] = weights(shape, form)
         one["said_cache"] = cache(shape, Load(context=one["context"]), form.ahead)
         one["off"] = (one["said_weights"] + one["said_cache"]) / (one["weights"] + one["cache"]) - 1
-        print(f"{name} {one['format']} {one['context']}: {one['off']:+.2%}", file=sys.stderr)
+        aloud(f"{name} {one['format']} {one['context']}: {one['off']:+.2%}")
     return cells
 
 
@@ -111,6 +97,11 @@ def clerks(count: int) -> Send:
     return send
 
 
+def one_clerk(measured: Served) -> Station:
+    """Their queue: one lane each."""
+    return Lanes(mean_s=measured.mean_ms / 1e3, variation=measured.variation)
+
+
 def balanced(ways: list[Send]) -> Send:
     """The way with the fewest calls under way takes the next one."""
     under = [0] * len(ways)
@@ -126,53 +117,6 @@ def balanced(ways: list[Send]) -> Send:
     return send
 
 
-async def found_rate(send: Send, texts: list[str], said: float, pace: Pace, again: Again) -> dict[str, Any]:
-    """The rate at which the load test meets the target at p95, between half of what was said and 1.6 times it.
-
-    A rate is held three times with other arrivals, and counts with the middle one: a pause of the machine is no queue.
-    """
-    low, high, tried = said * 0.5, said * 1.6, []
-    for _ in range(HALVINGS):
-        await again()
-        rate = math.sqrt(low * high)
-        steps = [await hold(send, texts, rate, replace(pace, seed=pace.seed + draw), quiet) for draw in range(DRAWS)]
-        p95 = statistics.median(step.total_ms.p95 if step.total_ms else math.inf for step in steps)
-        late = max(step.late_ms for step in steps)
-        tried.append({"rate": rate, "p95_ms": p95, "late_ms": late, "failed": [step.failed for step in steps]})
-        low, high = (rate, high) if p95 <= pace.target_ms else (low, rate)
-    return {"found": math.sqrt(low * high), "low": low, "high": high, "tried": tried}
-
-
-async def against(name: str, makes: list[Send], texts: list[str], seconds: float) -> list[dict[str, Any]]:
-    """One replica is measured, again and again; one and two are loaded, and compared with what the queue said of it."""
-    settings, known = Settings(root=Path(), cache=Path()), name == "clerks"
-
-    def rate(one: Served, count: int) -> float:
-        at = Lanes(mean_s=one.mean_ms / 1e3, variation=one.variation) if known else station(one, settings, name)
-        return highest_rate(at, count, target)
-
-    first = await served(makes[0], texts, quiet)
-    target = TIMES * first.mean_ms
-    lines = []
-    for count, send in enumerate(makes, 1):
-        ones: list[Served] = []
-
-        async def again(ones: list[Served] = ones) -> None:
-            ones.append(await served(makes[0], texts, quiet))
-
-        about = rate(first, count)
-        pace = Pace(seconds=max(seconds / DRAWS, CALLS / about), target_ms=target, seed=count)
-        found = await found_rate(send, texts, about, pace, again)
-        each = [rate(one, count) for one in ones]
-        said = statistics.median(each)
-        line = {"of": name, "replicas": count, "target_ms": target, "said": said, "off": said / found["found"] - 1,
-                "each": each, "measured": [to_builtins(one) for one in ones]}  # fmt: skip
-        lines.append(line | found)
-        print(f"{name}, {count}: said {said:.1f}/s ({min(each):.1f} to {max(each):.1f}), found {found['found']:.1f}/s",
-              file=sys.stderr)  # fmt: skip
-    return lines
-
-
 @contextmanager
 def worker(workspace: Path) -> Iterator[str]:
     """The address of a gateway of its own."""
@@ -185,7 +129,7 @@ def worker(workspace: Path) -> Iterator[str]:
             server.terminate()
 
 
-async def workers(workspace: Path, texts: list[str], seconds: float) -> list[dict[str, Any]]:
+async def workers(workspace: Path, texts: list[str]) -> list[dict[str, Any]]:
     """One worker and two, each a process with a thread for the model."""
     settings = load_settings(workspace)
     async with AsyncExitStack() as stack:
@@ -196,7 +140,11 @@ async def workers(workspace: Path, texts: list[str], seconds: float) -> list[dic
             ways.append(await stack.enter_async_context(over_http(url, "bench", "", way)))
         for way in ways:
             await asyncio.gather(*[way(text) for text in texts[:32]])
-        return await against("workers", [ways[0], balanced(ways)], texts, seconds)
+
+        def queued(one: Served) -> Station:
+            return station(one, settings, "workers")
+
+        return await against("workers", [ways[0], balanced(ways)], texts, queued, aloud)
 
 
 def specialist(root: Path, workspace: Path) -> list[str]:
@@ -225,19 +173,18 @@ def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
                 cells += memory(name, Path(folder))
     lines = []
     if "clerks" in parts:
-        lines += asyncio.run(against("clerks", [clerks(1), clerks(2)], ["a"], given.seconds))
+        lines += asyncio.run(against("clerks", [clerks(1), clerks(2)], ["a"], one_clerk, aloud))
     if "workers" in parts:
         texts = specialist(given.data, workspace)
-        lines += asyncio.run(workers(workspace, texts, given.seconds))
-    return {"bench": "sizing", "machine": f"{platform.machine()}, {os.cpu_count()} cores", "seconds": given.seconds,
-            "memory": cells, "queue": lines}  # fmt: skip
+        lines += asyncio.run(workers(workspace, texts))
+    return {"bench": "sizing", "machine": f"{platform.machine()}, {os.cpu_count()} cores", "memory": cells,
+            "queue": lines}  # fmt: skip
 
 
 def main() -> None:
     """Reads the arguments, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seconds", type=float, default=60.0, help="that a rate is held, in three parts")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--keep", type=Path, help="the workspace; a specialist in it is taken as it is")
     parser.add_argument("--json", action="store_true")

@@ -13,7 +13,9 @@ def sizing(d: dict[str, Any]) -> Iterator[Row]:
     yield from _memory(d["memory"])
     for name in dict.fromkeys(line["of"] for line in d["queue"]):
         lines = [line for line in d["queue"] if line["of"] == name]
-        said = [f"{_replicas(one)} {one['said']:.1f}/s, found {one['found']:.1f} ({one['off']:+.0%})" for one in lines]
+        said = [f"{_replicas(one)} {one['said']:.1f}/s, found {one['found']:.1f} ({one['off']:+.0%}, "
+                f"{one['off_between'][0]:+.0%} to {one['off_between'][1]:+.0%})" for one in lines]  # fmt: skip
+        said[-1] += f", {lines[0]['rounds']} rounds"
         what = f"rate at which p95 meets {lines[0]['target_ms']:.0f} ms, by the queue and under load: {NAMES[name]}"
         yield what, "within 20%", "; ".join(said), all(abs(one["off"]) <= NEAR for one in lines)
 

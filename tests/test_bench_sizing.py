@@ -3,9 +3,11 @@
 import asyncio
 import importlib
 import itertools
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
@@ -15,7 +17,7 @@ BENCH = Path(__file__).resolve().parents[1] / "bench"
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
     yield importlib.import_module
-    for name in ("sizing", "sizing_rows", "sizing_memory"):
+    for name in ("sizing", "sizing_queue", "sizing_rows", "sizing_memory"):
         sys.modules.pop(name, None)
 
 
@@ -23,7 +25,7 @@ def document(memory: float, rate: float):
     cell = {"model": "m", "format": "q8_0", "context": 512, "weights": 100, "cache": 10, "said_weights": 100,
             "said_cache": 10 + 110 * memory, "off": memory}  # fmt: skip
     lines = [{"of": "workers", "replicas": n, "target_ms": 80.0, "said": 10.0 * n * (1 + rate), "found": 10.0 * n,
-              "off": rate} for n in (1, 2)]  # fmt: skip
+              "off": rate, "off_between": [rate - 0.04, rate + 0.06], "rounds": 6} for n in (1, 2)]  # fmt: skip
     return {"memory": [cell], "queue": lines}
 
 
@@ -62,31 +64,46 @@ def test_calls_go_to_whoever_has_the_fewest_under_way(bench):
     assert seen == [0, 1, 1, 1]
 
 
-def test_the_rate_found_is_where_the_target_is_met_and_what_is_said_is_the_middle(bench, monkeypatch):
-    from insource.measure.load import Step, Times
-    from insource.measure.service import Served
+def test_the_crossing_is_where_five_in_a_hundred_are_late(bench):
+    crossing = bench("sizing_queue").crossing
+    rates, calls = np.array([5.0, 10.0, 20.0]), np.full(3, 1e6)
+    assert crossing(rates, np.array([0.05 / 4, 0.05, 0.2]), calls) == pytest.approx(10.0, rel=1e-3)
+    assert crossing(rates, np.array([0.05 / 8, 0.05 / 2, 0.1]), calls) == pytest.approx(10 * math.sqrt(2), rel=1e-3)
+    assert crossing(rates, np.array([0.0, 0.2, 0.1]), calls) < 10, "what falls with the rate by chance is one step"
+    assert crossing(rates, np.array([0.0, 0.0, 0.0]), calls) == pytest.approx(20.0), "not beyond what was held"
 
-    sizing, slow = bench("sizing"), itertools.cycle([20.0, 20.0, 20.0, 24.0, 16.0, 20.0])
+
+@pytest.mark.parametrize(("really", "low", "high"), [(1.0, -0.1, 0.1), (1.15, 0.2, 0.6)])
+def test_both_sides_see_the_same_paces_and_what_is_slower_than_measured_shows(bench, monkeypatch, really, low, high):
+    from insource.measure.load import Step
+    from insource.measure.service import Served
+    from insource.price.queueing import Lanes, highest_rate
+
+    queue, paces, now = bench("sizing_queue"), itertools.cycle([20.0, 16.0, 20.0, 28.0, 20.0, 16.0, 24.0]), []
+
+    def lanes(one):
+        return Lanes(mean_s=one.mean_ms / 1e3, variation=one.variation)
 
     async def served(*_):
-        return Served(mean_ms=next(slow), variation=0.5, n=50, crowd=64, crowd_per_s=50.0)
+        now[:] = [next(paces)]
+        return Served(mean_ms=now[0], variation=0.5, n=50, crowd=64, crowd_per_s=50.0)
 
-    async def hold(_, __, rate, pace, ___):
-        times = Times(p50=1.0, p95=pace.target_ms * rate / 20.0 / (1 + (pace.seed > 1)), p99=1.0, n=9)
-        return Step(rate=rate, seconds=1.0, calls=9, answered=9, failed={}, answered_per_s=rate, goodput=1.0,
-                    total_ms=times, first_ms=None, token_ms=None, late_ms=0.0)  # fmt: skip
+    async def hold(send, _, rate, pace, __):
+        one = Served(mean_ms=now[0] * really, variation=0.5, n=50, crowd=64, crowd_per_s=50.0)
+        late = lanes(one).later(send, rate)
+        share = 1.0 if late is None else late(pace.target_ms / 1e3)
+        return Step(rate=rate, seconds=1.0, calls=900, answered=900, failed={}, answered_per_s=rate, goodput=1 - share,
+                    total_ms=None, first_ms=None, token_ms=None, late_ms=0.0)  # fmt: skip
 
-    monkeypatch.setattr(sizing, "served", served)
-    monkeypatch.setattr(sizing, "hold", hold)
-    monkeypatch.setattr(sizing, "DRAWS", 1)
-    one, two = asyncio.run(sizing.against("clerks", [None, None], ["a"], 1.0))
-    assert one["target_ms"] == 80.0
-    assert one["found"] == pytest.approx(20.0, rel=0.03)
-    assert two["found"] == pytest.approx(40.0, rel=0.1), (
-        "what is found is between half of what was said and 1.6 times it"
-    )
-    assert one["said"] == sorted(one["each"])[2] != min(one["each"])
-    assert one["off"] == pytest.approx(one["said"] / one["found"] - 1)
+    monkeypatch.setattr(queue, "served", served)
+    monkeypatch.setattr(queue, "hold", hold)
+    one, two = asyncio.run(queue.against("clerks", [1, 2], ["a"], lanes, lambda text: None))
+    alone = highest_rate(Lanes(mean_s=0.02, variation=0.5), 1, one["target_ms"])
+    assert one["said"] < 0.97 * alone, "the slow minutes have most of the late calls"
+    for line in (one, two):
+        assert low < line["off"] < high
+        assert line["off_between"][0] <= line["off"] <= line["off_between"][1]
+        assert line["found_between"][0] <= line["found"] <= line["found_between"][1]
 
 
 def test_a_gguf_file_is_written_in_another_kind_with_all_that_it_says(bench, tmp_path):
