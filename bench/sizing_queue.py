@@ -2,8 +2,9 @@
 
 A machine that others use too is not as quick at one minute as at another, and near its limit the rate that it bears
 follows its pace more than in proportion. So both sides see the same minutes: in every round one replica is measured
-without a queue, and then each rate of a ladder is held, in an order drawn anew. Said is the rate at which, over all the
-paces that were measured, the model has 5% of the calls late; found is the rate at which 5% of all calls were late.
+without a queue, and then each rate of a ladder is held, in an order drawn anew as that of the texts is. Said is the
+rate at which, over all the paces that were measured, the model has 5% of the calls late; found is the rate at which 5%
+of all calls were late.
 
 Rounds are what is independent, so the intervals draw them again (the bootstrap percentile interval: Efron, 1979).
 """
@@ -90,7 +91,7 @@ async def against(
             ones.append(await served(makes[0], texts, quiet))
             for share in dice.sample(LADDER, len(LADDER)):
                 pace = Pace(seconds=max(SECONDS, CALLS / (share * about)), target_ms=target, seed=dice.randrange(2**32))
-                step = await hold(send, texts, share * about, pace, quiet)
+                step = await hold(send, dice.sample(texts, len(texts)), share * about, pace, quiet)
                 tried.append({"round": number, "rate": step.rate, "calls": step.calls, "late": 1 - step.goodput,
                               "p95_ms": step.total_ms and step.total_ms.p95, "sent_late_ms": step.late_ms,
                               "failed": step.failed})  # fmt: skip

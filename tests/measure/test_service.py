@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from insource.errors import Invalid
 from insource.journeys.sizing import station
 from insource.measure import service
 from insource.measure.load import Reply
-from insource.measure.service import Served, served
+from insource.measure.service import Served, evenly, served
 from insource.price.batches import Batches
 from insource.price.queueing import Lanes
 from insource.settings import load_settings
@@ -59,6 +60,20 @@ async def test_crowds_do_not_all_ask_the_same_few_texts():
 
     await served(send, texts, silent)
     assert len(set(asked)) == len(texts)
+
+
+def test_each_stretch_of_the_inputs_is_as_long_as_the_whole():
+    dice = random.Random(0)
+    texts = ["x" * round(dice.lognormvariate(4, 0.6)) for _ in range(300)]
+    asked = evenly(texts)
+    assert sorted(asked) == sorted(texts)
+    mean = sum(map(len, texts)) / len(texts)
+    far = {name: max(abs(sum(map(len, some[at : at + 60])) / 60 / mean - 1) for at in range(0, 240, 10))
+           for name, some in (("as they come", texts), ("evenly", asked))}  # fmt: skip
+    assert far["evenly"] < 0.06
+    assert far["as they come"] > 0.12
+    assert evenly([]) == []
+    assert evenly(["a"]) == ["a"]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from insource.nouns import Prediction, Request
 LARGEST = 256
 LONGEST = 200_000
 SOON = 0.2  # of what a batch took: callers that are back by then are waited for
+IN_A_ROW = 2  # batches whose callers came back soon: strangers may come as soon once
 FORGETS = 1.02  # how much slower the quickest batch is taken to be after each one
 Waiting = tuple[Request, asyncio.Future[Prediction], asyncio.AbstractEventLoop]
 
@@ -26,8 +27,8 @@ class Batcher:
 
     Callers that wait for an answer ask again a moment after it. Were the first of them back answered alone, the same
     callers would go on in two halves, each of which waits for the other. So a batch is held for as many as the last had
-    and as waited meanwhile, where those of the batch before came back soon: for twice as long as they took. Soon is at
-    most half of what the quickest batch took, which is about what one batch less saves.
+    and as waited meanwhile, where those of the two batches before came back soon: for twice as long as they took. Soon
+    is at most half of what the quickest batch took, which is about what one batch less saves.
     """
 
     def __init__(self, run: Callable[[list[Request]], list[Prediction | Exception]], *, largest: int = LARGEST) -> None:
@@ -37,7 +38,8 @@ class Batcher:
         self._wake = threading.Condition()
         self._closed = False
         self._came = self._due = self._wanted = 0  # calls so far; how many when all of the last batch are back
-        self._ended = self._took = self._back = 0.0
+        self._ended = self._took = 0.0
+        self._backs = deque([math.inf] * IN_A_ROW, maxlen=IN_A_ROW)  # how long those of a batch took to come back
         self._quickest = math.inf
         self._full = False  # the last batch had no room for more
         self._thread = threading.Thread(target=self._work, name="insource-batcher", daemon=True)
@@ -53,7 +55,7 @@ class Batcher:
             self._queue.append((request, future, loop))
             self._came += 1
             if self._came == self._due:
-                self._back = time.perf_counter() - self._ended
+                self._backs.append(time.perf_counter() - self._ended)
             self._wake.notify()
         return await future
 
@@ -69,8 +71,9 @@ class Batcher:
             with self._wake:
                 while not self._queue and not self._closed:
                     self._wake.wait()
-                if self._back <= min(SOON * self._took, self._quickest / 2):
-                    self._wake.wait_for(lambda: self._closed or len(self._queue) >= self._wanted, 2 * self._back)
+                back = max(self._backs)
+                if back <= min(SOON * self._took, self._quickest / 2):
+                    self._wake.wait_for(lambda: self._closed or len(self._queue) >= self._wanted, 2 * back)
                 taken = list(self._queue) if self._closed else self._take()
                 closed = self._closed
             if closed:
@@ -89,7 +92,7 @@ class Batcher:
         """Before its callers hear of it, notes how many they are and when they may begin to come back."""
         with self._wake:
             if self._came < self._due:  # of the batch before, not all came back while this one ran
-                self._back = math.inf
+                self._backs.append(math.inf)
             self._ended = time.perf_counter()
             self._took, self._due = self._ended - start, self._came + size
             self._quickest = min(self._took, self._quickest * FORGETS)
