@@ -144,7 +144,7 @@ async def workers(workspace: Path, texts: list[str]) -> list[dict[str, Any]]:
         def queued(one: Served) -> Station:
             return station(one, settings, "workers")
 
-        return await against("workers", [ways[0], balanced(ways)], texts, queued, aloud)
+        return await against("workers", [(ways[0], ways[:1]), (balanced(ways), ways)], texts, queued, aloud)
 
 
 def specialist(root: Path, workspace: Path) -> list[str]:
@@ -173,7 +173,7 @@ def run(given: argparse.Namespace, workspace: Path) -> dict[str, Any]:
                 cells += memory(name, Path(folder))
     lines = []
     if "clerks" in parts:
-        lines += asyncio.run(against("clerks", [clerks(1), clerks(2)], ["a"], one_clerk, aloud))
+        lines += asyncio.run(against("clerks", [(clerks(n), [clerks(1)]) for n in (1, 2)], ["a"], one_clerk, aloud))
     if "workers" in parts:
         texts = specialist(given.data, workspace)
         lines += asyncio.run(workers(workspace, texts))

@@ -1,14 +1,16 @@
 """Sizing's queue beside a load: the rate at which the 95th percentile meets a target, as it is said and as it is found.
 
 A machine that others use too is not as quick at one minute as at another, and near its limit the rate that it bears
-follows its pace more than in proportion. So both sides see the same minutes: in every round one replica is measured
-without a queue, and then each rate of a ladder is held, in an order drawn anew as that of the texts is. Said is the
-rate at which, over all the paces that were measured, the model has 5% of the calls late; found is the rate at which 5%
-of all calls were late.
+follows its pace more than in proportion. So both sides see the same minutes: in every round a replica is measured
+without a queue, and then each rate of a ladder is held, in an order drawn anew as that of the texts is. Replicas on one
+machine take something from each other, so where two are loaded both are measured at the same time. Said is the rate at
+which, over all the paces that were measured, the model has 5% of the calls late; found is the rate at which 5% of all
+calls were late.
 
 Rounds are what is independent, so the intervals draw them again (the bootstrap percentile interval: Efron, 1979).
 """
 
+import asyncio
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ LADDER = (0.55, 0.7, 0.88, 1.12, 1.45)  # the rates that are held, as shares of 
 SECONDS, CALLS = 10.0, 150  # of a hold, at least
 RATES, AGAIN, TAIL = 200, 2_000, 2.5
 Queued = Callable[[Served], Station]
+Loaded = tuple[Send, list[Send]]  # what takes the calls, and the replicas that it is
 
 
 @dataclass(frozen=True)
@@ -77,41 +80,46 @@ def crossing(rates: Floats, late: Floats, calls: Floats) -> float:
 
 
 async def against(
-    name: str, makes: list[Send], texts: list[str], queued: Queued, say: Callable[[str], None]
+    name: str, makes: list[Loaded], texts: list[str], queued: Queued, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """One replica, and two: what the queue says of the one that was measured beside what a load finds of them."""
-    first = await served(makes[0], texts, quiet)
+    """One replica, and two: what the queue says of what was measured beside what a load finds of them."""
+    first = await served(makes[0][0], texts, quiet)
     target = TIMES * first.mean_ms
     lines = []
-    for count, send in enumerate(makes, 1):
+    for count, loaded in enumerate(makes, 1):
         about = highest_rate(queued(first), count, target)
-        ones, tried = list[Served](), list[dict[str, Any]]()
+        rounds, tried = list[list[Served]](), list[dict[str, Any]]()
         dice = random.Random(count)  # noqa: S311 - an order, not a secret
         for number in range(ROUNDS):
-            ones.append(await served(makes[0], texts, quiet))
+            rounds.append(await asyncio.gather(*[served(each, texts, quiet) for each in loaded[1]]))
             for share in dice.sample(LADDER, len(LADDER)):
                 pace = Pace(seconds=max(SECONDS, CALLS / (share * about)), target_ms=target, seed=dice.randrange(2**32))
-                step = await hold(send, dice.sample(texts, len(texts)), share * about, pace, quiet)
+                step = await hold(loaded[0], dice.sample(texts, len(texts)), share * about, pace, quiet)
                 tried.append({"round": number, "rate": step.rate, "calls": step.calls, "late": 1 - step.goodput,
                               "p95_ms": step.total_ms and step.total_ms.p95, "sent_late_ms": step.late_ms,
                               "failed": step.failed})  # fmt: skip
-            say(f"{name}, {count}: round {number + 1} of {ROUNDS}, alone {ones[-1].mean_ms:.0f} ms")
-        seen = _seen([queued(one) for one in ones], count, target / 1e3, tried)
+            alone = ", ".join(f"{one.mean_ms:.0f}" for one in rounds[-1])
+            say(f"{name}, {count}: round {number + 1} of {ROUNDS}, alone {alone} ms")
+        seen = _seen([[queued(one) for one in ones] for ones in rounds], count, target / 1e3, tried)
         line = {"of": name, "replicas": count, "target_ms": target, **_compared(seen), "tried": tried,
-                "measured": [to_builtins(one) for one in ones]}  # fmt: skip
+                "measured": to_builtins(rounds)}  # fmt: skip
         say(f"{name}, {count}: said {line['said']:.1f}/s, found {line['found']:.1f}/s, {line['off']:+.0%}")
         lines.append(line)
     return lines
 
 
-def _seen(ones: list[Station], count: int, limit_s: float, tried: list[dict[str, Any]]) -> Seen:
+def _seen(rounds: list[list[Station]], count: int, limit_s: float, tried: list[dict[str, Any]]) -> Seen:
     ladder = sorted({step["rate"] for step in tried})
     rates = np.geomspace(ladder[0] / 2, ladder[-1] * 2, RATES)
-    said = np.array([[1.0 if (late := one.later(count, rate)) is None else late(limit_s) for rate in rates.tolist()]
-                     for one in ones])  # fmt: skip
+
+    def late(one: Station, rate: float) -> float:
+        after = one.later(count, rate)
+        return 1.0 if after is None else after(limit_s)
+
+    said = np.array([[np.mean([late(one, rate) for one in ones]) for rate in rates.tolist()] for ones in rounds])
     held: dict[str, Floats] = {}
     for key in ("late", "calls"):
-        held[key] = np.zeros((len(ones), len(ladder)))
+        held[key] = np.zeros((len(rounds), len(ladder)))
         for step in tried:
             held[key][step["round"], ladder.index(step["rate"])] = step[key]
     return Seen(rates=rates, said=said, ladder=np.array(ladder), **held)

@@ -97,7 +97,7 @@ def test_both_sides_see_the_same_paces_and_what_is_slower_than_measured_shows(be
 
     monkeypatch.setattr(queue, "served", served)
     monkeypatch.setattr(queue, "hold", hold)
-    one, two = asyncio.run(queue.against("clerks", [1, 2], ["a"], lanes, lambda text: None))
+    one, two = asyncio.run(queue.against("clerks", [(1, [1]), (2, [1])], ["a"], lanes, lambda text: None))
     alone = highest_rate(Lanes(mean_s=0.02, variation=0.5), 1, one["target_ms"])
     assert one["said"] < 0.97 * alone, "the slow minutes have most of the late calls"
     for line in (one, two):
