@@ -73,7 +73,12 @@ def told(server, *requests, model=""):
 
     async def story():
         settings = EngineSettings(
-            kind=server.kind, base_url=server.url, model=model or server.model, timeout_s=PATIENCE_S, retries=0
+            kind=server.kind,
+            base_url=server.url,
+            model=model or server.model,
+            timeout_s=PATIENCE_S,
+            first_byte_s=PATIENCE_S,  # twenty calls wait for two threads that other tests use too
+            retries=0,
         )
         engine = Remote("real", settings, "")
         try:
