@@ -30,6 +30,7 @@ ROUNDS = 6
 LADDER = (0.55, 0.7, 0.88, 1.12, 1.45)  # the rates that are held, as shares of what the first replica measured gives
 SECONDS, CALLS = 10.0, 150  # of a hold, at least
 RATES, AGAIN, TAIL = 200, 2_000, 2.5
+EXACT = 1e9  # calls whose share late is no estimate
 Queued = Callable[[Served], Station]
 Loaded = tuple[Send, list[Send]]  # what takes the calls, and the replicas that it is
 
@@ -53,7 +54,7 @@ class Seen:
         some = np.asarray(rounds, dtype=np.intp)
         calls = self.calls[some].sum(axis=0)
         return (
-            crossing(self.rates, self.said[some].mean(axis=0), np.full(len(self.rates), np.inf)),
+            crossing(self.rates, self.said[some].mean(axis=0), np.full(len(self.rates), EXACT)),
             crossing(self.ladder, (self.late * self.calls)[some].sum(axis=0) / calls, calls),
         )
 
@@ -68,10 +69,10 @@ def crossing(rates: Floats, late: Floats, calls: Floats) -> float:
     Shares of so many calls never fall with the rate but by chance, so neighbours that do are taken as one (isotonic
     regression: Barlow et al., 1972). Between two rates the logarithm of the share is a line in that of the rate.
     """
-    shares = [float(one) for one in (late * np.minimum(calls, 1e9) + 0.5) / (np.minimum(calls, 1e9) + 1)]
+    shares = (late * calls + 0.5) / (calls + 1)
     groups: list[tuple[float, float, int]] = []
-    for share, n in zip(shares, np.minimum(calls, 1e9), strict=True):
-        groups.append((share, float(n), 1))
+    for share, n in zip(shares.tolist(), calls.tolist(), strict=True):
+        groups.append((share, n, 1))
         while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
             (a, m, i), (b, k, j) = groups[-2:]
             groups[-2:] = [((a * m + b * k) / (m + k), m + k, i + j)]

@@ -121,11 +121,11 @@ async def test_a_fault_of_the_way_itself_is_not_swallowed():
 async def test_the_rate_is_raised_until_too_few_are_in_time():
     counter, heard = Counter(0.02), []
     steps, held = await saturate(
-        counter.send, ["a"], Pace(seconds=8.0, target_ms=3000), lambda *said: heard.append(said)
+        counter.send, ["a"], Pace(seconds=20.0, target_ms=8000), lambda *said: heard.append(said)
     )
     assert [step.rate for step in steps] == sorted(step.rate for step in steps)
     assert held is not None
-    assert 20 <= held < 1.4 * 50, "all waits are in time at 100, too, but one clerk serves 50: 1.4 times that is told"
+    assert 20 <= held <= 55, "one clerk serves 50 a second at most, though at 65 all waits are in time for so short"
     assert not steps[-1].held
     assert steps[-1].rate > held
     assert all(done <= total for _, done, total in heard)
