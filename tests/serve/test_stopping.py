@@ -36,7 +36,8 @@ async def outcomes(root: Path) -> list[tuple[str, str]]:
         return sorted((record.outcome, record.attempts[-1].decision.reason) for record in await store.records())
 
 
-async def test_who_cannot_be_waited_for_is_told_and_on_record(tmp_path):
+@pytest.mark.parametrize("again", [signal.SIGINT, signal.SIGTERM])
+async def test_who_cannot_be_waited_for_is_told_and_on_record(tmp_path, again):
     with child(tmp_path) as (process, url):
         async with httpx.AsyncClient(base_url=url, timeout=40) as http:
             path = "/v1/chat/completions"
@@ -45,7 +46,7 @@ async def test_who_cannot_be_waited_for_is_told_and_on_record(tmp_path):
             await asyncio.sleep(1.0)
             process.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.4)
-            process.send_signal(signal.SIGINT)  # the user will not wait for the 30 s
+            process.send_signal(again)  # the user will not wait for the 30 s
             answered, begun = await asyncio.gather(plain, streamed)
         out, err = process.communicate(timeout=20)
     assert answered.status_code == 503

@@ -125,6 +125,11 @@ class _Server(uvicorn.Server):
         self._ready, self._watch = ready, watch
         self._coming = set[asyncio.Task[object]]()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends it in order, the second time at once: a child only of Ctrl-C, for the system may tell it to end too."""
+        alone = self.config.app.state.siblings is None  # type: ignore[union-attr]
+        super().handle_exit(signal.SIGINT if alone else sig, frame)
+
     async def take_all(self, bound: socket.socket) -> None:
         """Takes, until cancelled, the connections that still wait.
 
