@@ -131,7 +131,7 @@ def test_the_verdict_stands_on_top_and_wrong_answers_are_those_of_its_report(tmp
     assert told(stays)["worth"].value == pytest.approx(known["wrong.less"].value * 100 * 365 / 12 * 3)
     assert told(stays)["payback"].value == -1
     path.write_text(path.read_text().replace("accuracy = 0.9", "accuracy = 0.8"))
-    assert "The task's file was changed after that verdict." in asyncio.run(_case(tmp_path)).lines
+    assert "The task's file was changed after that verdict: acceptance." in asyncio.run(_case(tmp_path)).lines
 
 
 @pytest.mark.slow

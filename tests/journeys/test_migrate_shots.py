@@ -11,6 +11,7 @@ from migrating import LABELS, WANTED, filled, migrated, rows, write
 from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.engines.windowed import Estimate
 from insource.errors import Invalid
+from insource.journeys.assessed import changed
 from insource.journeys.lineup import Lineup, engine_of
 from insource.journeys.measure import shown
 from insource.journeys.migrate_plan import plan
@@ -68,6 +69,12 @@ async def test_an_engine_that_examples_help_is_used_with_them(tmp_path):
     assert "instruction" in found.verdict.then
     (told,) = [one.instruction for one in found.entrants if one.instruction]
     assert f'<pre class="told" tabindex="0">{told.splitlines()[0]}' in html(found)
+    task = load_task(settings, "tickets")
+    followed = msgspec.structs.replace(task, instruction=told, owner="mia")
+    async with await Store.open(settings) as store:
+        assert changed(found, task, store) == ""
+        assert changed(found, followed, store) == "instruction, as it says, owner"
+        assert changed(found, msgspec.structs.replace(task, instruction="other"), store) == "instruction"
     assert not any(row.input in told for row in rows() if row.split != "train"), (
         "no row that it is measured by is shown"
     )

@@ -15,6 +15,16 @@ async def verdict(task: Task, store: Store) -> Assessed | None:
     return stored(store.blobs.get(done[-1].report), Assessed) if done else None
 
 
+def changed(found: Assessed, task: Task, store: Store) -> str:
+    """What of the task is not as the run had it, in words: empty where all is. Raises `Missing`, `StoreError`."""
+    if found.criteria.task_digest == digest(task):
+        return ""
+    then = stored(store.blobs.get(found.pieces["task"]), Task)
+    told = {one.instruction for one in found.entrants if one.name == found.verdict.way}
+    names = [name for name in Task.__struct_fields__ if getattr(then, name) != getattr(task, name)]
+    return ", ".join("instruction, as it says" if n == "instruction" and task.instruction in told else n for n in names)
+
+
 async def automatic(task: Task, live: str, newest: str, store: Store) -> tuple[float, str] | None:
     """The share of the sample that the release answers by itself, and in words which run measured it.
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from insource.errors import Invalid
-from insource.journeys.assessed import verdict
+from insource.journeys.assessed import changed, verdict
 from insource.journeys.price import PEOPLE, Asked, price
 from insource.journeys.status import status
-from insource.nouns import Candidate, JsonObject, Noun, Report, Rollout, Score, Task, digest
+from insource.nouns import Candidate, JsonObject, Noun, Report, Rollout, Score, Task
 from insource.nouns.assessment import NOBODY, Assessed, Entrant
 from insource.nouns.business import Business, Counted, Figure, How, Quality, Stage, Told
 from insource.nouns.pricing import TaskPricing
@@ -50,7 +50,7 @@ async def business(task: Task, settings: Settings, store: Store, asked: Asked, t
         days=_days(file.rollout, files),
         trial=(file.rollout.canary[0], file.rollout.canary_days, file.rollout.min_calls, file.rollout.max_worse),
         assessed=assessed,
-        stale=assessed is not None and assessed.criteria.task_digest != digest(task),
+        changed=changed(assessed, task, store) if assessed else "",
     )
     try:
         return case(found, given)

@@ -23,8 +23,8 @@ PER_MONTH = "US$ a month"
 class Given(Noun, frozen=True, kw_only=True):
     """What a case is made of besides the comparison of costs: who owns the task, what was found, what is planned.
 
-    `hands` are the shares done by hand, with the source of each: today, and what is left. `stale` says that the task
-    was changed after the verdict.
+    `hands` are the shares done by hand, with the source of each: today, and what is left. `changed` names what of the
+    task was changed after the verdict.
     """
 
     owner: str
@@ -38,7 +38,7 @@ class Given(Noun, frozen=True, kw_only=True):
     months: Figure
     trial: tuple[int, float, int, float]
     assessed: Assessed | None = None
-    stale: bool = False
+    changed: str = ""
 
 
 def business(found: Priced, given: Given) -> Business:
@@ -125,7 +125,7 @@ def _first(found: Priced, given: Given) -> tuple[str, tuple[str, ...]]:
         none = f"No verdict: insource migrate {found.task} has not come to its end. Nothing says if answers are as good"
         return f"{found.finding}.", (f"{none}.", *_also(found))
     said = f"The verdict is of {assessed.created[:10]}, run {assessed.run[:12]}."
-    old = ("The task's file was changed after that verdict.",) if given.stale else ()
+    old = (f"The task's file was changed after that verdict: {given.changed}.",) if given.changed else ()
     return assessed.verdict.sentence, (said, *old, *assessed.verdict.first, f"{found.finding}.", *_also(found))
 
 
