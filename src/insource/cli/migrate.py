@@ -23,7 +23,7 @@ EXAMPLE = """
 \b
 Examples:
   insource migrate tickets                       the plan; --yes goes through with it
-  insource migrate tickets --yes --report verdict.html
+  insource migrate tickets --yes --report verdict.html --budget 5
   insource migrate tickets --replay 3fa1          every figure told again from what was kept
 """
 
@@ -35,6 +35,8 @@ Examples:
               help="Test rows that everyone is asked.")  # fmt: skip
 @click.option("--margin", metavar="M", type=Number(0, 0.5), default=MARGIN, show_default=True,
               help="How far behind the incumbent is still not inferior, as a share.")  # fmt: skip
+@click.option("--budget", metavar="USD", type=Number(min=0.0),
+              help="What engines may cost this time: who would cost more is not asked.")  # fmt: skip
 @click.option("--report", "page", metavar="FILE.html", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the report there too.")  # fmt: skip
 @click.option("--replay", "again", metavar="ID", help="Tell the report of a finished run again, and compare.")
@@ -51,12 +53,13 @@ def command(door: Door, task: str, page: Path | None, again: str | None, **how: 
     if again is not None:
         _replayed(door, *run(_replay(door, task, again)), page)
         return
-    wanted = Wanted(rows=how["rows"], margin=how["margin"])
+    wanted = Wanted(rows=how["rows"], margin=how["margin"], budget=how["budget"])
     planned = run(_plan(door, task, wanted))
     if not how["yes"]:
         door.say(_plan_words(planned))
         if door.json or not sys.stdin.isatty():
-            door.show(planned, f"next: {bold(f'insource migrate {task} --yes')}")
+            held = "" if wanted.budget is None else f" --budget {wanted.budget:g}"
+            door.show(planned, f"next: {bold(f'insource migrate {task} --yes{held}')}")
             return
         click.confirm("go through with it?", abort=True, err=True)
     found, path = run(_migrate(door, task, wanted, page))
@@ -116,7 +119,8 @@ def _plan_words(found: Planned) -> str:
         "",
         table(head, rows),
         "",
-        f"in all about {_about(found.minutes, found.usd)}, API calls ${found.usd:,.2f}",
+        f"in all about {_about(found.minutes, found.usd)}, API calls ${found.usd:,.2f}"
+        + ("" if found.budget is None else f" of ${found.budget:,.2f} at most"),
     ]
     return "\n".join([*lines, *[dim(note) for note in found.notes], ""])
 
@@ -129,6 +133,8 @@ def _words(found: Assessed, path: Path) -> str:
     verdict = found.verdict
     lines = [bold(verdict.sentence), *verdict.first, ""]
     lines += [f"  {reason}" for reason in verdict.reasons]
+    if found.failed:
+        lines += ["", "not measured:", *[f"  {name}: {why}" for name, why in found.failed.items()]]
     if verdict.missing:
         lines += ["", "missing:", *[f"  {gap.words}" for gap in verdict.missing]]
     if verdict.changes:

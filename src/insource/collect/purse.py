@@ -34,12 +34,21 @@ class Purse:
         """The budget in words: "of $2.50"."""
         return "" if self._budget is None else f"of ${self._budget / NANO:g}"
 
+    @property
+    def left(self) -> float:
+        """US dollars that are neither gone nor held; infinity without a budget."""
+        return math.inf if self._budget is None else (self._budget - self._spent - sum(self._held.values())) / NANO
+
+    def holds(self, most: float, beside: float = 0.0) -> bool:
+        """Whether `most` is left, and `beside` over."""
+        wanted, gone = math.ceil(most * NANO) + math.ceil(beside * NANO), self._spent + sum(self._held.values())
+        return self._budget is None or gone + wanted <= self._budget
+
     def take(self, call: str, most: float, beside: float = 0.0) -> bool:
         """Takes `most` for a call, where that leaves `beside` over. False, and nothing is taken, where it does not."""
-        wanted, held = math.ceil(most * NANO), sum(self._held.values())
-        if self._budget is not None and self._spent + held + wanted + math.ceil(beside * NANO) > self._budget:
+        if not self.holds(most, beside):
             return False
-        self._held[call] = wanted
+        self._held[call] = math.ceil(most * NANO)
         return True
 
     def settle(self, call: str, usd: float) -> None:

@@ -26,7 +26,7 @@ from insource.errors import (
 from insource.journeys.answer import answer
 from insource.journeys.lineup import Progress
 from insource.journeys.scanned import watched
-from insource.journeys.teacher import Teacher
+from insource.journeys.teacher import Teacher, unbilled
 from insource.nouns import Example, Pending, Record, record_id, stamp
 from insource.nouns.lesson import UNSURE, Became, Lesson
 from insource.review import worth
@@ -226,8 +226,7 @@ def _paid(lesson: Lesson, record: Record | None, error: InsourceError | None, mo
     unknown = msgspec.structs.replace(lesson, usd=most)
     said = record.answer if record else None
     if error is not None and said is None:
-        free = type(error) is EngineError or isinstance(error, EngineBusy | Denied | ScanFailed)
-        return msgspec.structs.replace(lesson, usd=0.0, known=True) if free else unknown
+        return msgspec.structs.replace(lesson, usd=0.0, known=True) if unbilled(error) else unknown
     if record is None or said is None:
         return unknown
     tokens = (said.usage.input_tokens, said.usage.output_tokens)

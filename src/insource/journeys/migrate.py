@@ -70,6 +70,8 @@ async def migrate(
         await fine_tuned(kept)
         await hardened(kept)
         await loaded(kept)
+        if kept.purse.spent:
+            kept.say(f"engines cost ${kept.purse.spent:,.4f} {kept.purse.of}".rstrip() + " this time")
         _say(kept, 7, "costs at the measured rates, and the verdict")
         return await concluded(kept)
 

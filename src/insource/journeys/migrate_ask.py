@@ -8,6 +8,7 @@ import msgspec
 from insource.errors import InsourceError
 from insource.journeys.lineup import SHOTS, Lineup, engine_of
 from insource.journeys.measure import contender, shown
+from insource.journeys.migrate_budget import call, out_of, usd
 from insource.journeys.migrate_kept import Kept, get_lines, put_lines
 from insource.measure import About, Answer, Contender
 from insource.measure.figures import metrics
@@ -23,17 +24,20 @@ Assemble = Callable[[Task, Sequence[Contender], dict[str, Run], dict[str, str], 
 
 
 async def asked(kept: Kept, name: str, rows: Placed) -> Asked:
-    """What `name` answers to `rows`. One that cannot be opened or goes down is kept as failed, with why."""
+    """What `name` answers to `rows`. Who cannot be opened, goes down or costs too much is kept as failed."""
     lineup = Lineup(kept.settings, kept.store, kept.task, progress=kept.progress)
     chosen = await contender(name, lineup, kept.dataset, SHOTS, None)
     about = Asked(candidate=name, kind=chosen.kind, priced=chosen.priced, fingerprint=chosen.fingerprint)
     kept.progress(f"opening {name}", 0, len(rows))
     engine = engine_of(name, kept.settings.engines)
+    told = kept.task
     try:
         if engine and engine != name:
             told = await shown(engine, lineup, kept.dataset, SHOTS)
             about = msgspec.structs.replace(about, instruction=told.instruction)
         async with chosen.open() as answer:
+            if engine and (each := usd(kept.settings.engines[engine], call(told, [row for _, row in rows]))):
+                answer = out_of(kept.purse, name, each, len(rows), answer)
             run = await ask_all(kept.task, rows, answer, what=name, progress=kept.progress)
     except InsourceError as error:
         return msgspec.structs.replace(about, failed=f"{error} ({error.hint})" if error.hint else str(error))

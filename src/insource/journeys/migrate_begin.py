@@ -4,9 +4,11 @@ import math
 from pathlib import Path
 
 import insource
+from insource.collect.purse import Purse
 from insource.errors import Invalid
 from insource.journeys.lineup import EXAMPLES, SHOTS, Lineup
 from insource.journeys.measure import BASELINE, SPLIT, UNTUNED, contender, machine
+from insource.journeys.migrate_budget import can_be_kept
 from insource.journeys.migrate_kept import Kept, Progress, Say
 from insource.journeys.migrate_log import named
 from insource.journeys.train import LINEAR
@@ -26,11 +28,15 @@ LOAD_S = 5.0
 
 
 class Wanted(Noun, frozen=True, kw_only=True):
-    """How many rows everyone is asked, and how far behind the incumbent is still not inferior (0.02 are two points)."""
+    """How many rows everyone is asked, and how far behind the incumbent is still not inferior (0.02 are two points).
+
+    `budget` is what engines may cost this time, in US dollars, None without end.
+    """
 
     rows: int = ROWS
     margin: float = MARGIN
     load_s: float = LOAD_S
+    budget: float | None = None
 
 
 async def begin(
@@ -38,8 +44,9 @@ async def begin(
 ) -> Kept:
     """The run of these criteria: a new one, or the one of the same criteria as far as it came.
 
-    Raises `Invalid` without rows in the split test, or for an incumbent that is no engine.
+    Raises `Invalid` without rows in the split test, for an incumbent that is no engine, a budget that no price keeps.
     """
+    can_be_kept(settings, wanted.budget)
     dataset = await store.dataset(task.name)
     if dataset is None:
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
@@ -53,7 +60,8 @@ async def begin(
     name = store.blobs.put(canonical(criteria))
     first = Assessment(id=name, task=task.name, created=now, code=f"insource {insource.__version__}", machine=machine(),
                        pieces={"task": store.blobs.put(canonical(task))})  # fmt: skip
-    return Kept(task, settings, store, dataset, criteria, rows, await store.assessments.begin(first), *speak)
+    run = await store.assessments.begin(first)
+    return Kept(task, settings, store, dataset, criteria, rows, run, Purse(wanted.budget), *speak)
 
 
 async def _criteria(

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from insource.collect.purse import Purse
 from insource.errors import StoreError
 from insource.nouns import Dataset, Example, Noun, Task, canonical, to_json
 from insource.nouns.assessment import Assessment, Criteria
@@ -21,7 +22,7 @@ Make = Callable[[], Awaitable[T]]
 
 @dataclass
 class Kept:
-    """A run under way. `rows` are the sampled rows with their places in the split."""
+    """A run under way. `rows` are the sampled rows with their places in the split; the `purse` pays for calls."""
 
     task: Task
     settings: Settings
@@ -30,6 +31,7 @@ class Kept:
     criteria: Criteria
     rows: list[tuple[int, Example]]
     run: Assessment
+    purse: Purse
     say: Say
     progress: Progress
 

@@ -1,18 +1,20 @@
 """What a migration would do, before it does it: steps, rows, about how long, what it costs, and what is asked where."""
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from insource.engines.models import find
 from insource.errors import InsourceError, Invalid
 from insource.journeys.lineup import SHOTS, Lineup, engine_of
 from insource.journeys.measure import UNTUNED, shown
 from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width, variants
-from insource.journeys.teacher import expected
+from insource.journeys.migrate_budget import call, can_be_kept, usd
 from insource.journeys.train import LINEAR
 from insource.measure.adversarial import ways
-from insource.nouns import PREMISES, Dataset, Example, Noun, Report, Task, canonical
+from insource.nouns import PREMISES, Dataset, Example, Noun, Report, Task
 from insource.nouns.assessment import NOBODY, Migrating
 from insource.route import permitted
 from insource.settings import Settings, task_file
@@ -50,7 +52,10 @@ class Part(Noun, frozen=True, kw_only=True):
 
 
 class Planned(Noun, frozen=True, kw_only=True):
-    """The whole: `minutes` are assumed where `measured` does not name what they come from."""
+    """The whole: `minutes` are assumed where `measured` does not name what they come from.
+
+    `budget` is what engines may cost this time, in US dollars, None without end.
+    """
 
     task: str
     rows: int
@@ -63,10 +68,12 @@ class Planned(Noun, frozen=True, kw_only=True):
     incumbent: str
     measured: tuple[str, ...]
     notes: tuple[str, ...]
+    budget: float | None = None
 
 
 async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> Planned:
-    """The plan. Raises `Invalid` without rows."""
+    """The plan. Raises `Invalid` without rows, or for a budget that no price keeps."""
+    can_be_kept(settings, wanted.budget)
     dataset = await store.dataset(task.name)
     if dataset is None:
         raise Invalid(f"no rows collected for {task.name} yet", hint=f"insource collect {task.name} FILE")
@@ -81,6 +88,7 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
     parts = [_asked(name, task, settings, (n, tokens), speeds) for name in candidates(task, settings, bases)]
     parts += _trained(task, bases, sum(len(row.input) for row in learn), len(learn))
     parts += _after(task, settings, (n, tokens), speeds, wanted)
+    parts = list(_borne(parts, wanted.budget))
     return Planned(
         task=task.name,
         rows=n,
@@ -93,7 +101,19 @@ async def plan(task: Task, settings: Settings, store: Store, wanted: Wanted) -> 
         incumbent=asks.incumbent,
         measured=tuple(speeds),
         notes=tuple(_notes(task, settings, asks, bases)),
+        budget=wanted.budget,
     )
+
+
+def _borne(parts: Sequence[Part], budget: float | None) -> Iterator[Part]:
+    """The parts as they come, without those that would cost more than is left of the budget then."""
+    left = math.inf if budget is None else budget
+    for part in parts:
+        if part.usd > left:
+            yield msgspec.structs.replace(part, usd=0.0, minutes=0.0, blocked=f"${part.usd:,.4f}: over the budget")
+        else:
+            left -= part.usd
+            yield part
 
 
 async def _sizes(lineup: Lineup, dataset: Dataset, test: Sequence[Example]) -> Sizes:
@@ -102,17 +122,10 @@ async def _sizes(lineup: Lineup, dataset: Dataset, test: Sequence[Example]) -> S
     for engine in lineup.settings.engines:
         for name in variants(engine, lineup.settings)[1:]:
             try:
-                found[name] = _tokens(await shown(engine, lineup, dataset, SHOTS), test)
+                found[name] = call(await shown(engine, lineup, dataset, SHOTS), test)
             except InsourceError as error:
                 blocked[name] = str(error)
-    return Sizes(_tokens(lineup.task, test), found, blocked)
-
-
-def _tokens(task: Task, rows: Sequence[Example]) -> tuple[int, int]:
-    """Tokens in and out of one call, about."""
-    if not rows:
-        return expected(task, 0, 0)
-    return expected(task, fmean(len(row.input) for row in rows), fmean(len(canonical(row.target)) for row in rows))
+    return Sizes(call(lineup.task, test), found, blocked)
 
 
 def _speeds(reports: list[Report]) -> dict[str, float]:
@@ -136,15 +149,14 @@ def _asked(
     if kind in UNTUNED:
         asks = task_file(settings, task.name)[1].migrate
         rows = min(rows, asks.untuned_rows or UNTUNED_ROWS[task.kind])
-    usd, where, blocked = 0.0, "this machine", ""
+    cost, where, blocked = 0.0, "this machine", ""
     if engine is not None:
-        read, written = tokens.shown.get(name, tokens.plain)
-        usd = rows * (read * engine.usd_per_million_input + written * engine.usd_per_million_output) / 1e6
+        cost = rows * usd(engine, tokens.shown.get(name, tokens.plain))
         where = engine.place or "anywhere"
         choice = permitted(known or name, engine.place, task.sensitivity)
         blocked = tokens.blocked.get(name, "") if choice.allowed else choice.reason
     minutes = 0.0 if blocked else rows / _rate(name, kind, task, speeds) / 60
-    return Part(step=step, what=name, where=where, rows=rows, minutes=minutes, usd=0.0 if blocked else usd,
+    return Part(step=step, what=name, where=where, rows=rows, minutes=minutes, usd=0.0 if blocked else cost,
                 blocked=blocked)  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from insource.engines.deployment import Turnstile
 from insource.engines.ray_cluster import Cluster
 from insource.engines.shared_base import Bases
 from insource.engines.windowed import Estimate
-from insource.errors import Denied, Missing
+from insource.errors import Denied, EngineBusy, EngineError, Missing, ScanFailed
 from insource.journeys.answer import Path
 from insource.journeys.lineup import Lineup, choose_shots
 from insource.journeys.plan import Plan, policy_of
@@ -128,6 +128,11 @@ def _said(task: Task) -> int:
     """Bytes of all that is said beside the input: the instruction, what may be answered, and the form of the answer."""
     turns = sum(TURN + len(str(turn.content).encode()) for turn in messages(task, ""))
     return turns + len(canonical(schema_of(task)))
+
+
+def unbilled(error: BaseException) -> bool:
+    """Whether a call that ended so is on no bill: it was turned away before a word of an answer."""
+    return type(error) is EngineError or isinstance(error, EngineBusy | Denied | ScanFailed)
 
 
 def must_be_there(name: str, settings: Settings) -> None:
