@@ -100,6 +100,18 @@ async def test_who_turns_out_dearer_is_asked_no_further(tmp_path):
         assert server.calls < 20
 
 
+async def test_whose_attack_would_cost_more_is_named_too(tmp_path):
+    async with hub(tmp_path) as (settings, server):
+        file = tmp_path / "tasks" / "tickets.toml"
+        file.write_text(file.read_text() + "attacked_rows = 200\n")
+        asked = sum(part.usd for part in (await planned(settings, None)).parts if part.step == "candidates")
+        found = await migrated(settings, msgspec.structs.replace(WANTED, budget=3 * asked))
+        assert set(found.failed) == {"hub, attacked", "hub+examples, attacked"}
+        assert all("would cost about" in why for why in found.failed.values())
+        assert {"hub", "hub+examples"} <= {one.name for one in found.entrants}
+        assert server.billed <= 3 * asked
+
+
 async def test_without_a_budget_the_bill_goes_beyond_it(tmp_path):
     """The negative control of the test above."""
     async with hub(tmp_path, Dear) as (settings, server):

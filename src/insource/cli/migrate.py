@@ -58,7 +58,7 @@ def command(door: Door, task: str, page: Path | None, again: str | None, **how: 
     if not how["yes"]:
         door.say(_plan_words(planned))
         if door.json or not sys.stdin.isatty():
-            held = "" if wanted.budget is None else f" --budget {wanted.budget:g}"
+            held = "" if wanted.budget is None else f" --budget {wanted.budget:.12g}"
             door.show(planned, f"next: {bold(f'insource migrate {task} --yes{held}')}")
             return
         click.confirm("go through with it?", abort=True, err=True)
@@ -108,7 +108,7 @@ def _plan_words(found: Planned) -> str:
             part.what,
             part.blocked or part.where,
             f"{part.rows:,}" if part.rows else "",
-            _about(part.minutes, part.usd),
+            "" if part.blocked else _about(part.minutes, part.usd),
         )
         for part in found.parts
     ]

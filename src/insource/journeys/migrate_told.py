@@ -69,6 +69,7 @@ def told(store: Store, run: Assessment, rows: Sequence[tuple[int, Example]]) -> 
         case=case,
         entrants=tuple(entrants),
         failed={name: one.failed for name, one in facts.asked.items() if one.failed}
+        | {f"{name}, attacked": one.failed for name, one in facts.harder.items() if one.failed}
         | {f"training {one.base}": one.failed for one in facts.finalists.values() if one.failed},
         reports={name: one.id for name, one in reports.items()},
         pieces=run.pieces,
