@@ -27,6 +27,17 @@ region = "us"
 usd_per_million_input = {price}
 usd_per_million_output = {price}
 """
+HUB = """
+[networks]
+us = ["127.0.0.1"]
+[engines.hub]
+kind = "openai"
+base_url = "{url}"
+model = "m"
+region = "us"
+usd_per_million_input = 2
+usd_per_million_output = 8
+"""
 TASK = """
 name = "tickets"
 kind = "classify"

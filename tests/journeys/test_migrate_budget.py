@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
-from migrating import LABELS, WANTED, filled, migrated, write
+from migrating import HUB, LABELS, WANTED, filled, migrated, write
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from insource.cli.main import main
@@ -23,18 +23,6 @@ from insource.nouns import Record, Request
 from insource.settings import load_settings, load_task
 from insource.store import Store
 from paid_server import PaidServer
-
-ENGINE = """
-[networks]
-us = ["127.0.0.1"]
-[engines.hub]
-kind = "openai"
-base_url = "{url}"
-model = "m"
-region = "us"
-usd_per_million_input = 2
-usd_per_million_output = 8
-"""
 
 
 def label_of(text: str) -> str:
@@ -51,7 +39,7 @@ class Dear(PaidServer):
 
 
 @asynccontextmanager
-async def hub(root: Path, kind: type[PaidServer] = PaidServer, engine: str = ENGINE):
+async def hub(root: Path, kind: type[PaidServer] = PaidServer, engine: str = HUB):
     """A workspace whose engine `hub` sends a bill."""
     async with kind(label_of) as server:
         (root / "tasks").mkdir()
@@ -139,7 +127,7 @@ async def test_the_plan_says_who_would_not_be_asked(tmp_path):
 
 
 async def test_an_engine_without_a_price_keeps_no_budget(tmp_path):
-    unpriced = re.sub(r"usd_per_million.*\n", "", ENGINE)
+    unpriced = re.sub(r"usd_per_million.*\n", "", HUB)
     async with hub(tmp_path, engine=unpriced) as (settings, server):
         with pytest.raises(Invalid, match="no budget can be kept for hub"):
             await planned(settings, 1.0)

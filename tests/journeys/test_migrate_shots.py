@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from migrating import LABELS, WANTED, filled, migrated, rows, write
+from migrating import HUB, LABELS, WANTED, filled, migrated, rows, write
 
 from insource.engines.scripted_server import Reply, ScriptedServer
 from insource.engines.windowed import Estimate
@@ -23,17 +23,6 @@ from insource.release.verdict import verdict
 from insource.settings import load_task
 from insource.store import Store
 
-ENGINE = """
-[networks]
-us = ["127.0.0.1"]
-[engines.hub]
-kind = "openai"
-base_url = "{url}"
-model = "m"
-region = "us"
-usd_per_million_input = 1
-usd_per_million_output = 1
-"""
 SHOWN = "Examples, each with its right answer"
 
 
@@ -48,7 +37,7 @@ class Pupil(ScriptedServer):
 
 
 @asynccontextmanager
-async def pupil(root: Path, engine: str = ENGINE, **task: object):
+async def pupil(root: Path, engine: str = HUB, **task: object):
     """A workspace whose engine `hub` is such a server."""
     async with Pupil([]) as server:
         (root / "tasks").mkdir()
@@ -107,7 +96,7 @@ async def test_where_no_row_may_be_shown_it_is_not_asked_twice(tmp_path):
 
 
 async def test_examples_leave_room_for_the_text(tmp_path):
-    with_context = ENGINE.replace('region = "us"', 'region = "us"\ncontext = 400')
+    with_context = HUB.replace('region = "us"', 'region = "us"\ncontext = 400')
     async with pupil(tmp_path, with_context, incumbent="none") as (settings, _), await Store.open(settings) as store:
         lineup = Lineup(settings, store, load_task(settings, "tickets"))
         dataset = await store.dataset("tickets")

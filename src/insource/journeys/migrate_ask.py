@@ -8,8 +8,9 @@ import msgspec
 from insource.errors import InsourceError
 from insource.journeys.lineup import SHOTS, Lineup, engine_of
 from insource.journeys.measure import contender, shown
-from insource.journeys.migrate_budget import call, out_of, usd
+from insource.journeys.migrate_budget import call_tokens, out_of
 from insource.journeys.migrate_kept import Kept, get_lines, put_lines
+from insource.journeys.teacher import usd
 from insource.measure import About, Answer, Contender
 from insource.measure.figures import metrics
 from insource.measure.report import assemble
@@ -36,7 +37,7 @@ async def asked(kept: Kept, name: str, rows: Placed) -> Asked:
             told = await shown(engine, lineup, kept.dataset, SHOTS)
             about = msgspec.structs.replace(about, instruction=told.instruction)
         async with chosen.open() as answer:
-            if engine and (each := usd(kept.settings.engines[engine], call(told, [row for _, row in rows]))):
+            if engine and (each := usd(kept.settings.engines[engine], call_tokens(told, [row for _, row in rows]))):
                 answer = out_of(kept.purse, name, each, len(rows), answer)
             run = await ask_all(kept.task, rows, answer, what=name, progress=kept.progress)
     except InsourceError as error:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from insource.collect.purse import Purse
-from insource.errors import Invalid, OverLimit
-from insource.journeys.teacher import expected, unbilled
+from insource.errors import InsourceError, Invalid, OverLimit
+from insource.journeys.teacher import expected, priced, unbilled
 from insource.measure import Answer
 from insource.nouns import PREMISES, Example, Record, Request, Task, canonical
-from insource.nouns.sections import EngineSettings
 from insource.settings import Settings
 
 MORE = "--budget says how much it may be; the same command goes on with who was not asked"
@@ -17,21 +16,16 @@ MORE = "--budget says how much it may be; the same command goes on with who was 
 def can_be_kept(settings: Settings, budget: float | None) -> None:
     """Raises `Invalid` for a budget that cannot be kept: an engine of others has no price in insource.toml."""
     for name, engine in settings.engines.items():
-        if budget is not None and not _costs(engine) and engine.kind != "scripted" and engine.place != PREMISES:
+        if budget is not None and not priced(engine) and engine.kind != "scripted" and engine.place != PREMISES:
             hint = f"usd_per_million_input and usd_per_million_output under [engines.{name}]; 0.001 for next to nothing"
             raise Invalid(f"no budget can be kept for {name}: insource.toml has no price of it", hint=hint)
 
 
-def call(task: Task, rows: Sequence[Example]) -> tuple[int, int]:
+def call_tokens(task: Task, rows: Sequence[Example]) -> tuple[int, int]:
     """Tokens in and out of one call, about."""
     if not rows:
         return expected(task, 0, 0)
     return expected(task, fmean(len(row.input) for row in rows), fmean(len(canonical(row.target)) for row in rows))
-
-
-def usd(engine: EngineSettings, tokens: tuple[int, int]) -> float:
-    """US dollars that a call of so many tokens in and out costs."""
-    return (tokens[0] * engine.usd_per_million_input + tokens[1] * engine.usd_per_million_output) / 1e6
 
 
 def out_of(purse: Purse, name: str, each: float, rows: int, answer: Answer) -> Answer:
@@ -55,14 +49,10 @@ def out_of(purse: Purse, name: str, each: float, rows: int, answer: Answer) -> A
             cost = record.usd
             dearest = max(dearest, cost)
             return record
-        except Exception as error:
+        except InsourceError as error:
             cost = 0.0 if unbilled(error) else cost
             raise
         finally:
             purse.settle(request.id, cost)
 
     return way
-
-
-def _costs(engine: EngineSettings) -> bool:
-    return bool(engine.usd_per_million_input or engine.usd_per_million_output)

@@ -11,7 +11,8 @@ from insource.errors import InsourceError, Invalid
 from insource.journeys.lineup import SHOTS, Lineup, engine_of
 from insource.journeys.measure import UNTUNED, shown
 from insource.journeys.migrate_begin import HARD_ROWS, UNTUNED_ROWS, Wanted, candidates, half_width, variants
-from insource.journeys.migrate_budget import call, can_be_kept, usd
+from insource.journeys.migrate_budget import call_tokens, can_be_kept
+from insource.journeys.teacher import usd
 from insource.journeys.train import LINEAR
 from insource.measure.adversarial import ways
 from insource.nouns import PREMISES, Dataset, Example, Noun, Report, Task
@@ -122,10 +123,10 @@ async def _sizes(lineup: Lineup, dataset: Dataset, test: Sequence[Example]) -> S
     for engine in lineup.settings.engines:
         for name in variants(engine, lineup.settings)[1:]:
             try:
-                found[name] = call(await shown(engine, lineup, dataset, SHOTS), test)
+                found[name] = call_tokens(await shown(engine, lineup, dataset, SHOTS), test)
             except InsourceError as error:
                 blocked[name] = str(error)
-    return Sizes(call(lineup.task, test), found, blocked)
+    return Sizes(call_tokens(lineup.task, test), found, blocked)
 
 
 def _speeds(reports: list[Report]) -> dict[str, float]:

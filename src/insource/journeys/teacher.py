@@ -61,14 +61,9 @@ class Teacher:
     max_tokens: int
 
     @property
-    def price(self) -> tuple[float, float]:
-        """US dollars per million tokens in, out."""
-        return self.settings.usd_per_million_input, self.settings.usd_per_million_output
-
-    @property
     def costs(self) -> bool:
         """Whether a call costs anything."""
-        return any(self.price)
+        return priced(self.settings)
 
     @property
     def tries(self) -> int:
@@ -103,7 +98,7 @@ class Teacher:
         for number in range(self.tries if tries is None else tries):
             into += windows * (around + number * (self.max_tokens + COMPLAINT)) + size
             out += windows * self.max_tokens
-        return (into * self.price[0] + out * self.price[1]) / 1_000_000
+        return self.usd((into, out))
 
     def expected(self, text: str, answer: str) -> tuple[int, int]:
         """Tokens in and out that a call takes, about: four letters each."""
@@ -111,7 +106,7 @@ class Teacher:
 
     def usd(self, tokens: tuple[float, float]) -> float:
         """What so many tokens in and out cost."""
-        return (tokens[0] * self.price[0] + tokens[1] * self.price[1]) / 1_000_000
+        return usd(self.settings, tokens)
 
     @cached_property
     def _around(self) -> int:
@@ -122,6 +117,16 @@ class Teacher:
 def expected(task: Task, text: float, answer: float) -> tuple[int, int]:
     """Tokens in and out that a call takes whose input and answer have so many letters, about: four letters each."""
     return int(_said(task) + text) // LETTERS, int(answer) // LETTERS + 1
+
+
+def usd(engine: EngineSettings, tokens: tuple[float, float]) -> float:
+    """US dollars that so many tokens in and out cost."""
+    return (tokens[0] * engine.usd_per_million_input + tokens[1] * engine.usd_per_million_output) / 1_000_000
+
+
+def priced(engine: EngineSettings) -> bool:
+    """Whether a call costs anything."""
+    return bool(engine.usd_per_million_input or engine.usd_per_million_output)
 
 
 def _said(task: Task) -> int:

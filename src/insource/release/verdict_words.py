@@ -102,7 +102,7 @@ def then(word: Word, rule: str, way: Way | None, missing: tuple[Missing, ...]) -
 
 
 NEXT = {
-    "answers": "insource migrate TASK --yes, with the incumbent under [migrate] of tasks/TASK.toml",
+    "answers": "insource migrate TASK --yes once the incumbent answers, which [migrate] of tasks/TASK.toml names",
     "rows": "insource collect TASK FILE --split test, then insource migrate TASK --yes --rows N",
     "points": "insource collect TASK FILE, then insource migrate TASK --yes",
     "promise": "insource collect TASK FILE --split dev, then insource migrate TASK --yes",
